@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,3 +60,38 @@ def tiny_llama(tiny_folder: models_tiny.Folders) -> Path:
 def tiny_gpt2(tiny_folder: models_tiny.Folders) -> Path:
     """Folder of a random GPT-2: 3 layers, 4 heads, tied tables, biases everywhere."""
     return tiny_folder("gpt2")
+
+
+class Case:
+    """One tiny model: the checkpoint, the engine on it, one trace, and the plain run of the same ids."""
+
+    def __init__(self, family: str, folder: Path) -> None:
+        import intravisto_core as iv
+        from tests.reference import plain, slow
+
+        self.family = family
+        self.folder = folder
+        self.model = plain.load(folder)
+        self.prompt_ids = plain.tokenizer(folder)(models_tiny.PROMPT).input_ids
+        self.engine = iv.open_model(str(folder))
+        self.trace = self.engine.trace(models_tiny.PROMPT, max_new_tokens=models_tiny.N_NEW)
+        self.trace.pin()
+        self.ids = [token.id for token in self.trace.tokens]
+        self.run = plain.run(self.model, self.ids)
+        self.decoder = slow.Decoder.of(self.model)
+        self.cells = slow.Cells(self.decoder, self.run)
+
+
+@pytest.fixture(scope="session")
+def case(tiny_folder: models_tiny.Folders) -> Iterator[Callable[[str], Case]]:
+    """`case("llama")`: that tiny model opened and traced, once for all tests. Only read it."""
+    made: dict[str, Case] = {}
+
+    def get(family: str) -> Case:
+        if family not in made:
+            made[family] = Case(family, tiny_folder(family))
+        return made[family]
+
+    yield get
+    for each in made.values():
+        each.engine.close()

@@ -11,6 +11,7 @@ PAD, BOS, EOS = 0, 1, 2
 CONTEXT = 64
 N_LAYERS = 3
 PROMPT = "ab c!ab d~ab"
+N_NEW = 8
 
 _SPECIAL = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
 
@@ -34,6 +35,24 @@ def _llama() -> Any:
     import transformers
 
     return transformers.LlamaConfig(**_llama_like())
+
+
+def _mistral() -> Any:
+    import transformers
+
+    return transformers.MistralConfig(**_llama_like(sliding_window=5))
+
+
+def _qwen2() -> Any:
+    import transformers
+
+    return transformers.Qwen2Config(**_llama_like())
+
+
+def _qwen3() -> Any:
+    import transformers
+
+    return transformers.Qwen3Config(**_llama_like(head_dim=12))
 
 
 def _gpt2() -> Any:
@@ -62,7 +81,7 @@ def _gemma2() -> Any:
             head_dim=8,
             sliding_window=4,
             query_pre_attn_scalar=8,
-            final_logit_softcapping=2.0,
+            final_logit_softcapping=6.0,
             attn_logit_softcapping=3.0,
             tie_word_embeddings=True,
         )
@@ -72,6 +91,9 @@ def _gemma2() -> Any:
 FAMILIES: dict[str, Callable[[], Any]] = {
     "llama": _llama,
     "gpt2": _gpt2,
+    "mistral": _mistral,
+    "qwen2": _qwen2,
+    "qwen3": _qwen3,
     "granite": _granite,
     "gemma2": _gemma2,
 }
@@ -106,8 +128,8 @@ def build(family: str, seed: int = 0) -> Any:
     generator = torch.Generator().manual_seed(seed + 1)
     for parameter in model.parameters():
         parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    # Of a random model with 0.02 weights every prediction is near uniform: tests would see too little.
-    model.get_output_embeddings().weight.data.mul_(4.0)
+    # With small tables every prediction is near uniform, and tests would see too little.
+    model.get_output_embeddings().weight.data.mul_(2.0 if model.config.tie_word_embeddings else 4.0)
     return model
 
 

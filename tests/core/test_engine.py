@@ -1,0 +1,272 @@
+"""Engines among themselves, turns, and cancelling: watched by a hook of the tests' own on every module."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+import intravisto_core as iv
+from intravisto_core.request import Generation, HeatmapView, TraceRequest
+from tests import models_tiny
+from tests.reference import plain
+
+PROMPT = models_tiny.PROMPT
+N_LAYERS = models_tiny.N_LAYERS
+WAIT = 30.0
+
+
+class Watch:
+    """Sees every call of a decoder layer; `at(n, act)` runs `act` as the n-th call (from 0) begins."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.modules: set[torch.nn.Module] = set()
+        self._acts: dict[int, Callable[[], None]] = {}
+
+    def at(self, call: int, act: Callable[[], None]) -> None:
+        self._acts[call] = act
+
+    def __call__(self, module: torch.nn.Module, args: object) -> None:
+        self.modules.add(module)
+        if type(module).__name__ in ("LlamaDecoderLayer", "GPT2Block"):
+            number, self.calls = self.calls, self.calls + 1
+            if act := self._acts.get(number):
+                act()
+
+    def hooks_left(self) -> int:
+        """Hooks on any module that took part."""
+        return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in self.modules)
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    watch = Watch()
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(watch)
+    try:
+        yield watch
+    finally:
+        handle.remove()
+
+
+def request(prompt: str = PROMPT, n: int = 0) -> TraceRequest:
+    return TraceRequest(prompt, Generation(max_new_tokens=n))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_cancel_during_the_prompt(case, family):
+    tiny = case(family)
+    with watching() as watch:
+        jobs = []
+        submitted = threading.Event()
+
+        def cancel() -> None:
+            submitted.wait(WAIT)
+            jobs[0].cancel()
+
+        watch.at(1, cancel)
+        jobs.append(tiny.engine.submit(request(n=5)))
+        submitted.set()
+        with pytest.raises(iv.IntravistoError, match="cancel"):
+            jobs[0].result(WAIT)
+        assert str(jobs[0].state) == "cancelled"
+        assert watch.calls <= 3, "it ends at the next layer"
+        assert watch.hooks_left() == 0
+    again = tiny.engine.trace(PROMPT, max_new_tokens=models_tiny.N_NEW)
+    assert [t.id for t in again.tokens] == tiny.ids
+    assert plain.error(again.activation("mlp_out", layer=2), tiny.run.sites["mlp_out"][2]) <= 1e-5
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_cancel_during_a_step_leaves_a_marked_trace(case, family):
+    tiny = case(family)
+    finished_steps = 2
+    with watching() as watch:
+        jobs = []
+        submitted = threading.Event()
+
+        def cancel() -> None:
+            submitted.wait(WAIT)
+            jobs[0].cancel()
+
+        watch.at(N_LAYERS * (1 + finished_steps) + 1, cancel)
+        jobs.append(tiny.engine.submit(request(n=8)))
+        submitted.set()
+        trace = jobs[0].result(WAIT)
+        assert watch.hooks_left() == 0
+    assert str(jobs[0].state) == "cancelled"
+    assert trace.cancelled
+    n = len(tiny.prompt_ids) + finished_steps
+    assert [t.id for t in trace.tokens] == tiny.ids[:n]
+    for site in ("resid_pre", "z", "act"):
+        for layer in range(N_LAYERS):
+            got = trace.activation(site, layer=layer)
+            assert plain.error(got, tiny.run.sites[site][layer][..., :n, :]) <= 1e-5
+    assert plain.error(trace.logits()[None], tiny.run.logits[n - 1][None]) <= 1e-5
+    assert trace.heatmap().p_max.shape == (N_LAYERS + 2, n)
+    assert not tiny.engine.trace(PROMPT, max_new_tokens=1).cancelled
+
+
+def test_no_hook_stays_after_a_run_that_fails(case):
+    tiny = case("llama")
+    with watching() as watch:
+
+        def fail() -> None:
+            raise ValueError("broken on purpose")
+
+        watch.at(2, fail)
+        with pytest.raises(iv.IntravistoError, match="broken on purpose"):
+            tiny.engine.trace(PROMPT)
+        assert watch.hooks_left() == 0
+        assert [t.id for t in tiny.engine.trace(PROMPT, max_new_tokens=8).tokens] == tiny.ids
+
+
+@contextmanager
+def busy(engine, watch: Watch, n: int = 3) -> Iterator[tuple[object, threading.Event]]:
+    """A trace that stands still in its prompt until the event is set."""
+    entered, go = threading.Event(), threading.Event()
+
+    def stand() -> None:
+        entered.set()
+        go.wait(WAIT)
+
+    watch.at(0, stand)
+    job = engine.submit(request(n=n), session="first")
+    try:
+        assert entered.wait(WAIT)
+        yield job, go
+    finally:
+        go.set()
+
+
+def test_cancel_in_the_queue(case):
+    engine = case("llama").engine
+    with watching() as watch, busy(engine, watch) as (first, go):
+        second = engine.submit(request(n=3), session="second")
+        assert str(second.state) == "queued"
+        assert second.place >= 1
+        second.cancel()
+        go.set()
+        with pytest.raises(iv.IntravistoError, match="cancel"):
+            second.result(WAIT)
+        assert len(first.result(WAIT).tokens) == len(case("llama").prompt_ids) + 3
+
+
+def test_a_newer_view_of_a_page_takes_the_older_ones_place(case):
+    tiny = case("llama")
+    with watching() as watch, busy(tiny.engine, watch) as (_, go):
+        view = HeatmapView(tiny.trace.id, lens="linear")
+        old = tiny.engine.submit(view, session="me", slot="page")
+        other = tiny.engine.submit(view, session="you", slot="page")
+        elsewhere = tiny.engine.submit(view, session="me", slot="another page")
+        new = tiny.engine.submit(view, session="me", slot="page")
+        go.set()
+        with pytest.raises(iv.IntravistoError, match="newer"):
+            old.result(WAIT)
+        for job in (other, elsewhere, new):
+            assert job.result(WAIT).token_ids.shape[0] == N_LAYERS + 2
+
+
+def test_a_view_goes_before_the_next_step_of_a_trace(case):
+    tiny = case("llama")
+    with watching() as watch, busy(tiny.engine, watch, n=6) as (first, go):
+        view = tiny.engine.submit(HeatmapView(tiny.trace.id, lens="quadratic"), session="second")
+        states = []
+        watch.at(N_LAYERS, lambda: states.append(view.state))
+        go.set()
+        first.result(WAIT)
+        assert [str(s) for s in states] == ["done"]
+
+
+def test_sessions_take_turns(case):
+    tiny = case("llama")
+    seen = []
+    with watching() as watch, busy(tiny.engine, watch, n=8) as (first, go):
+        second = tiny.engine.submit(request(n=8), session="second")
+        for call in range(N_LAYERS, 18 * N_LAYERS, N_LAYERS):
+            watch.at(call, lambda: seen.append((first.progress.done, second.progress.done)))
+        go.set()
+        first.result(WAIT)
+        second.result(WAIT)
+    both = [(a, b) for a, b in seen if a and b]
+    assert len(both) > 8
+    assert max(b for a, b in seen if a < max(a for a, _ in seen)) > 0
+
+
+def test_progress_counts_up(case):
+    engine = case("llama").engine
+    with watching() as watch:
+        done = []
+        job = engine.submit(request(n=6))
+        for call in range(2 * N_LAYERS, 7 * N_LAYERS, N_LAYERS):
+            watch.at(call, lambda: done.append((job.progress.done, job.progress.total)))
+        job.result(WAIT)
+    assert done == sorted(done)
+    assert job.progress.done == job.progress.total
+    assert job.seconds > 0
+
+
+def check_against_plain(trace, reference: plain.Run) -> None:
+    assert [t.id for t in trace.tokens] == list(reference.ids)
+    for site in ("resid_mid", "q", "v", "act"):
+        for layer, expected in enumerate(reference.sites[site]):
+            assert plain.error(trace.activation(site, layer=layer), expected) <= 1e-5, (site, layer)
+
+
+def test_two_engines_in_two_threads_do_not_mix(tiny_folder):
+    rounds = 12
+    folders = [tiny_folder("llama", seed) for seed in (0, 1)]
+    engines = [iv.open_model(str(folder)) for folder in folders]
+    models = [plain.load(folder) for folder in folders]
+    prompts = ["ab c!ab d", "xyz w+xyz"]
+    references = []
+    for model, folder, prompt in zip(models, folders, prompts, strict=True):
+        ids = plain.generate(model, plain.tokenizer(folder)(prompt).input_ids, 5)
+        references.append(plain.run(model, ids))
+    barrier = threading.Barrier(2)
+
+    def work(which: int) -> None:
+        for _ in range(rounds):
+            barrier.wait(WAIT)
+            trace = engines[which].trace(prompts[which], max_new_tokens=5)
+            check_against_plain(trace, references[which])
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(work, which) for which in range(2)]:
+            future.result(2 * WAIT)
+    for engine in engines:
+        engine.close()
+
+
+def test_two_threads_on_one_engine_do_not_mix(case):
+    tiny = case("gpt2")
+    prompts = ["ab c!ab d", "xyz w+xyz", "q", "mnop"]
+    tokenizer = plain.tokenizer(tiny.folder)
+    references = [
+        plain.run(tiny.model, plain.generate(tiny.model, tokenizer(p).input_ids, 4)) for p in prompts
+    ]
+
+    def work(which: int) -> None:
+        for _ in range(4):
+            check_against_plain(tiny.engine.trace(prompts[which], max_new_tokens=4), references[which])
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(work, which) for which in range(4)]:
+            future.result(2 * WAIT)
+
+
+def test_the_same_request_has_the_same_fingerprint_and_another_id(case):
+    engine = case("llama").engine
+    first, second, other = (
+        engine.trace(p, max_new_tokens=n) for p, n in ((PROMPT, 2), (PROMPT, 2), (PROMPT, 3))
+    )
+    assert first.fingerprint == second.fingerprint
+    assert first.id != second.id
+    assert other.fingerprint != first.fingerprint
+    assert case("gpt2").engine.trace(PROMPT, max_new_tokens=2).fingerprint != first.fingerprint
+    np.testing.assert_array_equal(first.logits(), second.logits())

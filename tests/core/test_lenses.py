@@ -1,0 +1,305 @@
+"""Every lens, norm policy, component and statistic against the reading in `tests/reference/slow.py`."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+import intravisto_core as iv
+from tests.reference import slow
+
+# Llama: untied tables. GPT-2: LayerNorm, biases, tied. Granite: logit scale. Gemma-2: soft-cap, scale 1 + w.
+FAMILIES = ("llama", "gpt2", "granite", "gemma2")
+LENSES = ("output", "input", "linear", "quadratic", "max")
+POLICIES = ("final", "norm_only", "none", "stream")
+COMPONENTS = ("block", "mid", "attention", "mlp")
+READABLE = [
+    (lens, policy) for lens, policy in product(LENSES, POLICIES) if (lens, policy) != ("max", "stream")
+]
+ROWS = 5
+WATCH = ("X", "ab")
+
+
+def close(got, reference, tolerance=1e-4):
+    np.testing.assert_allclose(got, reference, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+def all_logits(tiny, component, lens, policy):
+    """Logits of every cell of the slow reading, (row, position) → (V,) or None."""
+    return {
+        (row, position): tiny.cells.logits(component, lens, policy, row, position)
+        for row in range(ROWS)
+        for position in range(len(tiny.ids))
+    }
+
+
+def table(logits, positions, value):
+    """A (row, position) array of a statistic, NaN where the cell is blank."""
+    out = np.full((ROWS, positions), np.nan)
+    for (row, position), z in logits.items():
+        if z is not None:
+            out[row, position] = value(row, position, z)
+    return out
+
+
+def check_listed(grid, logits, ids, values, best):
+    """Listed tokens are the best ones, best first; equal logits may come in any order."""
+    for (row, position), z in logits.items():
+        listed = ids[row, position]
+        if z is None:
+            assert (listed == -1).all()
+            assert np.isnan(values[row, position]).all()
+            continue
+        assert len(set(listed.tolist())) == len(listed)
+        order = np.sort(best * z)[::-1][: len(listed)] * best
+        close(z[listed], order)
+        close(values[row, position], order)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize(("lens", "policy"), READABLE)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cells_equal_the_literal_reading(case, family, lens, policy, component):
+    tiny = case(family)
+    grid = tiny.trace.heatmap(component=component, lens=lens, norm=policy, top_k=7, watch=WATCH)
+    logits = all_logits(tiny, component, lens, policy)
+    check_listed(grid, logits, grid.token_ids, grid.logits, best=1)
+    if policy == "stream":
+        check_listed(grid, logits, grid.suppressed_ids, grid.suppressed_logits, best=-1)
+        assert np.isnan(grid.probabilities).all()
+        assert np.isnan(grid.p_max).all()
+        assert np.isnan(grid.entropy).all()
+        return
+    assert grid.suppressed_ids is None
+    n = len(tiny.ids)
+    close(grid.p_max, table(logits, n, lambda r, p, z: slow.softmax(z).max()))
+    close(grid.entropy, table(logits, n, lambda r, p, z: slow.entropy(z)))
+    close(grid.kl_final, table(logits, n, lambda r, p, z: slow.kl(tiny.run.logits[p].astype(float), z)))
+
+    def below(row, position, z):
+        under = logits.get((row - 1, position))
+        return np.nan if under is None else slow.kl(z, under)
+
+    close(grid.kl_below, table(logits, n, below))
+
+    def following(row, position, z):
+        return slow.log_softmax(z)[tiny.ids[position + 1]] if position + 1 < n else np.nan
+
+    close(grid.next_log_prob, table(logits, n, following))
+    for row, position in logits:
+        z = logits[row, position]
+        listed = grid.token_ids[row, position]
+        expected = np.full(len(listed), np.nan) if z is None else slow.softmax(z)[listed]
+        close(grid.probabilities[row, position], expected)
+
+
+@pytest.mark.parametrize("component", ["block", "attention"])
+@pytest.mark.parametrize("lens", LENSES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_watched_tokens(case, family, lens, component):
+    tiny = case(family)
+    grid = tiny.trace.heatmap(component=component, lens=lens, norm="final", watch=WATCH)
+    vocabulary = tiny.engine.tokenize("Xab", add_special_tokens=False)
+    assert [w.text for w in grid.watch] == list(WATCH)
+    assert [w.token_id for w in grid.watch] == [vocabulary[0].id, vocabulary[1].id]
+    assert [w.n_tokens for w in grid.watch] == [1, 2]
+    logits = all_logits(tiny, component, lens, "final")
+    for watched in grid.watch:
+        token, n = watched.token_id, len(tiny.ids)
+        close(watched.logit, table(logits, n, lambda r, p, z, t=token: z[t]))
+        close(watched.probability, table(logits, n, lambda r, p, z, t=token: slow.softmax(z)[t]))
+        for (row, position), z in logits.items():
+            if z is None:
+                assert watched.rank[row, position] == 0
+                continue
+            margin = 1e-4 * (1 + abs(z[token]))
+            least, most = 1 + (z > z[token] + margin).sum(), 1 + (z > z[token] - margin).sum()
+            assert least <= watched.rank[row, position] <= most
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_default_policy_is_that_of_the_methods(case, family):
+    tiny = case(family)
+    for component, lens in product(COMPONENTS, LENSES):
+        policy = slow.default_policy(component, lens)
+        if (lens, policy) != ("max", "stream"):
+            grid = tiny.trace.heatmap(component=component, lens=lens)
+            assert str(grid.norm) == policy
+            named = tiny.trace.heatmap(component=component, lens=lens, norm=policy)
+            assert np.array_equal(grid.token_ids, named.token_ids)
+    assert str(tiny.trace.heatmap(reading="difference").norm) == "stream"
+
+
+def test_the_max_lens_is_not_offered_for_updates(case):
+    trace = case("llama").trace
+    for component, norm in (("attention", None), ("mlp", "stream"), ("block", "stream")):
+        with pytest.raises(iv.IntravistoError, match="max"):
+            trace.heatmap(component=component, lens="max", norm=norm)
+
+
+@pytest.mark.parametrize("policy", ["final", "norm_only", "none"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_last_row_is_the_model_itself(case, family, policy):
+    tiny = case(family)
+    grid = tiny.trace.heatmap(lens="output", norm=policy, rows=[-1], top_k=32)
+    for column, logits in enumerate(tiny.run.logits):
+        ids = grid.token_ids[0, column]
+        close(grid.logits[0, column], logits[ids], 1e-5)
+        assert ids[0] == logits.argmax()
+        close(grid.probabilities[0, column], slow.softmax(logits.astype(float))[ids], 1e-5)
+        close(logits, tiny.trace.logits(column), 1e-5)
+    close(grid.kl_final, np.zeros_like(grid.kl_final), 1e-5)
+    assert grid.says.tolist() == tiny.run.logits.argmax(-1).tolist()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_winner_of_the_max_lens(case, family):
+    tiny = case(family)
+    for component, policy in (("block", "final"), ("mid", "norm_only"), ("attention", "final")):
+        grid = tiny.trace.heatmap(component=component, lens="max", norm=policy)
+        for row, position in np.ndindex(grid.winner.shape):
+            xhat = tiny.cells.xhat(component, policy, row, position)
+            expected = "" if xhat is None else tiny.decoder.winner(xhat)
+            assert grid.winner[row, position] == expected, (component, row, position)
+    assert tiny.trace.heatmap(lens="output").winner is None
+
+
+def test_a_tie_is_won_by_the_output_table(case):
+    tiny = case("gpt2")
+    grid = tiny.trace.heatmap(lens="max")
+    assert (grid.winner == "output").all(), "with tied tables every cell is a tie"
+
+
+@pytest.mark.parametrize("lens", LENSES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_iterative_subtraction(case, family, lens):
+    tiny = case(family)
+    grid = tiny.trace.heatmap(
+        lens=lens, norm="final", reading="iterative", rows=iv.Span(0, ROWS - 1), top_k=5
+    )
+    seen = set()
+    for row, position in np.ndindex(grid.token_ids.shape[:2]):
+        tokens, coefficients = tiny.cells.iterative("block", lens, row, position)
+        listed = grid.token_ids[row, position]
+        assert listed[: len(tokens)].tolist() == tokens, (row, position)
+        assert (listed[len(tokens) :] == -1).all()
+        close(grid.coefficients[row, position, : len(tokens)], coefficients)
+        assert np.isnan(grid.coefficients[row, position, len(tokens) :]).all()
+        seen.add(len(tokens))
+    assert len(seen) > 1, "the stopping rule was never put to the test"
+
+
+@pytest.mark.parametrize("lens", LENSES[:4])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_difference_from_the_row_below(case, family, lens):
+    tiny = case(family)
+    grid = tiny.trace.heatmap(lens=lens, reading="difference", top_k=6, rows=iv.Span(0, ROWS - 1))
+    assert (grid.token_ids[0] == -1).all()
+    assert grid.blank[0]
+    for row, position in product(range(1, ROWS - 1), range(len(tiny.ids))):
+        stream, under = tiny.cells.stream(row, position), tiny.cells.stream(row - 1, position)
+        xhat = tiny.decoder.normed(stream - under, "stream", stream)
+        z = tiny.decoder.logits(xhat, lens, row, update=True)
+        close(z[grid.token_ids[row, position]], np.sort(z)[::-1][:6])
+        close(grid.logits[row, position], np.sort(z)[::-1][:6])
+        close(grid.suppressed_logits[row, position], np.sort(z)[:6])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_numbers_of_the_stream_itself(case, family):
+    tiny = case(family)
+    grid = tiny.trace.heatmap()
+    for row, position in product(range(ROWS - 1), range(len(tiny.ids))):
+        x = tiny.cells.stream(row, position)
+        close(grid.norms[row, position], np.linalg.norm(x))
+        close(grid.top3_share[row, position], np.sort(x**2)[-3:].sum() / (x**2).sum())
+        if row == 0:
+            assert np.isnan(grid.cosine[row, position])
+        else:
+            y = tiny.cells.stream(row - 1, position)
+            close(grid.cosine[row, position], x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+
+
+@pytest.mark.parametrize("component", COMPONENTS[1:])
+def test_blank_rows_say_why(case, component):
+    grid = case("llama").trace.heatmap(component=component, norm="final", watch=WATCH)
+    for row in (0, ROWS - 1):
+        assert grid.blank[row]
+        assert (grid.token_ids[row] == -1).all()
+        for name in ("p_max", "entropy", "kl_final", "kl_below", "next_log_prob"):
+            assert np.isnan(getattr(grid, name)[row]).all(), name
+        assert np.isnan(grid.probabilities[row]).all()
+    assert list(grid.blank[1:-1]) == [""] * (ROWS - 2)
+    assert (grid.token_ids[1:-1] >= 0).all()
+
+
+SELECTIONS = [
+    (iv.Span(1, 4), [1, 2, 3]),
+    (iv.Span(-2, 5), [3, 4]),
+    (iv.Span(0, -1), [0, 1, 2, 3]),
+    ([0, 3], [0, 3]),
+    ([-1], [4]),
+    ([1, -2], [1, 3]),
+    (None, [0, 1, 2, 3, 4]),
+]
+
+
+@pytest.mark.parametrize(("rows", "expected"), SELECTIONS)
+def test_rows_are_chosen_by_span_list_and_from_the_end(case, rows, expected):
+    trace = case("llama").trace
+    whole, part = trace.heatmap(lens="linear"), trace.heatmap(lens="linear", rows=rows)
+    assert part.rows.tolist() == expected
+    for name in ("token_ids", "probabilities", "p_max", "entropy", "kl_final", "kl_below", "norms", "cosine"):
+        close(getattr(part, name), getattr(whole, name)[expected], 1e-5)
+
+
+@pytest.mark.parametrize(("positions", "expected"), [*SELECTIONS[:1], *SELECTIONS[3:4], ([2, -1], [2, 20])])
+def test_positions_are_chosen_by_span_list_and_from_the_end(case, positions, expected):
+    tiny = case("llama")
+    whole, part = tiny.trace.heatmap(), tiny.trace.heatmap(positions=positions)
+    assert part.positions.tolist() == expected
+    assert [t.position for t in part.tokens] == expected
+    for name in ("token_ids", "probabilities", "p_max", "kl_final", "kl_below", "next_log_prob"):
+        close(getattr(part, name), getattr(whole, name)[:, expected], 1e-5)
+
+
+@pytest.mark.parametrize("bad", [{"rows": [5]}, {"rows": [-6]}, {"positions": [21]}, {"positions": [-22]}])
+def test_a_row_or_position_that_is_not_there_is_refused(case, bad):
+    with pytest.raises(iv.IntravistoError, match=r"row|position"):
+        case("llama").trace.heatmap(**bad)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"lens": "best"},
+        {"norm": "layer"},
+        {"component": "head"},
+        {"reading": "all"},
+        {"top_k": 0},
+        {"top_k": 33},
+    ],
+)
+def test_a_wrong_option_is_refused_with_the_right_ones(case, bad):
+    name = next(iter(bad))
+    with pytest.raises(iv.IntravistoError, match=name) as caught:
+        case("llama").trace.heatmap(**bad)
+    allowed = {
+        "lens": "quadratic",
+        "norm": "norm_only",
+        "component": "mlp",
+        "reading": "iterative",
+        "top_k": "32",
+    }
+    assert allowed[name] in str(caught.value)
+
+
+def test_more_tokens_than_a_tile_give_the_same_numbers(case):
+    """A long text is decoded in tiles; a cell does not depend on the tile that it falls in."""
+    tiny = case("gpt2")
+    one = tiny.trace.heatmap(lens="linear", positions=[7], top_k=32, watch=WATCH)
+    all_positions = tiny.trace.heatmap(lens="linear", top_k=32, watch=WATCH)
+    assert np.array_equal(one.token_ids[:, 0], all_positions.token_ids[:, 7])
+    close(one.watch[0].logit[:, 0], all_positions.watch[0].logit[:, 7], 1e-5)
