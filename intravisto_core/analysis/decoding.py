@@ -1,0 +1,183 @@
+"""Statistics of cells over the vocabulary (docs/methods.md §4).
+
+All take logits (n, V) in float32 and read them in column blocks that stay in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from intravisto_core.analysis.lenses import Projection, logit_matrix
+from intravisto_core.models import LoadedModel
+from intravisto_core.request import TOP_K_KEPT
+
+_GROUPS = 32
+_BLOCK_ELEMENTS = 1 << 18
+TILE_BYTES = 64 << 20
+
+
+def tile_positions(n_rows: int, d_vocab: int, budget: int = TILE_BYTES) -> int:
+    """How many positions of `n_rows` cells are decoded at once, so that their logits take at most `budget` bytes."""
+    return max(1, budget // (4 * d_vocab * max(1, n_rows)))
+
+
+def _columns(z: Tensor) -> Iterator[slice]:
+    width = max(256, _BLOCK_ELEMENTS // max(1, z.shape[0]))
+    for start in range(0, z.shape[1], width):
+        yield slice(start, min(start + width, z.shape[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """log_sum: log Σ e^z (n,). entropy: nats (n,). cross, below: Σ p z of other rows (see `sums`), or None."""
+
+    log_sum: Float[Tensor, " n"]
+    entropy: Float[Tensor, " n"]
+    cross: Float[Tensor, "R P"] | None = None
+    below: Float[Tensor, "R P"] | None = None
+
+
+def top_tokens(z: Float[Tensor, "n V"], k: int = TOP_K_KEPT) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
+    """The k highest logits and their ids, best first.
+
+    Columns are dealt to stripes; only the k stripes with the highest peaks can hold a top-k token.
+    """
+    n, vocab = z.shape
+    k, width = min(k, vocab), vocab // _GROUPS
+    if width <= k:
+        best = z.topk(k, -1)
+        return best.values, best.indices
+    whole = width * _GROUPS
+    peaks = z[:, :whole].unflatten(1, (_GROUPS, width))
+    stripes = peaks.amax(1).topk(k, -1, sorted=False).indices
+    ids = (stripes[:, None, :] + torch.arange(_GROUPS, device=z.device)[:, None] * width).reshape(n, -1)
+    rest = torch.arange(whole, vocab, device=z.device).expand(n, -1)
+    ids = torch.cat([ids, rest], 1).sort(1).values
+    best = z.gather(1, ids).topk(k, -1)
+    return best.values, ids.gather(1, best.indices)
+
+
+def sums(z: Float[Tensor, "n V"], peak: Float[Tensor, " n"], shape: tuple[int, int] | None = None) -> Sums:
+    """Log-sum-exp and entropy of every row; with `shape` (R, P), rows being r·P + p, also across rows.
+
+    peak: the row's highest logit. cross[r, p] = Σ_v p(R−1, p) z(r, p): the last row's distribution against each.
+    below[r, p] = Σ_v p(r, p) z(r−1, p), 0 at r = 0. Sums over blocks are in float64.
+    """
+    n = z.shape[0]
+    total = torch.zeros(n, dtype=torch.float64, device=z.device)
+    weighted = torch.zeros_like(total)
+    rows, columns = shape or (1, n)
+    cross = torch.zeros((rows, columns), dtype=torch.float64, device=z.device)
+    below = torch.zeros_like(cross)
+    for block in _columns(z):
+        part = z[:, block]
+        e = torch.sub(part, peak[:, None]).exp_()
+        total += e.sum(-1)
+        weighted += torch.linalg.vecdot(e, part)
+        if shape is not None:
+            e_grid, z_grid = e.view(rows, columns, -1), part.unflatten(0, shape)
+            cross += torch.bmm(z_grid.transpose(0, 1), e_grid[-1][:, :, None])[:, :, 0].T
+            below[1:] += torch.linalg.vecdot(e_grid[1:], z_grid[:-1])
+    log_sum = peak.double() + total.log()
+    entropy = (log_sum - weighted / total).clamp(min=0)
+    if shape is None:
+        return Sums(log_sum, entropy)
+    return Sums(log_sum, entropy, cross / total.view(shape)[-1], below / total.view(shape))
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Decoded cells of R rows × P positions.
+
+    top_ids, top_logits: (R, P, k). low_ids, low_logits: the most lowered, under the stream policy, else None.
+    The statistics are None under the stream policy. winner: true where the output table won (max-probability lens).
+    """
+
+    top_ids: Int[Tensor, "R P k"]
+    top_logits: Float[Tensor, "R P k"]
+    low_ids: Int[Tensor, "R P k"] | None = None
+    low_logits: Float[Tensor, "R P k"] | None = None
+    log_sum: Float[Tensor, "R P"] | None = None
+    entropy: Float[Tensor, "R P"] | None = None
+    kl_final: Float[Tensor, "R P"] | None = None
+    kl_below: Float[Tensor, "R P"] | None = None
+    next_logit: Float[Tensor, "R P"] | None = None
+    winner: Bool[Tensor, "R P"] | None = None
+
+
+def decode_update(model: LoadedModel, projection: Projection, shape: tuple[int, int]) -> Cells:
+    """Cells under the stream policy: tokens promoted and suppressed, by their change of logit."""
+    z = logit_matrix(model, projection)
+    high, high_ids = top_tokens(z)
+    low, low_ids = top_tokens(z.neg_())
+    return Cells(*(x.unflatten(0, shape) for x in (high_ids, high, low_ids, low.neg_())))
+
+
+def decode_state(
+    model: LoadedModel, projection: Projection, shape: tuple[int, int], next_ids: Int[Tensor, " P"], best_table: bool
+) -> Cells:
+    """Cells with probabilities.
+
+    projection: R·P vectors, the *last* row being the model's final state under the output lens, which every row is
+    compared with. next_ids: the token that comes after each position, −1 for none. best_table: decide cell by cell
+    between input and output table by the higher top-1 probability (the max-probability lens); a tie is the output's.
+    """
+    winner = None
+    if best_table:
+        z, winner = _surer_table(model, projection, shape)
+    else:
+        z = logit_matrix(model, projection)
+    top, ids = top_tokens(z)
+    all_sums = sums(z, top[:, 0], shape)
+    log_sum = all_sums.log_sum.unflatten(0, shape)
+    entropy = all_sums.entropy.unflatten(0, shape)
+    assert all_sums.cross is not None and all_sums.below is not None
+    kl_final = -entropy[-1] - all_sums.cross + log_sum
+    kl_below = -entropy[1:] - all_sums.below[1:] + log_sum[:-1]
+    blank = torch.full_like(entropy[:1], torch.nan)
+    known = next_ids.clamp(min=0).expand(shape).reshape(-1, 1)
+    next_logit = z.gather(1, known).view(shape).masked_fill(next_ids < 0, torch.nan)
+    return Cells(
+        top_ids=ids.unflatten(0, shape),
+        top_logits=top.unflatten(0, shape),
+        log_sum=log_sum,
+        entropy=entropy,
+        kl_final=kl_final.clamp(min=0),
+        kl_below=torch.cat([blank, kl_below.clamp(min=0)]),
+        next_logit=next_logit,
+        winner=winner,
+    )
+
+
+def _surer_table(
+    model: LoadedModel, projection: Projection, shape: tuple[int, int]
+) -> tuple[Float[Tensor, "n V"], Bool[Tensor, "R P"]]:
+    tables = []
+    last = torch.zeros(shape, dtype=torch.bool, device=projection.x_hat.device)
+    last[-1] = True
+    for mix in (1.0, 0.0):
+        z = logit_matrix(model, _with_mix(projection, mix))
+        peak = z.amax(-1)
+        tables.append((z, (peak.double() - sums(z, peak).log_sum)))
+    (z, log_p), (z_input, log_p_input) = tables
+    winner = (log_p >= log_p_input) | last.flatten()
+    z[~winner] = z_input[~winner]
+    return z, winner.view(shape)
+
+
+def _with_mix(projection: Projection, mix: float) -> Projection:
+    return Projection(
+        projection.x_hat, torch.full_like(projection.mix, mix), bias=projection.bias, capped=projection.capped
+    )
+
+
+def ranks(z: Float[Tensor, "n V"], token: int) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+    """Rank of a token (1 + how many are strictly higher) and its logit."""
+    logit = z[:, token]
+    return 1 + (z > logit[:, None]).sum(-1), logit
+

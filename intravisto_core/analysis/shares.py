@@ -1,0 +1,72 @@
+"""How much each part counts in a junction's sum (docs/methods.md §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from intravisto_core.analysis.decoding import sums
+from intravisto_core.errors import RequestError
+from intravisto_core.sites import ShareMeasure
+
+Parts = Float[Tensor, "part n d"]
+Raw = Float[Tensor, "part n"]
+Logits = Callable[[Float[Tensor, "n d"]], Float[Tensor, "n V"]]
+
+SMALLEST = 1e-6
+
+
+def shares(parts: Parts, measure: ShareMeasure, logits: Logits) -> Raw:
+    """The share of each part of `Σ parts`, for n junctions; NaN where undefined.
+
+    logits: the output lens with the final norm, asked only by the KL measures.
+
+    Raises:
+        RequestError: KL pair at a junction of more than two parts.
+    """
+    parts = parts.float()
+    whole = parts.sum(0)
+    if measure is ShareMeasure.NORM:
+        raw = parts.norm(dim=-1)
+        return normalised(raw, raw.sum(0).median().expand_as(raw[0]))
+    if measure is ShareMeasure.PROJECTION:
+        square = whole.square().sum(-1)
+        size = parts.square().sum((0, -1))
+        share = (parts * whole).sum(-1) / square
+        return share.masked_fill(square <= SMALLEST * size, torch.nan)
+    if measure is ShareMeasure.L1:
+        length = whole.abs().sum(-1)
+        raw = (length - (whole - parts).abs().sum(-1)).clamp(min=0)
+        return normalised(raw, length + parts.abs().sum((0, -1)))
+    if measure is ShareMeasure.KL_PAIR and len(parts) != 2:
+        raise RequestError(
+            "measure: the KL pair compares two parts, and a parallel block has three at one junction. Choose KL"
+        )
+    others = parts.flip(0) if measure is ShareMeasure.KL_PAIR else whole - parts
+    raw = divergences(whole, others, logits)
+    return normalised(raw, torch.ones_like(raw[0]))
+
+
+def normalised(raw: Raw, scale: Float[Tensor, " n"]) -> Raw:
+    """Raw values ≥ 0 over their sum; undefined where the sum is below 1e-6 of its scale."""
+    total = raw.sum(0)
+    return (raw / total).masked_fill((total <= SMALLEST * scale) | (total <= 0), torch.nan)
+
+
+def divergences(whole: Float[Tensor, "n d"], others: Parts, logits: Logits) -> Raw:
+    """KL(lens(whole) ‖ lens(other)) in nats for each of the others."""
+    z = logits(whole)
+    peak = z.amax(-1)
+    own = sums(z, peak)
+    p = (z - own.log_sum[:, None].float()).exp()
+    out = []
+    for other in others:
+        z_other = logits(other)
+        log_sum = sums(z_other, z_other.amax(-1)).log_sum
+        cross = torch.linalg.vecdot(p, z_other).double()
+        out.append((-own.entropy - cross + log_sum).clamp(min=0).float())
+    zero_part = (others - whole).abs().amax(-1) == 0
+    return torch.stack(out).masked_fill(zero_part, 0.0)

@@ -1,0 +1,7 @@
+"""Declarations of model families: where their parts are. Nothing else in the program knows a module path."""
+
+from intravisto_core.architectures.blueprint import BlockModules, Blueprint, bind
+from intravisto_core.architectures.declaration import Architecture, NormKind, Order
+from intravisto_core.architectures.registry import find, names
+
+__all__ = ["Architecture", "BlockModules", "Blueprint", "NormKind", "Order", "bind", "find", "names"]

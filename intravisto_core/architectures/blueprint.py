@@ -1,0 +1,97 @@
+"""A declaration bound to a loaded model: the modules themselves instead of their paths."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from intravisto_core.architectures.declaration import Architecture
+from intravisto_core.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class BlockModules:
+    """The modules of one block that are read (see `Architecture` for what each is)."""
+
+    layer: nn.Module
+    attention: nn.Module
+    w_o: nn.Module
+    w_out: nn.Module
+    attn_out: nn.Module
+    mlp_out: nn.Module
+    mid_reader: nn.Module | None
+    attn_post_norm: nn.Module | None
+    mlp_post_norm: nn.Module | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """One model's parts. multiplier: of every update to the stream. soft_cap: of the logits, 0 for none."""
+
+    architecture: Architecture
+    blocks: tuple[BlockModules, ...]
+    final_norm: nn.Module
+    embed: nn.Module
+    unembed: nn.Module
+    parallel: bool
+    multiplier: float
+    logit_scale: float
+    soft_cap: float
+    keeps_last_logits: bool
+
+
+def _module(root: nn.Module, path: str, family: str) -> nn.Module:
+    try:
+        return root.get_submodule(path)
+    except AttributeError:
+        raise ModelError(
+            f"{family}: expected a module {path!r} in {type(root).__name__}; it has none. "
+            "The declaration of this family does not fit the installed transformers"
+        ) from None
+
+
+def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
+    """Find every declared module in a model.
+
+    Raises:
+        ModelError: a declared module is missing, or the family refuses this config, with the reason.
+    """
+    family, config = architecture.family, model.config
+    if reason := architecture.refuse(config):
+        raise ModelError(f"this {family} model is refused: {reason}")
+    trunk = model.base_model
+    parallel = architecture.parallel(config)
+    blocks = []
+    for layer in _module(trunk, architecture.layers, family).children():
+
+        def part(path: str | None, layer: nn.Module = layer) -> nn.Module | None:
+            return None if path is None else _module(layer, path, family)
+
+        blocks.append(
+            BlockModules(
+                layer=layer,
+                attention=_module(layer, architecture.attention, family),
+                w_o=_module(layer, architecture.w_o, family),
+                w_out=_module(layer, architecture.w_out, family),
+                attn_out=_module(layer, architecture.attn_out, family),
+                mlp_out=_module(layer, architecture.mlp_out, family),
+                mid_reader=None if parallel else part(architecture.mid_reader),
+                attn_post_norm=part(architecture.attn_post_norm),
+                mlp_post_norm=part(architecture.mlp_post_norm),
+            )
+        )
+    return Blueprint(
+        architecture=architecture,
+        blocks=tuple(blocks),
+        final_norm=_module(trunk, architecture.final_norm, family),
+        embed=model.get_input_embeddings(),
+        unembed=model.get_output_embeddings(),
+        parallel=parallel,
+        multiplier=float(architecture.residual_multiplier(config)),
+        logit_scale=float(architecture.logit_scale(config)),
+        soft_cap=float(getattr(config, architecture.soft_cap, None) or 0.0),
+        keeps_last_logits="logits_to_keep" in inspect.signature(model.forward).parameters,
+    )

@@ -1,0 +1,158 @@
+"""The one thread that makes all torch calls of a model; work is done in turns, a view before a trace."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import torch
+
+from intravisto_core.engine.base import Job, Progress
+from intravisto_core.errors import Cancelled, IntravistoError, Superseded, TraceError
+from intravisto_core.sites import JobState
+
+Work = Generator[Progress, None, Any]
+
+_log = logging.getLogger(__name__)
+
+
+class Priority(IntEnum):
+    """Whose turn comes first."""
+
+    VIEW = 0
+    TRACE = 1
+    GRID = 2
+
+
+@dataclass(slots=True)
+class _Task:
+    job: Job
+    work: Work
+    priority: Priority
+    slot: str
+    number: int
+    on_cancel: Callable[[], None]
+    started: float = field(default=0.0)
+
+
+class Dispatcher:
+    """Runs generators in turns on one thread; each `next` is a turn.
+
+    Among those of the best priority the session that waited longest is served, then the oldest job.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._tasks: list[_Task] = []
+        self._wake = threading.Condition()
+        self._numbers = itertools.count()
+        self._served: dict[str, int] = {}
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name=f"intravisto-{name}", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self,
+        job: Job,
+        work: Work,
+        priority: Priority,
+        slot: str = "",
+        on_cancel: Callable[[], None] = lambda: None,
+    ) -> Job:
+        """Queue work for a job. A newer one with the same session and non-empty slot takes an older one's place.
+
+        on_cancel: called once from the cancelling thread, so that work inside a long call can stop early.
+
+        Raises:
+            TraceError: the dispatcher was closed.
+        """
+        with self._wake:
+            if self._closed:
+                raise TraceError("engine: expected an open one; it was closed. Open the model again")
+            if slot:
+                for task in self._tasks:
+                    if task.slot == slot and task.job.session == job.session:
+                        task.job.error = Superseded("a newer view of the same page took this one's place")
+                        task.job.cancelled = True
+            self._tasks.append(_Task(job, work, priority, slot, next(self._numbers), on_cancel))
+            job.on_cancel = on_cancel
+            self._set_places()
+            self._wake.notify()
+        return job
+
+    def close(self) -> None:
+        """Cancel everything and end the thread."""
+        with self._wake:
+            self._closed = True
+            for task in self._tasks:
+                task.job.cancel()
+            self._wake.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    @property
+    def n_waiting(self) -> int:
+        """Jobs not ended yet."""
+        return len(self._tasks)
+
+    def _set_places(self) -> None:
+        for task in self._tasks:
+            ahead = [t for t in self._tasks if (t.priority, t.number) < (task.priority, task.number)]
+            task.job.place = len(ahead)
+
+    def _next(self) -> _Task | None:
+        with self._wake:
+            while not self._tasks:
+                if self._closed:
+                    return None
+                self._wake.wait()
+            task = min(
+                self._tasks,
+                key=lambda t: (not t.job.cancelled, t.priority, self._served.get(t.job.session, -1), t.number),
+            )
+            self._served[task.job.session] = next(self._numbers)
+            return task
+
+    def _loop(self) -> None:
+        with torch.no_grad():
+            while (task := self._next()) is not None:
+                self._turn(task)
+
+    def _turn(self, task: _Task) -> None:
+        job = task.job
+        if job.state is JobState.QUEUED:
+            job.state, task.started = JobState.RUNNING, time.perf_counter()
+        try:
+            if job.cancelled:
+                task.work.throw(job.error or Cancelled("cancelled before there was anything to show"))
+            else:
+                job.progress = next(task.work)
+        except StopIteration as end:
+            self._end(task, JobState.CANCELLED if job.cancelled else JobState.DONE, result=end.value)
+        except Cancelled as error:
+            self._end(task, JobState.CANCELLED, error=error)
+        except IntravistoError as error:
+            self._end(task, JobState.FAILED, error=error)
+        except Exception as error:
+            _log.exception("a job failed unexpectedly")
+            self._end(task, JobState.FAILED, error=_wrapped(error))
+
+    def _end(self, task: _Task, state: JobState, result: Any = None, error: IntravistoError | None = None) -> None:
+        with self._wake:
+            self._tasks.remove(task)
+            if not any(t.job.session == task.job.session for t in self._tasks):
+                self._served.pop(task.job.session, None)
+            self._set_places()
+        task.job.seconds = time.perf_counter() - task.started if task.started else 0.0
+        task.job.end(state, result, error)
+
+
+def _wrapped(error: Exception) -> IntravistoError:
+    wrapped = TraceError(f"something unexpected failed inside the model or this program: {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,0 +1,237 @@
+"""The engine in this process: one loaded model, one dispatcher, one store."""
+
+from __future__ import annotations
+
+import gc
+import platform
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from intravisto_core.engine.base import Job, Progress
+from intravisto_core.engine.dispatcher import Dispatcher, Priority
+from intravisto_core.engine.entry import TraceEntry
+from intravisto_core.engine.heatmap import draw_grid
+from intravisto_core.engine.store import ByteStore
+from intravisto_core.engine.trace import Trace
+from intravisto_core.engine.views import draw_activation, draw_logits, draw_pattern, draw_shares
+from intravisto_core.errors import RequestError, TraceError
+from intravisto_core.experiments.identities import relative_error, tolerance
+from intravisto_core.experiments.self_check import check
+from intravisto_core.models import LoadedModel, load
+from intravisto_core.records import ModelCard, Token
+from intravisto_core.request import (
+    ActivationView,
+    Generation,
+    HeatmapView,
+    LogitsView,
+    ModelSpec,
+    PatternView,
+    Request,
+    SharesView,
+    TraceRequest,
+    ViewRequest,
+    to_json,
+)
+from intravisto_core.tracing import RunControl, TraceData, prepare, run
+from intravisto_core.tracing.run import Prepared
+
+STORE_BYTES = 2 << 30
+MOST_ENTRIES = 2000
+Turns = Generator[Progress, None, Any]
+
+
+class LocalEngine:
+    """Answers requests about one model.
+
+    store_bytes: budget of activations and decoded tiles together.
+
+    Raises:
+        ModelError: the model cannot be opened or fails its self-check.
+    """
+
+    def __init__(self, spec: ModelSpec, store_bytes: int = STORE_BYTES) -> None:
+        self.spec = spec
+        self._model: LoadedModel = load(spec)
+        self._card = check(self._model)
+        self.store = ByteStore(store_bytes)
+        self._entries: OrderedDict[str, TraceEntry] = OrderedDict()
+        self._dispatcher = Dispatcher(self._model.name)
+
+    @property
+    def model(self) -> ModelCard:
+        """The loaded model and its checked capabilities."""
+        return self._card
+
+    def tokenize(self, text: str, add_special_tokens: bool = True) -> tuple[Token, ...]:
+        """The tokens that a prompt would have, without running anything."""
+        ids = self._model.reader.encode(text, add_special_tokens)
+        return self._model.reader.tokens(ids, len(ids))
+
+    def submit(self, request: Request, *, session: str = "", slot: str = "") -> Job:
+        """Queue a request; its job carries every error."""
+        job = Job(request, session)
+        if isinstance(request, TraceRequest):
+            control = RunControl()
+            work = self._trace(request, session, control)
+            return self._dispatcher.submit(job, work, Priority.TRACE, slot, control.cancel)
+        return self._dispatcher.submit(job, self._view(request, session), Priority.VIEW, slot)
+
+    def view(self, view: ViewRequest, *, session: str = "", slot: str = "") -> Any:
+        """Submit a view and wait for its record."""
+        return self.submit(view, session=session, slot=slot).result()
+
+    def trace(
+        self,
+        prompt: str | tuple[int, ...],
+        max_new_tokens: int = 0,
+        *,
+        add_special_tokens: bool = True,
+        sites: Any = None,
+        **generation: Any,
+    ) -> Trace:
+        """Run the model over a prompt and wait; greedy by default.
+
+        generation: temperature, top_k, top_p, seed, stop, forced (see `Generation`).
+
+        Raises:
+            IntravistoError: the prompt or an option does not serve, or the model gave infinite values.
+        """
+        unknown = set(generation) - set(Generation.__dataclass_fields__)
+        if unknown:
+            known = ", ".join(Generation.__dataclass_fields__)
+            raise RequestError(f"trace: expected options among {known}; got {', '.join(sorted(unknown))}")
+        request = TraceRequest(prompt, Generation(max_new_tokens, **generation), add_special_tokens, sites)
+        trace: Trace = self.submit(request).result()
+        return trace
+
+    def find(self, trace: str, session: str = "") -> Trace:
+        """The handle of a trace that this session made.
+
+        Raises:
+            TraceError: there is none of that id, or it belongs to somebody else.
+        """
+        return Trace(self, self._entry(trace, session))
+
+    def pin(self, trace: str) -> None:
+        """Keep a trace's activations whatever the byte budget."""
+        self.store.pin(("trace", trace))
+
+    def unpin(self, trace: str) -> None:
+        """Take one pin back."""
+        self.store.unpin(("trace", trace))
+
+    def close(self) -> None:
+        """Stop working and let go of the model and its traces."""
+        self._dispatcher.close()
+        self.store.clear()
+        self._entries.clear()
+        self.__dict__.pop("_model", None)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _entry(self, trace: str, session: str) -> TraceEntry:
+        entry = self._entries.get(trace)
+        if entry is None or entry.session != session:
+            raise TraceError(f"trace: expected the id of one made here; got {trace!r}. Run the prompt again")
+        return entry
+
+    def _trace(self, request: TraceRequest, session: str, control: RunControl) -> Turns:
+        prepared = prepare(self._model, request)
+        total = len(prepared.prompt) + prepared.n_new
+        yield Progress(0, total, "reading the prompt")
+        turns = run(self._model, prepared, request.generation, request.sites, control)
+        data: TraceData = yield from _reporting(turns, total, "generating")
+        return Trace(self, self._remember(request, session, data))
+
+    def _remember(self, request: TraceRequest, session: str, data: TraceData) -> TraceEntry:
+        reader = self._model.reader
+        entry = TraceEntry(
+            id=secrets.token_urlsafe(12),
+            fingerprint=self._model.fingerprint(to_json(request)),
+            session=session,
+            request=request,
+            tokens=reader.tokens(data.ids, data.prompt_length),
+            prompt_length=data.prompt_length,
+            forced_length=data.forced_length,
+            last_logits=data.last_logits,
+            text=reader.decode(data.ids),
+            cancelled=data.cancelled,
+            notes=list(data.notes),
+        )
+        self._entries[entry.id] = entry
+        while len(self._entries) > MOST_ENTRIES:
+            self.store.drop(("trace", self._entries.popitem(last=False)[0]))
+        self.store.put(("trace", entry.id), data, data.nbytes)
+        return entry
+
+    def _data(self, entry: TraceEntry) -> Generator[Progress, None, TraceData]:
+        """The activations of a trace; evicted ones are made again by the same schedule of calls and compared."""
+        data: TraceData | None = self.store.get(("trace", entry.id))
+        if data is not None:
+            return data
+        start = entry.prompt_length
+        forced = entry.ids[start : start + entry.forced_length]
+        prepared = Prepared(entry.ids[:start], forced, entry.length - start, replay=entry.ids[start:])
+        turns = run(self._model, prepared, entry.request.generation, entry.request.sites)
+        data = yield from _reporting(turns, entry.length, "running an evicted trace again")
+        self.store.put(("trace", entry.id), data, data.nbytes)
+        error = float(relative_error(data.last_logits, entry.last_logits))
+        note = f"run again after eviction: its logits differ from the first run's by {error:.1e}"
+        if not error <= tolerance(self._model.dtype) and note not in entry.notes:
+            entry.notes.append(note)
+        return data
+
+    def _view(self, view: ViewRequest, session: str) -> Turns:
+        entry = self._entry(view.trace, session)
+        data = yield from self._data(entry)
+        model = self._model
+        drawers: dict[type, Callable[[], Turns]] = {
+            HeatmapView: lambda: draw_grid(model, data, entry, self.store, view),
+            SharesView: lambda: draw_shares(model, data, entry, view),
+            ActivationView: lambda: draw_activation(model, data, entry, view),
+            PatternView: lambda: draw_pattern(model, data, entry, view, self._card),
+            LogitsView: lambda: draw_logits(model, data, entry, view),
+        }
+        return (yield from drawers[type(view)]())
+
+
+def _reporting(turns: Generator[int, None, TraceData], total: int, text: str) -> Generator[Progress, None, TraceData]:
+    """A run's positions as progress; what is thrown in here reaches the run."""
+    thrown: BaseException | None = None
+    while True:
+        try:
+            done = next(turns) if thrown is None else turns.throw(thrown)
+        except StopIteration as end:
+            data: TraceData = end.value
+            return data
+        try:
+            thrown = None
+            yield Progress(done, total, text)
+        except Exception as error:
+            thrown = error
+
+
+def diagnostics(engine: LocalEngine) -> str:
+    """Versions, machine and card, to paste into a report; no prompt, no path, no secret."""
+    lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}"]
+    packages = ("torch", "transformers", "streamlit", "plotly", "accelerate", "numpy", "tokenizers", "safetensors")
+    for package in packages:
+        try:
+            lines.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package} not installed")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    lines.append(f"threads {torch.get_num_threads()}, GPU {gpu}")
+    card = asdict(engine.model)
+    checks = card.pop("capabilities")
+    lines += [f"{name}: {value}" for name, value in card.items()]
+    lines += [f"{name}: ok={c['ok']} error={c['error']} {c['reason']}".rstrip() for name, c in checks.items()]
+    lines.append(f"store: {len(engine.store)} items, {engine.store.nbytes} of {engine.store.budget} bytes")
+    return "\n".join(lines)

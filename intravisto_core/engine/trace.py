@@ -1,0 +1,141 @@
+"""A trace as its user holds it: a handle with its tokens; the activations stay with the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from intravisto_core.engine.base import Engine
+from intravisto_core.engine.entry import TraceEntry
+from intravisto_core.records import DecodedGrid, Shares, Token
+from intravisto_core.request import (
+    ActivationView,
+    HeatmapView,
+    LogitsView,
+    PatternView,
+    Selection,
+    SharesView,
+    TraceRequest,
+)
+from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure, Site
+
+if TYPE_CHECKING:
+    from intravisto_core.engine.local import LocalEngine
+
+
+class Trace:
+    """One run of a model over a text.
+
+    tokens: prompt, then generated; every one has been run. text: all decoded, specials left out. prompt_length: in
+    tokens, BOS included. cancelled: whether it was stopped early. notes: sentences that the reader must know.
+    """
+
+    def __init__(self, engine: LocalEngine, entry: TraceEntry) -> None:
+        self._engine = engine
+        self._entry = entry
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that holds the activations."""
+        return self._engine
+
+    @property
+    def id(self) -> str:
+        """A random handle; views name the trace by it."""
+        return self._entry.id
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of request, weights, dtype and attention path: equal runs have equal ones."""
+        return self._entry.fingerprint
+
+    @property
+    def request(self) -> TraceRequest:
+        """What was asked."""
+        return self._entry.request
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens of the text."""
+        return self._entry.tokens
+
+    @property
+    def text(self) -> str:
+        """The whole text, special tokens left out."""
+        return self._entry.text
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the prompt, BOS included."""
+        return self._entry.prompt_length
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was stopped before its end."""
+        return self._entry.cancelled
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know about this run."""
+        return tuple(self._entry.notes)
+
+    def pin(self) -> None:
+        """Keep the activations whatever the byte budget."""
+        self._engine.pin(self.id)
+
+    def unpin(self) -> None:
+        """Take one pin back."""
+        self._engine.unpin(self.id)
+
+    def heatmap(
+        self,
+        component: Component | str = Component.BLOCK,
+        lens: Lens | str = Lens.OUTPUT,
+        norm: NormPolicy | str | None = None,
+        rows: Selection | list[int] = None,
+        positions: Selection | list[int] = None,
+        top_k: int = 5,
+        watch: Iterable[str] = (),
+        reading: Reading | str = Reading.TOP,
+    ) -> DecodedGrid:
+        """Decoded cells (docs/methods.md §3–4); see `HeatmapView` for the options."""
+        options: dict[str, Any] = {
+            "component": component,
+            "lens": lens,
+            "norm": norm,
+            "rows": rows,
+            "positions": positions,
+            "top_k": top_k,
+            "watch": watch,
+            "reading": reading,
+        }
+        grid: DecodedGrid = self._view(HeatmapView(self.id, **options))
+        return grid
+
+    def shares(self, measure: ShareMeasure | str = ShareMeasure.NORM) -> Shares:
+        """How much attention and MLP count at every junction (docs/methods.md §5)."""
+        record: Shares = self._view(SharesView(self.id, ShareMeasure.parse(measure, "measure")))
+        return record
+
+    def activation(self, site: Site | str, layer: int, head: int | None = None) -> np.ndarray:
+        """Captured values, float32: (T, width), or (heads, T, width) of a site with heads and no head named."""
+        values: np.ndarray = self._view(ActivationView(self.id, Site.parse(site, "site"), layer, head)).values
+        return values
+
+    def pattern(self, layer: int, head: int) -> np.ndarray:
+        """Attention of one head, (T query, T key), float32."""
+        values: np.ndarray = self._view(PatternView(self.id, layer, head)).values
+        return values
+
+    def logits(self, position: int = -1) -> np.ndarray:
+        """The model's own logits after a position, (V,), float32."""
+        values: np.ndarray = self._view(LogitsView(self.id, position)).values
+        return values
+
+    def _view(self, view: Any) -> Any:
+        return self._engine.view(view, session=self._entry.session)
+
+    def __repr__(self) -> str:
+        return f"Trace({self.id!r}, {len(self.tokens)} tokens of {self._engine.model.name})"

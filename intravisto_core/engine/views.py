@@ -1,0 +1,126 @@
+"""Every other view of a trace: shares, activations, patterns, logits."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intravisto_core.analysis.attention import pattern
+from intravisto_core.analysis.decoding import tile_positions
+from intravisto_core.analysis.lenses import Projection, logit_matrix
+from intravisto_core.analysis.shares import shares
+from intravisto_core.engine.base import Progress
+from intravisto_core.engine.entry import TraceEntry
+from intravisto_core.engine.select import index
+from intravisto_core.errors import ModelError, RequestError
+from intravisto_core.models import LoadedModel
+from intravisto_core.records import Activation, Logits, ModelCard, Pattern, Shares
+from intravisto_core.request import ActivationView, LogitsView, PatternView, SharesView
+from intravisto_core.sites import BlockKind, Capability, ShareMeasure, Site
+from intravisto_core.tracing import TraceData
+
+
+def need(card: ModelCard, capability: Capability) -> None:
+    """Refuse a view whose identity failed.
+
+    Raises:
+        ModelError: with the measured error and the reason.
+    """
+    found = card.capabilities[capability]
+    if not found.ok:
+        raise ModelError(f"{capability.label}: not shown for this model, since its self-check failed: {found.reason}")
+
+
+def output_logits(model: LoadedModel, x: Tensor) -> Tensor:
+    """The output lens with the final norm on any vectors (n, d) → (n, V)."""
+    ones = torch.ones(x.shape[0], device=x.device)
+    return logit_matrix(model, Projection(model.final_state(x), ones))
+
+
+def draw_shares(
+    model: LoadedModel, data: TraceData, entry: TraceEntry, view: SharesView
+) -> Generator[Progress, None, Shares]:
+    """Shares at every junction; a turn is a layer (KL: a few positions of one)."""
+    n_layers, parallel = model.dimensions.n_layers, model.blueprint.parallel
+    out = {n: np.full((n_layers, entry.length), np.nan, np.float32) for n in ("ra", "a", "rm", "m")}
+    by_kl = view.measure in (ShareMeasure.KL, ShareMeasure.KL_PAIR)
+    step = tile_positions(4, model.dimensions.d_vocab) if by_kl else entry.length
+    for layer in range(n_layers):
+        pre, a, m = (data.site(s, layer).float() for s in (Site.RESID_PRE, Site.ATTN_OUT, Site.MLP_OUT))
+        junctions = (
+            [((pre, a, m), ("ra", "a", "m"))]
+            if parallel
+            else [((pre, a), ("ra", "a")), ((data.site(Site.RESID_MID, layer).float(), m), ("rm", "m"))]
+        )
+        for start in range(0, entry.length, step):
+            span = slice(start, start + step)
+            for parts, names in junctions:
+                stacked = torch.stack([p[span] for p in parts])
+                found = shares(stacked, view.measure, lambda x: output_logits(model, x))
+                for name, share in zip(names, found, strict=True):
+                    out[name][layer, span] = share.cpu().numpy()
+            yield Progress(layer + 1, n_layers, "shares")
+    return Shares(
+        trace=entry.id,
+        measure=view.measure,
+        block=str(BlockKind.PARALLEL if parallel else BlockKind.SERIAL),
+        attention=out["a"],
+        mlp=out["m"],
+        residual_attention=out["ra"],
+        residual_mlp=out["ra"] if parallel else out["rm"],
+        tokens=entry.tokens,
+    )
+
+
+def draw_activation(
+    model: LoadedModel, data: TraceData, entry: TraceEntry, view: ActivationView
+) -> Generator[Progress, None, Activation]:
+    """Captured values as they are, in float32.
+
+    Raises:
+        RequestError: no such layer or head, or a site that this model does not have.
+    """
+    if view.site is Site.RESID_MID and model.blueprint.parallel:
+        raise RequestError("resid_mid: a parallel block adds attention and MLP at once and has none")
+    layer = index(view.layer, model.dimensions.n_layers, "layer")
+    values = data.site(view.site, layer)
+    head = view.head
+    if head is not None:
+        if not view.site.per_head:
+            raise RequestError(f"head: {view.site} is not split by head. Leave the head out")
+        head = index(head, values.shape[0], "head")
+        values = values[head]
+    yield Progress(1, 1)
+    return Activation(entry.id, view.site, layer, head, values.float().cpu().numpy())
+
+
+def draw_pattern(
+    model: LoadedModel, data: TraceData, entry: TraceEntry, view: PatternView, card: ModelCard
+) -> Generator[Progress, None, Pattern]:
+    """The pattern of one head, from the captured q and k."""
+    need(card, Capability.PATTERN)
+    layer = index(view.layer, model.dimensions.n_layers, "layer")
+    head = index(view.head, model.dimensions.n_heads, "head")
+    q, k = data.site(Site.Q, layer), data.site(Site.K, layer)
+    kv_head = head // (q.shape[0] // k.shape[0])
+    facts = data.facts[layer]
+    assert facts is not None
+    weights = pattern(
+        q[head][None], k[kv_head][None], data.first[layer], data.last[layer], facts.scaling, facts.soft_cap
+    )
+    yield Progress(1, 1)
+    return Pattern(entry.id, layer, head, weights[0].cpu().numpy(), entry.tokens)
+
+
+def draw_logits(
+    model: LoadedModel, data: TraceData, entry: TraceEntry, view: LogitsView
+) -> Generator[Progress, None, Logits]:
+    """The model's own logits: kept for the last position, else from the kept final stream by its own norm and head."""
+    position = index(view.position, entry.length, "position")
+    last = position == entry.length - 1
+    values = data.last_logits if last else model.logits(data.final[position : position + 1])[0]
+    yield Progress(1, 1)
+    return Logits(entry.id, position, values.cpu().numpy())

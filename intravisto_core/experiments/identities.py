@@ -1,0 +1,155 @@
+"""The identities of docs/methods.md §2, each measured on a probe that was traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from intravisto_core.analysis.attention import head_values, pattern
+from intravisto_core.analysis.lenses import finish
+from intravisto_core.analysis.parts import attention_from_heads, head_outputs, mlp_from_neurons
+from intravisto_core.architectures import Order
+from intravisto_core.models import LoadedModel
+from intravisto_core.records import Check
+from intravisto_core.sites import Site
+from intravisto_core.tracing import TraceData
+
+SMALLEST = 1e-6
+N_SAMPLES = 16
+
+Errors = Float[Tensor, "any T"]
+
+
+def relative_error(actual: Tensor, reference: Tensor) -> Float[Tensor, "*any T"]:
+    """e = ‖Δ‖₂ / max(‖ref‖₂, 1e-6·median ‖ref‖) along the last dimension."""
+    size = reference.float().norm(dim=-1)
+    floor = SMALLEST * size.median()
+    return (actual.float() - reference.float()).norm(dim=-1) / torch.maximum(size, floor).clamp(min=1e-30)
+
+
+def summarise(errors: Errors, allowed: float, exact: bool | None = None, reason: str = "") -> Check:
+    """A check from errors by layer (or sample) and position; NaN fails."""
+    errors = errors.reshape(-1, errors.shape[-1])
+    later = errors[:, 1:] if errors.shape[1] > 1 else errors
+    worst = float(later.max()) if not later.isnan().any() else float("nan")
+    start = float(errors[:, 0].max()) if not errors[:, 0].isnan().any() else float("nan")
+    ok = worst <= allowed and start <= allowed and not reason
+    if not ok and not reason:
+        reason = f"measured error {max(worst, start):.1e}, allowed {allowed:.0e}"
+    return Check(
+        ok=ok, error=worst, at_start=start, median=float(errors.median()), allowed=allowed, exact=exact, reason=reason
+    )
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """The largest e that a dtype's rounding explains (docs/methods.md §2)."""
+    return 1e-4 if dtype == torch.float32 else 2e-2
+
+
+def residual(model: LoadedModel, data: TraceData) -> tuple[Errors, bool]:
+    """Identity 1: the stream is the sum of what is added to it. Also whether it is so bit by bit."""
+    errors, exact, n_layers = [], True, model.dimensions.n_layers
+    for layer in range(n_layers):
+        p, a, m, post = (
+            data.site(s, layer) for s in (Site.RESID_PRE, Site.ATTN_OUT, Site.MLP_OUT, Site.RESID_POST)
+        )
+        total = _added(model.blueprint.architecture.order, p, a, m)
+        exact = exact and torch.equal(total, post)
+        errors.append(relative_error(total, post))
+        if not model.blueprint.parallel:
+            errors.append(relative_error(p + a, data.site(Site.RESID_MID, layer)))
+        if layer + 1 < n_layers:
+            errors.append(relative_error(data.site(Site.RESID_PRE, layer + 1), post))
+    errors.append(relative_error(data.final, data.site(Site.RESID_POST, n_layers - 1)))
+    return torch.stack(errors), exact
+
+
+def _added(order: Order, p: Tensor, a: Tensor, m: Tensor) -> Tensor:
+    if order is Order.PA_M:
+        return (p + a) + m
+    return (a + m) + p if order is Order.AM_P else (m + a) + p
+
+
+def logits(model: LoadedModel, data: TraceData, reference: Float[Tensor, "T V"]) -> Errors:
+    """Identity 2: the final stream through the norm's formula and the unembedding gives the model's logits."""
+    z = model.norm(data.final.float()) @ model.weights.get("unembed").float().T
+    if (bias := model.weights.bias("unembed")) is not None:
+        z = z + bias
+    return relative_error(finish(model, z, capped=True), reference)[None]
+
+
+def _each_layer(model: LoadedModel, measure: Callable[[int], Tensor]) -> Errors:
+    return torch.cat([measure(layer) for layer in _layers(model)])
+
+
+def _layers(model: LoadedModel) -> range:
+    return range(model.dimensions.n_layers)
+
+
+def patterns(model: LoadedModel, data: TraceData) -> Errors:
+    """Identity 5: recomputed pattern times v is z, for every head."""
+
+    def measure(layer: int) -> Tensor:
+        facts = data.facts[layer]
+        assert facts is not None
+        q, k, v, z = (data.site(s, layer) for s in (Site.Q, Site.K, Site.V, Site.Z))
+        weights = pattern(q, k, data.first[layer], data.last[layer], facts.scaling, facts.soft_cap)
+        return relative_error(head_values(weights, v), z)
+
+    return _each_layer(model, measure)
+
+
+def heads(model: LoadedModel, data: TraceData) -> Errors:
+    """Identity 6: heads and bias add up to `attn_out`; 16 random heads equal what an ablation takes away."""
+
+    def rebuilt(layer: int) -> Tensor:
+        return relative_error(
+            attention_from_heads(model, layer, data.site(Site.Z, layer)), data.site(Site.ATTN_OUT, layer)
+        )[None]
+
+    def ablated(layer: int, head: int) -> Tensor:
+        z = data.site(Site.Z, layer)
+        without = z.clone()
+        without[head] = 0
+        module = model.blueprint.blocks[layer].w_o
+        full, less = (module(x.transpose(0, 1).flatten(1)[None])[0].float() for x in (z, without))
+        return _against(full - less, head_outputs(model, layer, z)[head], full)
+
+    samples = _samples(model.dimensions.n_layers, model.dimensions.n_heads)
+    return torch.cat([*(rebuilt(i) for i in _layers(model)), *(ablated(i, h)[None] for i, h in samples)])
+
+
+def neurons(model: LoadedModel, data: TraceData) -> Errors:
+    """Identity 7: neurons and bias add up to `mlp_out`; 16 random neurons equal what an ablation takes away."""
+
+    def rebuilt(layer: int) -> Tensor:
+        return relative_error(
+            mlp_from_neurons(model, layer, data.site(Site.ACT, layer)), data.site(Site.MLP_OUT, layer)
+        )[None]
+
+    def ablated(layer: int, neuron: int) -> Tensor:
+        act = data.site(Site.ACT, layer)
+        without = act.clone()
+        without[:, neuron] = 0
+        module = model.blueprint.blocks[layer].w_out
+        full, less = (module(x[None])[0].float() for x in (act, without))
+        column = model.weights.get(f"w_out.{layer}")[:, neuron].float()
+        return _against(full - less, act[:, neuron, None].float() * column, full)
+
+    samples = _samples(model.dimensions.n_layers, model.dimensions.d_mlp)
+    return torch.cat([*(rebuilt(i) for i in _layers(model)), *(ablated(i, n)[None] for i, n in samples)])
+
+
+def _against(measured: Tensor, predicted: Tensor, whole: Tensor) -> Float[Tensor, " T"]:
+    """Error of a part, relative to the whole that it was taken from."""
+    return (measured - predicted).norm(dim=-1) / whole.norm(dim=-1).clamp(min=1e-30)
+
+
+def _samples(n_layers: int, width: int) -> Iterator[tuple[int, int]]:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(min(N_SAMPLES, n_layers * width)):
+        pick = torch.randint(n_layers * width, (), generator=generator)
+        yield int(pick) // width, int(pick) % width

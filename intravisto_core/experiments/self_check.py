@@ -1,0 +1,162 @@
+"""Hold a loaded model to the identities of docs/methods.md §2 and say what it may be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import DynamicCache
+
+from intravisto_core.errors import IntravistoError, ModelError
+from intravisto_core.experiments import identities
+from intravisto_core.models import LoadedModel
+from intravisto_core.models.card import describe
+from intravisto_core.records import Check, ModelCard
+from intravisto_core.request import Generation
+from intravisto_core.sites import Capability
+from intravisto_core.tracing import ATTENTION_NAME, TraceData, run, use_traced_attention
+from intravisto_core.tracing.run import Prepared, stop_ids
+
+PROBE_LENGTH = 24
+LONGEST_PROBE = 512
+N_GREEDY = 3
+
+
+def probe_ids(model: LoadedModel) -> tuple[tuple[int, ...], str]:
+    """Random ids, twice as long as a sliding window where that is affordable; and what was not reached."""
+    config, context = model.network.config, model.dimensions.context or LONGEST_PROBE
+    window = getattr(config, "sliding_window", None) or 0
+    length, note = PROBE_LENGTH, ""
+    if window and 2 * window + 1 <= min(LONGEST_PROBE, context):
+        length = max(length, 2 * window + 1)
+    elif window and window < context:
+        note = f"; its sliding window of {window} positions was not reached"
+    length = min(length, context - N_GREEDY if context > 2 * N_GREEDY else context)
+    generator = torch.Generator().manual_seed(0)
+    stops = stop_ids(model, Generation())
+    allowed = [i for i in range(model.weights.n_rows("embed")) if i not in stops]
+    picks = torch.randint(len(allowed), (length,), generator=generator).tolist()
+    return tuple(allowed[i] for i in picks), f"{length} random tokens{note}"
+
+
+@torch.no_grad()
+def check(model: LoadedModel) -> ModelCard:
+    """Measure every identity on a probe.
+
+    Raises:
+        ModelError: one of the essential identities fails; the message has the measured error.
+    """
+    ids, said = probe_ids(model)
+    stock, greedy = _stock(model, ids)
+    sdpa = _sdpa(model, ids)
+    use_traced_attention(model.network)
+    data = _traced(model, ids)
+    traced_logits = torch.cat(data.step_logits)
+    allowed = identities.tolerance(model.dtype)
+    errors, exact = identities.residual(model, data)
+    checks = {
+        Capability.RESIDUAL: identities.summarise(errors, allowed, exact),
+        Capability.LOGITS: _measured(lambda: identities.logits(model, data, traced_logits), allowed),
+        Capability.TRACED: _same_run(model, ids, traced_logits, stock, greedy, allowed),
+        Capability.CAUSAL: _measured(lambda: _causal(model, ids), allowed),
+        Capability.PATTERN: _measured(lambda: identities.patterns(model, data), allowed),
+        Capability.HEADS: _measured(lambda: identities.heads(model, data), allowed),
+        Capability.NEURONS: _measured(lambda: identities.neurons(model, data), allowed),
+    }
+    difference = None if sdpa is None else float(identities.relative_error(traced_logits, sdpa).max())
+    card = describe(model, checks, difference, said)
+    for capability, found in checks.items():
+        if capability.essential and not found.ok:
+            raise ModelError(
+                f"{card.name}: refused, since its self-check failed: {capability.label} ({capability}): {found.reason}. "
+                "What this program would show of it would be wrong"
+            )
+    return card
+
+
+def _measured(measure: Callable[[], Tensor], allowed: float) -> Check:
+    try:
+        return identities.summarise(measure(), allowed)
+    except (IntravistoError, RuntimeError) as error:
+        return Check(ok=False, error=None, reason=f"could not be measured: {error}", allowed=allowed)
+
+
+def _stock(model: LoadedModel, ids: tuple[int, ...]) -> tuple[Float[Tensor, "T V"], list[int]]:
+    """Logits of the model as it comes (eager attention, no hook), by the probe's schedule; its own greedy ids."""
+    network = model.network
+    network.set_attn_implementation("eager")
+    cache, out = DynamicCache(config=network.config), []
+    for part in (ids[:-1], ids[-1:]):
+        tokens = torch.tensor([part], device=model.device)
+        out.append(network(input_ids=tokens, past_key_values=cache, use_cache=True).logits[0].float())
+    tokens = torch.tensor([ids], device=model.device)
+    generated = network.generate(
+        tokens,
+        attention_mask=torch.ones_like(tokens),
+        max_new_tokens=N_GREEDY,
+        do_sample=False,
+        temperature=None,
+        top_k=None,
+        top_p=None,
+        pad_token_id=0,
+    )
+    return torch.cat(out), generated[0, len(ids) :].tolist()
+
+
+def _sdpa(model: LoadedModel, ids: tuple[int, ...]) -> Float[Tensor, "T V"] | None:
+    """Logits by the kernel that most users run, where the family has it; for the card only."""
+    try:
+        model.network.set_attn_implementation("sdpa")
+        return model.network(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0].float()
+    except (ValueError, ImportError, RuntimeError):
+        return None
+
+
+def _traced(model: LoadedModel, ids: tuple[int, ...]) -> TraceData:
+    try:
+        return _finish(model, Prepared(ids[:-1], (), 1, replay=ids[-1:]), checking=True)
+    except RuntimeError as error:
+        family = model.blueprint.architecture.family
+        raise ModelError(
+            f"{model.name}: expected modules as declared for {family}; capturing them failed ({error}). "
+            "The declaration does not fit this model"
+        ) from error
+
+
+def _finish(model: LoadedModel, prepared: Prepared, checking: bool) -> TraceData:
+    turns = run(model, prepared, Generation(), checking=checking)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            data: TraceData = end.value
+            return data
+
+
+def _same_run(
+    model: LoadedModel, ids: tuple[int, ...], traced: Tensor, stock: Tensor, greedy: list[int], allowed: float
+) -> Check:
+    """Identity 3: logits and greedy ids of the traced run are the plain model's."""
+    found = identities.summarise(
+        identities.relative_error(traced, stock)[None], allowed, exact=torch.equal(traced, stock)
+    )
+    if not found.ok:
+        return found
+    own = _finish(model, Prepared(ids, (), N_GREEDY), checking=False).ids[len(ids) :]
+    if list(own) != greedy:
+        reason = f"greedy ids: expected {greedy}, the plain model's; got {list(own)}"
+        return identities.summarise(identities.relative_error(traced, stock)[None], allowed, reason=reason)
+    return found
+
+
+def _causal(model: LoadedModel, ids: tuple[int, ...]) -> Tensor:
+    """Identity 4: another last token leaves all earlier logits as they were."""
+    assert model.network.config._attn_implementation == ATTENTION_NAME
+    other = (*ids[:-1], (ids[-1] + 1) % model.weights.n_rows("embed"))
+    first, second = (
+        model.network(input_ids=torch.tensor([t], device=model.device), use_cache=False).logits[0, :-1].float()
+        for t in (ids, other)
+    )
+    return identities.relative_error(second, first)[None]

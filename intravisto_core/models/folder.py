@@ -1,0 +1,100 @@
+"""What is wrong with a model folder, said before anything is loaded from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from intravisto_core.architectures import find, names
+from intravisto_core.demo import MODEL_FOLDER
+from intravisto_core.errors import ModelError, expected
+
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def resolve(source: str) -> Path:
+    """The folder that a source names.
+
+    Raises:
+        ModelError: it is neither "demo" nor a folder with a config.
+    """
+    folder = MODEL_FOLDER if source == "demo" else Path(source).expanduser()
+    if not folder.is_dir():
+        raise ModelError(expected("model", '"demo" or the path of a model folder', source, "Check the path"))
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: expected a config.json; found none. Give a folder saved with save_pretrained")
+    return folder
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config, of a family that is declared.
+
+    Raises:
+        ModelError: it is not JSON, needs remote code, or is of another family.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        family = config["model_type"]
+    except (ValueError, KeyError, TypeError):
+        raise ModelError(f"{folder / 'config.json'}: expected JSON with a model_type. Download or save it again") from None
+    if family not in names() and config.get("auto_map"):
+        raise ModelError(
+            f"{family}: this model brings its own code, which is never run here. Choose one of: {', '.join(names())}"
+        )
+    find(family)
+    return dict(config)
+
+
+def check_weights(folder: Path) -> list[Path]:
+    """The safetensors files, each readable.
+
+    Raises:
+        ModelError: there are none, only pickled ones, one is missing, or one is damaged.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickled = [p.name for pattern in _PICKLED for p in folder.glob(pattern)]
+        if pickled:
+            raise ModelError(
+                f"{folder}: expected safetensors weights; found only {pickled[0]}, a pickle file that could run any "
+                "code when opened. Save the model again with save_pretrained, which writes safetensors"
+            )
+        raise ModelError(f"{folder}: expected weights (*.safetensors); found none. Copy or download them again")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file() and not (folder / "model.safetensors").is_file():
+        wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if missing := sorted(wanted - {f.name for f in files}):
+            raise ModelError(f"{folder}: expected {len(wanted)} weight files; {missing[0]} is missing. Download it again")
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{file}: expected a safetensors file; it is damaged ({error}). Download or copy it again"
+            ) from error
+    return files
+
+
+def weights_hash(folder: Path, files: list[Path]) -> str:
+    """A short hash of config and weights: of all their bytes up to 64 MB a file, of head, tail and size above."""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    edge = 32 << 20
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size}".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(edge))
+            if size > edge:
+                stream.seek(max(edge, size - edge))
+                digest.update(stream.read(edge))
+    return digest.hexdigest()[:16]
+
+
+def file_bytes(folder: Path) -> int:
+    """Size of the weights on disk, in bytes."""
+    return sum(f.stat().st_size for f in folder.glob("*.safetensors"))

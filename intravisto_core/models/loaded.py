@@ -1,0 +1,102 @@
+"""A loaded model with everything that analysis and tracing read from it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from intravisto_core.architectures import Blueprint
+from intravisto_core.models.norms import NormFormula
+from intravisto_core.models.weights import Weights
+from intravisto_core.request import ModelSpec
+from intravisto_core.tokens import TokenReader
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """Sizes of a model (docs/methods.md §1)."""
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_value: int
+    d_mlp: int
+    d_vocab: int
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """One model in memory.
+
+    resolved: names the exact weights, dtype and device; the part of a fingerprint that the model gives.
+    """
+
+    spec: ModelSpec
+    name: str
+    resolved: str
+    network: PreTrainedModel
+    tokenizer: Any
+    blueprint: Blueprint
+    dimensions: Dimensions
+    weights: Weights
+    norm: NormFormula
+    reader: TokenReader
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go and captures are kept."""
+        return self.blueprint.embed.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The model's own dtype."""
+        return self.blueprint.embed.weight.dtype
+
+    def final_state(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """The model's own final norm, in its dtype, given in float32."""
+        out: Tensor = self.blueprint.final_norm(x.to(self.dtype))
+        return out.float()
+
+    def cap(self, logits: Float[Tensor, "*n V"]) -> Float[Tensor, "*n V"]:
+        """The model's logit scale, then its soft-cap (docs/methods.md §1)."""
+        if self.blueprint.logit_scale != 1.0:
+            logits = logits * self.blueprint.logit_scale
+        limit = self.blueprint.soft_cap
+        return torch.tanh(logits / limit) * limit if limit else logits
+
+    def logits(self, final_stream: Float[Tensor, "n d"]) -> Float[Tensor, "n V"]:
+        """The model's logits from `resid_post[L−1]`, by its own norm and head in its own dtype; float32."""
+        raw: Tensor = self.blueprint.unembed(self.blueprint.final_norm(final_stream.to(self.dtype)))
+        return self.cap(raw).float()
+
+    def fingerprint(self, request: str) -> str:
+        """A hash of a canonical request on this model."""
+        return hashlib.sha256(f"{self.resolved}\n{request}".encode()).hexdigest()[:32]
+
+
+def measure(network: PreTrainedModel, blueprint: Blueprint, weights: Weights) -> Dimensions:
+    """Read the sizes from config and weights."""
+    config = network.config
+    n_heads = int(config.num_attention_heads)
+    d_model = int(config.hidden_size)
+    d_head = int(getattr(config, "head_dim", None) or getattr(blueprint.blocks[0].attention, "head_dim", 0))
+    return Dimensions(
+        n_layers=len(blueprint.blocks),
+        n_heads=n_heads,
+        n_kv_heads=int(getattr(config, "num_key_value_heads", None) or n_heads),
+        d_model=d_model,
+        d_head=d_head or d_model // n_heads,
+        d_value=weights.get("w_o.0").shape[1] // n_heads,
+        d_mlp=int(weights.get("w_out.0").shape[1]),
+        d_vocab=weights.n_rows("unembed"),
+        context=int(getattr(config, "max_position_embeddings", 0) or 0),
+    )

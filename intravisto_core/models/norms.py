@@ -1,0 +1,65 @@
+"""A norm as a formula whose scale can be frozen (docs/methods.md §1: N, N_lin)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from intravisto_core.architectures import NormKind
+from intravisto_core.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class NormFormula:
+    """RMSNorm `γ⊙x/σ` or LayerNorm `γ⊙(x − mean x)/σ + β`, in float32.
+
+    scale: γ (d,), with the family's offset added. shift: β (d,), or None.
+    """
+
+    kind: NormKind
+    scale: Float[Tensor, " d"]
+    shift: Float[Tensor, " d"] | None
+    eps: float
+
+    @classmethod
+    def of(cls, module: nn.Module, kind: NormKind, offset: float) -> NormFormula:
+        """Read a norm module.
+
+        Raises:
+            ModelError: it keeps its eps or scale under no known name.
+        """
+        eps = next((getattr(module, n) for n in ("variance_epsilon", "eps", "epsilon") if hasattr(module, n)), None)
+        weight = getattr(module, "weight", None)
+        if eps is None or weight is None:
+            raise ModelError(f"norm: expected a module with a weight and an eps; got {type(module).__name__}")
+        bias = getattr(module, "bias", None)
+        shift = None if bias is None else bias.detach().float()
+        return cls(kind, weight.detach().float() + offset, shift, float(eps))
+
+    def centre(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """`x − mean x` for LayerNorm, x for RMSNorm."""
+        return x - x.mean(-1, keepdim=True) if self.kind is NormKind.LAYER else x
+
+    def sigma(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n 1"]:
+        """The statistic that the norm divides by."""
+        return (self.centre(x).square().mean(-1, keepdim=True) + self.eps).sqrt()
+
+    def linear(self, x: Float[Tensor, "*n d"], sigma: Float[Tensor, "*n 1"]) -> Float[Tensor, "*n d"]:
+        """`N_lin`: the norm of an update at a frozen σ, without β."""
+        return self.scale * self.centre(x) / sigma
+
+    def without_scale(self, x: Float[Tensor, "*n d"], sigma: Float[Tensor, "*n 1"]) -> Float[Tensor, "*n d"]:
+        """The norm without γ and β."""
+        return self.centre(x) / sigma
+
+    def __call__(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        out = self.linear(x, self.sigma(x))
+        return out if self.shift is None else out + self.shift
+
+    def to(self, device: torch.device) -> NormFormula:
+        """The same formula on another device."""
+        shift = None if self.shift is None else self.shift.to(device)
+        return NormFormula(self.kind, self.scale.to(device), shift, self.eps)

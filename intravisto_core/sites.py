@@ -1,0 +1,160 @@
+"""The closed sets that requests are made of, as string enums: a plain string is taken where an enum is."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Self
+
+from intravisto_core.errors import RequestError, expected
+
+
+class Choice(str, Enum):
+    """A string enum whose members carry the words that a page shows for them."""
+
+    label: str
+    help: str
+
+    def __new__(cls, value: str, label: str = "", help: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.label = label or value
+        member.help = help
+        return member
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    @classmethod
+    def parse(cls, value: str, name: str = "") -> Self:
+        """The member of that value.
+
+        Raises:
+            RequestError: no member has it; the message lists the right ones.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            raise RequestError(expected(name or cls.__name__.lower(), list(cls), value)) from None
+
+
+class Site(Choice):
+    """Where an activation is captured (docs/methods.md §1). `pattern` is computed from q and k, never stored."""
+
+    RESID_PRE = "resid_pre", "stream before the block"
+    ATTN_OUT = "attn_out", "attention output"
+    RESID_MID = "resid_mid", "stream after attention"
+    MLP_OUT = "mlp_out", "MLP output"
+    RESID_POST = "resid_post", "stream after the block"
+    Q = "q", "queries"
+    K = "k", "keys"
+    V = "v", "values"
+    Z = "z", "head values before W_O"
+    ACT = "act", "MLP neurons"
+
+    @property
+    def per_head(self) -> bool:
+        """Whether the site is split by head (by kv head for `k` and `v`)."""
+        return self in (Site.Q, Site.K, Site.V, Site.Z)
+
+
+class Component(Choice):
+    """Which vector of a row a cell decodes (docs/methods.md §1)."""
+
+    BLOCK = "block", "block output", "The stream as it leaves the block: everything written so far."
+    MID = "mid", "after attention", "The stream after attention was added, before the MLP."
+    ATTENTION = "attention", "attention", "What this block's attention added to the stream."
+    MLP = "mlp", "MLP", "What this block's MLP added to the stream."
+
+
+class Lens(Choice):
+    """How a vector is turned into scores over the vocabulary (docs/methods.md §3)."""
+
+    OUTPUT = "output", "output", "The model's own last step: final norm, then the unembedding table."
+    INPUT = "input", "input", "Compared with the input embeddings: which token does it look like?"
+    LINEAR = "linear", "linear", "From the input table at the bottom to the output table at the top, evenly."
+    QUADRATIC = "quadratic", "quadratic", "Like linear, but staying near the input table for longer."
+    MAX = (
+        "max",
+        "max probability",
+        "Input or output table, whichever is surer at this cell. Favours the table with longer rows.",
+    )
+
+
+class NormPolicy(Choice):
+    """What is done to a vector before the table (docs/methods.md §3)."""
+
+    FINAL = "final", "final norm", "The model's final norm, as before its own prediction."
+    NORM_ONLY = "norm_only", "norm only", "Normalised without the learned scale and shift."
+    NONE = "none", "none", "The vector as it is."
+    STREAM = (
+        "stream",
+        "stream scale",
+        "For updates: the scale of the stream they are added to, so small updates stay small.",
+    )
+
+
+class Reading(Choice):
+    """What a cell lists (docs/methods.md §4)."""
+
+    TOP = "top", "top tokens", "The most probable tokens."
+    ITERATIVE = "iterative", "iterative subtraction", "The top token, then the top of what is left without it, …"
+    DIFFERENCE = "difference", "difference from the row below", "What changed since the row below."
+
+
+class ShareMeasure(Choice):
+    """How much a part counts in a sum (docs/methods.md §5)."""
+
+    NORM = "norm", "norm", "Length of the part, over the lengths of all parts."
+    KL = "kl", "KL", "How far the prediction moves when the part is left out."
+    KL_PAIR = "kl_pair", "KL pair", "How near the part alone is to the sum. Blind to the part's size."
+    PROJECTION = "projection", "projection", "Length of the part along the sum; signed, adds up to exactly 1."
+    L1 = "l1", "L1 proximity", "How much nearer the sum comes with the part, in L1 distance."
+
+
+class Colour(Choice):
+    """What colours a cell of the heatmap."""
+
+    P_MAX = "p_max", "top probability", "Probability of the cell's top token."
+    ENTROPY = "entropy", "entropy", "How undecided the cell is, in nats: 0 is certain."
+    ATTENTION = "attention", "attention contribution", "Share of attention where it joins the stream."
+    MLP = "mlp", "MLP contribution", "Share of the MLP where it joins the stream."
+    LOGIT = "logit", "change of logit", "How far the top token's score is raised by this update."
+
+
+class BlockKind(Choice):
+    """Whether attention and MLP act one after the other or both on the block's input."""
+
+    SERIAL = "serial", "serial"
+    PARALLEL = "parallel", "parallel"
+
+
+class Capability(Choice):
+    """An identity of docs/methods.md §2; a view whose identity fails is refused."""
+
+    RESIDUAL = "residual", "stream adds up"
+    LOGITS = "logits", "final stream gives the logits"
+    TRACED = "traced", "traced run equals the plain model"
+    CAUSAL = "causal", "no position sees a later one"
+    PATTERN = "pattern", "pattern times values gives the heads"
+    HEADS = "heads", "heads add up to attention"
+    NEURONS = "neurons", "neurons add up to the MLP"
+
+    @property
+    def essential(self) -> bool:
+        """Whether a model that fails it is refused altogether."""
+        return self in (Capability.RESIDUAL, Capability.LOGITS, Capability.TRACED, Capability.CAUSAL)
+
+
+class JobState(Choice):
+    """Where a job stands."""
+
+    QUEUED = "queued", "waiting"
+    RUNNING = "running", "running"
+    DONE = "done", "done"
+    FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)

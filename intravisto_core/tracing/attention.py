@@ -1,0 +1,65 @@
+"""Attention that is captured: q, k and v are kept, and the family's own eager function does the work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface, eager_mask
+
+from intravisto_core.errors import ModelError
+from intravisto_core.tracing.capture import AttentionFacts, CaptureSink
+
+ATTENTION_NAME = "intravisto"
+
+_sink: ContextVar[CaptureSink | None] = ContextVar("intravisto_capture_sink", default=None)
+
+
+def _traced_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, Tensor | None]:
+    sink = _sink.get()
+    if sink is not None:
+        scaling = options.get("scaling")
+        facts = AttentionFacts(
+            scaling=float(query.shape[-1] ** -0.5 if scaling is None else scaling),
+            soft_cap=float(options.get("softcap") or 0.0),
+        )
+        sink.attention(int(module.layer_idx), query, key, value, attention_mask, facts)
+    eager = sys.modules[type(module).__module__].eager_attention_forward
+    out: tuple[Tensor, Tensor | None] = eager(module, query, key, value, attention_mask, **options)
+    return out
+
+
+# Without the matching mask function a model runs non-causally, without a word.
+AttentionInterface.register(ATTENTION_NAME, _traced_attention)
+AttentionMaskInterface.register(ATTENTION_NAME, eager_mask)
+
+
+def use_traced_attention(network: PreTrainedModel) -> None:
+    """Send a model's attention through the capture.
+
+    Raises:
+        ModelError: transformers did not take it, so nothing could be captured.
+    """
+    network.set_attn_implementation(ATTENTION_NAME)
+    if network.config._attn_implementation != ATTENTION_NAME:
+        raise ModelError(
+            f"attention: expected {type(network).__name__} to take a custom attention function; "
+            f"it stays with {network.config._attn_implementation!r}"
+        )
+
+
+@contextmanager
+def captured_by(sink: CaptureSink) -> Iterator[None]:
+    """Attention calls of this thread go to that sink."""
+    token = _sink.set(sink)
+    try:
+        yield
+    finally:
+        _sink.reset(token)

@@ -1,0 +1,173 @@
+"""Where a run puts what it captures: one buffer a site, allocated once, filled position by position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from intravisto_core.errors import TraceError, expected
+from intravisto_core.models import LoadedModel
+from intravisto_core.sites import Site
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionFacts:
+    """What the scores of a layer are computed with."""
+
+    scaling: float
+    soft_cap: float = 0.0
+
+
+@dataclass(slots=True)
+class TraceData:
+    """The activations of one run, in the model's dtype on its device.
+
+    buffers: (L, T, width), or (L, heads, T, width) of sites with heads. final: `resid_post[L−1]` (T, d).
+    first, last: (L, T), the keys that each query may see. last_logits: after the last position (V,).
+    """
+
+    ids: tuple[int, ...]
+    prompt_length: int
+    buffers: dict[Site, Tensor]
+    final: Float[Tensor, "T d"]
+    first: Int[Tensor, "L T"]
+    last: Int[Tensor, "L T"]
+    facts: tuple[AttentionFacts | None, ...]
+    last_logits: Float[Tensor, " V"]
+    forced_length: int = 0
+    cancelled: bool = False
+    notes: tuple[str, ...] = ()
+    step_logits: tuple[Tensor, ...] = field(default=())
+
+    @property
+    def length(self) -> int:
+        """T, positions."""
+        return len(self.ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, in bytes."""
+        tensors = (*self.buffers.values(), self.final, self.first, self.last, self.last_logits)
+        return sum(t.nbytes for t in tensors)
+
+    def site(self, site: Site, layer: int) -> Tensor:
+        """One layer of a site: (T, width), or (heads, T, width).
+
+        Raises:
+            TraceError: the run did not keep that site.
+        """
+        if site is Site.RESID_POST and site not in self.buffers:
+            n_layers = self.first.shape[0]
+            return self.final if layer == n_layers - 1 else self.site(Site.RESID_PRE, layer + 1)
+        if site not in self.buffers:
+            kept = ", ".join(self.buffers) or "nothing but the final stream"
+            raise TraceError(expected("site", f"one that this trace kept ({kept})", str(site), "Run again with it in `sites`"))
+        return self.buffers[site][layer]
+
+
+class CaptureSink:
+    """Buffers of a run under way. `start` and `stop` are the positions of the current call.
+
+    every_resid_post: also keep `resid_post` of all layers by its own hook (the self-check compares it).
+    """
+
+    def __init__(
+        self, model: LoadedModel, length: int, sites: tuple[Site, ...] | None, every_resid_post: bool = False
+    ) -> None:
+        self.start = self.stop = 0
+        self.cancelled = False
+        self.wanted = set(Site) if sites is None else set(sites)
+        if Site.RESID_POST in self.wanted:
+            self.wanted.add(Site.RESID_PRE)
+        if not every_resid_post:
+            self.wanted.discard(Site.RESID_POST)
+        if model.blueprint.parallel:
+            self.wanted.discard(Site.RESID_MID)
+        size, n_layers = model.dimensions, model.dimensions.n_layers
+        shapes = {
+            Site.Q: (size.n_heads, length, size.d_head),
+            Site.K: (size.n_kv_heads, length, size.d_head),
+            Site.V: (size.n_kv_heads, length, size.d_value),
+            Site.Z: (length, size.n_heads * size.d_value),
+            Site.ACT: (length, size.d_mlp),
+        }
+        options = {"dtype": model.dtype, "device": model.device}
+        self.buffers = {
+            site: torch.empty((n_layers, *shapes.get(site, (length, size.d_model))), **options)
+            for site in Site
+            if site in self.wanted
+        }
+        self.final = torch.empty((length, size.d_model), **options)
+        self.first = torch.zeros((n_layers, length), dtype=torch.int32, device=model.device)
+        self.last = torch.zeros_like(self.first)
+        self.facts: list[AttentionFacts | None] = [None] * n_layers
+        self._n_heads = size.n_heads
+        self._mask: tuple[Tensor | None, Tensor, Tensor] | None = None
+
+    def attention(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        facts: AttentionFacts,
+    ) -> None:
+        """Keep q, and the new rows of k and v, of one call; shapes (1, heads, positions, width)."""
+        new = query.shape[2]
+        for site, x in ((Site.Q, query), (Site.K, key), (Site.V, value)):
+            if site in self.wanted:
+                self.buffers[site][layer, :, self.start : self.stop] = x[0, :, -new:]
+        if Site.Q in self.wanted:
+            first, last = self._visible(mask, new, key.shape[2])
+            self.first[layer, self.start : self.stop] = first
+            self.last[layer, self.start : self.stop] = last
+            self.facts[layer] = facts
+
+    def _visible(self, mask: Tensor | None, n_query: int, n_key: int) -> tuple[Tensor, Tensor]:
+        """The stretch of keys that each query sees; layers of one call share a mask, so it is read once."""
+        if self._mask is None or self._mask[0] is not mask:
+            self._mask = (mask, *visible_keys(mask, n_query, n_key, self.stop - n_key, self.first.device))
+        return self._mask[1], self._mask[2]
+
+    def begin(self, n: int) -> None:
+        """The next n positions are about to run."""
+        self.start, self.stop = self.stop, self.stop + n
+        self._mask = None
+
+    def finish(self, length: int) -> tuple[dict[Site, Tensor], Tensor, Tensor, Tensor]:
+        """Buffers, final stream, first and last keys, cut to the positions that were run."""
+
+        def cut(x: Tensor, dim: int) -> Tensor:
+            part = x.narrow(dim, 0, length)
+            return part if length > 0.8 * x.shape[dim] else part.clone()
+
+        buffers = {s: cut(b, 2 if s in (Site.Q, Site.K, Site.V) else 1) for s, b in self.buffers.items()}
+        if Site.Z in buffers:
+            z = buffers[Site.Z]
+            buffers[Site.Z] = z.unflatten(2, (self._n_heads, -1)).transpose(1, 2)
+        return buffers, cut(self.final, 0), cut(self.first, 1), cut(self.last, 1)
+
+
+def visible_keys(
+    mask: Tensor | None, n_query: int, n_key: int, offset: int, device: torch.device
+) -> tuple[Int[Tensor, " q"], Int[Tensor, " q"]]:
+    """First and last visible key of each query, from an additive or boolean mask (1, 1, q, k); absolute positions.
+
+    Raises:
+        TraceError: what a query sees is not one stretch, or differs by head.
+    """
+    if mask is None:
+        first = torch.zeros(n_query, dtype=torch.int32, device=device)
+        return first + offset, first + offset + n_key - 1
+    seen = mask[0, 0] if mask.dtype == torch.bool else mask[0, 0] == 0
+    if mask.shape[1] != 1:
+        raise TraceError("attention mask: expected one for all heads; this model's differs by head")
+    first = seen.int().argmax(-1)
+    last = seen.shape[1] - 1 - seen.flip(-1).int().argmax(-1)
+    if not torch.equal(seen.sum(-1), last - first + 1):
+        raise TraceError("attention mask: expected each query to see one stretch of keys; this model's has gaps")
+    return (first + offset).int(), (last + offset).int()

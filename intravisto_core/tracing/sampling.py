@@ -1,0 +1,34 @@
+"""The next token: transformers' own processors, and draws from a counter generator (docs/methods.md §8)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from intravisto_core.request import Generation
+
+
+def next_distribution(logits: Float[Tensor, " V"], generation: Generation) -> Float[Tensor, " V"]:
+    """Probabilities of the next token after temperature, top-k and top-p, in that order, float32."""
+    processors = LogitsProcessorList()
+    if generation.temperature is not None:
+        processors.append(TemperatureLogitsWarper(float(generation.temperature)))
+    if generation.top_k is not None:
+        processors.append(TopKLogitsWarper(generation.top_k))
+    if generation.top_p is not None:
+        processors.append(TopPLogitsWarper(generation.top_p))
+    scores: Tensor = processors(torch.empty((1, 0), dtype=torch.long, device=logits.device), logits.float()[None])
+    return scores[0].softmax(-1)
+
+
+def choose(logits: Float[Tensor, " V"], generation: Generation, step: int) -> int:
+    """The next token id: the most probable, or drawn with a number that depends on (seed, step) alone."""
+    if generation.temperature is None:
+        return int(logits.argmax())
+    cumulative = next_distribution(logits, generation).double().cumsum(-1)
+    draw = np.random.Generator(np.random.Philox(key=generation.seed, counter=step)).random()
+    index = torch.searchsorted(cumulative, draw * cumulative[-1], right=True)
+    return int(index.clamp(max=cumulative.shape[0] - 1))
