@@ -1,0 +1,56 @@
+"""How often each task occurs, and how lines become documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from intravisto_core.demo.corpus import arithmetic, facts, language, lists, people, recall
+from intravisto_core.demo.corpus.text import Line, Sampler
+
+Task = Callable[[Sampler], Line]
+
+TASKS: dict[str, tuple[Task, float]] = {
+    "fact": (facts.fact, 0.17),
+    "reverse fact": (facts.reverse_fact, 0.07),
+    "two hop": (facts.two_hop, 0.09),
+    "analogy": (facts.analogy, 0.03),
+    "landmark": (facts.landmark, 0.01),
+    "introduction": (facts.introduction, 0.02),
+    "indirect object": (people.indirect_object, 0.14),
+    "where is": (people.where_is, 0.03),
+    "pronoun": (people.pronoun, 0.02),
+    "agreement": (language.agreement, 0.05),
+    "opposite": (language.opposite, 0.04),
+    "opposite list": (language.opposite_list, 0.02),
+    "phrase": (language.phrase, 0.01),
+    "sequence": (lists.sequence, 0.06),
+    "copy": (lists.copy, 0.03),
+    "reverse": (lists.reverse, 0.03),
+    "repetition": (lists.repetition, 0.04),
+    "brackets": (lists.brackets, 0.03),
+    "colour": (recall.colour, 0.09),
+    "addition": (arithmetic.addition, 0.05),
+}
+_NAMES = tuple(TASKS)
+_WEIGHTS = tuple(weight for _, weight in TASKS.values())
+
+
+def document(sampler: Sampler) -> Line:
+    """One document: a line, or a few joined by newlines, of one task or of several."""
+    if sampler.chance(0.8):
+        return line(sampler, _draw_task(sampler))
+    same = _draw_task(sampler) if sampler.chance(0.6) else None
+    parts: list[str] = []
+    for _ in range(sampler.choice((2, 2, 3))):
+        parts += ["\n"] if parts else []
+        parts += line(sampler, same or _draw_task(sampler))
+    return tuple(parts)
+
+
+def line(sampler: Sampler, task: str) -> Line:
+    """One line of a task."""
+    return TASKS[task][0](sampler)
+
+
+def _draw_task(sampler: Sampler) -> str:
+    return sampler.random.choices(_NAMES, _WEIGHTS)[0]
