@@ -1,0 +1,21 @@
+"""Pictures of records. Importing this tells every kind of record how it is drawn."""
+
+from intravisto_core.figures.arrays import activation_figure, logits_figure, pattern_figure
+from intravisto_core.figures.export import save
+from intravisto_core.figures.heatmap import heatmap_figure
+from intravisto_core.figures.html import figure_html, grid_html
+from intravisto_core.figures.shares import shares_figure
+from intravisto_core.figures.tables import (
+    activation_frame,
+    grid_frame,
+    logits_frame,
+    pattern_frame,
+    shares_frame,
+)
+from intravisto_core.records import Activation, DecodedGrid, Drawer, Logits, Pattern, Shares, register_drawer
+
+register_drawer(DecodedGrid, Drawer(heatmap_figure, grid_html, grid_frame, save))
+register_drawer(Shares, Drawer(shares_figure, figure_html, shares_frame, save))
+register_drawer(Activation, Drawer(activation_figure, figure_html, activation_frame, save))
+register_drawer(Pattern, Drawer(pattern_figure, figure_html, pattern_frame, save))
+register_drawer(Logits, Drawer(logits_figure, figure_html, logits_frame, save))

@@ -1,0 +1,120 @@
+"""Writing a record to a file: page, table, data, picture."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intravisto_core.errors import IntravistoError, MissingProgramError, RequestError, expected
+from intravisto_core.figures.text import printable
+from intravisto_core.records import Record
+
+PICTURES = (".png", ".svg", ".pdf")
+SUFFIXES = (".html", ".csv", ".json", *PICTURES)
+PNG_SCALE = 2
+
+
+def save(record: Record, path: str | Path, **options: Any) -> Path:
+    """Write the record in the format of the path's suffix; options go to `html` or `figure`.
+
+    Raises:
+        RequestError: another suffix; or the folder cannot be written to.
+        MissingProgramError: a picture is asked for, and there is no Chromium to draw it.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    makers: dict[str, Callable[[], bytes]] = {
+        ".html": lambda: _utf8(record.html(**options)),
+        ".csv": lambda: record.frame().map(_clean).to_csv(index=False, lineterminator="\n").encode("utf-8-sig"),
+        ".json": lambda: _utf8(to_json(record)),
+        **{s: lambda: picture(record, suffix[1:], **options) for s in PICTURES},
+    }
+    if suffix not in makers:
+        raise RequestError(expected("file name", f"a suffix of {', '.join(SUFFIXES)}", target.name))
+    content = makers[suffix]()
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        raise RequestError(f"{target}: expected a file that can be written; got {error.strerror}") from None
+    return target
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def _clean(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
+
+
+def to_json(record: Record) -> str:
+    """Every field of the record; arrays as nested lists, what is no number as null."""
+    body = {f.name: plain(getattr(record, f.name)) for f in fields(record) if is_dataclass(record)}
+    return json.dumps({"kind": type(record).__name__, **body}, ensure_ascii=False, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own types: NaN and infinities become None, texts printable."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, np.ndarray):
+        return _listed(value)
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return printable(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
+def _listed(array: np.ndarray) -> Any:
+    if array.dtype.kind != "f":
+        return plain(array.tolist())
+    # nine digits bring any float32 back exactly; its double would be written with seventeen
+    digits = 9 if array.dtype.itemsize <= 4 else 17
+    flat = [float(f"{v:.{digits}g}") if math.isfinite(v) else None for v in array.ravel().tolist()]
+    listed = np.empty(array.size, dtype=object)
+    listed[:] = flat
+    return listed.reshape(array.shape).tolist()
+
+
+def picture(record: Record, kind: str, **options: Any) -> bytes:
+    """The record's Plotly figure as "png", "svg" or "pdf", drawn by kaleido in Chromium, without network.
+
+    Raises:
+        MissingProgramError: kaleido or Chromium is missing.
+    """
+    try:
+        import kaleido
+        from kaleido.errors import ChromeNotFoundError
+    except ImportError:
+        raise _missing(kind, "the Python package kaleido", "pip install kaleido") from None
+    figure = record.figure(**options)
+    opts = {"format": kind, "width": figure.layout.width, "height": figure.layout.height}
+    opts["scale"] = PNG_SCALE if kind == "png" else 1
+    try:
+        made = kaleido.calc_fig_sync(figure.to_dict(), opts=opts, kopts={"mathjax": False})
+    except ChromeNotFoundError:
+        raise _missing(kind, "the program Chromium", "apt-get install chromium") from None
+    return bytes(made)
+
+
+def _missing(kind: str, what: str, how: str) -> IntravistoError:
+    return MissingProgramError(
+        f".{kind}: expected {what}, which draws it; it was not found. Install it ({how}), or save as .html, "
+        "which needs nothing and has its own SVG and PNG buttons"
+    )

@@ -1,0 +1,98 @@
+"""The heatmap as a Plotly figure: static, adaptable; the interactive one is figures/web."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from intravisto_core.figures.measures import Measure, measure
+from intravisto_core.figures.numbers import change, nats, probability, share, significant
+from intravisto_core.figures.plots import colour_bar, dressed, plotly_scale
+from intravisto_core.figures.text import plotly_text, shorten
+from intravisto_core.records import DecodedGrid, Shares
+from intravisto_core.sites import Colour, Reading
+
+LISTED = 5
+MOST_TEXT_CELLS = 6000
+_FORMATS = {"percent": probability, "share": share, "nats": nats, "change": change}
+
+
+def heatmap_figure(
+    grid: DecodedGrid,
+    colour: Colour | str = Colour.P_MAX,
+    shares: Shares | None = None,
+    scale: str = "component",
+    dark: bool = False,
+) -> go.Figure:
+    """Rows of the model, the top one above, against positions; each cell holds its top token.
+
+    Raises:
+        RequestError: the colour needs shares, or is not one that this grid has; an unknown scale.
+    """
+    chosen = measure(grid, colour, shares, scale)
+    n_rows, n_positions = grid.p_max.shape
+    column = max(44, min(110, 1200 // max(1, n_positions)))
+    row = max(22, min(44, 760 // max(1, n_rows)))
+    order = np.argsort(grid.rows, kind="stable")
+    texts = n_rows * n_positions <= MOST_TEXT_CELLS
+    trace = go.Heatmap(
+        z=chosen.values[order],
+        x=list(range(n_positions)),
+        y=list(range(n_rows)),
+        text=[[_cell_text(grid, r, p, column) for p in range(n_positions)] for r in order] if texts else None,
+        texttemplate="%{text}" if texts else None,
+        customdata=[[_hover(grid, chosen, int(r), p) for p in range(n_positions)] for r in order],
+        hovertemplate="%{customdata}<extra></extra>",
+        hoverongaps=True,
+        zmin=chosen.low,
+        zmax=chosen.high,
+        xgap=1,
+        ygap=1,
+        colorscale=plotly_scale(chosen.scale, dark),
+        colorbar=_bar(chosen),
+    )
+    figure = go.Figure(trace)
+    heads = [
+        f"{position} {plotly_text(shorten(token.shown, 14))}<br>→ {plotly_text(shorten(_shown(grid, int(says)), 14))}"
+        for position, token, says in zip(grid.positions, grid.tokens, grid.says, strict=True)
+    ]
+    figure.update_xaxes(side="top", tickmode="array", tickvals=list(range(n_positions)), ticktext=heads, ticks="")
+    labels = [grid.row_label(int(grid.rows[r])) for r in order]
+    figure.update_yaxes(tickmode="array", tickvals=list(range(n_rows)), ticktext=labels, ticks="")
+    title = f"{grid.component.label}, {grid.lens.label} lens, {grid.norm.label} · {grid.model}"
+    return dressed(figure, title, dark=dark, width=column * n_positions + 240, height=row * n_rows + 140)
+
+
+def _shown(grid: DecodedGrid, token_id: int) -> str:
+    return grid.shown.get(token_id, f"id {token_id}")
+
+
+def _cell_text(grid: DecodedGrid, r: int, p: int, column: int) -> str:
+    token_id = int(grid.token_ids[r, p, 0])
+    return "" if token_id < 0 else plotly_text(shorten(_shown(grid, token_id), max(2, (column - 4) // 8)))
+
+
+def _bar(chosen: Measure) -> dict[str, object]:
+    ticks = [chosen.low, (chosen.low + chosen.high) / 2, chosen.high]
+    middle = {"percent": "50 %", "share": share(ticks[1]), "nats": nats(ticks[1]), "change": change(ticks[1])}
+    texts = [chosen.low_text, middle[chosen.line], chosen.high_text]
+    return colour_bar(chosen.name, tickmode="array", tickvals=ticks, ticktext=texts)
+
+
+def _hover(grid: DecodedGrid, chosen: Measure, r: int, p: int) -> str:
+    label, position = grid.row_label(int(grid.rows[r])), int(grid.positions[p])
+    lines = [f"<b>{label}</b> · position {position} reads {plotly_text(grid.tokens[p].shown)}"]
+    if int(grid.token_ids[r, p, 0]) < 0:
+        return "<br>".join([*lines, plotly_text(grid.blank[r] or chosen.missing)])
+    if grid.reading is Reading.ITERATIVE and grid.coefficients is not None:
+        numbers, write = grid.coefficients, significant
+    else:
+        numbers, write = (grid.logits, change) if grid.is_update else (grid.probabilities, probability)
+    for token_id, number in list(zip(grid.token_ids[r, p], numbers[r, p], strict=True))[:LISTED]:
+        if token_id >= 0:
+            lines.append(f"{plotly_text(_shown(grid, int(token_id)))}  {write(float(number))}")
+    if not grid.is_update:
+        lines.append(f"entropy {nats(float(grid.entropy[r, p]))}")
+    if chosen.colour in (Colour.ATTENTION, Colour.MLP):
+        lines.append(f"{plotly_text(chosen.name)} {_FORMATS[chosen.line](float(chosen.values[r, p]))}")
+    return "<br>".join(lines)

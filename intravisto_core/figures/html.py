@@ -1,0 +1,119 @@
+"""Records as standalone pages: everything inline, nothing from the network."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from intravisto_core.figures.text import printable
+from intravisto_core.figures.web.payload import Mark, grid_payload
+from intravisto_core.figures.web.sources import component_source
+from intravisto_core.records import DecodedGrid, Record, Shares
+from intravisto_core.sites import Colour, Lens, NormPolicy, Reading
+
+
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+QUESTION = "Which token would each layer predict here?"
+_PAGE = Path(__file__).parent / "web" / "page.css"
+
+
+def grid_html(
+    grid: DecodedGrid,
+    colour: Colour | str = Colour.P_MAX,
+    shares: Shares | None = None,
+    scale: str = "component",
+    marks: tuple[Mark, ...] = (),
+    title: str = QUESTION,
+) -> str:
+    """The interactive heatmap as a page; the options are those of `grid_payload`."""
+    payload = b64encode(grid_payload(grid, colour, shares, scale, marks, grid.trace)).decode()
+    tokens = [{"t": printable(t.shown), "special": t.is_special, "p": t.position} for t in grid.tokens]
+    strip = {
+        "tokens": tokens,
+        "prompt": grid.prompt_length,
+        "rev": grid.trace,
+        "top": int(grid.rows.max()) if len(grid.rows) else 0,
+        "sel": None,
+        "label": any(not t.is_prompt for t in grid.tokens),
+    }
+    grid_js, grid_css = component_source("grid")
+    strip_js, strip_css = component_source("strip")
+    return _page(
+        title,
+        f"{grid_css}\n{strip_css}",
+        f'<p class="about">{escape(printable(_about(grid)))}</p>\n'
+        '<div id="strip"></div>\n<div id="grid"></div>\n' + _caption(_explain(grid)),
+        [
+            f"const mount = {_as_function(strip_js)};\nmount({{ data: {_inline_json(strip)}, "
+            'parentElement: document.getElementById("strip"), setStateValue() {}, setTriggerValue() {} });',
+            f"const mount = {_as_function(grid_js)};\n"
+            f'const packed = atob("{payload}");\n'
+            'mount({ data: Uint8Array.from(packed, (c) => c.charCodeAt(0)), parentElement: document.getElementById("grid"), '
+            "setStateValue() {}, setTriggerValue() {} });",
+        ],
+    )
+
+
+def figure_html(record: Record, **options: Any) -> str:
+    """The record's Plotly figure as a page, with Plotly's script inside."""
+    figure = record.figure(**options)
+    drawn = figure.to_html(full_html=False, include_plotlyjs=True, include_mathjax=False, config={"displaylogo": False})
+    return _page(type(record).__name__, "", drawn, [])
+
+
+def _as_function(source: str) -> str:
+    """A component's script as an expression: what it exports. Each component keeps its names to itself."""
+    body, _, exported = source.rpartition("export default function")
+    return f"(() => {{\n{body}\nreturn function{exported}}})()"
+
+
+def _inline_json(value: object) -> str:
+    """JSON that can stand in a script element."""
+    return json.dumps(value, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _page(title: str, style: str, body: str, scripts: list[str]) -> str:
+    modules = "\n".join(f'<script type="module">\n{script}\n</script>' for script in scripts)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f"<title>{escape(printable(title))}</title>\n<style>\n{_PAGE.read_text('utf-8')}\n{style}\n</style>\n</head>\n"
+        f"<body>\n<h1>{escape(printable(title))}</h1>\n{body}\n{modules}\n</body>\n</html>\n"
+    )
+
+
+def _about(grid: DecodedGrid) -> str:
+    return f"{grid.model} · {grid.component.label} · {grid.lens.label} lens · {grid.norm.label}"
+
+
+def _caption(sentences: list[str]) -> str:
+    return "<footer>" + "".join(f"<p>{escape(printable(s))}</p>" for s in sentences) + "</footer>"
+
+
+def _explain(grid: DecodedGrid) -> list[str]:
+    """What the numbers are, in sentences."""
+    lines = [
+        "Each column is a position of the text: it reads its token and says the next one, the model's own top token. "
+        f"Each row decodes the {grid.component.label} of one layer with the {grid.lens.label} lens "
+        f"({Lens(grid.lens).help}) Scale: {grid.norm.label}. {NormPolicy(grid.norm).help}"
+    ]
+    if grid.is_update:
+        lines.append(
+            "Cells show the token whose logit this update raises most, and by how much; at the pointer also the most "
+            "lowered ones. A change of logit is no probability."
+        )
+    elif grid.reading is Reading.ITERATIVE:
+        lines.append(
+            "Cells list the top token, then the top of what is left once its direction is taken away, and so on; the "
+            "numbers at the pointer are the lengths along those directions."
+        )
+    else:
+        lines.append("Probabilities are a softmax over the whole vocabulary; entropy is in nats, 0 is certain.")
+    lines.append(
+        "Click a cell, or move with the arrow keys; Home, End, Page Up and Page Down go further, Escape clears."
+    )
+    return [*lines, *grid.notes]

@@ -1,0 +1,111 @@
+"""What fills the cells of a heatmap: which number, its range, its scale and its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+
+from intravisto_core.errors import RequestError, expected
+from intravisto_core.figures.numbers import significant
+from intravisto_core.records import DecodedGrid, Shares
+from intravisto_core.sites import Colour, Component
+
+SCALES = ("component", "viridis")
+_HUE = {Component.ATTENTION: "attention", Component.MLP: "mlp"}
+_CLIP_PERCENTILE = 98.0
+_CLIP_FACTOR = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """The number behind the colour of each cell.
+
+    values: (R, P) in the order of the grid's rows, NaN where there is none. scale: a name of `theme.colour_scale`.
+    line: how a cell writes the number (percent, share, nats, change). missing: why a cell may have none.
+    """
+
+    colour: Colour
+    values: np.ndarray
+    name: str
+    scale: str
+    line: str
+    low: float
+    high: float
+    low_text: str
+    high_text: str
+    missing: str = "this cell was not computed"
+
+
+def measure(grid: DecodedGrid, colour: Colour | str, shares: Shares | None, scale: str) -> Measure:
+    """The measure that a grid is coloured by.
+
+    Raises:
+        RequestError: the colour needs shares, or is not one that this grid has; an unknown scale.
+    """
+    chosen = Colour.parse(colour, "colour")
+    if scale not in SCALES:
+        raise RequestError(expected("scale", SCALES, scale))
+    if grid.is_update and chosen not in (Colour.ATTENTION, Colour.MLP):
+        chosen = Colour.LOGIT
+    hue = "viridis" if scale == "viridis" else _HUE.get(grid.component, "residual")
+    if chosen is Colour.LOGIT:
+        return _logit(grid, hue)
+    if chosen is Colour.ENTROPY:
+        most = log(grid.d_vocab)
+        name = "viridis" if scale == "viridis" else "entropy"
+        return Measure(chosen, grid.entropy, "entropy", name, "nats", 0.0, most, "0", f"{significant(most)} nats")
+    if chosen is Colour.P_MAX:
+        return Measure(chosen, grid.p_max, "top probability", hue, "percent", 0.0, 1.0, "0", "100 %")
+    if shares is None:
+        raise RequestError(expected(f"colour {chosen.value}", "shares (trace.shares())", None, "Give shares=…"))
+    return _share(grid, chosen, shares, scale)
+
+
+def _logit(grid: DecodedGrid, hue: str) -> Measure:
+    if not grid.is_update:
+        raise RequestError(
+            expected("colour", [c for c in Colour if c is not Colour.LOGIT], "logit", "Or take norm=stream")
+        )
+    values = grid.logits[:, :, 0].astype(np.float64)
+    sizes = np.abs(values[np.isfinite(values)])
+    most = float(sizes.max()) if sizes.size else 1.0
+    usual = float(np.percentile(sizes, _CLIP_PERCENTILE)) if sizes.size else 1.0
+    clipped = 0 < usual and most > _CLIP_FACTOR * usual
+    high = (usual if clipped else most) or 1.0
+    signed = bool(np.nanmin(values, initial=0.0) < 0)
+    at_most = ("≥ " if clipped else "") + "+" + significant(high)
+    low_text = ("≤ " if clipped else "") + significant(-high) if signed else "0"
+    low = -high if signed else 0.0
+    return Measure(
+        Colour.LOGIT, values, "change of logit", "diverging" if signed else hue, "change", low, high, low_text, at_most
+    )
+
+
+def _share(grid: DecodedGrid, colour: Colour, shares: Shares, scale: str) -> Measure:
+    values = share_rows(grid, shares, colour.value)
+    finite = values[np.isfinite(values)]
+    name = f"{colour.label}, by {shares.measure.label}"
+    missing = "nothing is added at this row, or the share is undefined"
+    if finite.size and (finite.min() < 0 or finite.max() > 1):
+        most = max(1.0, float(np.abs(finite).max()))
+        text = f"{significant(100 * most)} %"
+        return Measure(colour, values, name, "diverging", "share", -most, most, "−" + text, text, missing)
+    hue = "viridis" if scale == "viridis" else colour.value
+    return Measure(colour, values, name, hue, "share", 0.0, 1.0, "0", "100 %", missing)
+
+
+def share_rows(grid: DecodedGrid, shares: Shares, part: str) -> np.ndarray:
+    """Shares of "attention" or "mlp" at the grid's rows and positions, (R, P); NaN at rows that no block writes."""
+    array = getattr(shares, part)
+    layers, length = array.shape
+    if layers != grid.n_layers or (len(grid.positions) and int(grid.positions.max()) >= length):
+        raise RequestError(
+            expected("shares", f"{grid.n_layers} layers and the grid's positions", array.shape, "Of the same trace?")
+        )
+    values = np.full((len(grid.rows), len(grid.positions)), np.nan)
+    for i, row in enumerate(grid.rows):
+        if 1 <= row <= layers:
+            values[i] = array[row - 1, grid.positions]
+    return values

@@ -1,0 +1,52 @@
+"""What all Plotly figures share: fonts, colours, token axes, colour scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from intravisto_core.figures.text import plotly_text, shorten
+from intravisto_core.figures.theme import DARK, FONT, LIGHT, colour_scale, css
+from intravisto_core.records import Token
+
+MOST_TICKS = 60
+
+
+def plotly_scale(name: str, dark: bool = False) -> list[list[Any]]:
+    """A scale of theme.py as Plotly writes it."""
+    colours = colour_scale(name, dark)
+    return [[i / 32, css(colours[round(i * 255 / 32)])] for i in range(33)]
+
+
+def token_ticks(tokens: Sequence[Token], length: int, most: int = MOST_TICKS) -> dict[str, Any]:
+    """Ticks of an axis over positions: `position token`; every n-th where there are many."""
+    step = max(1, -(-length // most))
+    shown = {t.position: t.shown for t in tokens}
+    at = list(range(0, length, step))
+    labels = [f"{p} {plotly_text(shorten(shown[p], 14))}" if p in shown else str(p) for p in at]
+    return {"tickmode": "array", "tickvals": at, "ticktext": labels}
+
+
+def dressed(figure: go.Figure, title: str, *, dark: bool, width: int, height: int) -> go.Figure:
+    """The figure with the house's fonts and colours."""
+    theme = DARK if dark else LIGHT
+    figure.update_layout(
+        title={"text": plotly_text(title), "x": 0, "xref": "container", "pad": {"l": 16}, "font": {"size": 16}},
+        width=width,
+        height=height,
+        paper_bgcolor=theme.paper,
+        plot_bgcolor=theme.paper,
+        font={"family": FONT, "size": 12, "color": theme.ink},
+        hoverlabel={"font": {"family": FONT, "size": 13}, "align": "left"},
+        margin={"l": 16, "r": 16, "t": 52, "b": 16},
+    )
+    figure.update_xaxes(automargin=True, showgrid=False, zeroline=False, linecolor=theme.rule)
+    figure.update_yaxes(automargin=True, showgrid=False, zeroline=False, linecolor=theme.rule)
+    return figure
+
+
+def colour_bar(title: str, **more: Any) -> dict[str, Any]:
+    """A narrow colour bar."""
+    return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, "len": 0.9} | more

@@ -1,0 +1,111 @@
+/** What is shown beside the pointer: the cell's tokens with their numbers, entropy, shares. */
+import { element, writeToken } from "./base.js";
+import { change, nats, probability, share, significant } from "./numbers.js";
+
+const OFFSET = 16;
+const MARGIN = 8;
+
+function line(parent, text, number, fraction, kind = "") {
+  const made = element("div", `iv-entry ${kind}`, parent);
+  writeToken(element("span", "iv-name", made), text);
+  const bar = element("span", "iv-gauge", made);
+  element("i", "", bar).style.width = `${Math.max(1, 100 * Math.min(1, fraction))}%`;
+  element("span", "iv-number", made, number);
+}
+
+/** A probability, with its logarithm where the figure would only say that it is small. */
+function probabilityText(p) {
+  return p > 0 && p < 1e-5 ? `ln p ${significant(Math.log(p))}` : probability(p);
+}
+
+function listTop(parent, data, cell) {
+  const format = { probability: probabilityText, logit: change, coefficient: significant }[data.listing];
+  const size = data.listing === "probability" ? 1 : Math.abs(data.number(cell)) || 1;
+  if (data.suppressed) element("div", "iv-caption", parent, "promoted");
+  for (let k = 0; k < data.listed; k++) {
+    const text = data.token(cell, k);
+    if (!text) break;
+    line(parent, text, format(data.number(cell, k)), Math.abs(data.number(cell, k)) / size);
+  }
+  if (!data.suppressed) return;
+  element("div", "iv-caption", parent, "suppressed");
+  for (let k = 0; k < data.suppressed; k++) {
+    const text = data.suppressedToken(cell, k);
+    if (!text) break;
+    const number = data.suppressedNumber(cell, k);
+    line(parent, text, change(number), Math.abs(number) / size, "iv-down");
+  }
+}
+
+function sideNumbers(data, cell) {
+  const parts = [];
+  const entropy = data.side("entropy", cell);
+  if (entropy === entropy && entropy != null) parts.push(`entropy ${nats(entropy)}`);
+  for (const [name, label] of [["attention", "attention"], ["mlp", "MLP"]]) {
+    const value = data.side(name, cell);
+    if (value != null && !Number.isNaN(value)) parts.push(`${label} ${share(value)} of ${data.shareOf[name]}`);
+  }
+  const winner = data.winner(cell);
+  if (winner) parts.push(`${winner}put table`);
+  return parts;
+}
+
+/** One popover for all cells; a popover, since an element in a scroller would be cut off at its edge. */
+export class Hover {
+  constructor(root) {
+    this.box = element("div", "iv-hover", root);
+    this.box.popover = "manual";
+    this.cell = -1;
+    this.muted = -1;
+  }
+
+  /** Nothing at this cell until the pointer has been elsewhere: the click has just answered. */
+  mute(cell) {
+    this.hide();
+    this.muted = cell;
+  }
+
+  hide() {
+    this.cell = -1;
+    if (this.box.matches(":popover-open")) this.box.hidePopover();
+  }
+
+  show(data, row, column, event) {
+    const cell = row * data.width + column;
+    if (cell === this.muted) return;
+    this.muted = -1;
+    if (cell !== this.cell) {
+      this.cell = cell;
+      this.fill(data, row, column, cell);
+    }
+    if (!this.box.matches(":popover-open")) this.box.showPopover();
+    this.follow(event);
+  }
+
+  fill(data, row, column, cell) {
+    const { box } = this;
+    box.replaceChildren();
+    const { position, reads } = data.columns[column];
+    const head = element("div", "iv-where", box);
+    element("b", "", head, data.rows[row].label);
+    head.append(` · position ${position} reads `);
+    writeToken(element("b", "", head), reads);
+    if (data.isBlank(cell)) {
+      element("div", "iv-side", box, data.rows[row].blank || data.missing);
+      return;
+    }
+    listTop(box, data, cell);
+    for (const text of sideNumbers(data, cell)) element("div", "iv-side", box, text);
+    if (data.step(cell) < 0) element("div", "iv-side", box, `no ${data.colourName} here: ${data.missing}`);
+  }
+
+  follow({ clientX, clientY }) {
+    const { offsetWidth: width, offsetHeight: height, style } = this.box;
+    let x = clientX + OFFSET;
+    let y = clientY + OFFSET;
+    if (x + width > innerWidth - MARGIN) x = clientX - width - OFFSET;
+    if (y + height > innerHeight - MARGIN) y = clientY - height - OFFSET;
+    style.left = `${Math.max(MARGIN, x)}px`;
+    style.top = `${Math.max(MARGIN, Math.min(y, innerHeight - height - MARGIN))}px`;
+  }
+}

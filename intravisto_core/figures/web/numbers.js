@@ -1,0 +1,51 @@
+/** Numbers as people read them: the same rules as figures/numbers.py, which a test holds together. */
+
+/** Three significant digits, thousands grouped, a true minus sign. */
+export function significant(value) {
+  if (value == null || Number.isNaN(value)) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  let text;
+  if (size < 1e-4) text = size.toExponential(2).replace("e-", "e−");
+  else if (size < 999.5) text = size.toPrecision(3);
+  else text = String(Math.round(size)).replace(/\B(?=(\d{3})+$)/g, ",");
+  return (value < 0 ? "−" : "") + text;
+}
+
+/** A probability: 58.8 %, >99.9 %, <0.001 %. */
+export function probability(p) {
+  if (p == null || Number.isNaN(p)) return "–";
+  if (p > 0.9995) return ">99.9 %";
+  if (p < 1e-5) return "<0.001 %";
+  const text = significant(100 * p);
+  return `${text === "100" ? "99.9" : text} %`;
+}
+
+/** A probability in a cell, in whole per cent. */
+export function wholePercent(p) {
+  if (p == null || Number.isNaN(p)) return "–";
+  if (p >= 0.995) return ">99 %";
+  return p < 0.01 ? "<1 %" : `${Math.round(100 * p)} %`;
+}
+
+/** A share, which may be negative, nothing, or all. */
+export function share(s) {
+  return s == null || Number.isNaN(s) ? "–" : `${significant(100 * s)} %`;
+}
+
+/** A share in a cell, in whole per cent. */
+export function wholeShare(s) {
+  if (s == null || Number.isNaN(s)) return "–";
+  const whole = Math.round(100 * Math.abs(s));
+  return `${s < 0 && whole > 0 ? "−" : ""}${whole} %`;
+}
+
+/** An entropy or a divergence. */
+export function nats(value) {
+  return value == null || Number.isNaN(value) ? "–" : `${significant(value)} nats`;
+}
+
+/** A change, with its sign. */
+export function change(value) {
+  return (value > 0 ? "+" : "") + significant(value);
+}

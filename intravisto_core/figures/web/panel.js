@@ -1,0 +1,81 @@
+/** The selected cell: its tokens with bars, what it promotes and suppresses, shares at its junctions. Data: panel.py. */
+import { element, printable, rootOf, writeToken } from "./base.js";
+import { change, probability, share, significant } from "./numbers.js";
+
+const FORMATS = { probability, logit: change, coefficient: significant };
+
+function tokenButton(parent, entry, pin) {
+  const button = element("button", "iv-pick", parent);
+  button.type = "button";
+  writeToken(button, printable(entry.token));
+  button.setAttribute("aria-pressed", String(Boolean(entry.colour)));
+  button.title = entry.colour ? "remove from the chart" : "draw over the layers";
+  button.addEventListener("click", () => pin(entry.id));
+  if (!entry.colour) return;
+  button.classList.add("iv-pinned");
+  button.style.setProperty("--iv-pin", entry.colour);
+}
+
+function listTokens(root, { title, kind, down, entries }, pin) {
+  if (!entries.length) return;
+  const table = element("table", `iv-list${down ? " iv-down" : ""}`, root);
+  element("caption", "", table, title);
+  const body = element("tbody", "", table);
+  const most = kind === "probability" ? 1 : Math.max(...entries.map(({ value }) => Math.abs(value))) || 1;
+  entries.forEach((entry, index) => {
+    const row = element("tr", "", body);
+    element("td", "iv-rank", row, index + 1);
+    tokenButton(element("td", "iv-cell-token", row), entry, pin);
+    const bar = element("span", "iv-gauge", element("td", "", row));
+    element("i", "", bar).style.width = `${Math.max(0.8, (100 * Math.abs(entry.value)) / most)}%`;
+    element("td", "iv-number", row, FORMATS[kind](entry.value));
+  });
+}
+
+function showFacts(root, facts) {
+  if (!facts.length) return;
+  const list = element("dl", "iv-facts", root);
+  for (const { name, value, help } of facts) {
+    const item = element("div", "", list);
+    item.title = help ?? "";
+    element("dt", "", item, name);
+    element("dd", "", item, printable(value));
+  }
+}
+
+function showJunction(root, { title, parts }) {
+  element("div", "iv-heading", root, title);
+  const total = parts.reduce((sum, { share: size }) => sum + Math.abs(size), 0) || 1;
+  const bar = element("div", "iv-stack", root);
+  const legend = element("div", "iv-legend", root);
+  for (const { kind, name, share: size } of parts) {
+    const piece = element("span", `iv-${kind}${size < 0 ? " iv-negative" : ""}`, bar);
+    piece.style.width = `${(100 * Math.abs(size)) / total}%`;
+    piece.title = `${name} ${share(size)}`;
+    const item = element("span", "", legend);
+    element("i", `iv-${kind}${size < 0 ? " iv-negative" : ""}`, item);
+    item.append(`${name} `);
+    element("b", "", item, share(size));
+  }
+}
+
+function showWrites(root, writes) {
+  for (const { kind, name, tokens } of writes) {
+    const row = element("div", "iv-write", root);
+    element("i", `iv-${kind}`, row);
+    element("span", "iv-writer", row, name);
+    const list = element("span", "iv-written", row);
+    for (const text of tokens) writeToken(element("span", "", list), printable(text));
+    list.title = tokens.join("  ");
+  }
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = rootOf(parentElement, "iv-panel");
+  root.replaceChildren();
+  if (data.reason) element("p", "iv-reason", root, data.reason);
+  for (const list of data.lists ?? []) listTokens(root, list, (id) => setTriggerValue("pin", id));
+  showFacts(root, data.facts ?? []);
+  for (const junction of data.junctions ?? []) showJunction(root, junction);
+  showWrites(root, data.writes ?? []);
+}

@@ -1,0 +1,155 @@
+/** The whole grid as SVG or PNG, made in the browser from the same data, colours and sizes. */
+import { element, printable, resolved } from "./base.js";
+import { cellLabel, secondLine } from "./cells.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const HEADER = 46;
+const FOOTER = 34;
+const MARGIN = 10;
+const MOST_PIXELS = 16000;
+const MARK_DASHES = { injected: "5 3", scaled: "1.5 3" };
+
+function shape(name, attributes, parent, text) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text != null) made.textContent = printable(text);
+  parent?.append(made);
+  return made;
+}
+
+/** Shortens texts to a width, remembering what it found. */
+function shortener(font) {
+  const context = document.createElement("canvas").getContext("2d");
+  context.font = font;
+  const known = new Map();
+  return (text, room) => {
+    if (known.has(text)) return known.get(text);
+    let characters = [...printable(text)];
+    while (characters.length > 1 && context.measureText(characters.join("")).width > room) {
+      characters = [...characters.slice(0, characters.at(-1) === "…" ? -2 : -1), "…"];
+    }
+    known.set(text, characters.join(""));
+    return known.get(text);
+  };
+}
+
+function drawCells(grid, svg, shorten, ink) {
+  const { data, cellWidth, rowHeight } = grid;
+  for (let row = 0; row < data.height; row++) {
+    for (let column = 0; column < data.width; column++) {
+      const cell = row * data.width + column;
+      const x = grid.left(column);
+      const y = HEADER + row * rowHeight;
+      const group = shape("g", {}, svg);
+      shape("title", {}, group, cellLabel(data, row, column));
+      const shade = grid.shade(cell);
+      const size = { x, y, width: cellWidth - 1, height: rowHeight - 1 };
+      shape("rect", { ...size, fill: data.isBlank(cell) ? "url(#blank)" : (shade?.fill ?? "none") }, group);
+      if (data.isBlank(cell)) continue;
+      const middle = { x: x + cellWidth / 2, "text-anchor": "middle", fill: shade?.ink ?? ink };
+      const token = shorten(data.token(cell), cellWidth - 8);
+      shape("text", { ...middle, y: y + rowHeight / 2 + (grid.twoLines ? -1 : 4.5) }, group, token);
+      if (!grid.twoLines) continue;
+      const second = shorten(secondLine(data, cell), (cellWidth - 8) * 1.2);
+      shape("text", { ...middle, y: y + rowHeight / 2 + 13, "font-size": 10.5 }, group, second);
+    }
+  }
+}
+
+function drawLabels(grid, svg, shorten, ink, muted) {
+  const { data, cellWidth, rowHeight, labelWidth } = grid;
+  data.columns.forEach(({ reads, says }, column) => {
+    const middle = { x: grid.left(column) + cellWidth / 2, "text-anchor": "middle" };
+    shape("text", { ...middle, y: 16, fill: ink, "font-weight": 600 }, svg, shorten(reads, cellWidth - 8));
+    shape("text", { ...middle, y: 37, fill: muted }, svg, shorten(says, cellWidth - 8));
+  });
+  const end = { x: labelWidth - 8, "text-anchor": "end", "font-size": 12 };
+  shape("text", { ...end, y: 16, fill: muted }, svg, "reads");
+  shape("text", { ...end, y: 37, fill: muted }, svg, "says →");
+  data.rows.forEach(({ label, strong }, row) => {
+    const style = { fill: strong ? ink : muted, "font-weight": strong ? 600 : 400 };
+    shape("text", { ...end, ...style, y: HEADER + row * rowHeight + rowHeight / 2 + 4 }, svg, label);
+  });
+}
+
+function drawOutlines(grid, svg, ink, accent) {
+  const { data, cellWidth, rowHeight } = grid;
+  if (data.firstGenerated > 0) {
+    const x = grid.left(data.firstGenerated) - 1;
+    const y2 = HEADER + data.height * rowHeight;
+    shape("line", { x1: x, x2: x, y1: 0, y2, stroke: accent, "stroke-width": 2 }, svg);
+  }
+  for (const { row, position, kind } of grid.marks) {
+    const [r, c] = grid.find(row, position);
+    if (r < 0 || c < 0) continue;
+    const at = { x: grid.left(c) + 1, y: HEADER + r * rowHeight + 1, width: cellWidth - 3, height: rowHeight - 3 };
+    const dash = MARK_DASHES[kind] ? { "stroke-dasharray": MARK_DASHES[kind] } : {};
+    shape("rect", { ...at, ...dash, fill: "none", stroke: ink, "stroke-width": 2 }, svg);
+  }
+}
+
+function drawScale(grid, svg, width, height, muted) {
+  const { data, scale } = grid;
+  const gradient = shape("linearGradient", { id: "scale" }, svg.querySelector("defs"));
+  for (let i = 0; i <= 16; i++) {
+    shape("stop", { offset: i / 16, "stop-color": scale[Math.round((i * 255) / 16)].fill }, gradient);
+  }
+  const y = height - 14;
+  const small = { y, "font-size": 12, fill: muted };
+  shape("text", { ...small, x: grid.labelWidth }, svg, `${data.title} · ${data.colourName}`);
+  const right = width - MARGIN - 60;
+  shape("text", { ...small, x: right - 128, "text-anchor": "end" }, svg, data.lowText);
+  shape("rect", { x: right - 120, y: y - 9, width: 112, height: 10, fill: "url(#scale)" }, svg);
+  shape("text", { ...small, x: right }, svg, data.highText);
+}
+
+/** The whole grid as the text of an SVG file. */
+export function gridSvg(grid) {
+  const { data, frame } = grid;
+  const ink = resolved(frame, "color");
+  const muted = resolved(grid.corner, "color");
+  const family = resolved(frame, "font-family");
+  const width = Math.max(420, grid.left(data.width) + MARGIN);
+  const height = HEADER + data.height * grid.rowHeight + FOOTER;
+  const svg = shape("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": family, "font-size": 13 });
+  svg.setAttribute("style", "white-space: pre");
+  const hatch = shape("pattern", { id: "blank", width: 6, height: 6, patternUnits: "userSpaceOnUse" }, shape("defs", {}, svg));
+  shape("path", { d: "M0 6L6 0", stroke: muted, "stroke-opacity": 0.35 }, hatch);
+  shape("title", {}, svg, data.title);
+  shape("rect", { width, height, fill: resolved(frame, "background-color") }, svg);
+  const shorten = shortener(`600 13px ${family}`);
+  drawLabels(grid, svg, shorten, ink, muted);
+  drawCells(grid, svg, shorten, ink);
+  drawOutlines(grid, svg, ink, resolved(grid.frame, "--iv-accent"));
+  drawScale(grid, svg, width, height, muted);
+  return new XMLSerializer().serializeToString(svg);
+}
+
+/** The whole grid as a PNG, twice the size on screen where the browser can hold that. */
+export async function gridPng(grid, scale = 2) {
+  const image = new Image();
+  const address = URL.createObjectURL(new Blob([gridSvg(grid)], { type: "image/svg+xml" }));
+  try {
+    image.src = address;
+    await image.decode();
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+  const factor = Math.min(scale, MOST_PIXELS / Math.max(image.width, image.height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.floor(image.width * factor);
+  canvas.height = Math.floor(image.height * factor);
+  const context = canvas.getContext("2d");
+  context.scale(factor, factor);
+  context.drawImage(image, 0, 0);
+  return new Promise((done) => canvas.toBlob(done));
+}
+
+/** Offer a file to the user. */
+export function download(blob, name) {
+  const link = element("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

@@ -1,0 +1,130 @@
+/**
+ * The token strip: prompt | generated, as chips. A click selects the token's position; of a generated token the
+ * position that says it (one to the left), in the top row, with the token as target. Passive: chips to look at only.
+ *
+ * Data: { tokens: [{ t, special, p }], prompt, rev, top, sel: { row, position, target, n }, label, passive }.
+ * `p` is the position, else the index; `prompt` the number of positions in the prompt; `top` the grid's top row.
+ */
+import { announce, bus, element, heed, printable, rootOf, writeToken } from "./base.js";
+
+function titleOf(text, position, generated) {
+  return generated
+    ? `generated ${text}: shows why, at position ${position - 1}, which says it`
+    : `position ${position} reads ${text}`;
+}
+
+export class Strip {
+  constructor(root) {
+    this.root = root;
+    this.send = () => {};
+    root.setAttribute("role", "toolbar");
+    root.addEventListener("click", ({ target }) => this.click(target.closest(".iv-chip")));
+    root.addEventListener("keydown", (event) => this.key(event));
+    this.onSelect = ({ detail }) => this.show(detail);
+  }
+
+  mount() {
+    bus.addEventListener("select", this.onSelect);
+  }
+
+  unmount() {
+    bus.removeEventListener("select", this.onSelect);
+  }
+
+  load(data) {
+    const signature = JSON.stringify([data.tokens, data.prompt, data.rev, data.label, data.passive]);
+    const fresh = this.signature !== signature;
+    const newRun = this.data?.rev !== data.rev;
+    this.data = data;
+    if (fresh) {
+      this.signature = signature;
+      this.draw();
+    }
+    if (data.passive) return;
+    heed(data.sel, newRun);
+    if (bus.selection) this.show(bus.selection);
+  }
+
+  draw() {
+    const { root, data } = this;
+    root.replaceChildren();
+    root.classList.toggle("iv-passive", Boolean(data.passive));
+    root.ariaLabel = data.passive ? "tokens of the prompt" : "tokens; arrow keys move, Enter selects";
+    if (data.label) element("span", "iv-part", root, "prompt");
+    let started = false;
+    data.tokens.forEach((token, index) => {
+      const position = token.p ?? index;
+      const generated = position >= data.prompt;
+      if (generated && !started) {
+        started = true;
+        element("span", "iv-divider", root);
+        if (data.label) element("span", "iv-part", root, "generated");
+      }
+      this.chip(token, position, generated, index);
+    });
+  }
+
+  chip(token, position, generated, index) {
+    const { passive } = this.data;
+    const classes = `iv-chip${generated ? " iv-generated" : ""}${token.special ? " iv-special" : ""}`;
+    const text = printable(token.t);
+    const chip = writeToken(element(passive ? "span" : "button", classes, this.root), text);
+    chip.dataset.position = position;
+    chip.title = passive ? `${index}: ${text}` : titleOf(text, position, generated);
+    if (passive) return;
+    chip.type = "button";
+    chip.tabIndex = index === 0 ? 0 : -1;
+  }
+
+  click(chip) {
+    const { data } = this;
+    if (!chip || data.passive) return;
+    const position = Number(chip.dataset.position);
+    const choice =
+      position >= data.prompt && position > 0
+        ? { row: data.top, position: position - 1, target: position }
+        : { row: bus.selection?.row ?? data.top, position };
+    const { n } = announce({ ...choice, how: "strip", rev: data.rev }, this);
+    this.send({ ...choice, how: "strip", rev: data.rev, n });
+  }
+
+  key(event) {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || this.data.passive) return;
+    const chips = [...this.root.querySelectorAll(".iv-chip")];
+    const next = chips[chips.indexOf(event.target.closest(".iv-chip")) + step];
+    if (!next) return;
+    event.preventDefault();
+    for (const chip of chips) chip.tabIndex = chip === next ? 0 : -1;
+    next.focus();
+  }
+
+  show({ position, target, rev }) {
+    const { root, data } = this;
+    if (!data || data.passive || (rev && data.rev && rev !== data.rev)) return;
+    for (const chip of root.querySelectorAll(".iv-chip")) {
+      const here = position != null && Number(chip.dataset.position) === position;
+      chip.classList.toggle("iv-on", here);
+      chip.classList.toggle("iv-target", target != null && Number(chip.dataset.position) === target);
+      if (here) this.bringIntoSight(chip);
+    }
+  }
+
+  /** Scrolls the strip only, never the page. */
+  bringIntoSight({ offsetTop, offsetHeight }) {
+    const { root } = this;
+    const top = offsetTop - root.offsetTop;
+    if (top < root.scrollTop || top + offsetHeight > root.scrollTop + root.clientHeight) {
+      root.scrollTop = Math.max(0, top - offsetHeight);
+    }
+  }
+}
+
+export default function ({ data, parentElement, setStateValue }) {
+  const root = rootOf(parentElement, "iv-strip");
+  const strip = (root.intravisto ??= new Strip(root));
+  strip.send = (selection) => setStateValue("selection", selection);
+  strip.mount();
+  strip.load(data);
+  return () => strip.unmount();
+}
