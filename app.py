@@ -1,0 +1,32 @@
+"""The app: `streamlit run app.py`. Only the way to the pages; each page is a file of `pages/`."""
+
+import sys
+
+import streamlit as st
+
+st.set_page_config(page_title="InTraVisTo", layout="wide", initial_sidebar_state="expanded")
+starting = st.empty()
+if "intravisto_core" not in sys.modules:
+    # the libraries behind the core load for seconds at the first start: say so before importing them
+    starting.markdown("**InTraVisTo** is starting. Loading its libraries takes some seconds, the first time only.")
+
+from intravisto_ui import address, frame, problems, sidebar, workspace  # noqa: E402
+
+PAGES = [
+    st.Page("pages/heatmap.py", title="Heatmap", default=True),
+    st.Page("pages/model.py", title="About this model"),
+]
+
+page = st.navigation(PAGES, position="top")
+starting.empty()
+here = workspace.current()
+frame.style()
+sidebar.begin()
+here.collect()
+with st.sidebar, problems.guarded():
+    sidebar.draw()
+address.write(here.id, here.options)
+frame.dim()
+problems.box()
+with problems.guarded():
+    page.run()

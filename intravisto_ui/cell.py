@@ -1,0 +1,80 @@
+"""The panel of the selected cell: its top tokens, how they fare over the layers, what was written there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from intravisto_core.figures.web import panel_data
+from intravisto_core.records import DecodedGrid, Shares, row_label
+from intravisto_core.request import HeatmapView, SharesView
+from intravisto_core.sites import Component
+from intravisto_ui import components, jobs, trajectory
+from intravisto_ui.heatmap_options import Options
+from intravisto_ui.text import escaped, token
+from intravisto_ui.workspace import Workspace
+
+LISTED = 8
+
+
+def draw(here: Workspace, chosen: Options) -> None:
+    """The panel for the selected cell under the chosen component and lens; one sentence without a selection."""
+    shown, place = here.shown, here.place
+    if shown is None or place.row is None or place.position is None:
+        st.html(
+            '<div class="title"><b>No cell selected</b></div><div class="under">Click a cell, or move with the '
+            "arrow keys. Enter opens a cell, Esc clears.</div>"
+        )
+        return
+    view, row, position = chosen.view, place.row, place.position
+    read = shown.trace.tokens[position].shown
+    st.html(
+        f'<div class="title"><b>{escaped(row_label(row, shown.engine.model.n_layers))} · position {position}</b></div>'
+        f'<div class="under">reads {token(read)} · {escaped(view.component.label)} · {escaped(view.lens.label)} lens</div>'
+    )
+    grid = _look(here, chosen, view.component, "cell", top_k=LISTED)
+    here.names.update(grid.shown)
+    pins = trajectory.pins(here, grid, position)
+    data = panel_data(
+        grid, row, position, listed=LISTED, pins=pins, shares=_shares(here, chosen), writes=_writes(here, chosen)
+    )
+    lists, rest = _split(data)
+    components.panel(lists, key="panel", on_pin=lambda i: trajectory.toggle(here, position, list(pins), i))
+    if pins:
+        trajectory.draw(here, pins, row, position)
+    components.panel(rest, key="panel_parts")
+
+
+def _look(here: Workspace, chosen: Options, component: Component, slot: str, top_k: int) -> DecodedGrid:
+    """The selected cell alone, decoded for one component."""
+    assert here.shown is not None and here.place.row is not None and here.place.position is not None
+    view = chosen.view
+    own = component is view.component
+    asked = HeatmapView(
+        view.trace,
+        component,
+        view.lens if own else "output",
+        view.norm if own else None,
+        (here.place.row,),
+        (here.place.position,),
+        top_k,
+        reading=view.reading if own else "top",
+    )
+    return jobs.view(here.shown.engine, asked, here.id, slot)
+
+
+def _writes(here: Workspace, chosen: Options) -> list[DecodedGrid]:
+    return [_look(here, chosen, c, f"cell-{c}", top_k=3) for c in (Component.ATTENTION, Component.MLP)]
+
+
+def _shares(here: Workspace, chosen: Options) -> Shares:
+    assert here.shown is not None
+    asked = SharesView(chosen.view.trace, chosen.measure)
+    return here.payload(asked, lambda: jobs.view(here.shown.engine, asked, here.id, "cell-shares"))
+
+
+def _split(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The lists of tokens, which stand above the chart, and what stands below it."""
+    above = {"reason": data["reason"], "lists": data["lists"], "facts": [], "junctions": [], "writes": []}
+    return above, {**data, "reason": "", "lists": []}

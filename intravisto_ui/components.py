@@ -1,0 +1,89 @@
+"""The pictures' own scripts (`intravisto_core.figures.web`) as Streamlit components.
+
+The selection is never part of the grid's data: the small strip carries it, so that a click does not send the grid again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from intravisto_core.figures.web import component_source
+from intravisto_core.records import Token
+
+SOURCES = {"chips": "strip"}
+
+
+def _component(name: str) -> Any:
+    js, css = component_source(SOURCES.get(name, name))
+    return st.components.v2.component(f"intravisto_{name}", css=css, js=js, isolate_styles=True)
+
+
+def _reported(key: str, name: str) -> Any:
+    state = st.session_state.get(key)
+    return None if state is None else state.get(name) if hasattr(state, "get") else getattr(state, name, None)
+
+
+def grid(payload: bytes, *, key: str, on_select: Callable[[Any], None]) -> None:
+    """The heatmap. `on_select` gets the cell that was clicked, before the page is drawn again."""
+    _component("grid")(
+        data=payload,
+        key=key,
+        default={"selection": None},
+        on_selection_change=lambda: on_select(_reported(key, "selection")),
+        height="content",
+    )
+
+
+def strip(
+    *,
+    tokens: Sequence[Token],
+    prompt_length: int,
+    rev: str,
+    top: int,
+    selection: dict[str, Any],
+    key: str,
+    on_select: Callable[[Any], None],
+) -> None:
+    """The tokens of a trace, prompt and generated told apart."""
+    _component("strip")(
+        data={**_tokens(tokens), "prompt": prompt_length, "rev": rev, "top": top, "sel": selection, "label": True},
+        key=key,
+        default={"selection": None},
+        on_selection_change=lambda: on_select(_reported(key, "selection")),
+        height="content",
+    )
+
+
+def chips(tokens: Sequence[Token], *, key: str, rev: str) -> None:
+    """Tokens to look at, not to click."""
+    n = len(tokens)
+    _component("chips")(
+        data={**_tokens(tokens), "prompt": n, "rev": rev, "top": 0, "sel": None, "label": False, "passive": True},
+        key=key,
+        height="content",
+    )
+
+
+def panel(data: dict[str, Any], *, key: str, on_pin: Callable[[int], None] | None = None) -> None:
+    """A part of the panel of a cell: lists of tokens, shares."""
+
+    def pinned() -> None:
+        token_id = _reported(key, "pin")
+        if on_pin is not None and token_id is not None:
+            on_pin(int(token_id))
+
+    _component("panel")(data=data, key=key, on_pin_change=pinned, height="content")
+
+
+def live(key: str) -> None:
+    """Let what is typed in the text area of that key be handed over at a pause."""
+    script = Path(__file__).with_name("live.js").read_text("utf-8")
+    st.components.v2.component("intravisto_live", js=script)(data={"key": key}, key=f"live_{key}", height=1)
+
+
+def _tokens(tokens: Sequence[Token]) -> dict[str, Any]:
+    return {"tokens": [{"t": t.shown, "special": t.is_special} for t in tokens]}

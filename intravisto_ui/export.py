@@ -1,0 +1,83 @@
+"""Taking the heatmap away: files, and the lines of Python that make the same picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from intravisto_core.request import HeatmapView, Selection, Span
+from intravisto_ui import workspace
+from intravisto_ui.workspace import Shown
+
+
+def popover(place: Any, shown: Shown, view: HeatmapView) -> None:
+    """The export menu of the heatmap."""
+    with place.popover("Export", help="Take the picture or its numbers away"):
+        st.html('<div class="cap">This picture</div>')
+        line = st.container(horizontal=True, gap="small")
+        for suffix, mime, why in (
+            ("html", "text/html", "One page that works without network, to click and scroll"),
+            ("png", "image/png", "A picture of dots, drawn by Chromium on the server"),
+            ("svg", "image/svg+xml", "A picture of shapes, drawn by Chromium on the server"),
+            ("csv", "text/csv", "A table, one line a cell"),
+            ("json", "application/json", "All numbers, with what was asked for"),
+        ):
+            line.download_button(
+                suffix.upper(),
+                data=_file(shown, view, suffix),
+                file_name=f"heatmap.{suffix}",
+                mime=mime,
+                help=why,
+                on_click="ignore",
+                key=f"export_{suffix}",
+            )
+        st.html('<div class="cap">The same in Python</div>')
+        st.code(python(shown, view), language="python", wrap_lines=True)
+
+
+def _file(shown: Shown, view: HeatmapView, suffix: str) -> Callable[[], bytes]:
+    session = workspace.current().id
+
+    def make() -> bytes:
+        import tempfile
+        from pathlib import Path
+
+        grid = shown.engine.view(view, session=session, slot="")
+        with tempfile.TemporaryDirectory() as folder:
+            return grid.save(Path(folder) / f"heatmap.{suffix}").read_bytes()
+
+    return make
+
+
+def python(shown: Shown, view: HeatmapView) -> str:
+    """Lines that trace the same prompt and draw the same picture in a notebook."""
+    spec, request = shown.spec, shown.request
+    opened = [repr(spec.source)]
+    opened += [f"{n}={getattr(spec, n)!r}" for n in ("dtype", "device_map") if getattr(spec, n) != "auto"]
+    asked = [repr(request.prompt)]
+    for name in ("max_new_tokens", "temperature", "top_k", "top_p", "seed", "stop", "forced"):
+        value = getattr(request.generation, name)
+        if value not in (None, 0, ()):
+            asked.append(f"{name}={value!r}")
+    if not request.add_special_tokens:
+        asked.append("add_special_tokens=False")
+    drawn = [f"{n}={str(getattr(view, n))!r}" for n in ("component", "lens")]
+    drawn += [f"{n}={str(getattr(view, n))!r}" for n in ("norm", "reading") if getattr(view, n) not in (None, "top")]
+    drawn += [f"{n}={_selection(getattr(view, n))}" for n in ("rows", "positions") if getattr(view, n) is not None]
+    return "\n".join(
+        (
+            "import intravisto_core as iv",
+            "",
+            f"engine = iv.open_model({', '.join(opened)})",
+            f"trace = engine.trace({', '.join(asked)})",
+            f"grid = trace.heatmap({', '.join(drawn)})",
+            "grid",
+        )
+    )
+
+
+def _selection(value: Selection) -> str:
+    return f"iv.Span({value.start}, {value.stop})" if isinstance(value, Span) else json.dumps(list(value or ()))

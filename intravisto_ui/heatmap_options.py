@@ -1,0 +1,198 @@
+"""The options of the heatmap: the few that matter in one line, the others under More."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from intravisto_core.request import HeatmapView, Selection, Span
+from intravisto_core.sites import Choice, Colour, Component, Lens, NormPolicy, Reading, ShareMeasure
+from intravisto_ui.text import plural
+from intravisto_ui.workspace import Shown, kept
+
+AUTO = "auto"
+SCALES = {"component": "by component", "viridis": "viridis"}
+STATE_COLOURS = (Colour.P_MAX, Colour.ENTROPY, Colour.ATTENTION, Colour.MLP)
+UPDATE_COLOURS = (Colour.LOGIT, Colour.ATTENTION, Colour.MLP)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the heatmap shows. notes: what the choices leave out or replace, for the reader."""
+
+    view: HeatmapView
+    colour: Colour
+    measure: ShareMeasure
+    scale: str
+    notes: tuple[str, ...]
+
+
+def draw(shown: Shown) -> Options:
+    """Draw the line of options; returns what was chosen, with choices that cannot go together put right."""
+    line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="options")
+    component = _choice(line, "Component", "component", tuple(Component), 142)
+    lens_slot, colour_slot = line.container(width=132, key="lens_slot"), line.container(width=164, key="colour_slot")
+    rows = _rows(line, shown.engine.model.n_layers)
+    positions = _positions(line, len(shown.trace.tokens))
+    with line.popover("More", key="more"):
+        norm, reading, measure, scale, strides, hide_first = _more(component, shown)
+    update = is_update(component, norm, reading)
+    lens = _lens(lens_slot, shown, update)
+    colour = _choice(
+        colour_slot,
+        "Colour",
+        "colour",
+        UPDATE_COLOURS if update else STATE_COLOURS,
+        "stretch",
+        why="Updates are coloured by change of logit or by share." if update else "",
+    )
+    notes = []
+    first = 1 if hide_first and positions[0] == 0 and positions[1] > 0 else positions[0]
+    if first != positions[0]:
+        notes.append(f"Position 0 is left out: 1 of {plural(len(shown.trace.tokens), 'position')}.")
+    view = HeatmapView(
+        shown.trace.id,
+        component,
+        lens,
+        norm,
+        rows=_stepped(rows[0], rows[1], strides[0]),
+        positions=_stepped(first, positions[1], strides[1]),
+        reading=reading,
+    )
+    return Options(view, colour, measure, scale, tuple(notes))
+
+
+def is_update(component: Component, norm: NormPolicy | None, reading: Reading) -> bool:
+    """Whether cells show changes of logits: under the stream policy, and by default for attention and MLP."""
+    if reading is Reading.DIFFERENCE:
+        return True
+    return norm is NormPolicy.STREAM or (norm is None and component in (Component.ATTENTION, Component.MLP))
+
+
+def _choice(place: Any, label: str, key: str, options: tuple[Choice, ...], width: Any, why: str = "") -> Any:
+    texts = [f"**{o.label}**: {o.help}" for o in options]
+    return kept(
+        place.selectbox,
+        label,
+        key=key,
+        default=options[0],
+        valid=lambda v: v in options,
+        options=options,
+        format_func=lambda o: o.label,
+        width=width,
+        help="  \n".join([*texts, why]),
+    )
+
+
+def _lens(place: Any, shown: Shown, update: bool) -> Lens:
+    offered = tuple(lens for lens in Lens if not (update and lens is Lens.MAX))
+    why = "Max probability is not offered for updates: a change has no probability." if update else ""
+    if shown.engine.model.tied:
+        why += " This model's input and output tables are the same one, so all lenses agree."
+    return _choice(place, "Lens", "lens", offered, "stretch", why)
+
+
+def _rows(place: Any, n_layers: int) -> tuple[int, int]:
+    short = {0: "emb", n_layers + 1: "norm"}
+    every = list(range(n_layers + 2))
+    return kept(
+        place.select_slider,
+        "Layers",
+        key=f"rows_{n_layers}",
+        default=(0, n_layers + 1),
+        options=every,
+        valid=lambda v: _pair_in(v, every),
+        format_func=lambda r: short.get(r, str(r - 1)),
+        width=188,
+        help="Rows of the picture, from the embeddings (emb) to the final norm (norm).",
+    )
+
+
+def _positions(place: Any, n: int) -> tuple[int, int]:
+    if n < 2:
+        return (0, 0)
+    every = list(range(n))
+    return kept(
+        place.select_slider,
+        "Positions",
+        key=f"positions_{n}",
+        default=(0, n - 1),
+        options=every,
+        valid=lambda v: _pair_in(v, every),
+        width=188,
+        help="Columns of the picture: places in the text.",
+    )
+
+
+def _pair_in(value: Any, every: list[int]) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2 and all(v in every for v in value)
+
+
+def _stepped(first: int, last: int, step: int) -> Selection:
+    """All from first to last, or every step-th counted back from the last, which is always there."""
+    return Span(first, last + 1) if step == 1 else tuple(range(last, first - 1, -step))[::-1]
+
+
+def _more(component: Component, shown: Shown) -> tuple[Any, ...]:
+    norm = kept(
+        st.selectbox,
+        "Norm before the lens",
+        key="norm",
+        default=AUTO,
+        options=[AUTO, *NormPolicy],
+        valid=lambda v: v == AUTO or v in tuple(NormPolicy),
+        format_func=lambda n: "as fits the component" if n == AUTO else n.label,
+        help=_helps(NormPolicy),
+    )
+    reading = kept(
+        st.selectbox,
+        "Tokens listed in a cell",
+        key="reading",
+        default=Reading.TOP,
+        options=list(Reading),
+        valid=lambda v: v in tuple(Reading),
+        format_func=lambda r: r.label,
+        help=_helps(Reading),
+    )
+    measure = kept(
+        st.selectbox,
+        "Shares measured by",
+        key="measure",
+        default=ShareMeasure.NORM,
+        options=list(ShareMeasure),
+        valid=lambda v: v in tuple(ShareMeasure),
+        format_func=lambda m: m.label,
+        help=_helps(ShareMeasure),
+    )
+    scale = kept(
+        st.selectbox,
+        "Colour scale",
+        key="scale",
+        default="component",
+        options=list(SCALES),
+        valid=lambda v: v in SCALES,
+        format_func=SCALES.__getitem__,
+        help="By component: blue for the stream, green for attention, magenta for the MLP.",
+    )
+    pair = st.columns(2)
+    strides = tuple(
+        kept(place.number_input, label, key=key, default=1, min_value=1, max_value=64, step=1, help=help)
+        for place, label, key, help in (
+            (pair[0], "Every n-th layer", "row_step", "The topmost row is always shown."),
+            (pair[1], "Every n-th position", "position_step", "The last position is always shown."),
+        )
+    )
+    hide = kept(
+        st.toggle,
+        "Ignore position 0 (attention sink)",
+        key="hide_first",
+        default=False,
+        help="Heads look at the first position when they have nothing to do; its numbers are often extreme.",
+    )
+    return None if norm == AUTO else norm, reading, measure, scale, strides, hide
+
+
+def _helps(kind: type[Choice]) -> str:
+    return "  \n".join(f"**{c.label}**: {c.help}" for c in kind)

@@ -1,0 +1,36 @@
+"""The heatmap itself: record, payload, component."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from intravisto_core.figures.web import grid_payload
+from intravisto_core.records import DecodedGrid, Shares
+from intravisto_core.request import SharesView
+from intravisto_ui import components, jobs
+from intravisto_ui.heatmap_options import Options
+from intravisto_ui.text import escaped
+from intravisto_ui.workspace import Workspace
+
+SLOT = "heatmap"
+
+
+def draw(here: Workspace, chosen: Options) -> None:
+    """The grid of the chosen view, and under it what a reader must know."""
+    payload, notes = here.payload(chosen, lambda: _made(here, chosen))
+    components.grid(payload, key="grid", on_select=here.select)
+    for note in (*chosen.notes, *notes):
+        st.html(f'<div class="hint">{escaped(note)}</div>')
+
+
+def record(here: Workspace, chosen: Options) -> tuple[DecodedGrid, Shares]:
+    """The decoded grid, and the shares of attention and MLP for colour and hover."""
+    assert here.shown is not None
+    engine = here.shown.engine
+    grid = jobs.view(engine, chosen.view, here.id, SLOT)
+    return grid, jobs.view(engine, SharesView(chosen.view.trace, chosen.measure), here.id, f"{SLOT}-shares")
+
+
+def _made(here: Workspace, chosen: Options) -> tuple[bytes, tuple[str, ...]]:
+    grid, shares = record(here, chosen)
+    return grid_payload(grid, chosen.colour, shares, chosen.scale, rev=grid.trace), grid.notes

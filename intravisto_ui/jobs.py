@@ -1,0 +1,117 @@
+"""Runs and views that take time: started in jobs of the engine, and only polled by the pages."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import streamlit as st
+
+from intravisto_core.errors import Cancelled
+from intravisto_core.request import ModelSpec, Request, TraceRequest
+
+POLL_S = 0.2
+log = logging.getLogger("intravisto")
+
+
+class Run:
+    """Opening a model, then running a request on it, in a thread of its own. Safe to read from any thread.
+
+    request: None only opens the model.
+    """
+
+    def __init__(self, spec: ModelSpec, request: TraceRequest | None, session: str) -> None:
+        self.spec = spec
+        self.request = request
+        self.session = session
+        self.engine: Any = None
+        self.trace: Any = None
+        self.error: Exception | None = None
+        self.seconds = 0.0
+        self._job: Any = None
+        self._cancelled = False
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        """Begin, and return at once."""
+        threading.Thread(target=self._work, name="intravisto-run", daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            self._open_and_run()
+        except Exception as error:
+            if type(error).__module__ != "intravisto_core.errors":
+                log.exception("a run ended with an unexpected error")
+            self.error = error
+        finally:
+            self._ended.set()
+
+    def _open_and_run(self) -> None:
+        from intravisto_ui.pool import pool
+
+        self.engine = pool().lease(self.spec, session=self.session)
+        if self.request is None:
+            return
+        if self._cancelled:
+            raise Cancelled("cancelled while the model was being opened")
+        began = time.perf_counter()
+        self._job = self.engine.submit(self.request, session=self.session)
+        if self._cancelled:
+            self._job.cancel()
+        self.trace = self._job.result()
+        self.seconds = time.perf_counter() - began
+
+    def cancel(self) -> None:
+        """Ask it to stop; a model that is being opened is opened to the end."""
+        self._cancelled = True
+        if self._job is not None:
+            self._job.cancel()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self._ended.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end, at most so long; whether it has ended."""
+        return self._ended.wait(seconds)
+
+    def progress(self) -> tuple[float, str]:
+        """How far it is, from 0 to 1, and that in words."""
+        job = self._job
+        if self._cancelled:
+            return 1.0, "Stopping …"
+        if job is None:
+            return 0.0, f"Opening {self.spec.source} …"
+        if job.place > 0:
+            return 0.0, f"Waiting: {job.place} before this one"
+        done, total, text = job.progress.done, job.progress.total, job.progress.text
+        part = min(1.0, done / total) if total else 0.0
+        return part, f"{text or 'Running'} · {done} of {total}" if total else text or "Running …"
+
+
+def view(engine: Any, request: Request, session: str, slot: str) -> Any:
+    """The record of a view. Shows progress when it takes time, and gives up when the user does something else.
+
+    Raises:
+        IntravistoError: why there is no record.
+    """
+    job = engine.submit(request, session=session, slot=slot)
+    place = None
+    try:
+        while True:
+            try:
+                return job.result(timeout=0.15 if place is None else POLL_S)
+            except TimeoutError:
+                done, total = job.progress.done, job.progress.total
+                place = place or st.empty()
+                # writing here is also where Streamlit may end this script for a newer one
+                place.progress(min(1.0, done / total) if total else 0.0, text=job.progress.text or "Decoding …")
+    except BaseException:
+        job.cancel()
+        raise
+    finally:
+        if place is not None:
+            place.empty()

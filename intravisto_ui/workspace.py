@@ -1,0 +1,225 @@
+"""A workspace: what one user has asked and what came of it. It outlives page switches and reloads.
+
+Workspaces lie in the server's memory beside the model pool. The address of the page holds the random id of one, which is
+the key to it, and short view options; never a prompt.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from intravisto_core.errors import Cancelled
+from intravisto_core.request import ModelSpec, TraceRequest
+from intravisto_ui import address
+from intravisto_ui.jobs import Run
+
+LIFETIME_S = 12 * 3600
+PAYLOADS_KEPT = 8
+PROMPTS_KEPT = 12
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The selected cell, for all pages. Any part may be None. n: number of the user's act, newer ones win."""
+
+    row: int | None = None
+    position: int | None = None
+    target: int | None = None
+    n: int = 0
+
+
+@dataclass
+class Shown:
+    """The trace that the pages show, with what was asked for it and the model that it came from."""
+
+    trace: Any
+    engine: Any
+    spec: ModelSpec
+    request: TraceRequest
+    seconds: float = 0.0
+
+
+@dataclass
+class Workspace:
+    """One user's prompt, options, traces and selection."""
+
+    id: str
+    options: dict[str, Any] = field(default_factory=dict)
+    engine: Any = None
+    spec: ModelSpec | None = None
+    shown: Shown | None = None
+    run: Run | None = None
+    place: Place = field(default_factory=Place)
+    pins: dict[int, list[int]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    prompts: list[str] = field(default_factory=list)
+    problem: Exception | None = None
+    notice: str = ""
+    started: bool = False
+    touched: float = field(default_factory=time.monotonic)
+    payloads: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def start(self, spec: ModelSpec, request: TraceRequest | None) -> None:
+        """Open the model and run the request, in a job of its own; what ran before is cancelled."""
+        with self._lock:
+            if self.run is not None:
+                self.run.cancel()
+            self.problem, self.notice, self.started = None, "", True
+            self.run = Run(spec, request, session=self.id)
+            self.run.start()
+
+    def collect(self) -> bool:
+        """Take over what an ended run brought. True when one had ended."""
+        with self._lock:
+            run = self.run
+            if run is None or not run.ended:
+                return False
+            self.run = None
+            if run.engine is not None:
+                self.engine, self.spec = run.engine, run.spec
+            if run.error is not None:
+                self._failed(run.error)
+            elif run.trace is not None and run.request is not None:
+                self._show(Shown(run.trace, run.engine, run.spec, run.request, run.seconds))
+            return True
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, Cancelled):
+            self.notice = "Cancelled before there was anything to show."
+        else:
+            self.problem = error
+
+    def _show(self, shown: Shown) -> None:
+        if self.shown is not None:
+            self.shown.trace.unpin()
+        shown.trace.pin()
+        self.shown = shown
+        self.pins.clear()
+        self.names = {t.id: t.shown for t in shown.trace.tokens}
+        self.payloads.clear()
+        top = shown.engine.model.n_layers + 1
+        self.place = Place(top, shown.trace.prompt_length - 1, None, self.place.n)
+        prompt = shown.request.prompt
+        if isinstance(prompt, str):
+            self.prompts = [prompt, *(p for p in self.prompts if p != prompt)][:PROMPTS_KEPT]
+
+    def select(self, chosen: Any) -> None:
+        """Take a selection that a component reported, unless it is of another trace or older than what is known."""
+        if not chosen or self.shown is None or chosen.get("rev") != self.shown.trace.id:
+            return
+        n = int(chosen.get("n") or 0)
+        if n >= self.place.n:
+            self.place = Place(chosen.get("row"), chosen.get("position"), chosen.get("target"), n)
+
+    def payload(self, key: Any, make: Callable[[], T]) -> T:
+        """What `make` gives, kept for the last few keys, so that a click does not draw the picture again."""
+        with self._lock:
+            if key in self.payloads:
+                self.payloads.move_to_end(key)
+                return self.payloads[key]
+        made = make()
+        with self._lock:
+            self.payloads[key] = made
+            while len(self.payloads) > PAYLOADS_KEPT:
+                self.payloads.popitem(last=False)
+        return made
+
+    def close(self) -> None:
+        """Let go of the trace and of what runs."""
+        with self._lock:
+            if self.run is not None:
+                self.run.cancel()
+            if self.shown is not None:
+                self.shown.trace.unpin()
+            self.run = self.shown = self.engine = None
+
+
+class Workspaces:
+    """All workspaces of the server; one that nobody has used for `lifetime_s` seconds is closed."""
+
+    def __init__(self, lifetime_s: float = LIFETIME_S) -> None:
+        self._kept: dict[str, Workspace] = {}
+        self._lifetime = lifetime_s
+        self._lock = threading.Lock()
+
+    def find(self, id: str | None) -> Workspace | None:
+        """The workspace of that id, if it is still there."""
+        with self._lock:
+            now = time.monotonic()
+            lapsed = [k for k, w in self._kept.items() if now - w.touched > self._lifetime]
+            closed = [self._kept.pop(k) for k in lapsed]
+            found = self._kept.get(id or "")
+            if found is not None:
+                found.touched = now
+        for workspace in closed:
+            workspace.close()
+        return found
+
+    def new(self) -> Workspace:
+        """An empty workspace under a random id."""
+        workspace = Workspace(secrets.token_urlsafe(12))
+        with self._lock:
+            self._kept[workspace.id] = workspace
+        return workspace
+
+
+@st.cache_resource(show_spinner=False)
+def workspaces() -> Workspaces:
+    """The one store of this server."""
+    return Workspaces()
+
+
+def current() -> Workspace:
+    """This session's workspace: the one of the session, else of the address, else a new one."""
+    state = st.session_state
+    id = state.get("workspace") or st.query_params.get(address.WORKSPACE)
+    workspace = workspaces().find(id)
+    if workspace is None:
+        workspace = workspaces().new()
+        workspace.options.update(address.options(dict(st.query_params)))
+        if id:
+            workspace.notice = "The workspace of this address is no longer kept. This is a new one."
+    state["workspace"] = workspace.id
+    return workspace
+
+
+def kept(widget: Callable[..., Any], label: str, *, key: str, default: Any, valid: Any = None, **how: Any) -> Any:
+    """Draw a widget whose value survives page switches and reloads; returns its value.
+
+    Streamlit drops a widget's value where the widget is not drawn, so a copy lies in the workspace.
+    valid: says of a value whether it can be chosen now; if not, `default` takes its place.
+    """
+    options, state = current().options, st.session_state
+    wanted = state.get(key, options.get(key, default))
+    if valid is not None and not valid(wanted):
+        wanted = default
+        if key in state:
+            state[key] = default
+    # given as the initial value, not through the session state: the browser may skip a value that is pushed to a
+    # widget in a run that is overtaken by the next one
+    value = widget(label, key=key, **_initial(widget.__name__, wanted, how.get("options")), **how)
+    options[key] = value
+    return value
+
+
+def _initial(kind: str, value: Any, options: Any) -> dict[str, Any]:
+    if kind == "selectbox":
+        return {"index": list(options).index(value)}
+    return {"default" if kind == "segmented_control" else "value": value}
+
+
+def put(**values: Any) -> None:
+    """Set widgets' values from a callback."""
+    current().options.update(values)
+    st.session_state.update(values)
