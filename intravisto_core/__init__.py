@@ -1,8 +1,8 @@
 """InTraVisTo: see how a transformer language model arrives at a token.
 
-    import intravisto_core as iv
-    trace = iv.open_model("demo").trace("Q: What is the capital of Italy? A:", max_new_tokens=10)
-    trace.heatmap().save("heatmap.html")
+import intravisto_core as iv
+trace = iv.open_model("demo").trace("Q: What is the capital of Italy? A:", max_new_tokens=10)
+trace.heatmap().save("heatmap.html")
 """
 
 from __future__ import annotations

@@ -208,8 +208,20 @@ class DecodedGrid(Record):
     def __post_init__(self) -> None:
         r, p, k = self.token_ids.shape
         if len(self.blank) != r or len(self.tokens) != p:
-            raise TraceError(f"DecodedGrid: expected {r} reasons and {p} tokens; got {len(self.blank)}, {len(self.tokens)}")
-        cells = ("p_max", "entropy", "kl_final", "kl_below", "next_log_prob", "norms", "cosine", "top3_share", "winner")
+            raise TraceError(
+                f"DecodedGrid: expected {r} reasons and {p} tokens; got {len(self.blank)}, {len(self.tokens)}"
+            )
+        cells = (
+            "p_max",
+            "entropy",
+            "kl_final",
+            "kl_below",
+            "next_log_prob",
+            "norms",
+            "cosine",
+            "top3_share",
+            "winner",
+        )
         lists = ("probabilities", "logits", "suppressed_ids", "suppressed_logits", "coefficients")
         _shapes(self, rows=(self.rows, (r,)), positions=(self.positions, (p,)), says=(self.says, (p,)))
         _shapes(self, **{n: (getattr(self, n), (r, p)) for n in cells})

@@ -45,6 +45,11 @@ def _selection(value: Any, name: str) -> Selection:
     raise RequestError(expected(name, "a Span, a list of whole numbers, or None for all", value))
 
 
+def _texts(value: Any) -> tuple[Any, ...]:
+    """One text alone counts as a list of one."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """Which model, and how it is loaded.
@@ -87,8 +92,13 @@ class Generation:
         _check(k is None or k >= 1, "top_k", "a whole number from 1, or None", k)
         _check(p is None or 0 < p <= 1, "top_p", "a number above 0, at most 1, or None", p)
         _check(isinstance(self.seed, int) and 0 <= self.seed < 2**63, "seed", "a whole number from 0", self.seed)
-        _check(t is not None or (k is None and p is None), "temperature", "a number, since top_k or top_p is set", t)
-        _set(self, stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        _check(
+            t is not None or (k is None and p is None),
+            "temperature",
+            "a number, since top_k or top_p is set",
+            t,
+        )
+        _set(self, stop=_texts(self.stop))
         _check(all(s != "" for s in self.stop), "stop", "token ids or texts that are not empty", self.stop)
         if self.forced is not None and not isinstance(self.forced, str):
             _set(self, forced=tuple(int(i) for i in self.forced))
@@ -143,7 +153,7 @@ class HeatmapView:
             reading=Reading.parse(self.reading, "reading"),
             rows=_selection(self.rows, "rows"),
             positions=_selection(self.positions, "positions"),
-            watch=(self.watch,) if isinstance(self.watch, str) else tuple(self.watch),
+            watch=_texts(self.watch),
         )
         k = self.top_k
         _check(isinstance(k, int) and 1 <= k <= TOP_K_KEPT, "top_k", f"1 to {TOP_K_KEPT}", k)
@@ -194,8 +204,7 @@ ViewRequest = HeatmapView | SharesView | ActivationView | PatternView | LogitsVi
 Request = TraceRequest | ViewRequest
 
 _KINDS: dict[str, type] = {
-    c.__name__: c
-    for c in (ModelSpec, TraceRequest, HeatmapView, SharesView, ActivationView, PatternView, LogitsView)
+    c.__name__: c for c in (ModelSpec, TraceRequest, HeatmapView, SharesView, ActivationView, PatternView, LogitsView)
 }
 
 
@@ -223,6 +232,6 @@ def from_json(text: str) -> Any:
         if isinstance(body.get(name), dict):
             body[name] = Span(*body[name]["span"])
     if kind is TraceRequest:
-        generation = {k: tuple(v) if isinstance(v, list) else v for k, v in body["generation"].items()}
+        generation: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in body["generation"].items()}
         body["generation"] = Generation(**generation)
     return kind(**body)

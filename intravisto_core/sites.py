@@ -97,7 +97,11 @@ class Reading(Choice):
     """What a cell lists (docs/methods.md §4)."""
 
     TOP = "top", "top tokens", "The most probable tokens."
-    ITERATIVE = "iterative", "iterative subtraction", "The top token, then the top of what is left without it, …"
+    ITERATIVE = (
+        "iterative",
+        "iterative subtraction",
+        "The top token, then the top of what is left without it, …",
+    )
     DIFFERENCE = "difference", "difference from the row below", "What changed since the row below."
 
 

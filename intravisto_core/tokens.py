@@ -18,8 +18,12 @@ _CONTROL_PICTURES = 0x2400
 
 @lru_cache(maxsize=1)
 def _byte_of_character() -> dict[str, int]:
-    """The byte-level BPE alphabet: printable Latin-1 stands for itself, the other bytes for U+0100 onwards, in order."""
-    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    """The byte-level BPE alphabet: printable Latin-1 stands for itself, other bytes for U+0100 onwards."""
+    printable = {
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    }
     rest = (b for b in range(256) if b not in printable)
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(rest)}
 

@@ -28,8 +28,6 @@ def pattern(
     return scores.float().masked_fill(hidden, -torch.inf).softmax(-1)
 
 
-def head_values(
-    weights: Float[Tensor, "H Tq T"], v: Float[Tensor, "Hkv T d_v"]
-) -> Float[Tensor, "H Tq d_v"]:
+def head_values(weights: Float[Tensor, "H Tq T"], v: Float[Tensor, "Hkv T d_v"]) -> Float[Tensor, "H Tq d_v"]:
     """`z = pattern @ v` for every query head, float32."""
     return weights @ v.float().repeat_interleave(weights.shape[0] // v.shape[0], 0)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.lenses import Projection, logit_matrix
+from intravisto_core.analysis.lenses import FLOOR, Projection, logit_matrix
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import TOP_K_KEPT
 
@@ -85,6 +85,8 @@ def sums(z: Float[Tensor, "n V"], peak: Float[Tensor, " n"], shape: tuple[int, i
             below[1:] += torch.linalg.vecdot(e_grid[1:], z_grid[:-1])
     log_sum = peak.double() + total.log()
     entropy = (log_sum - weighted / total).clamp(min=0)
+    if bool(entropy.isnan().any()) and bool(z.isneginf().any()):
+        return sums(z.clamp(min=FLOOR), peak.clamp(min=FLOOR), shape)
     if shape is None:
         return Sums(log_sum, entropy)
     return Sums(log_sum, entropy, cross / total.view(shape)[-1], below / total.view(shape))
@@ -119,7 +121,11 @@ def decode_update(model: LoadedModel, projection: Projection, shape: tuple[int, 
 
 
 def decode_state(
-    model: LoadedModel, projection: Projection, shape: tuple[int, int], next_ids: Int[Tensor, " P"], best_table: bool
+    model: LoadedModel,
+    projection: Projection,
+    shape: tuple[int, int],
+    next_ids: Int[Tensor, " P"],
+    best_table: bool,
 ) -> Cells:
     """Cells with probabilities.
 
@@ -136,7 +142,8 @@ def decode_state(
     all_sums = sums(z, top[:, 0], shape)
     log_sum = all_sums.log_sum.unflatten(0, shape)
     entropy = all_sums.entropy.unflatten(0, shape)
-    assert all_sums.cross is not None and all_sums.below is not None
+    assert all_sums.cross is not None
+    assert all_sums.below is not None
     kl_final = -entropy[-1] - all_sums.cross + log_sum
     kl_below = -entropy[1:] - all_sums.below[1:] + log_sum[:-1]
     blank = torch.full_like(entropy[:1], torch.nan)
@@ -180,4 +187,3 @@ def ranks(z: Float[Tensor, "n V"], token: int) -> tuple[Int[Tensor, " n"], Float
     """Rank of a token (1 + how many are strictly higher) and its logit."""
     logit = z[:, token]
     return 1 + (z > logit[:, None]).sum(-1), logit
-

@@ -60,7 +60,11 @@ def mix_of(lens: Lens, rows: Int[Tensor, " n"], n_layers: int) -> Float[Tensor, 
 
 
 def normalise(
-    model: LoadedModel, x: Float[Tensor, "n d"], stream: Float[Tensor, "n d"], policy: NormPolicy, as_it_is: Tensor
+    model: LoadedModel,
+    x: Float[Tensor, "n d"],
+    stream: Float[Tensor, "n d"],
+    policy: NormPolicy,
+    as_it_is: Tensor,
 ) -> Float[Tensor, "n d"]:
     """x̂ under a policy.
 

@@ -30,7 +30,11 @@ class Subtraction:
 
 
 def frozen_norm(
-    model: LoadedModel, x: Float[Tensor, "n d"], stream: Float[Tensor, "n d"], policy: NormPolicy, as_it_is: Tensor
+    model: LoadedModel,
+    x: Float[Tensor, "n d"],
+    stream: Float[Tensor, "n d"],
+    policy: NormPolicy,
+    as_it_is: Tensor,
 ) -> Callable[[Float[Tensor, "n d"]], Float[Tensor, "n d"]]:
     """x̂ as a function of x whose σ stays at its first value."""
     norm = model.norm
@@ -80,7 +84,9 @@ def subtract(
     n = x.shape[0]
     least = LEAST * x.norm(dim=-1)
     going = torch.ones(n, dtype=torch.bool, device=x.device)
-    ids, logits, coefficients = [], [], []
+    ids: list[Tensor] = []
+    logits: list[Tensor] = []
+    coefficients: list[Tensor] = []
     for step in range(STEPS):
         z = logit_matrix(model, replace(like, x_hat=norm(x)))
         top = z.max(-1)

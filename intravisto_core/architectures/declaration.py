@@ -17,7 +17,7 @@ class NormKind(Choice):
 
 
 class Order(Choice):
-    """The order in which a block adds p (`resid_pre`), a (`attn_out`), m (`mlp_out`); it matters for bit-equality only."""
+    """How a block adds p (`resid_pre`), a (`attn_out`), m (`mlp_out`); the order matters for bit-equality only."""
 
     PA_M = "(p+a)+m"
     AM_P = "(a+m)+p"

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from intravisto_core.errors import Cancelled, IntravistoError
 from intravisto_core.records import ModelCard, Token
-from intravisto_core.request import Request
+from intravisto_core.request import Request, ViewRequest
 from intravisto_core.sites import JobState
 
 
@@ -86,7 +86,7 @@ class Engine(Protocol):
         """Queue a request. A newer view with the same non-empty slot takes an older one's place."""
         ...
 
-    def view(self, view: Request, *, session: str = "", slot: str = "") -> Any:
+    def view(self, view: ViewRequest, *, session: str = "", slot: str = "") -> Any:
         """Submit and wait."""
         ...
 

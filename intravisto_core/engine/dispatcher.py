@@ -113,7 +113,12 @@ class Dispatcher:
                 self._wake.wait()
             task = min(
                 self._tasks,
-                key=lambda t: (not t.job.cancelled, t.priority, self._served.get(t.job.session, -1), t.number),
+                key=lambda t: (
+                    not t.job.cancelled,
+                    t.priority,
+                    self._served.get(t.job.session, -1),
+                    t.number,
+                ),
             )
             self._served[task.job.session] = next(self._numbers)
             return task
@@ -153,6 +158,8 @@ class Dispatcher:
 
 
 def _wrapped(error: Exception) -> IntravistoError:
-    wrapped = TraceError(f"something unexpected failed inside the model or this program: {type(error).__name__}: {error}")
+    wrapped = TraceError(
+        f"something unexpected failed inside the model or this program: {type(error).__name__}: {error}"
+    )
     wrapped.__cause__ = error
     return wrapped

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from intravisto_core.engine.base import Job, Progress
+from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.dispatcher import Dispatcher, Priority
 from intravisto_core.engine.entry import TraceEntry
 from intravisto_core.engine.heatmap import draw_grid
@@ -191,15 +192,17 @@ class LocalEngine:
     def _view(self, view: ViewRequest, session: str) -> Turns:
         entry = self._entry(view.trace, session)
         data = yield from self._data(entry)
-        model = self._model
-        drawers: dict[type, Callable[[], Turns]] = {
-            HeatmapView: lambda: draw_grid(model, data, entry, self.store, view),
-            SharesView: lambda: draw_shares(model, data, entry, view),
-            ActivationView: lambda: draw_activation(model, data, entry, view),
-            PatternView: lambda: draw_pattern(model, data, entry, view, self._card),
-            LogitsView: lambda: draw_logits(model, data, entry, view),
-        }
-        return (yield from drawers[type(view)]())
+        context = ViewContext(self._model, self._card, data, entry, self.store)
+        return (yield from _DRAWERS[type(view)](context, view))
+
+
+_DRAWERS: dict[type, Callable[[ViewContext, Any], Turns]] = {
+    HeatmapView: draw_grid,
+    SharesView: draw_shares,
+    ActivationView: draw_activation,
+    PatternView: draw_pattern,
+    LogitsView: draw_logits,
+}
 
 
 def _reporting(turns: Generator[int, None, TraceData], total: int, text: str) -> Generator[Progress, None, TraceData]:
@@ -221,7 +224,16 @@ def _reporting(turns: Generator[int, None, TraceData], total: int, text: str) ->
 def diagnostics(engine: LocalEngine) -> str:
     """Versions, machine and card, to paste into a report; no prompt, no path, no secret."""
     lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}"]
-    packages = ("torch", "transformers", "streamlit", "plotly", "accelerate", "numpy", "tokenizers", "safetensors")
+    packages = (
+        "torch",
+        "transformers",
+        "streamlit",
+        "plotly",
+        "accelerate",
+        "numpy",
+        "tokenizers",
+        "safetensors",
+    )
     for package in packages:
         try:
             lines.append(f"{package} {version(package)}")

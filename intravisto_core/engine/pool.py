@@ -119,5 +119,7 @@ def estimated_bytes(spec: ModelSpec) -> int:
     size = folders.file_bytes(folder)
     if spec.dtype == "auto":
         return size
-    stored = str(folders.read_config(folder).get("dtype") or folders.read_config(folder).get("torch_dtype") or "float32")
+    stored = str(
+        folders.read_config(folder).get("dtype") or folders.read_config(folder).get("torch_dtype") or "float32"
+    )
     return size * getattr(torch, spec.dtype).itemsize // getattr(torch, stored, torch.float32).itemsize

@@ -12,7 +12,7 @@ from torch import Tensor
 from intravisto_core.analysis.decoding import Cells, decode_state, decode_update, ranks, sums, tile_positions
 from intravisto_core.analysis.lenses import Projection, logit_matrix, mix_of, normalise
 from intravisto_core.analysis.readings import frozen_norm, subtract
-from intravisto_core.engine.vectors import row_range, stream, vectors
+from intravisto_core.engine.vectors import Positions, row_range, stream, vectors
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading
 from intravisto_core.tracing import TraceData
@@ -54,7 +54,7 @@ def width(model: LoadedModel, kind: TileKind) -> int:
 
 
 def _project(
-    model: LoadedModel, data: TraceData, kind: TileKind, positions: slice
+    model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions
 ) -> tuple[Tensor, Projection, Tensor, Tensor, tuple[int, int]]:
     x, beside = vectors(model, data, kind.component, kind.reading, positions)
     shape = (x.shape[0], x.shape[1])
@@ -68,14 +68,13 @@ def _project(
     return x, Projection(x_hat, mix, bias=not update, capped=not update), beside, as_it_is, shape
 
 
-def decode_tile(model: LoadedModel, data: TraceData, kind: TileKind, positions: slice) -> dict[str, np.ndarray]:
+def decode_tile(model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions) -> dict[str, np.ndarray]:
     """Cells of one tile as arrays (R, p, …), R the rows that have cells; for states also `says` (p,)."""
     x, projection, beside, as_it_is, shape = _project(model, data, kind, positions)
     if kind.reading is Reading.ITERATIVE:
         norm = frozen_norm(model, x, beside, kind.norm, as_it_is)
         if kind.lens is Lens.MAX:
-            chosen = _state_cells(model, data, kind, positions, projection, shape)
-            projection = replace(projection, mix=chosen.winner[: shape[0]].flatten().float())
+            projection = _decided(model, data, kind, positions, projection, shape)
         taken = subtract(model, x, norm, projection, as_it_is)
         return {name: a.reshape(*shape, -1) for name, a in to_numpy(taken).items()}
     if kind.is_update:
@@ -90,7 +89,7 @@ def _state_cells(
     model: LoadedModel,
     data: TraceData,
     kind: TileKind,
-    positions: slice,
+    positions: Positions,
     projection: Projection,
     shape: tuple[int, int],
 ) -> Cells:
@@ -102,27 +101,24 @@ def _state_cells(
             projection, x_hat=torch.cat([projection.x_hat, final]), mix=torch.cat([projection.mix, ones])
         )
         shape = (shape[0] + 1, shape[1])
-    stop = positions.stop
-    following = [data.ids[p + 1] if p + 1 < data.length else -1 for p in range(positions.start, stop)]
+    following = [data.ids[p + 1] if p + 1 < data.length else -1 for p in positions]
     next_ids = torch.tensor(following, device=projection.x_hat.device)
     return decode_state(model, projection, shape, next_ids, best_table=kind.lens is Lens.MAX)
 
 
-def says_tile(model: LoadedModel, data: TraceData, positions: slice) -> np.ndarray:
+def says_tile(model: LoadedModel, data: TraceData, positions: Positions) -> np.ndarray:
     """The model's own top token after each position."""
     out: np.ndarray = model.logits(data.final[positions]).argmax(-1).int().cpu().numpy()
     return out
 
 
 def watch_tile(
-    model: LoadedModel, data: TraceData, kind: TileKind, positions: slice, tokens: tuple[int, ...]
+    model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions, tokens: tuple[int, ...]
 ) -> dict[int, dict[str, np.ndarray]]:
-    """Rank, logit and log-sum-exp (NaN for updates) of tokens, (R, p) each; rank 1 is the top."""
+    """Rank, logit and log-sum-exp (NaN for updates) of each token, (R, p) each; rank 1 is the top."""
     _, projection, _, _, shape = _project(model, data, kind, positions)
     if kind.lens is Lens.MAX:
-        cells = _state_cells(model, data, kind, positions, projection, shape)
-        assert cells.winner is not None
-        projection = replace(projection, mix=cells.winner[: shape[0]].flatten().float())
+        projection = _decided(model, data, kind, positions, projection, shape)
     z = logit_matrix(model, projection)
     log_sum = torch.full(shape, torch.nan) if kind.is_update else sums(z, z.amax(-1)).log_sum.view(shape)
     out = {}
@@ -136,7 +132,21 @@ def watch_tile(
     return out
 
 
-def stream_tile(model: LoadedModel, data: TraceData, positions: slice) -> dict[str, np.ndarray]:
+def _decided(
+    model: LoadedModel,
+    data: TraceData,
+    kind: TileKind,
+    positions: Positions,
+    projection: Projection,
+    shape: tuple[int, int],
+) -> Projection:
+    """The projection with each cell on the table that won there (max-probability lens)."""
+    winner = _state_cells(model, data, kind, positions, projection, shape).winner
+    assert winner is not None
+    return replace(projection, mix=winner[: shape[0]].flatten().float())
+
+
+def stream_tile(model: LoadedModel, data: TraceData, positions: Positions) -> dict[str, np.ndarray]:
     """‖x‖₂, cosine with the row below and share of ‖x‖² in the 3 largest dimensions, rows 0 … L+1, (L+2, p)."""
     states = stream(model, data, positions)
     x = torch.cat([states, model.final_state(data.final[positions])[None]])

@@ -11,6 +11,8 @@ from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Component, Reading, Site
 from intravisto_core.tracing import TraceData
 
+Positions = list[int]
+
 _SITES = {Component.MID: Site.RESID_MID, Component.ATTENTION: Site.ATTN_OUT, Component.MLP: Site.MLP_OUT}
 
 
@@ -47,7 +49,7 @@ def check_reading(component: Component, reading: Reading) -> None:
         )
 
 
-def stream(model: LoadedModel, data: TraceData, positions: slice) -> Float[Tensor, "rows p d"]:
+def stream(model: LoadedModel, data: TraceData, positions: Positions) -> Float[Tensor, "rows p d"]:
     """The stream at rows 0 … L, float32."""
     n_layers = model.dimensions.n_layers
     rows = [data.site(Site.RESID_PRE, 0), *(data.site(Site.RESID_POST, layer) for layer in range(n_layers))]
@@ -55,7 +57,7 @@ def stream(model: LoadedModel, data: TraceData, positions: slice) -> Float[Tenso
 
 
 def vectors(
-    model: LoadedModel, data: TraceData, component: Component, reading: Reading, positions: slice
+    model: LoadedModel, data: TraceData, component: Component, reading: Reading, positions: Positions
 ) -> tuple[Float[Tensor, "rows p d"], Float[Tensor, "rows p d"]]:
     """The vectors of all rows that have cells, and the stream beside each (for its σ); float32.
 

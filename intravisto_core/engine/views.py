@@ -13,14 +13,13 @@ from intravisto_core.analysis.decoding import tile_positions
 from intravisto_core.analysis.lenses import Projection, logit_matrix
 from intravisto_core.analysis.shares import shares
 from intravisto_core.engine.base import Progress
-from intravisto_core.engine.entry import TraceEntry
+from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.select import index
 from intravisto_core.errors import ModelError, RequestError
 from intravisto_core.models import LoadedModel
 from intravisto_core.records import Activation, Logits, ModelCard, Pattern, Shares
 from intravisto_core.request import ActivationView, LogitsView, PatternView, SharesView
 from intravisto_core.sites import BlockKind, Capability, ShareMeasure, Site
-from intravisto_core.tracing import TraceData
 
 
 def need(card: ModelCard, capability: Capability) -> None:
@@ -40,10 +39,9 @@ def output_logits(model: LoadedModel, x: Tensor) -> Tensor:
     return logit_matrix(model, Projection(model.final_state(x), ones))
 
 
-def draw_shares(
-    model: LoadedModel, data: TraceData, entry: TraceEntry, view: SharesView
-) -> Generator[Progress, None, Shares]:
+def draw_shares(context: ViewContext, view: SharesView) -> Generator[Progress, None, Shares]:
     """Shares at every junction; a turn is a layer (KL: a few positions of one)."""
+    model, data, entry = context.model, context.data, context.entry
     n_layers, parallel = model.dimensions.n_layers, model.blueprint.parallel
     out = {n: np.full((n_layers, entry.length), np.nan, np.float32) for n in ("ra", "a", "rm", "m")}
     by_kl = view.measure in (ShareMeasure.KL, ShareMeasure.KL_PAIR)
@@ -75,14 +73,13 @@ def draw_shares(
     )
 
 
-def draw_activation(
-    model: LoadedModel, data: TraceData, entry: TraceEntry, view: ActivationView
-) -> Generator[Progress, None, Activation]:
+def draw_activation(context: ViewContext, view: ActivationView) -> Generator[Progress, None, Activation]:
     """Captured values as they are, in float32.
 
     Raises:
         RequestError: no such layer or head, or a site that this model does not have.
     """
+    model, data, entry = context.model, context.data, context.entry
     if view.site is Site.RESID_MID and model.blueprint.parallel:
         raise RequestError("resid_mid: a parallel block adds attention and MLP at once and has none")
     layer = index(view.layer, model.dimensions.n_layers, "layer")
@@ -97,11 +94,10 @@ def draw_activation(
     return Activation(entry.id, view.site, layer, head, values.float().cpu().numpy())
 
 
-def draw_pattern(
-    model: LoadedModel, data: TraceData, entry: TraceEntry, view: PatternView, card: ModelCard
-) -> Generator[Progress, None, Pattern]:
+def draw_pattern(context: ViewContext, view: PatternView) -> Generator[Progress, None, Pattern]:
     """The pattern of one head, from the captured q and k."""
-    need(card, Capability.PATTERN)
+    model, data, entry = context.model, context.data, context.entry
+    need(context.card, Capability.PATTERN)
     layer = index(view.layer, model.dimensions.n_layers, "layer")
     head = index(view.head, model.dimensions.n_heads, "head")
     q, k = data.site(Site.Q, layer), data.site(Site.K, layer)
@@ -115,10 +111,9 @@ def draw_pattern(
     return Pattern(entry.id, layer, head, weights[0].cpu().numpy(), entry.tokens)
 
 
-def draw_logits(
-    model: LoadedModel, data: TraceData, entry: TraceEntry, view: LogitsView
-) -> Generator[Progress, None, Logits]:
+def draw_logits(context: ViewContext, view: LogitsView) -> Generator[Progress, None, Logits]:
     """The model's own logits: kept for the last position, else from the kept final stream by its own norm and head."""
+    model, data, entry = context.model, context.data, context.entry
     position = index(view.position, entry.length, "position")
     last = position == entry.length - 1
     values = data.last_logits if last else model.logits(data.final[position : position + 1])[0]

@@ -40,7 +40,13 @@ def summarise(errors: Errors, allowed: float, exact: bool | None = None, reason:
     if not ok and not reason:
         reason = f"measured error {max(worst, start):.1e}, allowed {allowed:.0e}"
     return Check(
-        ok=ok, error=worst, at_start=start, median=float(errors.median()), allowed=allowed, exact=exact, reason=reason
+        ok=ok,
+        error=worst,
+        at_start=start,
+        median=float(errors.median()),
+        allowed=allowed,
+        exact=exact,
+        reason=reason,
     )
 
 
@@ -53,9 +59,7 @@ def residual(model: LoadedModel, data: TraceData) -> tuple[Errors, bool]:
     """Identity 1: the stream is the sum of what is added to it. Also whether it is so bit by bit."""
     errors, exact, n_layers = [], True, model.dimensions.n_layers
     for layer in range(n_layers):
-        p, a, m, post = (
-            data.site(s, layer) for s in (Site.RESID_PRE, Site.ATTN_OUT, Site.MLP_OUT, Site.RESID_POST)
-        )
+        p, a, m, post = (data.site(s, layer) for s in (Site.RESID_PRE, Site.ATTN_OUT, Site.MLP_OUT, Site.RESID_POST))
         total = _added(model.blueprint.architecture.order, p, a, m)
         exact = exact and torch.equal(total, post)
         errors.append(relative_error(total, post))

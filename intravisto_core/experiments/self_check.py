@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -70,7 +71,7 @@ def check(model: LoadedModel) -> ModelCard:
     for capability, found in checks.items():
         if capability.essential and not found.ok:
             raise ModelError(
-                f"{card.name}: refused, since its self-check failed: {capability.label} ({capability}): {found.reason}. "
+                f"{card.name}: refused: its self-check failed at “{capability.label}” ({capability}): {found.reason}. "
                 "What this program would show of it would be wrong"
             )
     return card
@@ -85,7 +86,7 @@ def _measured(measure: Callable[[], Tensor], allowed: float) -> Check:
 
 def _stock(model: LoadedModel, ids: tuple[int, ...]) -> tuple[Float[Tensor, "T V"], list[int]]:
     """Logits of the model as it comes (eager attention, no hook), by the probe's schedule; its own greedy ids."""
-    network = model.network
+    network: Any = model.network
     network.set_attn_implementation("eager")
     cache, out = DynamicCache(config=network.config), []
     for part in (ids[:-1], ids[-1:]):

@@ -40,7 +40,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         family = config["model_type"]
     except (ValueError, KeyError, TypeError):
-        raise ModelError(f"{folder / 'config.json'}: expected JSON with a model_type. Download or save it again") from None
+        raise ModelError(
+            f"{folder / 'config.json'}: expected JSON with a model_type. Download or save it again"
+        ) from None
     if family not in names() and config.get("auto_map"):
         raise ModelError(
             f"{family}: this model brings its own code, which is never run here. Choose one of: {', '.join(names())}"
@@ -68,7 +70,9 @@ def check_weights(folder: Path) -> list[Path]:
     if index.is_file() and not (folder / "model.safetensors").is_file():
         wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         if missing := sorted(wanted - {f.name for f in files}):
-            raise ModelError(f"{folder}: expected {len(wanted)} weight files; {missing[0]} is missing. Download it again")
+            raise ModelError(
+                f"{folder}: expected {len(wanted)} weight files; {missing[0]} is missing. Download it again"
+            )
     for file in files:
         try:
             with safe_open(file, framework="pt"):

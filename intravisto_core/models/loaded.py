@@ -54,12 +54,12 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where inputs go and captures are kept."""
-        return self.blueprint.embed.weight.device
+        return self.weights.get("embed").device
 
     @property
     def dtype(self) -> torch.dtype:
         """The model's own dtype."""
-        return self.blueprint.embed.weight.dtype
+        return self.weights.get("embed").dtype
 
     def final_state(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The model's own final norm, in its dtype, given in float32."""
@@ -88,13 +88,13 @@ def measure(network: PreTrainedModel, blueprint: Blueprint, weights: Weights) ->
     config = network.config
     n_heads = int(config.num_attention_heads)
     d_model = int(config.hidden_size)
-    d_head = int(getattr(config, "head_dim", None) or getattr(blueprint.blocks[0].attention, "head_dim", 0))
+    d_head = getattr(config, "head_dim", None) or getattr(blueprint.blocks[0].attention, "head_dim", 0)
     return Dimensions(
         n_layers=len(blueprint.blocks),
         n_heads=n_heads,
         n_kv_heads=int(getattr(config, "num_key_value_heads", None) or n_heads),
         d_model=d_model,
-        d_head=d_head or d_model // n_heads,
+        d_head=int(d_head or d_model // n_heads),
         d_value=weights.get("w_o.0").shape[1] // n_heads,
         d_mlp=int(weights.get("w_out.0").shape[1]),
         d_vocab=weights.n_rows("unembed"),

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from intravisto_core.architectures import bind, find
-from intravisto_core.errors import IntravistoError, ModelError, RequestError
+from intravisto_core.errors import ModelError, RequestError
 from intravisto_core.models import folder as folders
 from intravisto_core.models.loaded import LoadedModel, measure
 from intravisto_core.models.norms import NormFormula
@@ -73,7 +73,7 @@ def _tokenizer(folder: Path) -> Any:
 def _network(folder: Path, spec: ModelSpec, device: torch.device) -> PreTrainedModel:
     transformers_logging.disable_progress_bar()
     try:
-        network, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,
@@ -82,13 +82,12 @@ def _network(folder: Path, spec: ModelSpec, device: torch.device) -> PreTrainedM
             dtype="auto" if spec.dtype == "auto" else getattr(torch, spec.dtype),
             output_loading_info=True,
         )
-    except IntravistoError:
-        raise
     except Exception as error:
         raise ModelError(
             f"{folder}: transformers could not load it ({type(error).__name__}: {error}). "
             "Check that config.json and the weights belong together"
         ) from error
+    network, info = loaded
     for kind in ("missing_keys", "mismatched_keys"):
         if names := sorted(str(n) for n in info.get(kind, ())):
             raise ModelError(

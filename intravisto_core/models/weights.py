@@ -15,6 +15,12 @@ from intravisto_core.errors import RequestError, expected
 CHUNK = 4096
 
 
+def _matrix(module: nn.Module) -> Tensor:
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()
+
+
 class Weights:
     """Matrices of a model as (out, in), whatever the module that holds them.
 
@@ -41,7 +47,7 @@ class Weights:
             RequestError: no matrix has that name.
         """
         module = self._module(name)
-        weight = module.weight.detach()
+        weight = _matrix(module)
         if isinstance(module, Conv1D):
             weight = weight.T
         return weight if rows is None else weight[rows]
@@ -49,7 +55,7 @@ class Weights:
     def bias(self, name: str) -> Float[Tensor, " out"] | None:
         """The bias beside a matrix, float32, or None."""
         bias = getattr(self._module(name), "bias", None)
-        return None if bias is None else bias.detach().float()
+        return bias.detach().float() if isinstance(bias, Tensor) else None
 
     def chunks(self, name: str, size: int = CHUNK) -> Iterator[tuple[int, Float[Tensor, "rows in"]]]:
         """A matrix by blocks of rows in float32, each with the index of its first row."""
@@ -60,7 +66,7 @@ class Weights:
     def mean_row(self, name: str) -> Float[Tensor, " in"]:
         """The mean of all rows, float32."""
         if name not in self._means:
-            total = sum(block.sum(0, dtype=torch.float64) for _, block in self.chunks(name))
+            total = torch.stack([block.sum(0, dtype=torch.float64) for _, block in self.chunks(name)]).sum(0)
             self._means[name] = (total / self.n_rows(name)).float()
         return self._means[name]
 
@@ -71,5 +77,5 @@ class Weights:
     @property
     def tied(self) -> bool:
         """Whether input and output tables are one."""
-        embed, unembed = self._modules["embed"].weight, self._modules["unembed"].weight
+        embed, unembed = _matrix(self._modules["embed"]), _matrix(self._modules["unembed"])
         return embed.data_ptr() == unembed.data_ptr() and embed.shape == unembed.shape

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
@@ -21,7 +21,12 @@ _sink: ContextVar[CaptureSink | None] = ContextVar("intravisto_capture_sink", de
 
 
 def _traced_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
     sink = _sink.get()
     if sink is not None:
@@ -30,7 +35,7 @@ def _traced_attention(
             scaling=float(query.shape[-1] ** -0.5 if scaling is None else scaling),
             soft_cap=float(options.get("softcap") or 0.0),
         )
-        sink.attention(int(module.layer_idx), query, key, value, attention_mask, facts)
+        sink.attention(int(cast(int, module.layer_idx)), query, key, value, attention_mask, facts)
     eager = sys.modules[type(module).__module__].eager_attention_forward
     out: tuple[Tensor, Tensor | None] = eager(module, query, key, value, attention_mask, **options)
     return out

@@ -64,7 +64,9 @@ class TraceData:
             return self.final if layer == n_layers - 1 else self.site(Site.RESID_PRE, layer + 1)
         if site not in self.buffers:
             kept = ", ".join(self.buffers) or "nothing but the final stream"
-            raise TraceError(expected("site", f"one that this trace kept ({kept})", str(site), "Run again with it in `sites`"))
+            raise TraceError(
+                expected("site", f"one that this trace kept ({kept})", str(site), "Run again with it in `sites`")
+            )
         return self.buffers[site][layer]
 
 
@@ -94,13 +96,13 @@ class CaptureSink:
             Site.Z: (length, size.n_heads * size.d_value),
             Site.ACT: (length, size.d_mlp),
         }
-        options = {"dtype": model.dtype, "device": model.device}
+        dtype, device = model.dtype, model.device
         self.buffers = {
-            site: torch.empty((n_layers, *shapes.get(site, (length, size.d_model))), **options)
+            site: torch.empty((n_layers, *shapes.get(site, (length, size.d_model))), dtype=dtype, device=device)
             for site in Site
             if site in self.wanted
         }
-        self.final = torch.empty((length, size.d_model), **options)
+        self.final = torch.empty((length, size.d_model), dtype=dtype, device=device)
         self.first = torch.zeros((n_layers, length), dtype=torch.int32, device=model.device)
         self.last = torch.zeros_like(self.first)
         self.facts: list[AttentionFacts | None] = [None] * n_layers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -20,8 +22,10 @@ def next_distribution(logits: Float[Tensor, " V"], generation: Generation) -> Fl
         processors.append(TopKLogitsWarper(generation.top_k))
     if generation.top_p is not None:
         processors.append(TopPLogitsWarper(generation.top_p))
-    scores: Tensor = processors(torch.empty((1, 0), dtype=torch.long, device=logits.device), logits.float()[None])
-    return scores[0].softmax(-1)
+    scores: Any = logits.float()[None]
+    no_ids: Any = torch.empty((1, 0), dtype=torch.long, device=logits.device)
+    probabilities: Tensor = processors(no_ids, scores)[0].softmax(-1)
+    return probabilities
 
 
 def choose(logits: Float[Tensor, " V"], generation: Generation, step: int) -> int:

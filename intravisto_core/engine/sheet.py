@@ -1,0 +1,99 @@
+"""Tiles of one view laid side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from intravisto_core.engine.base import Progress
+from intravisto_core.engine.context import Arrays, ViewContext
+from intravisto_core.engine.tiles import TileKind, decode_tile, says_tile, stream_tile, watch_tile, width
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Arrays over (rows with cells, asked positions); stream over all rows 0 … L+1; says over positions.
+
+    watched: rank, logit and log-sum-exp of followed tokens, by token id.
+    """
+
+    cells: Arrays
+    stream: Arrays
+    says: np.ndarray
+    watched: dict[int, Arrays]
+
+
+def gather(
+    context: ViewContext, kind: TileKind, positions: tuple[int, ...], tokens: tuple[int, ...], empty: bool
+) -> Generator[Progress, None, Sheet]:
+    """Every tile that holds one of the positions, kept or made now; a turn is a tile. empty: no row has cells."""
+    step = width(context.model, kind)
+    numbers = sorted({p // step for p in positions})
+    parts: list[Sheet] = []
+    columns: list[int] = []
+    for done, number in enumerate(numbers):
+        span = range(number * step, min((number + 1) * step, context.entry.length))
+        parts.append(_tile(context, kind, list(span), empty))
+        columns += span
+        yield Progress(done + 1, len(numbers), "decoding")
+    at = {p: i for i, p in enumerate(columns)}
+    pick = np.array([at[p] for p in positions])
+    watched = {} if empty or not tokens else (yield from _watched(context, kind, positions, tokens, step))
+    return Sheet(
+        cells=_join([p.cells for p in parts], pick),
+        stream=_join([p.stream for p in parts], pick),
+        says=np.concatenate([p.says for p in parts])[pick],
+        watched=watched,
+    )
+
+
+def _tile(context: ViewContext, kind: TileKind, span: list[int], empty: bool) -> Sheet:
+    model, data, place = context.model, context.data, (span[0], len(span))
+
+    def cells() -> Arrays:
+        return decode_tile(model, data, kind, span)
+
+    def says() -> np.ndarray:
+        return says_tile(model, data, span)
+
+    def stream() -> Arrays:
+        return stream_tile(model, data, span)
+
+    found = {} if empty else context.kept((kind, place), cells)
+    return Sheet(
+        cells={name: a for name, a in found.items() if name != "says"},
+        stream=context.kept(("stream", place), stream),
+        says=found["says"] if "says" in found else context.kept(("says", place), says),
+        watched={},
+    )
+
+
+def _watched(
+    context: ViewContext, kind: TileKind, positions: tuple[int, ...], tokens: tuple[int, ...], step: int
+) -> Generator[Progress, None, dict[int, Arrays]]:
+    """Followed tokens at just the asked positions: a click asks for one column, a colour for all."""
+    found: dict[tuple[int, int], Arrays] = {}
+    for start in range(0, len(positions), step):
+        missing = []
+        for p in positions[start : start + step]:
+            kept = {(t, p): context.look((kind, t, p)) for t in tokens}
+            found |= {place: arrays for place, arrays in kept.items() if arrays is not None}
+            if None in kept.values():
+                missing.append(p)
+        if missing:
+            for token, arrays in watch_tile(context.model, context.data, kind, missing, tokens).items():
+                for column, p in enumerate(missing):
+                    one = {n: a[:, column : column + 1].copy() for n, a in arrays.items()}
+                    found[token, p] = context.keep((kind, token, p), one)
+        yield Progress(min(start + step, len(positions)), len(positions), "following tokens")
+    return {t: _columns([found[t, p] for p in positions]) for t in tokens}
+
+
+def _columns(columns: list[Arrays]) -> Arrays:
+    return {n: np.concatenate([c[n] for c in columns], axis=1) for n in columns[0]}
+
+
+def _join(tiles: list[Arrays], pick: np.ndarray) -> Arrays:
+    return {n: np.concatenate([t[n] for t in tiles], axis=1)[:, pick] for n in tiles[0]}
