@@ -98,8 +98,9 @@ def _explain(grid: DecodedGrid) -> list[str]:
     """What the numbers are, in sentences."""
     lines = [
         "Each column is a position of the text: it reads its token and says the next one, the model's own top token. "
-        f"Each row decodes the {grid.component.label} of one layer with the {grid.lens.label} lens "
-        f"({Lens(grid.lens).help}) Scale: {grid.norm.label}. {NormPolicy(grid.norm).help}"
+        f"Each row decodes the {grid.component.label} of one layer.",
+        f"Lens “{grid.lens.label}”. {Lens(grid.lens).help}",
+        f"Norm “{grid.norm.label}”. {NormPolicy(grid.norm).help}",
     ]
     if grid.is_update:
         lines.append(

@@ -19,7 +19,7 @@ NASTY = (
     "<b>bold</b>",
     "</script>",
     "`code`",
-    '"quoted" \'too\'',
+    "\"quoted\" 'too'",
     "a_b*c*",
     "日本語",
     "مرحبا",

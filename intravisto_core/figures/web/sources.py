@@ -15,7 +15,7 @@ from intravisto_core.errors import RequestError, expected
 
 FOLDER = Path(__file__).parent
 MODULES = {
-    "grid": ("base", "numbers", "colour", "payload", "cells", "hover", "picture", "grid"),
+    "grid": ("base", "numbers", "colour", "payload", "cells", "hover", "picture", "sheet", "grid"),
     "strip": ("base", "strip"),
     "panel": ("base", "numbers", "panel"),
 }

@@ -7,6 +7,8 @@
  */
 import { announce, bus, element, heed, printable, rootOf, writeToken } from "./base.js";
 
+const EDGE = 3;
+
 function titleOf(text, position, generated) {
   return generated
     ? `generated ${text}: shows why, at position ${position - 1}, which says it`
@@ -110,13 +112,11 @@ export class Strip {
     }
   }
 
-  /** Scrolls the strip only, never the page. */
+  /** Scrolls the strip only, never the page, so that the line before the chip's is in sight too. */
   bringIntoSight({ offsetTop, offsetHeight }) {
     const { root } = this;
-    const top = offsetTop - root.offsetTop;
-    if (top < root.scrollTop || top + offsetHeight > root.scrollTop + root.clientHeight) {
-      root.scrollTop = Math.max(0, top - offsetHeight);
-    }
+    const beyond = offsetTop < root.scrollTop || offsetTop + offsetHeight > root.scrollTop + root.clientHeight;
+    if (beyond) root.scrollTop = offsetTop + offsetHeight + EDGE - root.clientHeight;
   }
 }
 

@@ -1,0 +1,189 @@
+/** The sheet of cells: its elements, sizes and colours, and drawing what is in sight of it. */
+import { channels, element, resolved } from "./base.js";
+import { drawLegend, drawMarks, drawRange } from "./cells.js";
+import { colourScale, luminance } from "./colour.js";
+
+export const HEADER = 46;
+export const GAP = 4; // room for the outline of a selected cell beside header and labels
+const EDGE = 6;
+const COLUMN = { least: 68, most: 118 };
+const ROW = { least: 26, most: 54, twoLines: 38 };
+const MARGIN = { rows: 6, columns: 4 };
+const SCROLLBAR = 12;
+let made = 0;
+
+export function clamp(value, least, most) {
+  return Math.max(least, Math.min(most, value));
+}
+
+export class Sheet {
+  constructor(root) {
+    this.number = made++;
+    this.marks = [];
+    this.selected = null;
+    this.data = null;
+    root.replaceChildren();
+    this.frame = element("div", "iv-frame", root);
+    const opening = element("div", "iv-window", this.frame);
+    this.scroller = element("div", "iv-scroller", opening);
+    this.scroller.tabIndex = 0;
+    this.scroller.setAttribute("role", "grid");
+    this.canvas = element("div", "iv-canvas", this.scroller);
+    this.canvas.setAttribute("role", "presentation");
+    this.head = element("div", "iv-head", this.canvas);
+    this.head.setAttribute("role", "row");
+    this.head.ariaRowIndex = 1;
+    this.corner = element("div", "iv-corner", this.head);
+    this.corner.setAttribute("role", "columnheader");
+    element("div", "", this.corner, "reads");
+    element("div", "", this.corner, "says →");
+    this.rowLayer = element("div", "iv-rows", this.canvas);
+    this.rowLayer.setAttribute("role", "rowgroup");
+    this.markLayer = element("div", "iv-marks", this.canvas);
+    this.markLayer.setAttribute("aria-hidden", "true");
+    element("div", "iv-shade iv-right", opening);
+    element("div", "iv-shade iv-bottom", opening);
+    this.foot = element("div", "iv-foot", this.frame);
+  }
+
+  /** Outlines besides the selection: [{ row, position, kind }], kind injected, ablated, scaled or found. */
+  setMarks(marks) {
+    this.marks = marks;
+    drawMarks(this);
+    drawLegend(this);
+  }
+
+  // sizes and places
+
+  layout() {
+    const { data, scroller, canvas } = this;
+    this.size = this.measureRoom();
+    if (!this.size.width) return;
+    this.labelWidth = this.measureLabels();
+    const room = this.size.height - HEADER - GAP - EDGE;
+    this.rowHeight = clamp(Math.floor(room / data.height), ROW.least, ROW.most);
+    this.twoLines = this.rowHeight >= ROW.twoLines;
+    const scrollbar = data.height * this.rowHeight > room ? SCROLLBAR : 0;
+    const free = this.size.width - this.labelWidth - GAP - EDGE - scrollbar;
+    this.cellWidth = clamp(Math.floor(free / data.width), COLUMN.least, COLUMN.most);
+    canvas.style.width = `${this.left(data.width) + EDGE}px`;
+    canvas.style.height = `${this.top(data.height) + EDGE}px`;
+    for (const [name, value] of [["cell", this.cellWidth], ["row", this.rowHeight], ["label", this.labelWidth]]) {
+      scroller.style.setProperty(`--iv-${name}`, `${value}px`);
+    }
+    scroller.setAttribute("aria-rowcount", data.height + 1);
+    scroller.setAttribute("aria-colcount", data.width + 1);
+    scroller.ariaLabel = `${data.title}: ${data.note}. Arrow keys move, Enter opens, Escape clears.`;
+    this.recolour();
+  }
+
+  measureRoom() {
+    const height = parseFloat(resolved(this.scroller, "max-height")) || 600;
+    return { width: this.frame.clientWidth, height };
+  }
+
+  /** Lay out again if the frame or the window has another size now. */
+  resized() {
+    if (!this.data) return;
+    const { width, height } = this.measureRoom();
+    if (width === this.size.width && height === this.size.height) return;
+    this.layout();
+    this.reveal();
+  }
+
+  measureLabels() {
+    const context = document.createElement("canvas").getContext("2d");
+    context.font = `600 12px ${resolved(this.frame, "font-family")}`;
+    return Math.ceil(Math.max(...this.data.rows.map(({ label }) => context.measureText(label).width))) + 22;
+  }
+
+  left(column) {
+    return this.labelWidth + GAP + column * this.cellWidth;
+  }
+
+  top(row) {
+    return HEADER + GAP + row * this.rowHeight;
+  }
+
+  cellId(row, column) {
+    return `iv-${this.number}-${row}-${column}`;
+  }
+
+  /** Indices of a heatmap row and a position; -1 where this grid does not show them. */
+  find(row, position) {
+    const { rows, columns } = this.data;
+    return [rows.findIndex((r) => r.row === row), columns.findIndex((c) => c.position === position)];
+  }
+
+  shade(cell) {
+    const step = this.data.step(cell);
+    return step < 0 ? null : this.scale[step];
+  }
+
+  recolour() {
+    const dark = luminance(channels(resolved(this.frame, "background-color"))) < 0.18;
+    this.scale = colourScale(this.data.scale, dark);
+    this.range = null;
+    this.draw();
+    drawLegend(this);
+  }
+
+  // drawing what is in sight
+
+  inSight() {
+    const { scrollTop, scrollLeft, clientWidth, clientHeight } = this.scroller;
+    return {
+      top: Math.floor(scrollTop / this.rowHeight),
+      bottom: Math.min(this.data.height, Math.ceil((scrollTop + clientHeight - HEADER) / this.rowHeight)),
+      left: Math.floor(scrollLeft / this.cellWidth),
+      right: Math.min(this.data.width, Math.ceil((scrollLeft + clientWidth - this.labelWidth) / this.cellWidth)),
+    };
+  }
+
+  draw() {
+    this.shadeEdges();
+    const { top, bottom, left, right } = this.inSight();
+    const had = this.range;
+    if (had && top >= had.top && bottom <= had.bottom && left >= had.left && right <= had.right) return;
+    this.range = {
+      top: Math.max(0, top - MARGIN.rows),
+      bottom: Math.min(this.data.height, bottom + MARGIN.rows),
+      left: Math.max(0, left - MARGIN.columns),
+      right: Math.min(this.data.width, right + MARGIN.columns),
+    };
+    drawRange(this, this.range);
+    drawMarks(this);
+  }
+
+  shadeEdges() {
+    const { scrollTop, scrollLeft, clientWidth, clientHeight, scrollWidth, scrollHeight } = this.scroller;
+    const { classList } = this.frame;
+    classList.toggle("iv-more-left", scrollLeft > 0);
+    classList.toggle("iv-more-above", scrollTop > 0);
+    classList.toggle("iv-more-right", scrollLeft + clientWidth < scrollWidth - EDGE);
+    classList.toggle("iv-more-below", scrollTop + clientHeight < scrollHeight - EDGE);
+  }
+
+  scrolled() {
+    this.frameRequest ??= requestAnimationFrame(() => {
+      this.frameRequest = null;
+      if (this.data) this.draw();
+    });
+  }
+
+  /** Keep the selected cell in sight, one cell from the edge. */
+  reveal() {
+    if (!this.selected || !this.size.width) return;
+    const { scroller, cellWidth, rowHeight } = this;
+    const [row, column] = this.selected;
+    const width = scroller.clientWidth - this.labelWidth - GAP;
+    const height = scroller.clientHeight - HEADER - GAP;
+    const x = column * cellWidth;
+    const y = row * rowHeight;
+    if (x - cellWidth < scroller.scrollLeft) scroller.scrollLeft = x - cellWidth;
+    else if (x + 2 * cellWidth > scroller.scrollLeft + width) scroller.scrollLeft = x + 2 * cellWidth - width;
+    if (y - rowHeight < scroller.scrollTop) scroller.scrollTop = y - rowHeight;
+    else if (y + 2 * rowHeight > scroller.scrollTop + height) scroller.scrollTop = y + 2 * rowHeight - height;
+    this.draw();
+  }
+}
