@@ -89,7 +89,7 @@ WRONG = [
     (["trace", "abc", "--out", "x.docx"], "html"),
     (["trace", "abc", "--temperature", "0"], "temperature"),
     (["paint"], "trace"),
-    ([], "trace"),
+    ([], "COMMAND"),
 ]
 
 

@@ -158,13 +158,15 @@ def test_cancel_in_the_queue(case):
 
 
 def test_a_newer_view_of_a_page_takes_the_older_ones_place(case):
-    tiny = case("llama")
-    with watching() as watch, busy(tiny.engine, watch) as (_, go):
-        view = HeatmapView(tiny.trace.id, lens="linear")
-        old = tiny.engine.submit(view, session="me", slot="page")
-        other = tiny.engine.submit(view, session="you", slot="page")
-        elsewhere = tiny.engine.submit(view, session="me", slot="another page")
-        new = tiny.engine.submit(view, session="me", slot="page")
+    engine = case("llama").engine
+    mine, yours = (
+        HeatmapView(engine.submit(request(), session=who).result(WAIT).id, lens="linear") for who in ("me", "you")
+    )
+    with watching() as watch, busy(engine, watch) as (_, go):
+        old = engine.submit(mine, session="me", slot="page")
+        other = engine.submit(yours, session="you", slot="page")
+        elsewhere = engine.submit(mine, session="me", slot="another page")
+        new = engine.submit(mine, session="me", slot="page")
         go.set()
         with pytest.raises(iv.IntravistoError, match="newer"):
             old.result(WAIT)
@@ -173,9 +175,10 @@ def test_a_newer_view_of_a_page_takes_the_older_ones_place(case):
 
 
 def test_a_view_goes_before_the_next_step_of_a_trace(case):
-    tiny = case("llama")
-    with watching() as watch, busy(tiny.engine, watch, n=6) as (first, go):
-        view = tiny.engine.submit(HeatmapView(tiny.trace.id, lens="quadratic"), session="second")
+    engine = case("llama").engine
+    trace = engine.submit(request(), session="second").result(WAIT)
+    with watching() as watch, busy(engine, watch, n=6) as (first, go):
+        view = engine.submit(HeatmapView(trace.id, lens="quadratic"), session="second")
         states = []
         watch.at(N_LAYERS, lambda: states.append(view.state))
         go.set()
@@ -196,6 +199,16 @@ def test_sessions_take_turns(case):
     both = [(a, b) for a, b in seen if a and b]
     assert len(both) > 8
     assert max(b for a, b in seen if a < max(a for a, _ in seen)) > 0
+
+
+def test_a_trace_is_its_sessions_own(case):
+    engine = case("llama").engine
+    trace = engine.submit(request(), session="mine").result(WAIT)
+    view = HeatmapView(trace.id)
+    assert engine.view(view, session="mine").trace == trace.id
+    for other in ("", "yours"):
+        with pytest.raises(iv.IntravistoError, match="trace"):
+            engine.view(view, session=other)
 
 
 def test_progress_counts_up(case):
@@ -247,9 +260,7 @@ def test_two_threads_on_one_engine_do_not_mix(case):
     tiny = case("gpt2")
     prompts = ["ab c!ab d", "xyz w+xyz", "q", "mnop"]
     tokenizer = plain.tokenizer(tiny.folder)
-    references = [
-        plain.run(tiny.model, plain.generate(tiny.model, tokenizer(p).input_ids, 4)) for p in prompts
-    ]
+    references = [plain.run(tiny.model, plain.generate(tiny.model, tokenizer(p).input_ids, 4)) for p in prompts]
 
     def work(which: int) -> None:
         for _ in range(4):
@@ -262,9 +273,7 @@ def test_two_threads_on_one_engine_do_not_mix(case):
 
 def test_the_same_request_has_the_same_fingerprint_and_another_id(case):
     engine = case("llama").engine
-    first, second, other = (
-        engine.trace(p, max_new_tokens=n) for p, n in ((PROMPT, 2), (PROMPT, 2), (PROMPT, 3))
-    )
+    first, second, other = (engine.trace(p, max_new_tokens=n) for p, n in ((PROMPT, 2), (PROMPT, 2), (PROMPT, 3)))
     assert first.fingerprint == second.fingerprint
     assert first.id != second.id
     assert other.fingerprint != first.fingerprint

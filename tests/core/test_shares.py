@@ -32,9 +32,7 @@ def of(measure: str, *parts: list[float]) -> np.ndarray:
 
 
 def test_norm_by_hand():
-    np.testing.assert_allclose(
-        of("norm", [3, 0], [1, 4]), [3 / (3 + sqrt(17)), sqrt(17) / (3 + sqrt(17))], 1e-6
-    )
+    np.testing.assert_allclose(of("norm", [3, 0], [1, 4]), [3 / (3 + sqrt(17)), sqrt(17) / (3 + sqrt(17))], 1e-6)
 
 
 def test_projection_by_hand():

@@ -51,9 +51,7 @@ def test_sums_in_blocks_equal_the_plain_ones(rows, positions, vocabulary):
         own = z[row, position].astype(np.float64)
         n = row * positions + position
         assert float(found.entropy[n]) == pytest.approx(slow.entropy(own), abs=1e-4)
-        assert float(found.log_sum[n]) == pytest.approx(
-            own.max() + np.log(np.exp(own - own.max()).sum()), abs=1e-4
-        )
+        assert float(found.log_sum[n]) == pytest.approx(own.max() + np.log(np.exp(own - own.max()).sum()), abs=1e-4)
         final = slow.softmax(z[-1, position].astype(np.float64))
         assert float(found.cross[row, position]) == pytest.approx(final @ own, abs=1e-4)
         if row:

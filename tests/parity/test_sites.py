@@ -82,10 +82,7 @@ def test_a_token_alone_and_a_full_context_are_traced(case, family):
 
     tiny = case(family)
     one = tiny.engine.trace((5,))
-    assert (
-        error(one.activation("resid_post", layer=2), plain.run(tiny.model, [5]).sites["resid_post"][2])
-        <= ALLOWED
-    )
+    assert error(one.activation("resid_post", layer=2), plain.run(tiny.model, [5]).sites["resid_post"][2]) <= ALLOWED
     ids = [3 + (7 * i) % 90 for i in range(models_tiny.CONTEXT)]
     full = tiny.engine.trace(tuple(ids))
     run = plain.run(tiny.model, ids)

@@ -30,9 +30,7 @@ class Run:
 
 def load(folder: Path) -> Any:
     """The checkpoint as transformers loads it, in fp32 with eager attention."""
-    return AutoModelForCausalLM.from_pretrained(
-        folder, attn_implementation="eager", dtype=torch.float32
-    ).eval()
+    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
 
 
 def tokenizer(folder: Path) -> Any:
@@ -110,9 +108,7 @@ def _rotate(x: torch.Tensor, base: float) -> torch.Tensor:
     n_positions, d = x.shape[-2:]
     angle = torch.arange(n_positions)[:, None] * base ** (-torch.arange(0, d, 2) / d)[None, :]
     first, second = x[..., : d // 2], x[..., d // 2 :]
-    return torch.cat(
-        [first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()], -1
-    )
+    return torch.cat([first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()], -1)
 
 
 def _llama_qkv(config: Any, attention: Any, x: torch.Tensor) -> tuple[torch.Tensor, ...]:

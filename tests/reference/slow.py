@@ -81,7 +81,7 @@ class Decoder:
         return self.soft_cap * np.tanh(logits / self.soft_cap) if self.soft_cap else logits
 
     def logits(self, xhat: Vector, lens: str, row: int, update: bool = False) -> Vector:
-        """The lens's logits; of an update without cap and without bias."""
+        """The lens's logits; of an update without soft-cap and without bias."""
         bias = 0.0 if update else self.bias
         out, inp = self.unembed @ xhat + bias, self.embed @ xhat
         a = row / (self.n_layers + 1)
@@ -92,7 +92,7 @@ class Decoder:
             "quadratic": lambda: (1 - a**2) * inp + a**2 * out,
             "max": lambda: out if softmax(self.cap(out)).max() >= softmax(self.cap(inp)).max() else inp,
         }[lens]()
-        return mixed if update else self.cap(mixed)
+        return mixed * self.scale if update else self.cap(mixed)
 
     def winner(self, xhat: Vector) -> str:
         out, inp = self.cap(self.unembed @ xhat + self.bias), self.cap(self.embed @ xhat)
