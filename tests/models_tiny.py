@@ -55,6 +55,13 @@ def _qwen3() -> Any:
     return transformers.Qwen3Config(**_llama_like(head_dim=12))
 
 
+def _wide() -> Any:
+    """More vocabulary rows than the tokenizer has, and enough of them to be read in pieces."""
+    import transformers
+
+    return transformers.LlamaConfig(**_llama_like(vocab_size=9000))
+
+
 def _gpt2() -> Any:
     import transformers
 
@@ -67,9 +74,7 @@ def _granite() -> Any:
     import transformers
 
     return transformers.GraniteConfig(
-        **_llama_like(
-            residual_multiplier=0.22, embedding_multiplier=3.0, attention_multiplier=0.3, logits_scaling=0.5
-        )
+        **_llama_like(residual_multiplier=0.22, embedding_multiplier=3.0, attention_multiplier=0.3, logits_scaling=0.5)
     )
 
 
@@ -88,7 +93,7 @@ def _gemma2() -> Any:
     )
 
 
-FAMILIES: dict[str, Callable[[], Any]] = {
+_CONFIGS: dict[str, Callable[[], Any]] = {
     "llama": _llama,
     "gpt2": _gpt2,
     "mistral": _mistral,
@@ -96,7 +101,9 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "qwen3": _qwen3,
     "granite": _granite,
     "gemma2": _gemma2,
+    "wide": _wide,
 }
+FAMILIES = tuple(name for name in _CONFIGS if name != "wide")
 
 
 def tokenizer() -> Any:
@@ -124,7 +131,7 @@ def build(family: str, seed: int = 0) -> Any:
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(FAMILIES[family](), attn_implementation="eager").eval().float()
+    model = AutoModelForCausalLM.from_config(_CONFIGS[family](), attn_implementation="eager").eval().float()
     generator = torch.Generator().manual_seed(seed + 1)
     for parameter in model.parameters():
         parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
+from tests import models_tiny
 from tests.reference import slow
 
 # Llama: untied tables. GPT-2: LayerNorm, biases, tied. Granite: logit scale. Gemma-2: soft-cap, scale 1 + w.
@@ -296,10 +297,40 @@ def test_a_wrong_option_is_refused_with_the_right_ones(case, bad):
     assert allowed[name] in str(caught.value)
 
 
-def test_more_tokens_than_a_tile_give_the_same_numbers(case):
-    """A long text is decoded in tiles; a cell does not depend on the tile that it falls in."""
-    tiny = case("gpt2")
-    one = tiny.trace.heatmap(lens="linear", positions=[7], top_k=32, watch=WATCH)
-    all_positions = tiny.trace.heatmap(lens="linear", top_k=32, watch=WATCH)
-    assert np.array_equal(one.token_ids[:, 0], all_positions.token_ids[:, 7])
-    close(one.watch[0].logit[:, 0], all_positions.watch[0].logit[:, 7], 1e-5)
+def test_a_cell_does_not_depend_on_its_tile(case, monkeypatch):
+    from intravisto_core.engine import tiles
+
+    tiny = case("wide")
+    options = {"lens": "linear", "top_k": 32, "watch": WATCH}
+    whole = tiny.trace.heatmap(**options)
+    narrow = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=models_tiny.N_NEW - 1)
+    monkeypatch.setattr(tiles, "tile_positions", lambda *args, **kwargs: 3)
+    tiled = narrow.heatmap(**options)
+    kept = slice(0, len(narrow.tokens) - 1)
+    for name in ("token_ids", "p_max", "entropy", "kl_final", "kl_below", "next_log_prob", "norms", "cosine"):
+        close(getattr(tiled, name)[:, kept], getattr(whole, name)[:, kept], 1e-5)
+    for one, other in zip(tiled.watch, whole.watch, strict=True):
+        assert np.array_equal(one.rank[:, kept], other.rank[:, kept])
+
+
+@pytest.mark.parametrize(("component", "lens"), [("block", "linear"), ("block", "max"), ("mlp", "output")])
+def test_a_wide_vocabulary_beyond_the_tokenizer(case, component, lens):
+    """Tables are read in pieces, candidates are picked by stripes, and ids without a token show as unused."""
+    tiny = case("wide")
+    policy = slow.default_policy(component, lens)
+    grid = tiny.trace.heatmap(component=component, lens=lens, top_k=32, watch=WATCH)
+    unused = set()
+    for row, position in product(range(1, ROWS - 1), range(0, len(tiny.ids), 4)):
+        z = tiny.cells.logits(component, lens, policy, row, position)
+        listed = grid.token_ids[row, position]
+        close(z[listed], np.sort(z)[::-1][:32])
+        assert len(set(listed.tolist())) == 32
+        token = grid.watch[0].token_id
+        assert abs(grid.watch[0].rank[row, position] - 1 - (z > z[token]).sum()) <= 1
+        if policy != "stream":
+            close(grid.probabilities[row, position], slow.softmax(z)[listed])
+            close(grid.entropy[row, position], slow.entropy(z))
+            close(grid.kl_final[row, position], slow.kl(tiny.run.logits[position].astype(float), z))
+        unused |= {int(i) for i in listed if i >= len(models_tiny.VOCABULARY)}
+    assert unused
+    assert all("unused" in grid.shown[i] and str(i) in grid.shown[i] for i in unused)

@@ -18,7 +18,7 @@ def new_ids(trace) -> list[int]:
     return ids_of(trace)[trace.prompt_length :]
 
 
-@pytest.mark.parametrize("family", tuple(models_tiny.FAMILIES))
+@pytest.mark.parametrize("family", models_tiny.FAMILIES)
 def test_greedy_ids_equal_generate(case, family):
     tiny = case(family)
     trace = tiny.engine.trace(PROMPT, max_new_tokens=30)

@@ -10,7 +10,7 @@ from tests.reference import hooked
 from tests.reference.plain import Run, error
 
 ALLOWED = 1e-5
-FAMILIES = tuple(models_tiny.FAMILIES)
+FAMILIES = models_tiny.FAMILIES
 STREAM_SITES = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "act")
 HEAD_SITES = ("q", "k", "v", "z")
 

@@ -1,0 +1,69 @@
+"""Requests: frozen, checked when built, and the same text of JSON wherever they are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+import intravisto_core as iv
+from intravisto_core.request import ActivationView, LogitsView, PatternView, SharesView
+
+REQUESTS = [
+    iv.ModelSpec("demo", dtype="bfloat16"),
+    iv.TraceRequest("a prompt"),
+    iv.TraceRequest((1, 2, 3), iv.Generation(5, temperature=0.7, stop=("a", 3), forced=(4, 5)), False, ("z", "act")),
+    iv.HeatmapView("id", "mlp", "linear", "stream", iv.Span(-3, 5), [1, -1], 7, ("x",), "top"),
+    SharesView("id", "kl"),
+    ActivationView("id", "q", 3, 1),
+    PatternView("id", 0, 2),
+    LogitsView("id", -1),
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: type(r).__name__)
+def test_a_request_survives_json(request_):
+    text = iv.to_json(request_)
+    back = iv.from_json(text)
+    assert back == request_
+    assert hash(back) == hash(request_)
+    assert iv.to_json(back) == text
+    assert json.loads(text)["kind"] == type(request_).__name__
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: type(r).__name__)
+def test_a_request_is_frozen(request_):
+    name = dataclasses.fields(request_)[0].name
+    with pytest.raises((dataclasses.FrozenInstanceError, AttributeError)):
+        setattr(request_, name, "other")
+
+
+def test_strings_and_enums_are_the_same_request():
+    assert iv.HeatmapView("id", "mlp", "linear") == iv.HeatmapView("id", iv.Component.MLP, iv.Lens.LINEAR)
+    assert iv.to_json(iv.HeatmapView("id", lens="max")) == iv.to_json(iv.HeatmapView("id", lens=iv.Lens.MAX))
+
+
+def test_the_order_of_sites_does_not_matter():
+    assert iv.TraceRequest("a", sites=["z", "q"]) == iv.TraceRequest("a", sites=("q", "z", "q"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"kind": "Bomb"}', '{"kind": 3}', "null"])
+def test_what_is_no_request_is_refused(text):
+    with pytest.raises(iv.IntravistoError, match="request"):
+        iv.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"kind": "SharesView", "trace": "id", "size": 3}',
+        '{"kind": "SharesView"}',
+        '{"kind": "HeatmapView", "trace": "id", "rows": {"from": 1}}',
+        '{"kind": "TraceRequest", "prompt": "a", "generation": 3}',
+        '{"kind": "TraceRequest", "prompt": "a"}',
+    ],
+)
+def test_a_damaged_request_is_refused_as_one(body):
+    with pytest.raises(iv.IntravistoError):
+        iv.from_json(body)
