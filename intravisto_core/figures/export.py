@@ -32,7 +32,7 @@ def save(record: Record, path: str | Path, **options: Any) -> Path:
     suffix = target.suffix.lower()
     makers: dict[str, Callable[[], bytes]] = {
         ".html": lambda: _utf8(record.html(**options)),
-        ".csv": lambda: record.frame().map(_clean).to_csv(index=False, lineterminator="\n").encode("utf-8-sig"),
+        ".csv": lambda: record.frame().to_csv(index=False, lineterminator="\n").encode("utf-8-sig"),
         ".json": lambda: _utf8(to_json(record)),
         **{s: lambda: picture(record, suffix[1:], **options) for s in PICTURES},
     }
@@ -48,10 +48,6 @@ def save(record: Record, path: str | Path, **options: Any) -> Path:
 
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
-
-
-def _clean(value: Any) -> Any:
-    return printable(value) if isinstance(value, str) else value
 
 
 def to_json(record: Record) -> str:

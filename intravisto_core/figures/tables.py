@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from intravisto_core.figures.text import printable
 from intravisto_core.records import Activation, DecodedGrid, Logits, Pattern, Shares
 
 _CELL_NUMBERS = (
@@ -42,8 +43,9 @@ def _listed(
         return np.repeat(values.reshape(-1), k)
 
     rows = np.repeat(grid.rows, n_positions)
-    reads = np.array([t.shown for t in grid.tokens], dtype=object)
+    reads = np.array([printable(t.shown) for t in grid.tokens], dtype=object)
     labels = np.array([grid.row_label(int(r)) for r in grid.rows], dtype=object)
+    texts = {int(i): printable(grid.shown.get(int(i), f"id {i}")) if i >= 0 else "" for i in np.unique(ids)}
     columns: dict[str, object] = {
         "row": cells(rows),
         "label": cells(np.repeat(labels, n_positions)),
@@ -52,7 +54,7 @@ def _listed(
         "list": name,
         "k": np.tile(np.arange(1, k + 1), n_rows * n_positions),
         "token_id": ids.reshape(-1),
-        "token": [grid.shown.get(int(i), f"id {i}") if i >= 0 else "" for i in ids.reshape(-1)],
+        "token": [texts[int(i)] for i in ids.reshape(-1)],
         "probability": probabilities.reshape(-1),
         "logit": logits.reshape(-1),
     }
@@ -63,14 +65,14 @@ def _listed(
         columns["winner"] = cells(grid.winner)
     for watched in grid.watch:
         for number in ("probability", "logit", "rank"):
-            columns[f"{number} of {watched.shown}"] = cells(getattr(watched, number))
+            columns[f"{number} of {printable(watched.shown)}"] = cells(getattr(watched, number))
     return pd.DataFrame(columns)
 
 
 def shares_frame(shares: Shares) -> pd.DataFrame:
     """One line a layer and position: the shares of attention and MLP, and what is left for the stream."""
     layers, length = shares.attention.shape
-    shown = {t.position: t.shown for t in shares.tokens}
+    shown = {t.position: printable(t.shown) for t in shares.tokens}
     names = ("attention", "residual_attention", "mlp", "residual_mlp")
     return pd.DataFrame(
         {
@@ -86,7 +88,7 @@ def shares_frame(shares: Shares) -> pd.DataFrame:
 def pattern_frame(pattern: Pattern) -> pd.DataFrame:
     """One line a query and a key that it can see."""
     query, key = np.tril_indices(len(pattern.values))
-    shown = {t.position: t.shown for t in pattern.tokens}
+    shown = {t.position: printable(t.shown) for t in pattern.tokens}
     return pd.DataFrame(
         {
             "layer": pattern.layer,

@@ -1,0 +1,121 @@
+"""Plotly figures, tables and files of every kind of record."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import intravisto_core.figures  # noqa: F401  (registers the drawers)
+from intravisto_core.errors import MissingProgramError, RequestError
+from intravisto_core.figures.text import plotly_text
+from intravisto_core.records import Activation, Logits, Pattern, Record
+from intravisto_core.sites import ShareMeasure, Site
+from tests.figures import made
+
+
+def records() -> dict[str, Record]:
+    draw = np.random.default_rng(1)
+    scores = np.tril(draw.uniform(0, 1, (24, 24)))
+    values = draw.normal(size=(24, 16)).astype(np.float32)
+    return {
+        "grid": made.grid(),
+        "update": made.update(),
+        "shares": made.shares(),
+        "signed": made.shares(measure=ShareMeasure.PROJECTION),
+        "pattern": Pattern("t", 1, 2, scores / scores.sum(1, keepdims=True), made.tokens(24, 24)),
+        "activation": Activation("t", Site.RESID_POST, 1, None, values),
+        "heads": Activation("t", Site.Q, 1, None, np.stack([values, values])),
+        "logits": Logits("t", 3, draw.normal(size=500).astype(np.float32)),
+    }
+
+
+KINDS = list(records())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_record_is_drawn_tabled_and_saved(kind: str, tmp_path: Path) -> None:
+    record = records()[kind]
+    assert record.figure(dark=True).data
+    assert len(record.frame()) > 0
+    for suffix in (".html", ".csv", ".json"):
+        target = record.save(tmp_path / f"x{suffix}")
+        assert target.stat().st_size > 100
+    json.loads((tmp_path / "x.json").read_text("utf-8"), parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+    table = pd.read_csv(tmp_path / "x.csv", keep_default_na=False)
+    assert len(table) == len(record.frame())
+
+
+def test_a_grid_comes_back_from_json(tmp_path: Path) -> None:
+    grid = made.update()
+    body = json.loads(grid.save(tmp_path / "x.json").read_text("utf-8"))
+    assert body["kind"] == "DecodedGrid"
+    back = np.array(body["logits"], dtype=np.float64).astype(np.float32)
+    np.testing.assert_array_equal(back, grid.logits)
+    assert body["p_max"][0][0] is None
+    assert body["norm"] == "stream"
+    assert body["tokens"][1]["shown"] == "<br>"
+
+
+def test_grid_frame_is_tidy() -> None:
+    grid = made.update()
+    table = grid.frame()
+    assert {"row", "position", "k", "token_id", "token", "probability", "logit", "p_max", "entropy"} <= set(table)
+    assert set(table["list"]) == {"top", "suppressed"}
+    assert set(table["row"]) == {1, 2, 3, 4}
+    line = table[(table["row"] == 2) & (table["position"] == 5) & (table["list"] == "top") & (table["k"] == 3)].iloc[0]
+    assert line["token_id"] == grid.token_ids[2, 5, 2]
+    assert line["logit"] == grid.logits[2, 5, 2]
+    assert line["reads"] == grid.tokens[5].shown
+
+
+@pytest.mark.parametrize("text", made.NASTY)
+def test_plotly_shows_token_text_as_it_is(text: str) -> None:
+    written = plotly_text(text)
+    assert not re.search(r"[<>$]|%\{|&(?!(amp|lt|gt|#\d+);)", written)
+
+
+def test_a_figure_has_no_markup_of_tokens() -> None:
+    drawn = made.grid().figure().to_json()
+    for bad in ("<s>", "$x$", "%{y}", "</script>"):
+        assert bad not in drawn.replace("%{text}", "").replace("%{customdata}", "")
+
+
+def test_unknown_suffix_and_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"\.html, \.csv, \.json, \.png, \.svg, \.pdf"):
+        made.grid().save(tmp_path / "x.docx")
+    with pytest.raises(RequestError, match="can be written"):
+        made.grid().save(tmp_path / "none" / "x.csv")
+
+
+def test_without_chromium_the_error_names_it_and_offers_html(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kaleido = pytest.importorskip("kaleido")
+    from kaleido.errors import ChromeNotFoundError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ChromeNotFoundError
+
+    monkeypatch.setattr(kaleido, "calc_fig_sync", refuse)
+    with pytest.raises(MissingProgramError, match=r"Chromium.*\.html"):
+        made.grid().save(tmp_path / "x.png")
+
+
+def test_without_kaleido_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(MissingProgramError, match="kaleido"):
+        made.grid().save(tmp_path / "x.svg")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("chromium"), reason="Chromium is not installed: no pictures by kaleido")
+def test_pictures_are_drawn(tmp_path: Path) -> None:
+    starts = {".png": b"\x89PNG", ".svg": b"<svg", ".pdf": b"%PDF"}
+    for suffix, start in starts.items():
+        assert made.grid().save(tmp_path / f"x{suffix}").read_bytes().startswith(start)
