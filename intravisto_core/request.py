@@ -223,15 +223,17 @@ def from_json(text: str) -> Any:
     Raises:
         RequestError: the text is not JSON, or not of a kind that is known.
     """
+    problem = RequestError(expected("request", "JSON of a known kind: " + ", ".join(_KINDS), text[:80]))
     try:
         body = json.loads(text)
         kind = _KINDS[body.pop("kind")]
+        for name in ("rows", "positions"):
+            if isinstance(body.get(name), dict):
+                body[name] = Span(*body[name]["span"])
+        if kind is TraceRequest:
+            generation: dict[str, Any] = dict(body["generation"])
+            lists = {k: tuple(v) for k, v in generation.items() if isinstance(v, list)}
+            body["generation"] = Generation(**{**generation, **lists})
+        return kind(**body)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise RequestError(expected("request", "JSON with a kind of " + ", ".join(_KINDS), text[:80])) from None
-    for name in ("rows", "positions"):
-        if isinstance(body.get(name), dict):
-            body[name] = Span(*body[name]["span"])
-    if kind is TraceRequest:
-        generation: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in body["generation"].items()}
-        body["generation"] = Generation(**generation)
-    return kind(**body)
+        raise problem from None

@@ -15,6 +15,7 @@ import torch
 
 from intravisto_core.engine.base import Job, Progress
 from intravisto_core.errors import Cancelled, IntravistoError, Superseded, TraceError
+from intravisto_core.models.threads import using_threads
 from intravisto_core.sites import JobState
 
 Work = Generator[Progress, None, Any]
@@ -44,10 +45,12 @@ class _Task:
 class Dispatcher:
     """Runs generators in turns on one thread; each `next` is a turn.
 
-    Among those of the best priority the session that waited longest is served, then the oldest job.
+    threads: of the processor, for every torch call. Among the jobs of the best priority the session that waited
+    longest is served, and of its jobs the oldest.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, threads: int) -> None:
+        self._threads = threads
         self._tasks: list[_Task] = []
         self._wake = threading.Condition()
         self._numbers = itertools.count()
@@ -124,7 +127,7 @@ class Dispatcher:
             return task
 
     def _loop(self) -> None:
-        with torch.no_grad():
+        with torch.no_grad(), using_threads(self._threads):
             while (task := self._next()) is not None:
                 self._turn(task)
 

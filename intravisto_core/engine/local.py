@@ -25,6 +25,7 @@ from intravisto_core.errors import RequestError, TraceError
 from intravisto_core.experiments.identities import relative_error, tolerance
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import LoadedModel, load
+from intravisto_core.models.threads import threads_for, using_threads
 from intravisto_core.records import ModelCard, Token
 from intravisto_core.request import (
     ActivationView,
@@ -59,10 +60,12 @@ class LocalEngine:
     def __init__(self, spec: ModelSpec, store_bytes: int = STORE_BYTES) -> None:
         self.spec = spec
         self._model: LoadedModel = load(spec)
-        self._card = check(self._model)
+        threads = threads_for(self._model)
+        with using_threads(threads):
+            self._card = check(self._model)
         self.store = ByteStore(store_bytes)
         self._entries: OrderedDict[str, TraceEntry] = OrderedDict()
-        self._dispatcher = Dispatcher(self._model.name)
+        self._dispatcher = Dispatcher(self._model.name, threads)
 
     @property
     def model(self) -> ModelCard:
