@@ -52,8 +52,7 @@ def _utf8(text: str) -> bytes:
 
 def to_json(record: Record) -> str:
     """Every field of the record; arrays as nested lists, what is no number as null."""
-    body = {f.name: plain(getattr(record, f.name)) for f in fields(record) if is_dataclass(record)}
-    return json.dumps({"kind": type(record).__name__, **body}, ensure_ascii=False, allow_nan=False)
+    return json.dumps({"kind": type(record).__name__, **plain(record)}, ensure_ascii=False, allow_nan=False)
 
 
 def plain(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -79,15 +81,19 @@ def _bar(chosen: Measure) -> dict[str, object]:
     return colour_bar(chosen.name, tickmode="array", tickvals=ticks, ticktext=texts)
 
 
+def _listed(grid: DecodedGrid) -> tuple[np.ndarray, Callable[[float], str]]:
+    """The numbers of the listed tokens, and how they are written."""
+    if grid.reading is Reading.ITERATIVE and grid.coefficients is not None:
+        return grid.coefficients, significant
+    return (grid.logits, change) if grid.is_update else (grid.probabilities, probability)
+
+
 def _hover(grid: DecodedGrid, chosen: Measure, r: int, p: int) -> str:
     label, position = grid.row_label(int(grid.rows[r])), int(grid.positions[p])
     lines = [f"<b>{label}</b> · position {position} reads {plotly_text(grid.tokens[p].shown)}"]
     if int(grid.token_ids[r, p, 0]) < 0:
         return "<br>".join([*lines, plotly_text(grid.blank[r] or chosen.missing)])
-    if grid.reading is Reading.ITERATIVE and grid.coefficients is not None:
-        numbers, write = grid.coefficients, significant
-    else:
-        numbers, write = (grid.logits, change) if grid.is_update else (grid.probabilities, probability)
+    numbers, write = _listed(grid)
     for token_id, number in list(zip(grid.token_ids[r, p], numbers[r, p], strict=True))[:LISTED]:
         if token_id >= 0:
             lines.append(f"{plotly_text(_shown(grid, int(token_id)))}  {write(float(number))}")

@@ -14,7 +14,6 @@ from intravisto_core.figures.web.sources import component_source
 from intravisto_core.records import DecodedGrid, Record, Shares
 from intravisto_core.sites import Colour, Lens, NormPolicy, Reading
 
-
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 QUESTION = "Which token would each layer predict here?"
 _PAGE = Path(__file__).parent / "web" / "page.css"
@@ -41,20 +40,13 @@ def grid_html(
     }
     grid_js, grid_css = component_source("grid")
     strip_js, strip_css = component_source("strip")
-    return _page(
-        title,
-        f"{grid_css}\n{strip_css}",
-        f'<p class="about">{escape(printable(_about(grid)))}</p>\n'
-        '<div id="strip"></div>\n<div id="grid"></div>\n' + _caption(_explain(grid)),
-        [
-            f"const mount = {_as_function(strip_js)};\nmount({{ data: {_inline_json(strip)}, "
-            'parentElement: document.getElementById("strip"), setStateValue() {}, setTriggerValue() {} });',
-            f"const mount = {_as_function(grid_js)};\n"
-            f'const packed = atob("{payload}");\n'
-            'mount({ data: Uint8Array.from(packed, (c) => c.charCodeAt(0)), parentElement: document.getElementById("grid"), '
-            "setStateValue() {}, setTriggerValue() {} });",
-        ],
+    body = (
+        f'<p class="about">{escape(printable(_about(grid)))}</p>\n<div id="strip"></div>\n<div id="grid"></div>\n'
+        f"<footer>{''.join(f'<p>{escape(printable(s))}</p>' for s in _explain(grid))}</footer>"
     )
+    bytes_of = f'Uint8Array.from(atob("{payload}"), (c) => c.charCodeAt(0))'
+    scripts = [_mount("strip", strip_js, _inline_json(strip)), _mount("grid", grid_js, bytes_of)]
+    return _page(title, f"{grid_css}\n{strip_css}", body, scripts)
 
 
 def figure_html(record: Record, **options: Any) -> str:
@@ -64,10 +56,14 @@ def figure_html(record: Record, **options: Any) -> str:
     return _page(type(record).__name__, "", drawn, [])
 
 
-def _as_function(source: str) -> str:
-    """A component's script as an expression: what it exports. Each component keeps its names to itself."""
+def _mount(place: str, source: str, data: str) -> str:
+    """A script that runs a component in the element of that id; it reports to nobody."""
     body, _, exported = source.rpartition("export default function")
-    return f"(() => {{\n{body}\nreturn function{exported}}})()"
+    return (
+        f"{body}\nconst mount = function{exported}\n"
+        f'mount({{ data: {data}, parentElement: document.getElementById("{place}"), '
+        "setStateValue() {}, setTriggerValue() {} });"
+    )
 
 
 def _inline_json(value: object) -> str:
@@ -88,10 +84,6 @@ def _page(title: str, style: str, body: str, scripts: list[str]) -> str:
 
 def _about(grid: DecodedGrid) -> str:
     return f"{grid.model} · {grid.component.label} · {grid.lens.label} lens · {grid.norm.label}"
-
-
-def _caption(sentences: list[str]) -> str:
-    return "<footer>" + "".join(f"<p>{escape(printable(s))}</p>" for s in sentences) + "</footer>"
 
 
 def _explain(grid: DecodedGrid) -> list[str]:

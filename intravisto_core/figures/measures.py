@@ -72,7 +72,7 @@ def _logit(grid: DecodedGrid, hue: str) -> Measure:
     sizes = np.abs(values[np.isfinite(values)])
     most = float(sizes.max()) if sizes.size else 1.0
     usual = float(np.percentile(sizes, _CLIP_PERCENTILE)) if sizes.size else 1.0
-    clipped = 0 < usual and most > _CLIP_FACTOR * usual
+    clipped = usual > 0 and most > _CLIP_FACTOR * usual
     high = (usual if clipped else most) or 1.0
     signed = bool(np.nanmin(values, initial=0.0) < 0)
     at_most = ("≥ " if clipped else "") + "+" + significant(high)

@@ -194,7 +194,8 @@ def test_a_large_grid_scrolls_with_labels_in_sight(open_page: Opener) -> None:
 def test_a_selection_of_another_trace_is_not_followed(open_page: Opener) -> None:
     page = open_page(made.grid())
     cell(page, 3, 4).click()
-    say = "window.__intravisto.dispatchEvent(new CustomEvent('select', {{ detail: {{ row: 1, position: 2, rev: '{}' }} }}))"
+    detail = "{{ row: 1, position: 2, rev: '{}' }}"
+    say = f"window.__intravisto.dispatchEvent(new CustomEvent('select', {{{{ detail: {detail} }}}}))"
     page.evaluate(say.format("other"))
     assert page.locator(".iv-label.iv-on").text_content() == "layer 2"
     page.evaluate(say.format("trace-1"))
@@ -298,7 +299,7 @@ def component_page(name: str, data: object) -> str:
         "const root = document.getElementById('host').attachShadow({ mode: 'open' });\n"
         f"root.innerHTML = {json.dumps('<style>' + style + '</style>')};\n"
         "const say = (name, value) => window.said.push([name, value]);\n"
-        f"window.give = (data) => {{ window.done = mount({{ data, parentElement: root, setStateValue: say, setTriggerValue: say }}); }};\n"
+        "window.give = (data) => mount({ data, parentElement: root, setStateValue: say, setTriggerValue: say }) && 0;\n"
         f"window.give({_in_script(data)});</script>"
     )
 

@@ -155,9 +155,9 @@ def test_sizes() -> None:
 
 def test_the_key_tells_contents_apart() -> None:
     grid = made.grid()
-    keys = [read(grid_payload(grid, c, rev=r, marks=m))[0]["key"] for c, r, m in (
-        ("p_max", "a", ()), ("p_max", "a", ()), ("p_max", "b", ()), ("entropy", "a", ()), ("p_max", "a", (Mark(1, 2, "found"),))
-    )]  # fmt: skip
+    found = (Mark(1, 2, "found"),)
+    asked = [("p_max", "a", ()), ("p_max", "a", ()), ("p_max", "b", ()), ("entropy", "a", ()), ("p_max", "a", found)]
+    keys = [read(grid_payload(grid, colour, rev=rev, marks=marks))[0]["key"] for colour, rev, marks in asked]
     assert keys[0] == keys[1]
     assert len(set(keys)) == 4
 

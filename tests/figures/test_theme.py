@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from intravisto_core.figures.theme import HUES, LIGHT, colour_scale, contrast, ink_on, luminance
@@ -16,10 +18,10 @@ def test_cell_text_is_legible_on_every_step(name: str, dark: bool) -> None:
     assert least >= 4.5
 
 
-@pytest.mark.parametrize("name", (*HUES, "viridis"))
+@pytest.mark.parametrize("name", [*HUES, "viridis"])
 def test_lightness_goes_one_way(name: str) -> None:
     levels = [luminance(c) for c in colour_scale(name)]
-    steps = [b - a for a, b in zip(levels, levels[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(levels)]
     direction = 1 if name == "viridis" else -1
     assert all(direction * s > -0.002 for s in steps)
 
