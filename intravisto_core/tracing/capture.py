@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -71,7 +73,7 @@ class TraceData:
 
 
 class CaptureSink:
-    """Buffers of a run under way. `start` and `stop` are the positions of the current call.
+    """Buffers of a run under way. `start` and `stop` are the positions of the current call, if `active`.
 
     every_resid_post: also keep `resid_post` of all layers by its own hook (the self-check compares it).
     """
@@ -80,6 +82,7 @@ class CaptureSink:
         self, model: LoadedModel, length: int, sites: tuple[Site, ...] | None, every_resid_post: bool = False
     ) -> None:
         self.start = self.stop = 0
+        self.active = False
         self.cancelled = False
         self.wanted = set(Site) if sites is None else set(sites)
         if Site.RESID_POST in self.wanted:
@@ -135,10 +138,19 @@ class CaptureSink:
             self._mask = (mask, *visible_keys(mask, n_query, n_key, self.stop - n_key, self.first.device))
         return self._mask[1], self._mask[2]
 
-    def begin(self, n: int) -> None:
-        """The next n positions are about to run."""
-        self.start, self.stop = self.stop, self.stop + n
-        self._mask = None
+    @contextmanager
+    def call(self, n: int) -> Iterator[None]:
+        """Within this context the model runs the next n positions; if it fails, they were not run."""
+        before = self.stop
+        self.start, self.stop = before, before + n
+        self._mask, self.active = None, True
+        try:
+            yield
+        except BaseException:
+            self.stop = before
+            raise
+        finally:
+            self.active = False
 
     def finish(self, length: int) -> tuple[dict[Site, Tensor], Tensor, Tensor, Tensor]:
         """Buffers, final stream, first and last keys, cut to the positions that were run."""

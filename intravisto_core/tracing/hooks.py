@@ -13,7 +13,6 @@ from intravisto_core.architectures import BlockModules
 from intravisto_core.errors import Cancelled
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
-from intravisto_core.tracing.attention import captured_by
 from intravisto_core.tracing.capture import CaptureSink
 
 Keep = Callable[[Tensor], None]
@@ -24,16 +23,18 @@ def _first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     return x
 
 
-def _on_input(module: nn.Module, keep: Keep) -> RemovableHandle:
+def _on_input(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHandle:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        keep(_first_input(args, kwargs))
+        if sink.active:
+            keep(_first_input(args, kwargs))
 
     return module.register_forward_pre_hook(hook, with_kwargs=True)
 
 
-def _on_output(module: nn.Module, keep: Keep) -> RemovableHandle:
+def _on_output(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHandle:
     def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        keep(output[0] if isinstance(output, tuple) else output)
+        if sink.active:
+            keep(output[0] if isinstance(output, tuple) else output)
 
     return module.register_forward_hook(hook)
 
@@ -55,7 +56,7 @@ def _stop_when_cancelled(sink: CaptureSink) -> Keep:
 
 
 def _block_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier: float) -> Iterator[RemovableHandle]:
-    yield _on_input(block.layer, _stop_when_cancelled(sink))
+    yield _on_input(sink, block.layer, _stop_when_cancelled(sink))
     inputs = (
         (Site.RESID_PRE, block.layer),
         (Site.RESID_MID, block.mid_reader),
@@ -64,24 +65,23 @@ def _block_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier:
     )
     for site, module in inputs:
         if site in sink.wanted and module is not None:
-            yield _on_input(module, _keeper(sink, sink.buffers[site][layer]))
+            yield _on_input(sink, module, _keeper(sink, sink.buffers[site][layer]))
     for site, module in ((Site.ATTN_OUT, block.attn_out), (Site.MLP_OUT, block.mlp_out)):
         if site in sink.wanted:
-            yield _on_output(module, _keeper(sink, sink.buffers[site][layer], multiplier))
+            yield _on_output(sink, module, _keeper(sink, sink.buffers[site][layer], multiplier))
     if Site.RESID_POST in sink.wanted:
-        yield _on_output(block.layer, _keeper(sink, sink.buffers[Site.RESID_POST][layer]))
+        yield _on_output(sink, block.layer, _keeper(sink, sink.buffers[Site.RESID_POST][layer]))
 
 
 @contextmanager
 def capturing(model: LoadedModel, sink: CaptureSink) -> Iterator[None]:
-    """Within this context, forward calls of this model in this thread fill the sink."""
+    """Hooks that stay for a whole run; they fill the sink only while it is active, since other runs take turns."""
     handles: list[RemovableHandle] = []
     try:
         for layer, block in enumerate(model.blueprint.blocks):
             handles.extend(_block_hooks(sink, block, layer, model.blueprint.multiplier))
-        handles.append(_on_output(model.blueprint.blocks[-1].layer, _keeper(sink, sink.final)))
-        with captured_by(sink):
-            yield
+        handles.append(_on_output(sink, model.blueprint.blocks[-1].layer, _keeper(sink, sink.final)))
+        yield
     finally:
         for handle in handles:
             handle.remove()

@@ -13,6 +13,7 @@ from intravisto_core.errors import Cancelled, RequestError, TraceError
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import Generation, TraceRequest
 from intravisto_core.sites import Site
+from intravisto_core.tracing.attention import captured_by
 from intravisto_core.tracing.capture import CaptureSink, TraceData
 from intravisto_core.tracing.hooks import capturing
 from intravisto_core.tracing.sampling import choose
@@ -91,19 +92,13 @@ class _Run:
         """Run these ids after those in the cache; on success they are part of the trace."""
         model, sink = self.model, self.sink
         options = {"logits_to_keep": 1} if model.blueprint.keeps_last_logits and not keep_all else {}
-        before = sink.stop
-        try:
-            sink.begin(len(ids))
-            with capturing(model, sink):
-                out = model.network(
-                    input_ids=torch.tensor([ids], device=model.device),
-                    past_key_values=self.cache,
-                    use_cache=True,
-                    **options,
-                )
-        except BaseException:
-            sink.stop = before
-            raise
+        with sink.call(len(ids)), captured_by(sink):
+            out = model.network(
+                input_ids=torch.tensor([ids], device=model.device),
+                past_key_values=self.cache,
+                use_cache=True,
+                **options,
+            )
         if not bool(torch.isfinite(sink.final[sink.start : sink.stop]).all()):
             raise TraceError(_not_finite(model, sink))
         self.ids.extend(ids)
@@ -166,7 +161,8 @@ def run(
     work = _Run(model, prepared, generation, sink)
     cancelled = False
     try:
-        yield from _turns(work, checking)
+        with capturing(model, sink):
+            yield from _turns(work, checking)
     except Cancelled:
         if len(work.ids) < len(prepared.prompt):
             raise
