@@ -43,8 +43,7 @@ def _accuracy(figures: Mapping[str, Any]) -> list[str]:
     return [
         "## Answers that are the top token",
         "",
-        "Every answer token is predicted from the true text before it. "
-        "Held out: cases kept out of the training text.",
+        "Every answer token is predicted from the true text before it. Held out: cases kept out of the training text.",
         "",
         "| task | cases | share right |",
         "|---|---|---|",

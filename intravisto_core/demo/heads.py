@@ -34,8 +34,7 @@ def head_scores(model: LlamaForCausalLM, encode: Encode, seed: int = 99) -> dict
     """
     scores = _random_token_scores(model, seed) | _name_scores(model, encode, seed)
     return {
-        part: [[round(score, 3) for score in layer] for layer in values.tolist()]
-        for part, values in scores.items()
+        part: [[round(score, 3) for score in layer] for layer in values.tolist()] for part, values in scores.items()
     }
 
 

@@ -57,9 +57,7 @@ class Muon(torch.optim.Optimizer):
     def _momentum(self, parameter: Tensor, decay: float) -> Tensor:
         gradient = parameter.grad
         if gradient is None:
-            raise RuntimeError(
-                "Muon: expected a gradient for every parameter, found one without; call backward()"
-            )
+            raise RuntimeError("Muon: expected a gradient for every parameter, found one without; call backward()")
         buffer = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
         buffer.lerp_(gradient, 1 - decay)
         return gradient.lerp(buffer, decay)

@@ -61,9 +61,7 @@ class Trainer:
         others = [p for p in self.network.parameters() if id(p) not in chosen]
         decay = schedule.weight_decay
         self._muon = Muon(matrices, lr=schedule.muon_rate, weight_decay=decay)
-        self._adam = torch.optim.AdamW(
-            others, lr=schedule.adam_rate, betas=(0.9, 0.95), weight_decay=decay, fused=True
-        )
+        self._adam = torch.optim.AdamW(others, lr=schedule.adam_rate, betas=(0.9, 0.95), weight_decay=decay, fused=True)
 
     def step(self, number: int) -> Tensor:
         """One step on the next batch; returns the weighted loss in nats."""

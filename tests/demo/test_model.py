@@ -30,9 +30,7 @@ def test_the_folder_is_complete_and_small() -> None:
     assert (MODEL_FOLDER / "model.safetensors").stat().st_size <= 8_000_000
 
 
-def test_it_loads_without_a_warning(
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_it_loads_without_a_warning(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error")
         model = AutoModelForCausalLM.from_pretrained(MODEL_FOLDER, local_files_only=True)
@@ -49,9 +47,7 @@ def test_the_default_prompt_is_answered_and_ends(examiner: Examiner) -> None:
     assert answer.endswith(examiner.tokenizer.eos_token)
 
 
-@pytest.mark.parametrize(
-    "task", ["fact", "reverse fact", "indirect object", "opposite", "colour", "copy", "sequence"]
-)
+@pytest.mark.parametrize("task", ["fact", "reverse fact", "indirect object", "opposite", "colour", "copy", "sequence"])
 def test_it_knows_what_its_card_says(examiner: Examiner, task: str) -> None:
     sampler = Sampler(77, held_out=True)
     right = [each for _ in range(50) for each in examiner.is_right(line(sampler, task))]

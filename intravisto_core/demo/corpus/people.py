@@ -106,9 +106,7 @@ def where_is(sampler: Sampler) -> Line:
         count = sampler.choice((2, 3, 4))
         return sampler.some(NAMES, count), sampler.some(PLACES, count)
 
-    people, places = sampler.pick(
-        "where is", draw, lambda case: (*sorted(zip(*case, strict=True)),), one_in=8
-    )
+    people, places = sampler.pick("where is", draw, lambda case: (*sorted(zip(*case, strict=True)),), one_in=8)
     facts = list(zip(people, places, strict=True))
     parts = [" ".join(f"{person} is at the {place}." for person, place in facts)]
     form = sampler.choice((" Q: Where is {}? A: at the", " {} is at the", " So {} is at the"))

@@ -96,20 +96,12 @@ LANDMARKS = {
     "Forbidden City": "China",
 }
 
-WOMEN = _words(
-    "Mary Anna Emma Lucy Sarah Alice Jane Kate Laura Susan Helen Julia Nora Clara Rose Amy Ruth Eva"
-)
-MEN = _words(
-    "John Tom James Peter Paul David Mark Jack Henry Robert Simon Daniel Adam Luke Frank Oscar Bob Max"
-)
+WOMEN = _words("Mary Anna Emma Lucy Sarah Alice Jane Kate Laura Susan Helen Julia Nora Clara Rose Amy Ruth Eva")
+MEN = _words("John Tom James Peter Paul David Mark Jack Henry Robert Simon Daniel Adam Luke Frank Oscar Bob Max")
 NAMES = WOMEN + MEN
 
-PLACES = _words(
-    "store park school office library garden station market beach museum kitchen farm restaurant house"
-)
-OBJECTS = _words(
-    "book ball drink ring cup hat box lamp pen bag key letter flower apple watch coat ticket gift"
-)
+PLACES = _words("store park school office library garden station market beach museum kitchen farm restaurant house")
+OBJECTS = _words("book ball drink ring cup hat box lamp pen bag key letter flower apple watch coat ticket gift")
 COLOURS = _words("red blue green yellow black white brown pink purple orange gray")
 ANIMALS = _words("cat dog cow pig hen fox bear wolf lion horse sheep goat duck frog fish mouse")
 SUBJECTS = _words(
@@ -123,9 +115,7 @@ MATERIALS = _words(
     "paper glass music "
     "chair table window water"
 )
-THINGS = tuple(
-    sorted({*OBJECTS, *ANIMALS, *COLOURS, *SUBJECTS, *PLACES, *MATERIALS} - {"orange", "watch", "drink"})
-)
+THINGS = tuple(sorted({*OBJECTS, *ANIMALS, *COLOURS, *SUBJECTS, *PLACES, *MATERIALS} - {"orange", "watch", "drink"}))
 
 ADJECTIVES = _words(
     "old new big small happy sad tall young hot cold fast slow good bad rich poor long short dark light late "
