@@ -90,6 +90,14 @@ class Engine(Protocol):
         """Submit and wait."""
         ...
 
+    def pin(self, trace: str) -> None:
+        """Keep a trace's activations whatever the byte budget."""
+        ...
+
+    def unpin(self, trace: str) -> None:
+        """Take one pin back."""
+        ...
+
     def close(self) -> None:
         """Stop working and let go of the model."""
         ...

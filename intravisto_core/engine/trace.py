@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from intravisto_core.request import (
 )
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure, Site
 
-if TYPE_CHECKING:
-    from intravisto_core.engine.local import LocalEngine
-
 
 class Trace:
     """One run of a model over a text.
@@ -32,7 +29,7 @@ class Trace:
     tokens, BOS included. cancelled: whether it was stopped early. notes: sentences that the reader must know.
     """
 
-    def __init__(self, engine: LocalEngine, entry: TraceEntry) -> None:
+    def __init__(self, engine: Engine, entry: TraceEntry) -> None:
         self._engine = engine
         self._entry = entry
 
