@@ -20,6 +20,7 @@ PAGES = [
 page = st.navigation(PAGES, position="top")
 starting.empty()
 here = workspace.current()
+frame.open_asked(PAGES)
 frame.style()
 sidebar.begin()
 here.collect()

@@ -29,9 +29,11 @@ def draw(here: Workspace, chosen: Options) -> None:
         return
     view, row, position = chosen.view, place.row, place.position
     read = shown.trace.tokens[position].shown
+    name = escaped(row_label(row, shown.engine.model.n_layers))
+    how = escaped(f"{view.component.label} · {view.lens.label} lens")
     st.html(
-        f'<div class="title"><b>{escaped(row_label(row, shown.engine.model.n_layers))} · position {position}</b></div>'
-        f'<div class="under">reads {token(read)} · {escaped(view.component.label)} · {escaped(view.lens.label)} lens</div>'
+        f'<div class="title"><b>{name} · position {position}</b></div>'
+        f'<div class="under">reads {token(read)} · {how}</div>'
     )
     grid = _look(here, chosen, view.component, "cell", top_k=LISTED)
     here.names.update(grid.shown)
@@ -48,7 +50,9 @@ def draw(here: Workspace, chosen: Options) -> None:
 
 def _look(here: Workspace, chosen: Options, component: Component, slot: str, top_k: int) -> DecodedGrid:
     """The selected cell alone, decoded for one component."""
-    assert here.shown is not None and here.place.row is not None and here.place.position is not None
+    assert here.shown is not None
+    assert here.place.row is not None
+    assert here.place.position is not None
     view = chosen.view
     own = component is view.component
     asked = HeatmapView(

@@ -1,6 +1,7 @@
 """The pictures' own scripts (`intravisto_core.figures.web`) as Streamlit components.
 
-The selection is never part of the grid's data: the small strip carries it, so that a click does not send the grid again.
+The selection is never part of the grid's data: the small strip carries it, so that a click does not send the grid
+again.
 """
 
 from __future__ import annotations

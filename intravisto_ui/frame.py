@@ -25,6 +25,24 @@ def dim() -> None:
     st.html(f"<style>{DIMMED if workspace.current().run is not None else ''} </style>")
 
 
+def through_app(title: str) -> None:
+    """Streamlit runs a page's file alone when its address is the first one that a fresh server is asked for.
+
+    Then go to the page by way of app.py, which draws what all pages share.
+    """
+    if "workspace" not in st.session_state:
+        st.session_state["asked_page"] = title
+        st.switch_page("app.py")
+
+
+def open_asked(pages: list[Any]) -> None:
+    """The other half of `through_app`: go on to the page that was asked for."""
+    asked = st.session_state.pop("asked_page", None)
+    for page in pages:
+        if page.title == asked:
+            st.switch_page(page)
+
+
 def headline(page: str, question: str, place: str = "") -> Any:
     """Page name, its question and the selection in words (HTML); returns the line, for buttons at its right."""
     line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="headline")

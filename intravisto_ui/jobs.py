@@ -84,7 +84,8 @@ class Run:
         if self._cancelled:
             return 1.0, "Stopping …"
         if job is None:
-            return 0.0, f"Opening {self.spec.source} …"
+            name = "the demo model" if self.spec.source == "demo" else self.spec.source
+            return 0.0, f"Opening {name} …"
         if job.place > 0:
             return 0.0, f"Waiting: {job.place} before this one"
         done, total, text = job.progress.done, job.progress.total, job.progress.text

@@ -80,9 +80,7 @@ def _named(value: str) -> str:
 def _changed() -> None:
     """Open the newly chosen model at once, so that the prompt shows its tokens; nothing is run yet."""
     here = workspace.current()
-    for key in ("model", "folder", "dtype", "device_map"):
-        if key in st.session_state:
-            here.options[key] = st.session_state[key]
+    workspace.copy_widgets()
     if here.options.get("model") == FOLDER and not (here.options.get("folder") or "").strip():
         return
     try:

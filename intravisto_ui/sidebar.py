@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from intravisto_core.errors import IntravistoError
-from intravisto_core.request import MAX_NEW_TOKENS, Generation, ModelSpec, TraceRequest
-from intravisto_ui import jobs, model_choice, workspace
+from intravisto_core.request import ModelSpec
+from intravisto_ui import generation, jobs, model_choice, workspace
 from intravisto_ui.examples import DEFAULT, EXAMPLES
 from intravisto_ui.prompt import prompt_field
 from intravisto_ui.text import escaped, plural
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.workspace import Workspace
 
 QUICK_S = 0.4
 
@@ -22,7 +22,7 @@ def begin() -> None:
         return
     here.options.setdefault("prompt", DEFAULT.prompt)
     here.options.setdefault("max_new_tokens", DEFAULT.max_new_tokens)
-    here.start(ModelSpec(), request(here))
+    here.start(ModelSpec(), generation.request(here))
 
 
 def draw() -> None:
@@ -32,40 +32,9 @@ def draw() -> None:
     model_choice.draw()
     prompt_field()
     _examples()
-    _generation()
+    generation.draw()
     _run(here)
     _recent(here)
-
-
-def request(here: Workspace) -> TraceRequest:
-    """The run that the sidebar asks for as it stands.
-
-    Raises:
-        RequestError: what is wrong with it.
-    """
-    get = here.options.get
-    sampled = get("decoding") == "sample"
-    return TraceRequest(
-        prompt=get("prompt") or "",
-        generation=Generation(
-            max_new_tokens=int(get("max_new_tokens") or 0),
-            temperature=float(get("temperature") or 1.0) if sampled else None,
-            top_k=(int(get("top_k") or 0) or None) if sampled else None,
-            top_p=_below_one(get("top_p")) if sampled else None,
-            seed=int(get("seed") or 0),
-            stop=_stops(get("stop") or ""),
-            forced=get("forced") or None,
-        ),
-        add_special_tokens=bool(get("add_special_tokens", True)),
-    )
-
-
-def _below_one(p: object) -> float | None:
-    return float(p) if isinstance(p, int | float) and p < 1 else None
-
-
-def _stops(text: str) -> tuple[str, ...]:
-    return tuple(line.replace("\\n", "\n") for line in text.split("\n") if line)
 
 
 def is_stale(here: Workspace) -> bool:
@@ -73,7 +42,7 @@ def is_stale(here: Workspace) -> bool:
     if here.shown is None:
         return False
     try:
-        return here.shown.request != request(here) or here.shown.spec != model_choice.spec(here)
+        return here.shown.request != generation.request(here) or here.shown.spec != model_choice.spec(here)
     except IntravistoError:
         return True
 
@@ -96,104 +65,12 @@ def _examples() -> None:
         st.html(f'<div class="hint">{escaped(shown.look)}</div>')
 
 
-def _generation() -> None:
-    line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="generation")
-    kept(
-        line.number_input,
-        "Generate",
-        key="max_new_tokens",
-        default=DEFAULT.max_new_tokens,
-        min_value=0,
-        max_value=MAX_NEW_TOKENS,
-        step=1,
-        width=128,
-        help="How many tokens the model writes after the prompt. 0 looks at the prompt only.",
-    )
-    sampled = workspace.current().options.get("decoding") == "sample"
-    with line.popover("Sampled" if sampled else "Greedy", help="How the next token is chosen"):
-        _decoding()
-
-
-def _decoding() -> None:
-    how = kept(
-        st.segmented_control,
-        "How the next token is chosen",
-        key="decoding",
-        default="greedy",
-        valid=lambda v: v in ("greedy", "sample"),
-        options=["greedy", "sample"],
-        required=True,
-        help="Greedy always takes the most probable token. Sampling draws one by its probability.",
-    )
-    off = how != "sample"
-    why = " Only when sampling." if off else ""
-    pair = st.columns(2)
-    kept(
-        pair[0].number_input,
-        "Temperature",
-        key="temperature",
-        default=1.0,
-        min_value=0.05,
-        max_value=5.0,
-        step=0.1,
-        disabled=off,
-        help="Below 1 keeps to the probable tokens, above 1 dares more." + why,
-    )
-    kept(
-        pair[1].number_input,
-        "Seed",
-        key="seed",
-        default=0,
-        min_value=0,
-        step=1,
-        disabled=off,
-        help="The same seed draws the same text again." + why,
-    )
-    kept(
-        pair[0].number_input,
-        "Top-k",
-        key="top_k",
-        default=0,
-        min_value=0,
-        step=1,
-        disabled=off,
-        help="Draw among the k most probable tokens only; 0 is no limit." + why,
-    )
-    kept(
-        pair[1].number_input,
-        "Top-p",
-        key="top_p",
-        default=1.0,
-        min_value=0.01,
-        max_value=1.0,
-        step=0.05,
-        disabled=off,
-        help="Draw among the most probable tokens that together reach this probability." + why,
-    )
-    kept(
-        st.text_area,
-        "Stop at",
-        key="stop",
-        default="",
-        height=68,
-        placeholder="one text a line; \\n is a new line",
-        help="The run ends where one of these texts appears.",
-    )
-    kept(
-        st.text_input,
-        "Continue with",
-        key="forced",
-        default="",
-        placeholder="a text that the answer begins with",
-        help="The model is made to go on with this text, and you see what it thought at each of its tokens.",
-    )
-
-
 def run() -> None:
     """Start what the sidebar asks for; a wrong request goes to the error box, and what was shown stays."""
     here = workspace.current()
+    workspace.copy_widgets()
     try:
-        asked = request(here)
+        asked = generation.request(here)
         here.start(model_choice.spec(here), asked)
     except IntravistoError as error:
         here.problem = error
@@ -230,9 +107,10 @@ def _running() -> None:
     st.button(
         "Cancel", width="stretch", key="cancel", on_click=active.cancel, help="Stop this run; what there is stays"
     )
+    bar = f'<div class="progress" role="progressbar" aria-valuenow="{part:.2f}">'
     st.html(
-        f'<div class="progress" role="progressbar" aria-valuenow="{part:.2f}"><i style="width:{100 * part:.1f}%"></i></div>'
-        f'<div class="status busy"><i></i>{escaped(words)}</div>'
+        f'{bar}<i style="width:{100 * part:.1f}%"></i></div>'
+        f'<div class="status busy" role="status"><i></i>{escaped(words)}</div>'
     )
 
 

@@ -1,7 +1,7 @@
 """A workspace: what one user has asked and what came of it. It outlives page switches and reloads.
 
-Workspaces lie in the server's memory beside the model pool. The address of the page holds the random id of one, which is
-the key to it, and short view options; never a prompt.
+Workspaces lie in the server's memory beside the model pool. The address of the page holds the random id of one, which
+is the key to it, and short view options; never a prompt.
 """
 
 from __future__ import annotations
@@ -217,6 +217,12 @@ def _initial(kind: str, value: Any, options: Any) -> dict[str, Any]:
     if kind == "selectbox":
         return {"index": list(options).index(value)}
     return {"default" if kind == "segmented_control" else "value": value}
+
+
+def copy_widgets() -> None:
+    """Take over the widgets' values in a callback, which runs before the widgets are drawn again."""
+    options = current().options
+    options.update({key: st.session_state[key] for key in options if key in st.session_state})
 
 
 def put(**values: Any) -> None:

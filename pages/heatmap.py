@@ -14,6 +14,7 @@ from intravisto_ui import (
     workspace,
 )
 
+TITLE = "Heatmap"
 QUESTION = "Which token would each layer predict here?"
 
 
@@ -25,13 +26,13 @@ def body() -> None:
         head = st.container()
         if here.shown is None:
             with head:
-                frame.headline("Heatmap", QUESTION)
+                frame.headline(TITLE, QUESTION)
             frame.nothing_yet("Opening the model …" if here.run else "Nothing to show yet: press Run at the left.")
             return
         frame.strip()
         chosen = heatmap_options.draw(here.shown)
         with head:
-            line = frame.headline("Heatmap", QUESTION, frame.place_in_words(chosen.view.component.label))
+            line = frame.headline(TITLE, QUESTION, frame.place_in_words(chosen.view.component.label))
             help_texts.popover(line, help_texts.HEATMAP)
             export.popover(line, here.shown, chosen.view)
         stage = st.container(horizontal=True, gap="small", key="stage")
@@ -46,4 +47,5 @@ def body() -> None:
         address.write(here.id, here.options)
 
 
+frame.through_app(TITLE)
 body()

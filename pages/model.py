@@ -4,9 +4,12 @@ import streamlit as st
 
 from intravisto_ui import frame, help_texts, model_card, problems, workspace
 
+TITLE = "About this model"
+
+frame.through_app(TITLE)
 with problems.guarded():
     here = workspace.current()
-    line = frame.headline("About this model", "What is this model, and are its numbers exact?")
+    line = frame.headline(TITLE, "What is this model, and are its numbers exact?")
     help_texts.popover(line, help_texts.MODEL)
     if here.engine is None:
         frame.nothing_yet("Opening the model …" if here.run else "No model is open: press Run at the left.")

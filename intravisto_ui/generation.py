@@ -1,0 +1,135 @@
+"""How the text goes on after the prompt, and the run that the sidebar asks for."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from intravisto_core.request import MAX_NEW_TOKENS, Generation, TraceRequest
+from intravisto_ui import workspace
+from intravisto_ui.examples import DEFAULT
+from intravisto_ui.workspace import Workspace, kept
+
+
+def request(here: Workspace) -> TraceRequest:
+    """The run that the sidebar asks for as it stands.
+
+    Raises:
+        RequestError: what is wrong with it.
+    """
+    get = here.options.get
+    sampled = get("decoding") == "sample"
+    return TraceRequest(
+        prompt=get("prompt") or "",
+        generation=Generation(
+            max_new_tokens=int(get("max_new_tokens") or 0),
+            temperature=float(get("temperature") or 1.0) if sampled else None,
+            top_k=(int(get("top_k") or 0) or None) if sampled else None,
+            top_p=_below_one(get("top_p")) if sampled else None,
+            seed=int(get("seed") or 0),
+            stop=_stops(get("stop") or ""),
+            forced=get("forced") or None,
+        ),
+        add_special_tokens=bool(get("add_special_tokens", True)),
+    )
+
+
+def _below_one(p: object) -> float | None:
+    return float(p) if isinstance(p, int | float) and p < 1 else None
+
+
+def _stops(text: str) -> tuple[str, ...]:
+    return tuple(line.replace("\\n", "\n") for line in text.split("\n") if line)
+
+
+def draw() -> None:
+    """How many tokens, and how each is chosen."""
+    line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="generation")
+    kept(
+        line.number_input,
+        "Generate",
+        key="max_new_tokens",
+        default=DEFAULT.max_new_tokens,
+        min_value=0,
+        max_value=MAX_NEW_TOKENS,
+        step=1,
+        width=128,
+        help="How many tokens the model writes after the prompt. 0 looks at the prompt only.",
+    )
+    sampled = workspace.current().options.get("decoding") == "sample"
+    with line.popover("Sampled" if sampled else "Greedy", help="How the next token is chosen"):
+        _decoding()
+
+
+def _decoding() -> None:
+    how = kept(
+        st.segmented_control,
+        "How the next token is chosen",
+        key="decoding",
+        default="greedy",
+        valid=lambda v: v in ("greedy", "sample"),
+        options=["greedy", "sample"],
+        required=True,
+        help="Greedy always takes the most probable token. Sampling draws one by its probability.",
+    )
+    off = how != "sample"
+    why = " Only when sampling." if off else ""
+    pair = st.columns(2)
+    kept(
+        pair[0].number_input,
+        "Temperature",
+        key="temperature",
+        default=1.0,
+        min_value=0.05,
+        max_value=5.0,
+        step=0.1,
+        disabled=off,
+        help="Below 1 keeps to the probable tokens, above 1 dares more." + why,
+    )
+    kept(
+        pair[1].number_input,
+        "Seed",
+        key="seed",
+        default=0,
+        min_value=0,
+        step=1,
+        disabled=off,
+        help="The same seed draws the same text again." + why,
+    )
+    kept(
+        pair[0].number_input,
+        "Top-k",
+        key="top_k",
+        default=0,
+        min_value=0,
+        step=1,
+        disabled=off,
+        help="Draw among the k most probable tokens only; 0 is no limit." + why,
+    )
+    kept(
+        pair[1].number_input,
+        "Top-p",
+        key="top_p",
+        default=1.0,
+        min_value=0.01,
+        max_value=1.0,
+        step=0.05,
+        disabled=off,
+        help="Draw among the most probable tokens that together reach this probability." + why,
+    )
+    kept(
+        st.text_area,
+        "Stop at",
+        key="stop",
+        default="",
+        height=68,
+        placeholder="one text a line; \\n is a new line",
+        help="The run ends where one of these texts appears.",
+    )
+    kept(
+        st.text_input,
+        "Continue with",
+        key="forced",
+        default="",
+        placeholder="a text that the answer begins with",
+        help="The model is made to go on with this text, and you see what it thought at each of its tokens.",
+    )
