@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.analysis import readings
 from tests import models_tiny
 from tests.reference import slow
 
@@ -190,6 +191,20 @@ def test_iterative_subtraction_meets_its_stopping_rule(case, family):
     """Else the test above would not have seen it."""
     ids = case(family).trace.heatmap(reading="iterative", norm="final", rows=iv.Span(0, ROWS - 1)).token_ids
     assert len(set((ids >= 0).sum(-1).flatten().tolist())) > 1
+
+
+def test_iterative_subtraction_stops_at_what_is_too_small(case, monkeypatch):
+    """1 % of ‖x‖ is seldom met by a random model, so the same rule is tried at 30 %."""
+    tiny = case("llama")
+    monkeypatch.setattr(readings, "LEAST", 0.3)
+    fresh = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=3)
+    ids = fresh.heatmap(reading="iterative", norm="final", rows=iv.Span(0, ROWS - 1)).token_ids
+    lengths = set()
+    for row, position in np.ndindex(ids.shape[:2]):
+        tokens, _ = tiny.cells.iterative("block", "output", row, position, least=0.3)
+        assert [i for i in ids[row, position].tolist() if i >= 0] == tokens
+        lengths.add(len(tokens))
+    assert {1, 2} <= lengths
 
 
 @pytest.mark.parametrize("lens", LENSES[:4])

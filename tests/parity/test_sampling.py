@@ -95,3 +95,9 @@ def test_one_candidate_is_greedy(case):
     tiny = case("llama")
     trace = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=8, temperature=0.9, top_k=1, seed=5)
     assert [token.id for token in trace.tokens] == tiny.ids
+
+
+def test_every_step_draws_anew(case):
+    """So hot that all tokens are about equally likely: one draw used for all steps would repeat one token."""
+    trace = case("gpt2").engine.trace(models_tiny.PROMPT, max_new_tokens=12, temperature=1e4, seed=1)
+    assert len(set(new_ids(trace))) > 6

@@ -186,7 +186,7 @@ class Cells:
             token = int((table @ xhat).argmax())
             direction = decoder.direction(table, token)
             c = float(x @ direction)
-            too_small = c <= 0 or c < 0.01 * start
+            too_small = c <= 0 or c < least * start
             # The first token is what the cell says, so it is listed even where nothing can be taken out.
             if token in tokens or (too_small and tokens):
                 break

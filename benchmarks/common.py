@@ -1,0 +1,160 @@
+"""What the benchmarks share: random models of GPT-2 small's size on disk, repeated timing, a table."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+VOCABULARY = 50_257
+
+
+def config(kind: str, n_layers: int, d_model: int, context: int) -> Any:
+    """A Llama- or GPT-2-type config with GPT-2's vocabulary; no token ends a text."""
+    import transformers
+
+    none = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    if kind == "gpt2":
+        return transformers.GPT2Config(
+            vocab_size=VOCABULARY,
+            n_embd=d_model,
+            n_layer=n_layers,
+            n_head=d_model // 64,
+            n_positions=context,
+            **none,
+        )
+    return transformers.LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=d_model,
+        intermediate_size=8 * d_model // 3,
+        num_hidden_layers=n_layers,
+        num_attention_heads=d_model // 64,
+        num_key_value_heads=d_model // 64,
+        max_position_embeddings=context,
+        tie_word_embeddings=False,
+        **none,
+    )
+
+
+@contextmanager
+def random_model(kind: str, n_layers: int = 12, d_model: int = 768, context: int = 512) -> Iterator[Path]:
+    """The folder of a random fp32 model of that size, there as long as the context is."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    from intravisto_core.demo import MODEL_FOLDER
+
+    logging.disable_progress_bar()
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        AutoModelForCausalLM.from_config(config(kind, n_layers, d_model, context)).save_pretrained(folder)
+        for file in MODEL_FOLDER.glob("tokenizer*"):
+            shutil.copy(file, folder)
+        yield folder
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def start_app(port: int) -> subprocess.Popen[bytes]:
+    """`streamlit run app.py` on that port; the caller ends it."""
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen([*command, "--server.headless", "true"], cwd=ROOT, **quiet)
+
+
+def wait_for_port(port: int, limit: float = 120.0) -> None:
+    """Return as soon as something listens there."""
+    end = time.perf_counter() + limit
+    while time.perf_counter() < end:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise TimeoutError(f"nothing listens on port {port} after {limit:.0f} s")
+
+
+@contextmanager
+def running_app() -> Iterator[str]:
+    """The address of the app, running as long as the context is."""
+    port = free_port()
+    process = start_app(port)
+    try:
+        wait_for_port(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def random_ids(n: int, seed: int) -> tuple[int, ...]:
+    """A text of n random tokens."""
+    import numpy as np
+
+    return tuple(int(i) for i in np.random.default_rng(seed).integers(10, VOCABULARY, n))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def interleaved(works: dict[str, Callable[[int], object]], repetitions: int) -> dict[str, float]:
+    """Median seconds of each; they take turns, so that a slow moment of the machine hits all of them."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for repetition in range(repetitions):
+        for name, work in works.items():
+            times[name].append(seconds(lambda work=work, r=repetition: work(r)))
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table; numbers with three significant digits."""
+    lines = [list(head), *([_text(value) for value in row] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    print(f"\n{title}")
+    for number, line in enumerate(lines):
+        first, rest = line[0].ljust(widths[0]), [c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)]
+        print("  " + "  ".join([first, *rest]))
+        if number == 0:
+            print("  " + "  ".join("-" * w for w in widths))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
+
+
+def machine() -> str:
+    """What the numbers were measured on, and how busy it was."""
+    import os
+    import platform
+
+    import torch
+    import transformers
+
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} "
+        f"threads, transformers {transformers.__version__}{load}"
+    )

@@ -1,0 +1,93 @@
+"""From `streamlit run` to the first figure record sent: beside the bare imports of what the app stands on.
+
+A small client opens the app's websocket as a browser does (asks for the page, and for its parts again when the server
+tells it to) and waits for the first message that holds the grid's data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+
+from common import ROOT, free_port, machine, seconds, start_app, table, wait_for_port
+
+IMPORTS = "import torch, transformers, streamlit, plotly"
+LIMIT = 180.0
+
+
+def first_record(port: int) -> int:
+    """Wait until the grid's data came; gives its size in bytes."""
+    from streamlit.proto.BackMsg_pb2 import BackMsg
+    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+    from websockets.sync.client import connect
+
+    def ask(fragment: str = "") -> bytes:
+        message = BackMsg()
+        message.rerun_script.query_string = ""
+        if fragment:
+            message.rerun_script.fragment_id = fragment
+        return message.SerializeToString()
+
+    end = time.perf_counter() + LIMIT
+    due: dict[str, tuple[float, float]] = {}
+    with connect(f"ws://127.0.0.1:{port}/_stcore/stream", subprotocols=["streamlit"], max_size=None) as socket:
+        socket.send(ask())
+        while time.perf_counter() < end:
+            try:
+                raw = socket.recv(timeout=0.02)
+            except TimeoutError:
+                raw = None
+            if raw is not None:
+                message = ForwardMsg()
+                message.ParseFromString(raw)
+                if message.WhichOneof("type") == "auto_rerun":
+                    interval = message.auto_rerun.interval
+                    due[message.auto_rerun.fragment_id] = (time.perf_counter() + interval, interval)
+                if b"intravisto_grid" in raw and len(raw) > 4000:
+                    return len(raw)
+            for fragment, (at, interval) in list(due.items()):
+                if time.perf_counter() >= at:
+                    socket.send(ask(fragment))
+                    due[fragment] = (time.perf_counter() + interval, interval)
+    raise TimeoutError(f"no figure after {LIMIT:.0f} s")
+
+
+def app() -> None:
+    port = free_port()
+    process = start_app(port)
+    try:
+        wait_for_port(port)
+        first_record(port)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def imports() -> None:
+    subprocess.run([sys.executable, "-c", IMPORTS], cwd=ROOT, check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=5)
+    options = parser.parse_args()
+    imports()
+    app()
+    times: dict[str, list[float]] = {"imports": [], "app": []}
+    for _ in range(options.repetitions):
+        times["imports"].append(seconds(imports))
+        times["app"].append(seconds(app))
+    bare, whole = (statistics.median(t) for t in times.values())
+    print(machine())
+    table(
+        f"start, medians of {options.repetitions}, files in the system's cache (goal ≤ 1.3)",
+        ["", "seconds", "ratio"],
+        [[IMPORTS, bare, 1.0], ["streamlit run app.py, to the first figure record", whole, whole / bare]],
+    )
+
+
+if __name__ == "__main__":
+    main()

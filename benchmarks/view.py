@@ -1,0 +1,278 @@
+"""Views of a trace: what they take on the server, what is sent, and how soon the browser has painted it.
+
+Server: 34 rows (32 layers, d 256, V 50,257) × 200 positions. Browser: the same picture beside Plotly's heatmap with
+text, both with their scripts loaded before, from the data as it arrives to two animation frames after drawing; and, in
+the running app, from the click on a cell to the last change of its panel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from common import VOCABULARY, machine, random_ids, random_model, running_app, seconds, table
+
+LAYERS, WIDTH, POSITIONS = 32, 256, 200
+PRODUCT_ROWS = 400
+
+PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:0"><script>{plotly}</script><script>
+const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+const place = () => {{
+  document.querySelectorAll(".place").forEach((old) => old.remove());
+  const div = document.body.appendChild(document.createElement("div"));
+  div.className = "place";
+  return div;
+}};
+let mount;
+async function load(source) {{
+  mount = (await import(URL.createObjectURL(new Blob([source], {{ type: "text/javascript" }})))).default;
+}}
+async function ours({{ packed, css }}) {{
+  const data = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+  const parentElement = place();
+  parentElement.appendChild(document.createElement("style")).textContent = css;
+  await painted();
+  const start = performance.now();
+  mount({{ data, parentElement, setStateValue() {{}}, setTriggerValue() {{}} }});
+  await painted();
+  return performance.now() - start;
+}}
+async function plotly({{ text }}) {{
+  const div = place();
+  await painted();
+  const start = performance.now();
+  const figure = JSON.parse(text);
+  await Plotly.newPlot(div, figure.data, figure.layout);
+  await painted();
+  return performance.now() - start;
+}}
+</script>"""
+
+CLICK = """async ([x, y]) => {
+  const text = (node) => [...node.childNodes].map((n) =>
+    n.nodeType === 3 ? n.data : (n.shadowRoot ? text(n.shadowRoot) : "") + text(n)).join("|");
+  const panel = () => text(document.querySelector(".st-key-detail"));
+  const before = panel();
+  let start = 0, last = before, first = 0, changed = 0;
+  window.addEventListener("click", () => { start = performance.now(); }, { capture: true, once: true });
+  window.dispatchEvent(new CustomEvent("ready-to-click"));
+  while (!start) await new Promise(requestAnimationFrame);
+  while (performance.now() - start < 2500) {
+    await new Promise(requestAnimationFrame);
+    const now = panel();
+    if (now !== last) { changed = performance.now() - start; first ||= changed; last = now; }
+  }
+  return [first, changed];
+}"""
+
+
+def server(repetitions: int) -> None:
+    """Views on warm tiles, a lens on cold ones, and the bytes of each."""
+    import torch
+
+    import intravisto_core as iv
+    from intravisto_core.figures.web import grid_payload
+
+    with random_model("llama", LAYERS, WIDTH) as folder, torch.no_grad():
+        engine = iv.open_model(folder)
+        trace = engine.trace(random_ids(POSITIONS, 0))
+        first = seconds(trace.heatmap)
+        trace.shares()
+        size = 0
+
+        def view(colour: str = "p_max", **options: object) -> None:
+            nonlocal size
+            shares = trace.shares() if colour in ("attention", "mlp") else None
+            size = len(grid_payload(trace.heatmap(**options), colour, shares))
+
+        kinds: dict[str, Callable[[], None]] = {
+            "whole, as it was": view,
+            "layer and position sliders": lambda: view(rows=iv.Span(5, 25), positions=iv.Span(40, 160)),
+            "k = 12": lambda: view(top_k=12),
+            "colour: entropy": lambda: view("entropy"),
+            "colour: attention share": lambda: view("attention"),
+            "stride 4": lambda: view(positions=range(0, POSITIONS, 4)),
+        }
+        rows = []
+        for name, work in kinds.items():
+            took = statistics.median(seconds(work) for _ in range(repetitions))
+            rows.append([name, took, size / 1000])
+        table("view, server: 34 × 200, tiles warm (goal ≤ 0.1 s)", ["change", "seconds", "kB to the browser"], rows)
+
+        weights = engine._model.weights
+        x = torch.randn((LAYERS + 2) * POSITIONS, WIDTH)
+
+        def products() -> None:
+            for start in range(0, len(x), PRODUCT_ROWS):
+                x[start : start + PRODUCT_ROWS] @ weights.get("embed").T
+                x[start : start + PRODUCT_ROWS] @ weights.get("unembed").T
+
+        products()
+        linear = seconds(lambda: trace.heatmap(lens="linear"))
+        bare = seconds(products)
+        quadratic = seconds(lambda: trace.heatmap(lens="quadratic"))
+        bare = (bare + seconds(products)) / 2
+        table(
+            f"view, server: another lens, tiles cold, V {VOCABULARY:,}",
+            ["lens", "seconds", "its products s", "ratio"],
+            [
+                ["output, first view", first, bare / 2, first / (bare / 2)],
+                ["linear", linear, bare, linear / bare],
+                ["quadratic", quadratic, bare, quadratic / bare],
+            ],
+        )
+        engine.close()
+
+
+def synthetic_grid(n_rows: int, n_positions: int):
+    """A record of that size with the demo model's tokens and random numbers."""
+    import numpy as np
+
+    import intravisto_core as iv
+
+    engine = iv.open_model("demo")
+    vocabulary = engine.tokenize(" ".join(["the capital of Italy is Rome and 1 2 3"] * 40))
+    rng = np.random.default_rng(0)
+    cells, lists = (n_rows, n_positions), (n_rows, n_positions, 5)
+    ids = rng.choice(sorted({t.id for t in vocabulary}), lists)
+    probabilities = np.sort(rng.dirichlet(np.ones(8), cells)[:, :, :5].astype(np.float32))[:, :, ::-1]
+    numbers = {
+        name: rng.random(cells, dtype=np.float32)
+        for name in ("entropy", "kl_final", "kl_below", "next_log_prob", "norms", "cosine", "top3_share")
+    }
+    tokens = tuple(
+        iv.Token(t.id, t.text, t.shown, p, True, False)
+        for p, t in zip(range(n_positions), vocabulary * n_positions, strict=False)
+    )
+    engine.close()
+    return iv.DecodedGrid(
+        trace="synthetic",
+        model="synthetic",
+        n_layers=n_rows - 2,
+        prompt_length=n_positions,
+        component=iv.Component.BLOCK,
+        lens=iv.Lens.OUTPUT,
+        norm=iv.NormPolicy.FINAL,
+        reading=iv.Reading.TOP,
+        rows=np.arange(n_rows),
+        positions=np.arange(n_positions),
+        tokens=tokens,
+        says=ids[-1, :, 0],
+        token_ids=ids,
+        probabilities=probabilities,
+        logits=np.log(probabilities),
+        p_max=probabilities[:, :, 0],
+        blank=("",) * n_rows,
+        shown={t.id: t.shown for t in vocabulary},
+        d_vocab=2048,
+        **numbers,
+    )
+
+
+@contextmanager
+def chromium() -> Iterator:
+    """A page in the system's Chromium, 1440 × 900."""
+    import shutil
+
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        raise SystemExit("Chromium is not installed: only the server's part was measured")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_page(viewport={"width": 1440, "height": 900})
+        browser.close()
+
+
+def painted(repetitions: int) -> None:
+    """From data to painted, ours beside Plotly's."""
+    from plotly.offline import get_plotlyjs
+
+    from intravisto_core.figures.web import component_source, grid_payload
+
+    rows = []
+    with chromium() as page:
+        page.set_content(PAGE.format(plotly=get_plotlyjs()))
+        source, css = component_source("grid")
+        page.evaluate("load", source)
+        for size in ((34, 200), (80, 200)):
+            grid = synthetic_grid(*size)
+            payload, text = grid_payload(grid, rev="x"), plotly_with_text(grid)
+            argument = {"packed": b64encode(payload).decode(), "css": css}
+            times: dict[str, list[float]] = {"ours": [], "plotly": []}
+            for _ in range(repetitions):
+                times["ours"].append(page.evaluate("ours", argument))
+                times["plotly"].append(page.evaluate("plotly", {"text": text}))
+            mine, other = (statistics.median(t) / 1000 for t in times.values())
+            rows.append([f"{size[0]} × {size[1]}", mine, other, other / mine, len(payload) / 1000, len(text) / 1000])
+    table(
+        f"view, Chromium: data to painted, medians of {repetitions} (goal ≤ 0.1 s)",
+        ["cells", "ours s", "Plotly s", "Plotly/ours", "ours kB", "Plotly kB"],
+        rows,
+    )
+
+
+def plotly_with_text(grid) -> str:
+    """The record as Plotly's own heatmap with a text in every cell and a hover of five lines, as JSON."""
+    import plotly.graph_objects as go
+
+    texts = [[grid.shown[int(i)] for i in row] for row in grid.token_ids[:, :, 0]]
+    hover = [
+        [
+            "<br>".join(f"{grid.shown[int(i)]} {100 * p:.1f} %" for i, p in zip(ids, ps, strict=True))
+            for ids, ps in zip(row, numbers, strict=True)
+        ]
+        for row, numbers in zip(grid.token_ids, grid.probabilities, strict=True)
+    ]
+    options = {"text": texts, "texttemplate": "%{text}", "customdata": hover, "hovertemplate": "%{customdata}"}
+    figure = go.Figure(go.Heatmap(z=grid.p_max, xgap=1, ygap=1, **options))
+    figure.update_layout(width=44 * len(grid.positions), height=26 * len(grid.rows) + 100)
+    return str(figure.to_json())
+
+
+def clicks(repetitions: int) -> None:
+    """In the running app: from a click to the panel's first and last change."""
+    first, last = [], []
+    with running_app() as address, chromium() as page:
+        page.goto(address)
+        cells = page.locator(".st-key-picture .iv-cell")
+        cells.first.wait_for(timeout=120_000)
+        page.wait_for_timeout(3000)
+        count = cells.count()
+        for number in range(repetitions + 1):
+            box = cells.nth((7 + 11 * number) % count).bounding_box()
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            page.evaluate(f"window.measured = ({CLICK})([{x}, {y}]); 0")
+            page.mouse.click(x, y)
+            found = page.evaluate("window.measured")
+            # The first click opens the panel, which was empty: it is not counted.
+            if number and found[1]:
+                first.append(found[0] / 1000)
+                last.append(found[1] / 1000)
+    table(
+        f"view, Chromium: click to panel in the app, demo model, medians of {len(last)} (goal ≤ 0.25 s)",
+        ["", "seconds", "slowest"],
+        [
+            ["panel begins to change", statistics.median(first), max(first)],
+            ["panel has changed", statistics.median(last), max(last)],
+        ],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--only", choices=("server", "painted", "clicks"), help="measure only this part")
+    options = parser.parse_args()
+    print(machine())
+    for part in (server, painted, clicks):
+        if options.only in (None, part.__name__):
+            part(options.repetitions)
+
+
+if __name__ == "__main__":
+    main()
