@@ -19,8 +19,10 @@ def pattern_figure(pattern: Pattern, dark: bool = False) -> go.Figure:
     seen = np.where(np.tri(length, dtype=bool), pattern.values, np.nan)
     trace = go.Heatmap(
         z=seen,
-        customdata=[[probability(float(v)) for v in row] for row in seen],
-        hovertemplate="position %{y} attends to %{x}: %{customdata}<extra></extra>",
+        customdata=[
+            [f"{q} attends to {k}: {probability(float(v))}" for k, v in enumerate(row)] for q, row in enumerate(seen)
+        ],
+        hovertemplate="position %{customdata}<extra></extra>",
         hoverongaps=False,
         zmin=0,
         zmax=1,
@@ -33,7 +35,7 @@ def pattern_figure(pattern: Pattern, dark: bool = False) -> go.Figure:
     figure.update_yaxes(title_text="query", autorange="reversed", **ticks)
     side = max(380, min(1100, 24 * length))
     title = f"Attention pattern, layer {pattern.layer}, head {pattern.head}"
-    return dressed(figure, title, dark=dark, width=side + 220, height=side + 180)
+    return dressed(figure, title, dark=dark, width=side + 220, height=side + 240, above=130)
 
 
 def activation_figure(activation: Activation, dark: bool = False) -> go.Figure:

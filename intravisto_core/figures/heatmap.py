@@ -11,11 +11,14 @@ from intravisto_core.figures.measures import Measure, measure
 from intravisto_core.figures.numbers import change, nats, probability, share, significant
 from intravisto_core.figures.plots import colour_bar, dressed, plotly_scale
 from intravisto_core.figures.text import plotly_text, shorten
+from intravisto_core.figures.theme import DARK, LIGHT, colour_scale, css, ink_on
+from intravisto_core.figures.web.payload import title
 from intravisto_core.records import DecodedGrid, Shares
 from intravisto_core.sites import Colour, Reading
 
 LISTED = 5
 MOST_TEXT_CELLS = 6000
+WIDE_COLUMNS = 16
 _FORMATS = {"percent": probability, "share": share, "nats": nats, "change": change}
 
 
@@ -33,16 +36,14 @@ def heatmap_figure(
     """
     chosen = measure(grid, colour, shares, scale)
     n_rows, n_positions = grid.p_max.shape
+    wide = n_positions <= WIDE_COLUMNS
     column = max(44, min(110, 1200 // max(1, n_positions)))
     row = max(22, min(44, 760 // max(1, n_rows)))
     order = np.argsort(grid.rows, kind="stable")
-    texts = n_rows * n_positions <= MOST_TEXT_CELLS
-    trace = go.Heatmap(
+    cells = go.Heatmap(
         z=chosen.values[order],
         x=list(range(n_positions)),
         y=list(range(n_rows)),
-        text=[[_cell_text(grid, r, p, column) for p in range(n_positions)] for r in order] if texts else None,
-        texttemplate="%{text}" if texts else None,
         customdata=[[_hover(grid, chosen, int(r), p) for p in range(n_positions)] for r in order],
         hovertemplate="%{customdata}<extra></extra>",
         hoverongaps=True,
@@ -53,16 +54,46 @@ def heatmap_figure(
         colorscale=plotly_scale(chosen.scale, dark),
         colorbar=_bar(chosen),
     )
-    figure = go.Figure(trace)
-    heads = [
-        f"{position} {plotly_text(shorten(token.shown, 14))}<br>→ {plotly_text(shorten(_shown(grid, int(says)), 14))}"
-        for position, token, says in zip(grid.positions, grid.tokens, grid.says, strict=True)
-    ]
-    figure.update_xaxes(side="top", tickmode="array", tickvals=list(range(n_positions)), ticktext=heads, ticks="")
+    figure = go.Figure(cells)
+    if n_rows * n_positions <= MOST_TEXT_CELLS:
+        figure.add_trace(_texts(grid, chosen, order, column, dark))
+    figure.update_xaxes(
+        side="top", tickmode="array", tickvals=list(range(n_positions)), ticktext=_heads(grid), ticks=""
+    )
+    figure.update_xaxes(tickangle=0 if wide else -60, range=[-0.5, n_positions - 0.5])
     labels = [grid.row_label(int(grid.rows[r])) for r in order]
     figure.update_yaxes(tickmode="array", tickvals=list(range(n_rows)), ticktext=labels, ticks="")
-    title = f"{grid.component.label}, {grid.lens.label} lens, {grid.norm.label} · {grid.model}"
-    return dressed(figure, title, dark=dark, width=column * n_positions + 240, height=row * n_rows + 140)
+    figure.update_yaxes(range=[-0.5, n_rows - 0.5])
+    heading = f"{title(grid)}, {grid.norm.label} · {grid.model}"
+    above = 92 if wide else 140
+    size = {"width": column * n_positions + 240, "height": row * n_rows + above + 30, "above": above}
+    return dressed(figure, heading, dark=dark, **size)
+
+
+def _heads(grid: DecodedGrid) -> list[str]:
+    """What each column reads and says."""
+    return [
+        f"{position} {plotly_text(shorten(token.shown, 12))}<br>→ {plotly_text(shorten(_shown(grid, int(says)), 12))}"
+        for position, token, says in zip(grid.positions, grid.tokens, grid.says, strict=True)
+    ]
+
+
+def _texts(grid: DecodedGrid, chosen: Measure, order: np.ndarray, column: int, dark: bool) -> go.Scatter:
+    """The cells' tokens, each in an ink that is legible on its cell; Plotly's own choice is not always."""
+    colours = colour_scale(chosen.scale, dark)
+    page_ink = (DARK if dark else LIGHT).ink
+    places = [(y, int(r), p) for y, r in enumerate(order) for p in range(grid.p_max.shape[1])]
+    steps = [(chosen.values[r, p] - chosen.low) / (chosen.high - chosen.low) for _, r, p in places]
+    inks = [css(ink_on(colours[round(255 * min(1, max(0, t)))])) if np.isfinite(t) else page_ink for t in steps]
+    return go.Scatter(
+        x=[p for _, _, p in places],
+        y=[y for y, _, _ in places],
+        text=[_cell_text(grid, r, p, column) for _, r, p in places],
+        mode="text",
+        textfont={"color": inks, "size": 12},
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def _shown(grid: DecodedGrid, token_id: int) -> str:

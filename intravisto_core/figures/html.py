@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.payload import Mark, grid_payload
+from intravisto_core.figures.web.payload import Mark, grid_payload, title
 from intravisto_core.figures.web.sources import component_source
 from intravisto_core.records import DecodedGrid, Record, Shares
 from intravisto_core.sites import Colour, Lens, NormPolicy, Reading
@@ -25,7 +25,7 @@ def grid_html(
     shares: Shares | None = None,
     scale: str = "component",
     marks: tuple[Mark, ...] = (),
-    title: str = QUESTION,
+    heading: str = QUESTION,
 ) -> str:
     """The interactive heatmap as a page; the options are those of `grid_payload`."""
     payload = b64encode(grid_payload(grid, colour, shares, scale, marks, grid.trace)).decode()
@@ -46,7 +46,7 @@ def grid_html(
     )
     bytes_of = f'Uint8Array.from(atob("{payload}"), (c) => c.charCodeAt(0))'
     scripts = [_mount("strip", strip_js, _inline_json(strip)), _mount("grid", grid_js, bytes_of)]
-    return _page(title, f"{grid_css}\n{strip_css}", body, scripts)
+    return _page(heading, f"{grid_css}\n{strip_css}", body, scripts)
 
 
 def figure_html(record: Record, **options: Any) -> str:
@@ -83,7 +83,7 @@ def _page(title: str, style: str, body: str, scripts: list[str]) -> str:
 
 
 def _about(grid: DecodedGrid) -> str:
-    return f"{grid.model} · {grid.component.label} · {grid.lens.label} lens · {grid.norm.label}"
+    return f"{grid.model} · {title(grid)} · {grid.norm.label}"
 
 
 def _explain(grid: DecodedGrid) -> list[str]:

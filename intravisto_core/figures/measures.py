@@ -8,9 +8,9 @@ from math import log
 import numpy as np
 
 from intravisto_core.errors import RequestError, expected
-from intravisto_core.figures.numbers import significant
+from intravisto_core.figures.numbers import change, significant
 from intravisto_core.records import DecodedGrid, Shares
-from intravisto_core.sites import Colour, Component
+from intravisto_core.sites import Colour, Component, Reading
 
 SCALES = ("component", "viridis")
 _HUE = {Component.ATTENTION: "attention", Component.MLP: "mlp"}
@@ -39,7 +39,8 @@ class Measure:
 
 
 def measure(grid: DecodedGrid, colour: Colour | str, shares: Shares | None, scale: str) -> Measure:
-    """The measure that a grid is coloured by.
+    """The measure that a grid is coloured by. Updates are coloured by the change of logit, an iterative reading by
+    its first length, unless a share is asked for: they have no probabilities.
 
     Raises:
         RequestError: the colour needs shares, or is not one that this grid has; an unknown scale.
@@ -50,8 +51,13 @@ def measure(grid: DecodedGrid, colour: Colour | str, shares: Shares | None, scal
     if grid.is_update and chosen not in (Colour.ATTENTION, Colour.MLP):
         chosen = Colour.LOGIT
     hue = "viridis" if scale == "viridis" else _HUE.get(grid.component, "residual")
+    if grid.reading is Reading.ITERATIVE and chosen not in (Colour.ATTENTION, Colour.MLP):
+        return _length(grid, chosen, hue)
     if chosen is Colour.LOGIT:
-        return _logit(grid, hue)
+        if not grid.is_update:
+            offered = [c for c in Colour if c is not Colour.LOGIT]
+            raise RequestError(expected("colour", offered, "logit", "Or take norm=stream"))
+        return _change(grid, hue)
     if chosen is Colour.ENTROPY:
         most = log(grid.d_vocab)
         name = "viridis" if scale == "viridis" else "entropy"
@@ -63,24 +69,28 @@ def measure(grid: DecodedGrid, colour: Colour | str, shares: Shares | None, scal
     return _share(grid, chosen, shares, scale)
 
 
-def _logit(grid: DecodedGrid, hue: str) -> Measure:
-    if not grid.is_update:
-        raise RequestError(
-            expected("colour", [c for c in Colour if c is not Colour.LOGIT], "logit", "Or take norm=stream")
-        )
+def _length(grid: DecodedGrid, colour: Colour, hue: str) -> Measure:
+    """How long the vector is along the direction of its first token, as a share of the stream's length."""
+    if grid.coefficients is None:
+        raise RequestError(expected("an iterative reading", "coefficients", None))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = grid.coefficients[:, :, 0] / grid.norms
+    return Measure(colour, values, "length along the top token", hue, "share", 0.0, 1.0, "0", "100 % of the stream")
+
+
+def _change(grid: DecodedGrid, hue: str) -> Measure:
+    """The change of logit of the first token; a few far out are cut off, and the ends say so."""
     values = grid.logits[:, :, 0].astype(np.float64)
     sizes = np.abs(values[np.isfinite(values)])
     most = float(sizes.max()) if sizes.size else 1.0
     usual = float(np.percentile(sizes, _CLIP_PERCENTILE)) if sizes.size else 1.0
-    clipped = usual > 0 and most > _CLIP_FACTOR * usual
-    high = (usual if clipped else most) or 1.0
+    cut = usual > 0 and most > _CLIP_FACTOR * usual
+    high = (usual if cut else most) or 1.0
     signed = bool(np.nanmin(values, initial=0.0) < 0)
-    at_most = ("≥ " if clipped else "") + "+" + significant(high)
-    low_text = ("≤ " if clipped else "") + significant(-high) if signed else "0"
-    low = -high if signed else 0.0
-    return Measure(
-        Colour.LOGIT, values, "change of logit", "diverging" if signed else hue, "change", low, high, low_text, at_most
-    )
+    low, low_text = (-high, ("≤ " if cut else "") + change(-high)) if signed else (0.0, "0")
+    high_text = ("≥ " if cut else "") + change(high)
+    scale = "diverging" if signed else hue
+    return Measure(Colour.LOGIT, values, "change of logit", scale, "change", low, high, low_text, high_text)
 
 
 def _share(grid: DecodedGrid, colour: Colour, shares: Shares, scale: str) -> Measure:

@@ -29,18 +29,32 @@ def token_ticks(tokens: Sequence[Token], length: int, most: int = MOST_TICKS) ->
     return {"tickmode": "array", "tickvals": at, "ticktext": labels}
 
 
-def dressed(figure: go.Figure, title: str, *, dark: bool, width: int, height: int) -> go.Figure:
-    """The figure with the house's fonts and colours."""
+def dressed(figure: go.Figure, title: str, *, dark: bool, width: int, height: int, above: int = 52) -> go.Figure:
+    """The figure with the house's fonts and colours. above: room for the title, and for an axis on top, in px."""
     theme = DARK if dark else LIGHT
     figure.update_layout(
-        title={"text": plotly_text(title), "x": 0, "xref": "container", "pad": {"l": 16}, "font": {"size": 16}},
+        title={
+            "text": plotly_text(title),
+            "font": {"size": 16},
+            "xref": "container",
+            "x": 0,
+            "yref": "container",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"l": 16, "t": 14},
+        },
         width=width,
         height=height,
         paper_bgcolor=theme.paper,
         plot_bgcolor=theme.paper,
         font={"family": FONT, "size": 12, "color": theme.ink},
-        hoverlabel={"font": {"family": FONT, "size": 13}, "align": "left"},
-        margin={"l": 16, "r": 16, "t": 52, "b": 16},
+        hoverlabel={
+            "font": {"family": FONT, "size": 13, "color": theme.ink},
+            "bgcolor": theme.paper,
+            "bordercolor": theme.rule,
+            "align": "left",
+        },
+        margin={"l": 16, "r": 16, "t": above, "b": 16},
     )
     figure.update_xaxes(automargin=True, showgrid=False, zeroline=False, linecolor=theme.rule)
     figure.update_yaxes(automargin=True, showgrid=False, zeroline=False, linecolor=theme.rule)

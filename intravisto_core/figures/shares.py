@@ -8,6 +8,7 @@ from plotly.subplots import make_subplots
 
 from intravisto_core.figures.numbers import share
 from intravisto_core.figures.plots import colour_bar, dressed, plotly_scale, token_ticks
+from intravisto_core.figures.text import plotly_text
 from intravisto_core.records import Shares
 
 
@@ -17,12 +18,17 @@ def shares_figure(shares: Shares, dark: bool = False) -> go.Figure:
     parallel = shares.block == "parallel"
     titles = (f"attention, of {'block output' if parallel else 'the stream after attention'}", "MLP, of block output")
     figure = make_subplots(rows=2, cols=1, subplot_titles=titles, vertical_spacing=0.16, shared_xaxes=False)
+    shown = {t.position: plotly_text(t.shown) for t in shares.tokens}
+    places = [f"position {p} {shown.get(p, '')}".rstrip() for p in range(length)]
     for place, (name, values) in enumerate((("attention", shares.attention), ("mlp", shares.mlp)), start=1):
         low, high, scale = _range(values, name)
         trace = go.Heatmap(
             z=values,
-            customdata=[[share(float(v)) for v in row] for row in values],
-            hovertemplate="layer %{y} · position %{x}: %{customdata}<extra></extra>",
+            customdata=[
+                [f"layer {layer} · {at}: {share(float(v))}" for at, v in zip(places, row, strict=True)]
+                for layer, row in enumerate(values)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
             zmin=low,
             zmax=high,
             xgap=1,
@@ -33,6 +39,7 @@ def shares_figure(shares: Shares, dark: bool = False) -> go.Figure:
         figure.add_trace(trace, row=place, col=1)
         figure.update_yaxes(title_text="layer", dtick=max(1, layers // 12), row=place, col=1)
     figure.update_xaxes(**token_ticks(shares.tokens, length))
+    figure.update_xaxes(showticklabels=False, row=1, col=1)
     width = max(640, min(1600, 200 + 42 * length))
     return dressed(
         figure, f"Shares by {shares.measure.label}", dark=dark, width=width, height=260 + 2 * min(400, 26 * layers)

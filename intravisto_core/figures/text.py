@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _REPLACED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "{": "&#123;", "%": "&#37;"}
@@ -19,8 +20,12 @@ def printable(text: str) -> str:
 
 
 def plotly_text(text: str) -> str:
-    """Text that Plotly shows as it is: no tags, no entities, no templates (`%{…}`), no formulas (`$…$`)."""
-    return "".join(_MARKUP.get(c, c) for c in printable(text))
+    """Text that Plotly shows as it is: no tags, no entities, no templates (`%{…}`), no formulas (`$…$`).
+
+    Right-to-left text is isolated, so that the numbers beside it stay where they belong.
+    """
+    escaped = "".join(_MARKUP.get(c, c) for c in printable(text))
+    return f"\u2068{escaped}\u2069" if any(unicodedata.bidirectional(c) in ("R", "AL") for c in text) else escaped
 
 
 def shorten(text: str, most: int) -> str:

@@ -115,7 +115,6 @@ def test_updates_are_coloured_by_the_change_of_logit_with_what_is_suppressed() -
     assert header["listing"] == "logit"
     assert header["line"] == "change"
     assert header["scale"] == "attention"
-    assert "p_max" not in arrays
     assert "entropy" not in arrays
     lowered = np.array([number(int(c)) for c in arrays["suppressed_numbers"]]).reshape(6, 24, 3)[::-1]
     np.testing.assert_allclose(lowered[1:5], grid.suppressed_logits[1:5, :, :3], rtol=0.00501)
@@ -127,6 +126,7 @@ def test_second_readings_and_the_winner() -> None:
     grid = made.grid()
     header, arrays = read(grid_payload(replace(grid, reading=Reading.ITERATIVE, coefficients=grid.logits)))
     assert (header["listing"], header["line"]) == ("coefficient", "tokens")
+    np.testing.assert_allclose(arrays["value"].reshape(6, 24)[::-1], grid.logits[:, :, 0] / grid.norms, rtol=1e-6)
     written = np.array([number(int(c)) for c in arrays["numbers"]]).reshape(6, 24, 5)[::-1]
     np.testing.assert_allclose(written, grid.logits[:, :, :5], rtol=0.00501, atol=1e-20)
     won = np.where(grid.p_max > 0.5, "input", "output")

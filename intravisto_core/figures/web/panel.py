@@ -149,7 +149,7 @@ def _facts(grid: DecodedGrid, r: int, p: int) -> list[Fact]:
     rows = [
         ("entropy", nats(grid.entropy[r, p]), "how undecided this cell is; 0 is certain"),
         ("KL from final", nats(grid.kl_final[r, p]), "how far from the model's own prediction at this position"),
-        ("KL from row below", nats(grid.kl_below[r, p]), "how far the prediction moved since the row below"),
+        ("KL from below", nats(grid.kl_below[r, p]), "how far the prediction moved since the row below"),
         ("ln p of next", significant(grid.next_log_prob[r, p]), "log-probability of the token that really comes next"),
         ("stream norm", significant(grid.norms[r, p]), "length of the stream's vector here"),
         ("cosine to below", significant(grid.cosine[r, p]), "direction of the stream compared with the row below"),

@@ -52,10 +52,6 @@ export class GridData {
     return this.data.value[cell];
   }
 
-  topProbability(cell) {
-    return (this.data.p_max ?? this.data.value)[cell];
-  }
-
   /** A side number (entropy, attention, mlp) to three digits; undefined where the payload has none of that name. */
   side(name, cell) {
     return this.data[name] && decimal(this.data[name][cell]);

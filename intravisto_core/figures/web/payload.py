@@ -56,9 +56,10 @@ def grid_payload(
 ) -> bytes:
     """The grid as bytes for grid.js, top row first. 34 x 200 cells take about 250 kB.
 
-    colour: what fills the cells; a grid of updates is coloured by the change of logit whatever is said, unless a share
-    is asked for. shares: needed for a colour by attention or MLP; where given, the hover shows them. scale: "component"
-    or "viridis". rev: goes back with every selection, so that one made on an older picture can be told.
+    colour: what fills the cells; updates are coloured by the change of logit, an iterative reading by its first
+    length, whatever is said, unless a share is asked for. shares: needed for a colour by attention or MLP; where
+    given, the hover shows them. scale: "component" or "viridis". marks: outlines of edits and finds. rev: goes back
+    with every selection, so that one made on an older picture can be told.
 
     Raises:
         RequestError: the colour needs shares, or is not one that this grid has; an unknown scale.
@@ -68,9 +69,7 @@ def grid_payload(
     arrays: dict[str, np.ndarray] = {}
     vocabulary = _lists(grid, order, arrays)
     arrays["value"] = chosen.values[order].astype("<f4")
-    if chosen.colour is not Colour.P_MAX and not grid.is_update:
-        arrays["p_max"] = grid.p_max[order].astype("<f4")
-    if not grid.is_update:
+    if np.isfinite(grid.entropy).any():
         arrays["entropy"] = decimals(grid.entropy[order])
     if shares is not None:
         for name in ("attention", "mlp"):
@@ -117,7 +116,7 @@ def _header(grid: DecodedGrid, chosen: Measure, shares: Shares | None, order: np
     suppressed = 0 if grid.suppressed_ids is None else min(SUPPRESSED, grid.suppressed_ids.shape[2])
     positions = [int(p) for p in grid.positions]
     return {
-        "title": f"{grid.component.label}, {grid.lens.label} lens",
+        "title": title(grid),
         "fileName": f"heatmap-{grid.component.value}-{grid.lens.value}",
         "note": f"{len(rows)} rows × {len(positions)} positions",
         "rows": rows,
@@ -136,6 +135,12 @@ def _header(grid: DecodedGrid, chosen: Measure, shares: Shares | None, order: np
         "missing": chosen.missing,
         "shareOf": {} if shares is None else _share_of(shares),
     }
+
+
+def title(grid: DecodedGrid) -> str:
+    """What is decoded, in words."""
+    reading = "" if grid.reading is Reading.TOP else f", {grid.reading.label}"
+    return f"{grid.component.label}, {grid.lens.label} lens{reading}"
 
 
 def _share_of(shares: Shares) -> dict[str, str]:

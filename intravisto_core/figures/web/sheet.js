@@ -180,10 +180,15 @@ export class Sheet {
     const height = scroller.clientHeight - HEADER - GAP;
     const x = column * cellWidth;
     const y = row * rowHeight;
+    const whole = (distance, unit) => Math.ceil(distance / unit) * unit;
     if (x - cellWidth < scroller.scrollLeft) scroller.scrollLeft = x - cellWidth;
-    else if (x + 2 * cellWidth > scroller.scrollLeft + width) scroller.scrollLeft = x + 2 * cellWidth - width;
+    else if (x + 2 * cellWidth > scroller.scrollLeft + width) {
+      scroller.scrollLeft = Math.min(x, whole(x + 2 * cellWidth - width, cellWidth));
+    }
     if (y - rowHeight < scroller.scrollTop) scroller.scrollTop = y - rowHeight;
-    else if (y + 2 * rowHeight > scroller.scrollTop + height) scroller.scrollTop = y + 2 * rowHeight - height;
+    else if (y + 2 * rowHeight > scroller.scrollTop + height) {
+      scroller.scrollTop = Math.min(y, whole(y + 2 * rowHeight - height, rowHeight));
+    }
     this.draw();
   }
 }
