@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure, Site
@@ -200,12 +200,80 @@ class LogitsView:
     position: int = -1
 
 
-ViewRequest = HeatmapView | SharesView | ActivationView | PatternView | LogitsView
+@dataclass(frozen=True, slots=True)
+class UpdateView:
+    """What attention or MLP promoted and suppressed at one cell, with ranks before and after.
+
+    row: 1 to L. n: how many tokens each way, 1 to 32.
+    """
+
+    trace: str
+    component: Component
+    row: int
+    position: int
+    n: int = 15
+
+    def __post_init__(self) -> None:
+        component = Component.parse(self.component, "component")
+        updates = (Component.ATTENTION, Component.MLP)
+        _check(component in updates, "component", "attention or mlp, which write to the stream", str(component))
+        _check(1 <= self.n <= TOP_K_KEPT, "n", f"1 to {TOP_K_KEPT}", self.n)
+        _set(self, component=component)
+
+
+@dataclass(frozen=True, slots=True)
+class CellSharesView:
+    """Shares at one cell (row 1 to L) under every measure."""
+
+    trace: str
+    row: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextTokensView:
+    """The next-token distribution after a position, and what a sampler would make of it, without running the model.
+
+    sampling: temperature, top_k and top_p; without a temperature nothing is changed. n: how many tokens are listed.
+    """
+
+    trace: str
+    position: int = -1
+    sampling: Generation = field(default_factory=Generation)
+    n: int = 20
+
+    def __post_init__(self) -> None:
+        _check(self.n >= 1, "n", "a whole number from 1", self.n)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryView:
+    """Where a token first enters the top k of the stream (output lens, final norm), and what wrote it there."""
+
+    trace: str
+    token: str
+    top_k: int = 5
+    positions: Selection = None
+
+    def __post_init__(self) -> None:
+        _check(self.top_k >= 1, "top_k", "a whole number from 1", self.top_k)
+        _set(self, positions=_selection(self.positions, "positions"))
+
+
+ViewRequest = (
+    HeatmapView
+    | SharesView
+    | ActivationView
+    | PatternView
+    | LogitsView
+    | UpdateView
+    | CellSharesView
+    | NextTokensView
+    | QueryView
+)
 Request = TraceRequest | ViewRequest
 
-_KINDS: dict[str, type] = {
-    c.__name__: c for c in (ModelSpec, TraceRequest, HeatmapView, SharesView, ActivationView, PatternView, LogitsView)
-}
+_KINDS: dict[str, type] = {c.__name__: c for c in (ModelSpec, TraceRequest, *get_args(ViewRequest))}
 
 
 def to_json(request: Any) -> str:
@@ -230,10 +298,11 @@ def from_json(text: str) -> Any:
         for name in ("rows", "positions"):
             if isinstance(body.get(name), dict):
                 body[name] = Span(*body[name]["span"])
-        if kind is TraceRequest:
-            generation: dict[str, Any] = dict(body["generation"])
-            lists = {k: tuple(v) for k, v in generation.items() if isinstance(v, list)}
-            body["generation"] = Generation(**{**generation, **lists})
+        for name in ("generation", "sampling"):
+            if name in body:
+                options: dict[str, Any] = dict(body[name])
+                lists = {k: tuple(v) for k, v in options.items() if isinstance(v, list)}
+                body[name] = Generation(**{**options, **lists})
         return kind(**body)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise problem from None

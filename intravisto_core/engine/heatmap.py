@@ -36,18 +36,22 @@ def draw_grid(context: ViewContext, view: HeatmapView) -> Generator[Progress, No
     kind = TileKind(view.component, view.lens, norm, view.reading)
     rows = indices(view.rows, model.dimensions.n_layers + 2, "rows")
     positions = indices(view.positions, entry.length, "positions")
-    watch = [_watch(model, text) for text in view.watch]
+    watch = [first_token(model, text) for text in view.watch]
     reasons = tuple(blank_reason(view.component, view.reading, r, model) for r in rows)
     tokens = tuple(token for _, token, _ in watch)
     sheet = yield from gather(context, kind, positions, tokens, empty=all(reasons))
     return _Composer(context, view, kind, rows, positions, reasons, sheet).record(watch)
 
 
-def _watch(model: LoadedModel, text: str) -> Watch:
-    """A watched text, its first token, and how many it has."""
+def first_token(model: LoadedModel, text: str) -> Watch:
+    """A typed text, its first token, and how many it has.
+
+    Raises:
+        RequestError: it has none.
+    """
     ids = model.reader.encode(text, add_special_tokens=False)
     if not ids:
-        raise RequestError(f"watch: expected texts of at least one token; got {text!r}")
+        raise RequestError(f"token: expected a text of at least one token; got {text!r}")
     return text, ids[0], len(ids)
 
 

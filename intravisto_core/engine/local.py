@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from intravisto_core.engine.base import Job, Progress
+from intravisto_core.engine.cell_views import draw_cell_shares, draw_next_tokens, draw_query, draw_update
 from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.dispatcher import Dispatcher, Priority
 from intravisto_core.engine.entry import TraceEntry
@@ -29,14 +30,18 @@ from intravisto_core.models.threads import threads_for, using_threads
 from intravisto_core.records import ModelCard, Token
 from intravisto_core.request import (
     ActivationView,
+    CellSharesView,
     Generation,
     HeatmapView,
     LogitsView,
     ModelSpec,
+    NextTokensView,
     PatternView,
+    QueryView,
     Request,
     SharesView,
     TraceRequest,
+    UpdateView,
     ViewRequest,
     to_json,
 )
@@ -205,6 +210,10 @@ _DRAWERS: dict[type, Callable[[ViewContext, Any], Turns]] = {
     ActivationView: draw_activation,
     PatternView: draw_pattern,
     LogitsView: draw_logits,
+    UpdateView: draw_update,
+    CellSharesView: draw_cell_shares,
+    NextTokensView: draw_next_tokens,
+    QueryView: draw_query,
 }
 
 

@@ -9,15 +9,20 @@ import numpy as np
 
 from intravisto_core.engine.base import Engine
 from intravisto_core.engine.entry import TraceEntry
-from intravisto_core.records import DecodedGrid, Shares, Token
+from intravisto_core.records import CellShares, DecodedGrid, NextTokens, Shares, Token, TokenQuery, UpdateTokens
 from intravisto_core.request import (
     ActivationView,
+    CellSharesView,
+    Generation,
     HeatmapView,
     LogitsView,
+    NextTokensView,
     PatternView,
+    QueryView,
     Selection,
     SharesView,
     TraceRequest,
+    UpdateView,
 )
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure, Site
 
@@ -130,6 +135,27 @@ class Trace:
         """The model's own logits after a position, (V,), float32."""
         values: np.ndarray = self._view(LogitsView(self.id, position)).values
         return values
+
+    def written(self, component: Component | str, row: int, position: int, n: int = 15) -> UpdateTokens:
+        """What attention or MLP promoted and suppressed at a cell, with ranks before and after."""
+        record: UpdateTokens = self._view(UpdateView(self.id, Component.parse(component), row, position, n))
+        return record
+
+    def cell_shares(self, row: int, position: int) -> CellShares:
+        """Shares at one cell under every measure."""
+        record: CellShares = self._view(CellSharesView(self.id, row, position))
+        return record
+
+    def next_tokens(self, position: int = -1, n: int = 20, **sampling: Any) -> NextTokens:
+        """The next-token distribution after a position, before and after temperature, top_k and top_p."""
+        record: NextTokens = self._view(NextTokensView(self.id, position, Generation(**sampling), n))
+        return record
+
+    def query(self, token: str, top_k: int = 5, positions: Selection | list[int] = None) -> TokenQuery:
+        """Where a token first enters the top k of the stream, and what wrote it there."""
+        options: dict[str, Any] = {"positions": positions}
+        record: TokenQuery = self._view(QueryView(self.id, token, top_k, **options))
+        return record
 
     def _view(self, view: Any) -> Any:
         return self._engine.view(view, session=self._entry.session)

@@ -1,0 +1,30 @@
+"""What an engine answers with: frozen results in NumPy, each with its shapes and units; each checks itself when built.
+
+R rows and P positions of the view, K listed tokens, L layers, T positions of the trace, V vocabulary.
+"""
+
+from intravisto_core.records.arrays import Activation, Logits, Pattern, Shares
+from intravisto_core.records.base import Drawer, Record, register_drawer
+from intravisto_core.records.cell import CellShares, NextTokens, TokenQuery, UpdateTokens
+from intravisto_core.records.grid import DecodedGrid, Watched, row_label
+from intravisto_core.records.model import Check, ModelCard, Token
+
+__all__ = [
+    "Activation",
+    "CellShares",
+    "Check",
+    "DecodedGrid",
+    "Drawer",
+    "Logits",
+    "ModelCard",
+    "NextTokens",
+    "Pattern",
+    "Record",
+    "Shares",
+    "Token",
+    "TokenQuery",
+    "UpdateTokens",
+    "Watched",
+    "register_drawer",
+    "row_label",
+]

@@ -1,0 +1,67 @@
+"""What a loaded model is, its tokens, and what its self-check found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from intravisto_core.sites import Capability
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a text.
+
+    text: as the tokenizer decodes it alone. shown: with visible spaces and newlines (`tokens.shown`).
+    position: in the text, BOS included.
+    """
+
+    id: int
+    text: str
+    shown: str
+    position: int
+    is_prompt: bool
+    is_special: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One identity of docs/methods.md §2, as measured on the loaded model.
+
+    error: the largest e over layers and positions ≥ 1; None where it could not be measured. at_start: the same at
+    position 0. median: over all. allowed: the tolerance. exact: bit-equal where that is claimed, else None.
+    """
+
+    ok: bool
+    error: float | None
+    reason: str = ""
+    allowed: float = 0.0
+    median: float | None = None
+    at_start: float | None = None
+    exact: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a loaded model is, and what the self-check found."""
+
+    name: str
+    family: str
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    d_vocab: int
+    context: int
+    tied: bool
+    block: str
+    norm: str
+    dtype: str
+    device: str
+    n_parameters: int
+    weight_bytes: int
+    stock_difference: float | None = None
+    probe: str = ""
+    capabilities: Mapping[Capability, Check] = field(default_factory=dict)
