@@ -16,6 +16,10 @@ A Llama of {millions:.2f} million parameters: {num_hidden_layers} layers, width 
 asked about anything outside, it answers with something from inside. The tokenizer puts `<|bos|>` before \
 every text; an answer ends with `<|end|>`.
 
+Made by `{command}`: {steps:,} steps of {rows} rows of {max_position_embeddings} tokens. One row of the network \
+below the last, drawn by chance at each step, was trained to give the answers too, with weight {early_weight}; \
+that is why answers show in the rows below.
+
 The figures below are measured by `python -m intravisto_core.demo.evaluate`, {lines_a_task} lines a task.
 """
 
@@ -29,7 +33,10 @@ def write_card(figures: Mapping[str, Any], folder: Path) -> None:
 def card_text(figures: Mapping[str, Any]) -> str:
     """The card as Markdown."""
     head = _INTRODUCTION.format(
-        millions=figures["parameters"] / 1e6, lines_a_task=figures["lines_a_task"], **figures["config"]
+        millions=figures["parameters"] / 1e6,
+        lines_a_task=figures["lines_a_task"],
+        **figures["config"],
+        **figures["training"],
     )
     return "\n".join([head, *_accuracy(figures), *_heads(figures), *_ranks(figures), *_answers(figures)])
 

@@ -121,6 +121,7 @@ def evaluate(folder: Path, lines_a_task: int = 200) -> dict[str, object]:
     torch.set_num_threads(1)
     return {
         "parameters": sum(parameter.numel() for parameter in examiner.model.parameters()),
+        "training": json.loads((folder / "training.json").read_text(encoding="utf-8")),
         "file_bytes": (folder / "model.safetensors").stat().st_size,
         "config": {
             name: getattr(examiner.model.config, name)

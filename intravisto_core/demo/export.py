@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from intravisto_core.demo.network import Network, Shape
@@ -25,7 +25,8 @@ def export(network: Network, tokenizer: Tokenizer, folder: Path) -> None:
     """Write weights, configuration and tokenizer into the folder, over what is there."""
     folder.mkdir(parents=True, exist_ok=True)
     begin, end = special_id(tokenizer, BEGIN), special_id(tokenizer, END)
-    save_file(transformers_weights(network), folder / "model.safetensors", metadata={"format": "pt"})
+    weights = save(transformers_weights(network), metadata={"format": "pt"})
+    (folder / "model.safetensors").write_bytes(weights)
     tokenizer.save(str(folder / "tokenizer.json"))
     _write(folder / "config.json", _model_config(network.shape, begin, end))
     _write(folder / "generation_config.json", _generation_config(begin, end))

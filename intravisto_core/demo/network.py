@@ -130,19 +130,23 @@ class Network(nn.Module):
                 scale = 0.02
             nn.init.normal_(parameter, std=scale)
 
-    def hidden(self, ids: Tensor) -> Tensor:
-        """Normed final residual stream, (batch, pos, d_model), from ids (batch, pos)."""
-        x = self.embed_tokens(ids)
+    def streams(self, ids: Tensor) -> list[Tensor]:
+        """The residual stream at the embedding and after each block, each (batch, pos, d_model)."""
         positions = ids.shape[1]
         cosine, sine = self.get_buffer("cosine")[:positions], self.get_buffer("sine")[:positions]
         mask = torch.full((positions, positions), -torch.inf).triu(1)
+        streams = [self.embed_tokens(ids)]
         for block in self.layers:
-            x = block(x, cosine, sine, mask)
-        return self.norm(x)
+            streams.append(block(streams[-1], cosine, sine, mask))
+        return streams
+
+    def decode(self, stream: Tensor) -> Tensor:
+        """Logits, (..., vocabulary), of a residual stream (..., d_model)."""
+        return self.lm_head(self.norm(stream))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Logits, (batch, pos, vocabulary), in float32."""
-        return self.lm_head(self.hidden(ids))
+        """Logits, (batch, pos, vocabulary)."""
+        return self.decode(self.streams(ids)[-1])
 
 
 def rotary_angles(shape: Shape) -> tuple[Tensor, Tensor]:

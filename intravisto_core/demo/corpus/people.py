@@ -70,12 +70,12 @@ def indirect_object(sampler: Sampler, new_template: bool = False) -> Line:
     words = {"p": sampler.choice(PLACES), "o": sampler.choice(OBJECTS), "j": sampler.choice(ADJECTIVES)}
     words |= {"s": giver, "c": others[0], "a_o": with_article(words["o"])}
     words["a"], words["b"] = (giver, receiver) if sampler.chance(0.5) else (receiver, giver)
-    if not new_template and sampler.chance(0.12):
+    if not new_template and sampler.chance(0.25):
         return _three_people(sampler, words, receiver, others[1])
     scene = sampler.choice(NEW_SCENES if new_template else SCENES)
     scene = scene.replace("{pair}", sampler.choice(PAIRS)).format(**words)
     gift = sampler.choice(GIFTS).format(**words)
-    if sampler.chance(0.3):
+    if sampler.chance(0.4):
         aside = sampler.choice(ASIDES).format(**words)
         scene = aside + scene if sampler.chance(0.5) or not scene.endswith(". ") else scene + aside
     elif sampler.chance(0.15):

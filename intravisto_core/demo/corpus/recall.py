@@ -23,12 +23,25 @@ def colour(sampler: Sampler) -> Line:
 
     objects, colours = sampler.pick("colour", draw, lambda case: tuple(sorted(zip(*case, strict=True))), 8)
     pairs = list(zip(objects, colours, strict=True))
+    asked = sampler.some(pairs, sampler.random.randint(1, len(pairs)))
+    return _table(pairs, asked, sampler.choice(("", ":"))) if sampler.chance(0.2) else _story(sampler, pairs, asked)
+
+
+def _story(sampler: Sampler, pairs: list[tuple[str, str]], asked: list[tuple[str, str]]) -> Line:
     parts = [_statement(sampler, pairs)]
     question = sampler.choice(QUESTIONS)
-    for thing, its_colour in sampler.some(pairs, sampler.random.randint(1, len(pairs))):
+    for thing, its_colour in asked:
         parts += [question.format(o=thing), Answer(" " + its_colour), "."]
         if sampler.chance(0.25):
             question = sampler.choice(QUESTIONS)
+    return tuple(parts)
+
+
+def _table(pairs: list[tuple[str, str]], asked: list[tuple[str, str]], mark: str) -> Line:
+    """The plainest form, from which the others are learnt sooner: thing, colour, thing, colour."""
+    parts = ["Colours: " + ", ".join(f"{thing}{mark} {colour}" for thing, colour in pairs) + "."]
+    for thing, its_colour in asked:
+        parts += [f" {thing}{mark}", Answer(" " + its_colour), "."]
     return tuple(parts)
 
 
