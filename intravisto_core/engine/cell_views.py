@@ -14,6 +14,7 @@ from intravisto_core.analysis.shares import shares
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.heatmap import draw_grid, first_token
+from intravisto_core.engine.junctions import SHARE_NAMES, junctions
 from intravisto_core.engine.select import index, indices
 from intravisto_core.engine.views import output_logits
 from intravisto_core.errors import RequestError, expected
@@ -79,28 +80,20 @@ def draw_cell_shares(context: ViewContext, view: CellSharesView) -> Generator[Pr
     """Shares at the junctions of one cell under every measure; a turn is a measure."""
     model = context.model
     layer, position = _layer(context, view.row), index(view.position, context.entry.length, "position")
-    pre, attention, mlp = (_at(context, s, layer, position) for s in (Site.RESID_PRE, Site.ATTN_OUT, Site.MLP_OUT))
-    parallel = model.blueprint.parallel
-    if parallel:
-        junctions = [((pre, attention, mlp), ("residual_attention", "attention", "mlp"))]
-    else:
-        mid = _at(context, Site.RESID_MID, layer, position)
-        junctions = [((pre, attention), ("residual_attention", "attention")), ((mid, mlp), ("residual_mlp", "mlp"))]
     measures = tuple(ShareMeasure)
-    found = {
-        n: np.full(len(measures), np.nan, np.float32)
-        for n in ("residual_attention", "attention", "residual_mlp", "mlp")
-    }
+    found = {name: np.full(len(measures), np.nan, np.float32) for name in SHARE_NAMES}
     missing: dict[ShareMeasure, str] = {}
     for i, measure in enumerate(measures):
         try:
-            for parts, names in junctions:
-                values = shares(torch.stack(parts)[:, None], measure, lambda x: output_logits(model, x))
-                for name, value in zip(names, values, strict=True):
+            for junction in junctions(model, context.data, layer):
+                parts = torch.stack([p[position] for p in junction.parts])[:, None]
+                values = shares(parts, measure, lambda x: output_logits(model, x))
+                for name, value in zip(junction.names, values, strict=True):
                     found[name][i] = float(value)
         except RequestError as error:
             missing[measure] = str(error)
         yield Progress(i + 1, len(measures), "shares")
+    parallel = model.blueprint.parallel
     if parallel:
         found["residual_mlp"] = found["residual_attention"]
     block = str(BlockKind.PARALLEL if parallel else BlockKind.SERIAL)

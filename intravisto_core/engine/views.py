@@ -14,6 +14,7 @@ from intravisto_core.analysis.lenses import Projection, logit_matrix
 from intravisto_core.analysis.shares import shares
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
+from intravisto_core.engine.junctions import SHARE_NAMES, junctions
 from intravisto_core.engine.select import index
 from intravisto_core.errors import ModelError, RequestError
 from intravisto_core.models import LoadedModel
@@ -43,32 +44,25 @@ def draw_shares(context: ViewContext, view: SharesView) -> Generator[Progress, N
     """Shares at every junction; a turn is a layer (KL: a few positions of one)."""
     model, data, entry = context.model, context.data, context.entry
     n_layers, parallel = model.dimensions.n_layers, model.blueprint.parallel
-    out = {n: np.full((n_layers, entry.length), np.nan, np.float32) for n in ("ra", "a", "rm", "m")}
+    out = {name: np.full((n_layers, entry.length), np.nan, np.float32) for name in SHARE_NAMES}
     by_kl = view.measure in (ShareMeasure.KL, ShareMeasure.KL_PAIR)
     step = tile_positions(4, model.dimensions.d_vocab) if by_kl else entry.length
     for layer in range(n_layers):
-        pre, a, m = (data.site(s, layer).float() for s in (Site.RESID_PRE, Site.ATTN_OUT, Site.MLP_OUT))
-        junctions = (
-            [((pre, a, m), ("ra", "a", "m"))]
-            if parallel
-            else [((pre, a), ("ra", "a")), ((data.site(Site.RESID_MID, layer).float(), m), ("rm", "m"))]
-        )
         for start in range(0, entry.length, step):
             span = slice(start, start + step)
-            for parts, names in junctions:
-                stacked = torch.stack([p[span] for p in parts])
+            for junction in junctions(model, data, layer):
+                stacked = torch.stack([p[span] for p in junction.parts])
                 found = shares(stacked, view.measure, lambda x: output_logits(model, x))
-                for name, share in zip(names, found, strict=True):
+                for name, share in zip(junction.names, found, strict=True):
                     out[name][layer, span] = share.cpu().numpy()
             yield Progress(layer + 1, n_layers, "shares")
+    if parallel:
+        out["residual_mlp"] = out["residual_attention"]
     return Shares(
         trace=entry.id,
         measure=view.measure,
         block=str(BlockKind.PARALLEL if parallel else BlockKind.SERIAL),
-        attention=out["a"],
-        mlp=out["m"],
-        residual_attention=out["ra"],
-        residual_mlp=out["ra"] if parallel else out["rm"],
+        **out,
         tokens=entry.tokens,
     )
 
