@@ -172,7 +172,9 @@ class Cells:
         x = self.xhat(component, policy, row, position)
         return None if x is None else self.decoder.logits(x, lens, row, update=policy == "stream")
 
-    def iterative(self, component: str, lens: str, row: int, position: int) -> tuple[list[int], list[float]]:
+    def iterative(
+        self, component: str, lens: str, row: int, position: int, least: float = 0.01
+    ) -> tuple[list[int], list[float]]:
         """Second reading of §4 under the final norm: tokens and their coefficients ⟨x, ê_t⟩."""
         decoder = self.decoder
         x = self.vector(component, row, position)
