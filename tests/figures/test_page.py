@@ -150,7 +150,7 @@ def test_hover_lists_the_top_five(open_page: Opener) -> None:
     assert values == [numbers.probability(float(p)) for p in grid.probabilities[3, 4, :5]]
     text = page.locator(".iv-hover").text_content()
     assert f"entropy {numbers.nats(float(grid.entropy[3, 4]))}" in text
-    assert f"attention {numbers.share(float(made.shares().attention[2, 4]))} of the stream after attention" in text
+    assert f"attention {numbers.share(float(made.shares().attention[2, 4]))} of the stream after it (norm)" in text
 
 
 def test_updates_show_what_is_promoted_and_suppressed(open_page: Opener) -> None:

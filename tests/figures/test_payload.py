@@ -103,7 +103,7 @@ def test_colours() -> None:
     assert header["scale"] == "attention"
     np.testing.assert_allclose(values[1:5], shares.attention[::-1], rtol=1e-6)
     assert np.isnan(values[[0, 5]]).all()
-    assert "after attention, by norm" in header["shareOf"]["attention"]
+    assert "the stream after it (norm)" in header["shareOf"]["attention"]
     signed = read(grid_payload(grid, Colour.MLP, made.shares(measure=ShareMeasure.PROJECTION)))[0]
     assert signed["scale"] == "diverging"
     assert signed["low"] == -signed["high"]

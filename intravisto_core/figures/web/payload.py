@@ -144,10 +144,9 @@ def title(grid: DecodedGrid) -> str:
 
 
 def _share_of(shares: Shares) -> dict[str, str]:
-    stream = "the stream after the block"
-    attention = stream if shares.block == "parallel" else "the stream after attention"
-    by = f", by {shares.measure.label}"
-    return {"attention": attention + by, "mlp": stream + by}
+    """Of what the shares are."""
+    whole = "block output" if shares.block == "parallel" else "the stream after it"
+    return dict.fromkeys(("attention", "mlp"), f"{whole} ({shares.measure.label})")
 
 
 def _columns(grid: DecodedGrid) -> list[dict[str, object]]:

@@ -16,6 +16,15 @@ export function clamp(value, least, most) {
   return Math.max(least, Math.min(most, value));
 }
 
+/** Where to scroll so that the cell of that index, and one on either side, is within `room`. */
+function scrollFor(index, unit, now, room) {
+  const first = (index - 1) * unit;
+  if (first < now) return first > 0 ? Math.min(now, first + GAP) : 0;
+  const end = (index + 2) * unit;
+  if (end <= now + room) return now;
+  return Math.min(index, Math.ceil((end - room) / unit)) * unit + GAP;
+}
+
 export class Sheet {
   constructor(root) {
     this.number = made++;
@@ -171,24 +180,15 @@ export class Sheet {
     });
   }
 
-  /** Keep the selected cell in sight, one cell from the edge. */
+  /** Keep the selected cell in sight, one cell from the edge; whole cells begin at the labels. */
   reveal() {
     if (!this.selected || !this.size.width) return;
-    const { scroller, cellWidth, rowHeight } = this;
+    const { scroller, cellWidth, rowHeight, labelWidth } = this;
     const [row, column] = this.selected;
-    const width = scroller.clientWidth - this.labelWidth - GAP;
-    const height = scroller.clientHeight - HEADER - GAP;
-    const x = column * cellWidth;
-    const y = row * rowHeight;
-    const whole = (distance, unit) => Math.ceil(distance / unit) * unit;
-    if (x - cellWidth < scroller.scrollLeft) scroller.scrollLeft = x - cellWidth;
-    else if (x + 2 * cellWidth > scroller.scrollLeft + width) {
-      scroller.scrollLeft = Math.min(x, whole(x + 2 * cellWidth - width, cellWidth));
-    }
-    if (y - rowHeight < scroller.scrollTop) scroller.scrollTop = y - rowHeight;
-    else if (y + 2 * rowHeight > scroller.scrollTop + height) {
-      scroller.scrollTop = Math.min(y, whole(y + 2 * rowHeight - height, rowHeight));
-    }
+    const across = scrollFor(column, cellWidth, scroller.scrollLeft, scroller.clientWidth - labelWidth - GAP);
+    const down = scrollFor(row, rowHeight, scroller.scrollTop, scroller.clientHeight - HEADER - GAP);
+    if (across !== scroller.scrollLeft) scroller.scrollLeft = across;
+    if (down !== scroller.scrollTop) scroller.scrollTop = down;
     this.draw();
   }
 }
