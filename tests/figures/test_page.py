@@ -247,6 +247,14 @@ def test_resizing_keeps_the_last_column_reachable(open_page: Opener) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_in_a_notebook_the_page_runs_in_a_frame(open_page: Opener) -> None:
+    page = open_page(f"<!doctype html><meta charset='utf-8'><body>{made.grid()._repr_html_()}")
+    frame = page.frame_locator("iframe")
+    frame.locator(".iv-cell").nth(9).click()
+    assert frame.locator(".iv-selected").count() == 1
+    assert frame.locator(".iv-line").count() > 0
+
+
 def module_page(body: str, *modules: str) -> str:
     """A page that runs a script beside the exports of some modules of figures/web."""
     inlined = "\n".join((FOLDER / f"{m}.js").read_text("utf-8") for m in modules)
@@ -318,6 +326,15 @@ def test_the_panel_in_a_shadow_root(open_page: Opener) -> None:
     assert page.locator(".iv-pinned").count() >= 1
     assert page.locator(".iv-stack").count() == 2
     assert "attention promotes" in page.locator(".iv-write").text_content()
+
+
+def test_the_panel_of_a_cell_that_was_left_is_dimmed(open_page: Opener) -> None:
+    page = open_page(component_page("panel", panel_data(made.grid(), 3, 4)))
+    say = "window.__intravisto.dispatchEvent(new CustomEvent('select', {{ detail: {{ row: 3, position: {} }} }}))"
+    page.evaluate(say.format(5))
+    assert page.locator(".iv-panel.iv-left").count() == 1
+    page.evaluate(say.format(4))
+    assert page.locator(".iv-panel.iv-left").count() == 0
 
 
 def strip_data(**changes: Any) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 /** The selected cell: its tokens with bars, what it promotes and suppresses, shares at its junctions. Data: panel.py. */
-import { element, printable, rootOf, writeToken } from "./base.js";
+import { bus, element, printable, rootOf, writeToken } from "./base.js";
 import { change, probability, share, significant } from "./numbers.js";
 
 const FORMATS = { probability, logit: change, coefficient: significant };
@@ -70,6 +70,15 @@ function showWrites(root, writes) {
   }
 }
 
+/** Until the server has answered, the panel of a cell that is no longer the selected one is dimmed. */
+function dimWhenLeft(root, { row, position }) {
+  const follow = ({ detail }) =>
+    root.classList.toggle("iv-left", row != null && (detail.row !== row || detail.position !== position));
+  root.classList.remove("iv-left");
+  bus.addEventListener("select", follow);
+  return () => bus.removeEventListener("select", follow);
+}
+
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = rootOf(parentElement, "iv-panel");
   root.replaceChildren();
@@ -78,4 +87,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   showFacts(root, data.facts ?? []);
   for (const junction of data.junctions ?? []) showJunction(root, junction);
   showWrites(root, data.writes ?? []);
+  root.forget?.();
+  root.forget = dimWhenLeft(root, data);
+  return root.forget;
 }
