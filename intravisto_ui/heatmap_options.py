@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 
+from intravisto_core.analysis.lenses import default_policy
 from intravisto_core.request import HeatmapView, Selection, Span
-from intravisto_core.sites import Choice, Colour, Component, Lens, NormPolicy, Reading, ShareMeasure
+from intravisto_core.sites import BlockKind, Choice, Colour, Component, Lens, NormPolicy, Reading, ShareMeasure
 from intravisto_ui.text import plural
 from intravisto_ui.workspace import Shown, kept
 
@@ -38,7 +39,7 @@ def draw(shown: Shown) -> Options:
     positions = _positions(line, len(shown.trace.tokens))
     with line.popover("More", key="more"):
         norm, reading, measure, scale, strides, hide_first = _more(component, shown)
-    update = is_update(component, norm, reading)
+    update = is_update(component, Lens.OUTPUT, norm, reading)
     lens = _lens(lens_slot, shown, update)
     colour = _choice(
         colour_slot,
@@ -64,11 +65,9 @@ def draw(shown: Shown) -> Options:
     return Options(view, colour, measure, scale, tuple(notes))
 
 
-def is_update(component: Component, norm: NormPolicy | None, reading: Reading) -> bool:
-    """Whether cells show changes of logits: under the stream policy, and by default for attention and MLP."""
-    if reading is Reading.DIFFERENCE:
-        return True
-    return norm is NormPolicy.STREAM or (norm is None and component in (Component.ATTENTION, Component.MLP))
+def is_update(component: Component, lens: Lens, norm: NormPolicy | None, reading: Reading) -> bool:
+    """Whether cells show changes of logits instead of probabilities (docs/methods.md §3)."""
+    return (norm or default_policy(component, lens, reading)) is NormPolicy.STREAM
 
 
 def _choice(place: Any, label: str, key: str, options: tuple[Choice, ...], width: Any, why: str = "") -> Any:
@@ -146,25 +145,25 @@ def _more(component: Component, shown: Shown) -> tuple[Any, ...]:
         format_func=lambda n: "as fits the component" if n == AUTO else n.label,
         help=_helps(NormPolicy),
     )
-    reading = kept(
-        st.selectbox,
+    is_block = component is Component.BLOCK
+    readings = tuple(r for r in Reading if is_block or r is not Reading.DIFFERENCE)
+    reading = _choice(
+        st,
         "Tokens listed in a cell",
-        key="reading",
-        default=Reading.TOP,
-        options=list(Reading),
-        valid=lambda v: v in tuple(Reading),
-        format_func=lambda r: r.label,
-        help=_helps(Reading),
+        "reading",
+        readings,
+        "stretch",
+        "" if is_block else "The difference from the row below is offered for the block output.",
     )
-    measure = kept(
-        st.selectbox,
+    parallel = shown.engine.model.block == BlockKind.PARALLEL
+    measures = tuple(m for m in ShareMeasure if not (parallel and m is ShareMeasure.KL_PAIR))
+    measure = _choice(
+        st,
         "Shares measured by",
-        key="measure",
-        default=ShareMeasure.NORM,
-        options=list(ShareMeasure),
-        valid=lambda v: v in tuple(ShareMeasure),
-        format_func=lambda m: m.label,
-        help=_helps(ShareMeasure),
+        "measure",
+        measures,
+        "stretch",
+        "KL pair compares two parts; in this model's blocks three parts meet." if parallel else "",
     )
     scale = kept(
         st.selectbox,

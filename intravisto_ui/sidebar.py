@@ -28,7 +28,7 @@ def begin() -> None:
 def draw() -> None:
     """Draw the whole sidebar."""
     here = workspace.current()
-    st.html('<div class="brand">InTraVisTo<small>what a language model thinks, layer by layer</small></div>')
+    st.html('<div class="brand">InTraVisTo<small>a language model, layer by layer</small></div>')
     model_choice.draw()
     prompt_field()
     _examples()

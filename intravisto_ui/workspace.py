@@ -75,7 +75,8 @@ class Workspace:
         with self._lock:
             if self.run is not None:
                 self.run.cancel()
-            self.problem, self.notice, self.started = None, "", True
+            self.problem, self.notice = None, "" if self.started else self.notice
+            self.started = True
             self.run = Run(spec, request, session=self.id)
             self.run.start()
 

@@ -60,6 +60,11 @@ class App:
         getattr(self.tester, kind)(key=key).set_value(value).run()
         return self.settle()
 
+    def pick(self, key: str, index: int) -> App:
+        """Choose the index-th option of a select box."""
+        self.tester.selectbox(key=key).select_index(index).run()
+        return self.settle()
+
     def click(self, key: str) -> App:
         self.tester.button(key=key).click().run()
         return self.settle()
