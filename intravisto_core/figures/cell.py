@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from intravisto_core.figures.numbers import probability, share, significant
+from intravisto_core.figures.numbers import probability, share
 from intravisto_core.figures.plots import dressed, plotly_scale, token_ticks
 from intravisto_core.figures.text import plotly_text, printable, shorten
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT, MLP, RESIDUAL
@@ -178,7 +178,7 @@ def query_figure(query: TokenQuery, dark: bool = False) -> go.Figure:
     at = {int(p): c for c, p in enumerate(query.positions)}
     kept = [(at[p], text) for p, text in zip(ticks["tickvals"], ticks["ticktext"], strict=True) if p in at]
     figure.update_xaxes(tickmode="array", tickvals=[c for c, _ in kept], ticktext=[t for _, t in kept], tickangle=-60)
-    title = f"Rank of {query.shown}; crosses: enters the top {significant(query.top_k)}"
+    title = f"Rank of {query.shown}; crosses: enters the top {query.top_k}"
     width = max(560, min(1600, 220 + 40 * len(columns)))
     return dressed(figure, title, dark=dark, width=width, height=200 + max(160, min(900, 26 * n_rows)))
 
