@@ -9,6 +9,10 @@ starting = st.empty()
 if "intravisto_core" not in sys.modules:
     # the libraries behind the core load for seconds at the first start: say so before importing them
     starting.markdown("**InTraVisTo** is starting. Loading its libraries takes some seconds, the first time only.")
+    from intravisto_ui import collector
+
+    with collector.put_aside():
+        import intravisto_core  # noqa: F401
 
 from intravisto_ui import address, frame, problems, sidebar, workspace  # noqa: E402
 
