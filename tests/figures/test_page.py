@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -208,8 +209,11 @@ def test_export_from_the_page(open_page: Opener) -> None:
     tree = ElementTree.fromstring(page.evaluate(f"{GRID}.toSvg()"))
     texts = [t.text for t in tree.iter("{http://www.w3.org/2000/svg}text")]
     titles = [t.text for t in tree.iter("{http://www.w3.org/2000/svg}title")]
-    assert "<br>" in texts
+    assert {"<br>", "✚", "✕"} <= set(texts)
     assert len(titles) == 1 + 6 * 30
+    plain = re.compile(r"rgb\(\d+, \d+, \d+\)|none|url\(#\w+\)")
+    paints = {v for e in tree.iter() for k, v in e.attrib.items() if k in ("fill", "stroke", "stop-color")}
+    assert all(plain.fullmatch(v) for v in paints)
     assert page.evaluate(f"{GRID}.toPng().then((blob) => blob.size)") > 10_000
     with page.expect_download() as waiting:
         page.locator("[data-format=svg]").click()

@@ -2,7 +2,7 @@
 import { element, writeToken } from "./base.js";
 import { change, nats, wholePercent, wholeShare } from "./numbers.js";
 
-const MARK_GLYPHS = { injected: "✚", ablated: "✕", scaled: "×", found: "◆" };
+export const MARK_GLYPHS = { injected: "✚", ablated: "✕", scaled: "×", found: "◆" };
 
 /** What the second line of a cell says. */
 export function secondLine(data, cell) {

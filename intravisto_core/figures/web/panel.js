@@ -1,5 +1,5 @@
 /** The selected cell: its tokens with bars, what it promotes and suppresses, shares at its junctions. Data: panel.py. */
-import { bus, element, printable, rootOf, writeToken } from "./base.js";
+import { bus, element, rootOf, writeToken } from "./base.js";
 import { change, probability, share, significant } from "./numbers.js";
 
 const FORMATS = { probability, logit: change, coefficient: significant };
@@ -7,7 +7,7 @@ const FORMATS = { probability, logit: change, coefficient: significant };
 function tokenButton(parent, entry, pin) {
   const button = element("button", "iv-pick", parent);
   button.type = "button";
-  writeToken(button, printable(entry.token));
+  writeToken(button, entry.token);
   button.setAttribute("aria-pressed", String(Boolean(entry.colour)));
   button.title = entry.colour ? "remove from the chart" : "draw over the layers";
   button.addEventListener("click", () => pin(entry.id));
@@ -39,7 +39,7 @@ function showFacts(root, facts) {
     const item = element("div", "", list);
     item.title = help ?? "";
     element("dt", "", item, name);
-    element("dd", "", item, printable(value));
+    element("dd", "", item, value);
   }
 }
 
@@ -65,7 +65,7 @@ function showWrites(root, writes) {
     element("i", `iv-${kind}`, row);
     element("span", "iv-writer", row, name);
     const list = element("span", "iv-written", row);
-    for (const text of tokens) writeToken(element("span", "", list), printable(text));
+    for (const text of tokens) writeToken(element("span", "", list), text);
     list.title = tokens.join("  ");
   }
 }

@@ -1,6 +1,6 @@
 /** The whole grid as SVG or PNG, made in the browser from the same data, colours and sizes. */
-import { element, printable, resolved } from "./base.js";
-import { cellLabel, secondLine } from "./cells.js";
+import { channels, element, resolved } from "./base.js";
+import { MARK_GLYPHS, cellLabel, secondLine } from "./cells.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEADER = 46;
@@ -12,7 +12,7 @@ const MARK_DASHES = { injected: "5 3", scaled: "1.5 3" };
 function shape(name, attributes, parent, text) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text != null) made.textContent = printable(text);
+  if (text != null) made.textContent = text;
   parent?.append(made);
   return made;
 }
@@ -23,13 +23,14 @@ function shortener(font) {
   context.font = font;
   const known = new Map();
   return (text, room) => {
-    if (known.has(text)) return known.get(text);
-    let characters = [...printable(text)];
+    const key = `${room} ${text}`;
+    if (known.has(key)) return known.get(key);
+    let characters = [...text];
     while (characters.length > 1 && context.measureText(characters.join("")).width > room) {
       characters = [...characters.slice(0, characters.at(-1) === "…" ? -2 : -1), "…"];
     }
-    known.set(text, characters.join(""));
-    return known.get(text);
+    known.set(key, characters.join(""));
+    return known.get(key);
   };
 }
 
@@ -58,9 +59,11 @@ function drawCells(grid, svg, shorten, ink) {
 
 function drawLabels(grid, svg, shorten, ink, muted) {
   const { data, cellWidth, rowHeight, labelWidth } = grid;
-  data.columns.forEach(({ reads, says }, column) => {
+  data.columns.forEach(({ position, reads, says }, column) => {
     const middle = { x: grid.left(column) + cellWidth / 2, "text-anchor": "middle" };
-    shape("text", { ...middle, y: 16, fill: ink, "font-weight": 600 }, svg, shorten(reads, cellWidth - 8));
+    const head = shape("text", { ...middle, y: 16, fill: ink, "font-weight": 600 }, svg);
+    shape("tspan", { fill: muted, "font-size": 10, "font-weight": 400 }, head, `${position} `);
+    shape("tspan", {}, head, shorten(reads, cellWidth - 26));
     shape("text", { ...middle, y: 37, fill: muted }, svg, shorten(says, cellWidth - 8));
   });
   const end = { x: labelWidth - 8, "text-anchor": "end", "font-size": 12 };
@@ -72,7 +75,7 @@ function drawLabels(grid, svg, shorten, ink, muted) {
   });
 }
 
-function drawOutlines(grid, svg, ink, accent) {
+function drawOutlines(grid, svg, ink, paper, accent) {
   const { data, cellWidth, rowHeight } = grid;
   if (data.firstGenerated > 0) {
     const x = grid.left(data.firstGenerated) - 1;
@@ -85,6 +88,10 @@ function drawOutlines(grid, svg, ink, accent) {
     const at = { x: grid.left(c) + 1, y: HEADER + r * rowHeight + 1, width: cellWidth - 3, height: rowHeight - 3 };
     const dash = MARK_DASHES[kind] ? { "stroke-dasharray": MARK_DASHES[kind] } : {};
     shape("rect", { ...at, ...dash, fill: "none", stroke: ink, "stroke-width": 2 }, svg);
+    const tab = { x: at.x + at.width - 13, y: at.y, width: 14, height: 13 };
+    shape("rect", { ...tab, fill: ink }, svg);
+    const glyph = { x: tab.x + 7, y: tab.y + 10, "text-anchor": "middle", "font-size": 9, fill: paper };
+    shape("text", glyph, svg, MARK_GLYPHS[kind]);
   }
 }
 
@@ -103,11 +110,19 @@ function drawScale(grid, svg, width, height, muted) {
   shape("text", { ...small, x: right }, svg, data.highText);
 }
 
+/** A colour of the theme as plain rgb(), which every reader of SVG knows. */
+function paint(frame, name) {
+  const probe = element("span", "", frame);
+  probe.style.color = `var(--iv-${name})`;
+  const rgb = channels(resolved(probe, "color")).map(Math.round);
+  probe.remove();
+  return `rgb(${rgb.join(", ")})`;
+}
+
 /** The whole grid as the text of an SVG file. */
 export function gridSvg(grid) {
   const { data, frame } = grid;
-  const ink = resolved(frame, "color");
-  const muted = resolved(grid.corner, "color");
+  const [ink, muted, paper, accent] = ["ink", "muted", "paper", "accent"].map((name) => paint(frame, name));
   const family = resolved(frame, "font-family");
   const width = Math.max(420, grid.left(data.width) + MARGIN);
   const height = HEADER + data.height * grid.rowHeight + FOOTER;
@@ -116,11 +131,11 @@ export function gridSvg(grid) {
   const hatch = shape("pattern", { id: "blank", width: 6, height: 6, patternUnits: "userSpaceOnUse" }, shape("defs", {}, svg));
   shape("path", { d: "M0 6L6 0", stroke: muted, "stroke-opacity": 0.35 }, hatch);
   shape("title", {}, svg, data.title);
-  shape("rect", { width, height, fill: resolved(frame, "background-color") }, svg);
+  shape("rect", { width, height, fill: paper }, svg);
   const shorten = shortener(`600 13px ${family}`);
   drawLabels(grid, svg, shorten, ink, muted);
   drawCells(grid, svg, shorten, ink);
-  drawOutlines(grid, svg, ink, resolved(grid.frame, "--iv-accent"));
+  drawOutlines(grid, svg, ink, paper, accent);
   drawScale(grid, svg, width, height, muted);
   return new XMLSerializer().serializeToString(svg);
 }
