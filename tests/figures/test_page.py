@@ -211,7 +211,7 @@ def test_export_from_the_page(open_page: Opener) -> None:
     titles = [t.text for t in tree.iter("{http://www.w3.org/2000/svg}title")]
     assert {"<br>", "✚", "✕"} <= set(texts)
     assert len(titles) == 1 + 6 * 30
-    plain = re.compile(r"rgb\(\d+, \d+, \d+\)|none|url\(#\w+\)")
+    plain = re.compile(r"#[0-9a-f]{6}|rgb\(\d+, \d+, \d+\)|none|url\(#\w+\)")
     paints = {v for e in tree.iter() for k, v in e.attrib.items() if k in ("fill", "stroke", "stop-color")}
     assert all(plain.fullmatch(v) for v in paints)
     assert page.evaluate(f"{GRID}.toPng().then((blob) => blob.size)") > 10_000
