@@ -27,7 +27,7 @@ here = workspace.current()
 frame.open_asked(PAGES)
 frame.style()
 sidebar.begin()
-here.collect()
+here.settle()
 with st.sidebar, problems.guarded():
     sidebar.draw()
 address.write(here.id, here.options)

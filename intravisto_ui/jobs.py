@@ -30,6 +30,7 @@ class Run:
         self.trace: Any = None
         self.error: Exception | None = None
         self.seconds = 0.0
+        self._began = time.monotonic()
         self._job: Any = None
         self._cancelled = False
         self._ended = threading.Event()
@@ -68,6 +69,10 @@ class Run:
         self._cancelled = True
         if self._job is not None:
             self._job.cancel()
+
+    def age(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._began
 
     @property
     def ended(self) -> bool:

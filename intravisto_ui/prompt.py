@@ -33,7 +33,7 @@ def prompt_field() -> None:
         return
     special = bool(here.options.get("add_special_tokens", True))
     tokens = _tokens(engine, text or "", special)
-    if tokens:
+    with st.container():
         components.chips(tokens[:CHIPS_SHOWN], key="chips", rev=f"{engine.model.name}{special}{text}")
     room = engine.model.context
     over = len(tokens) + int(here.options.get("max_new_tokens") or 0) > room

@@ -12,8 +12,6 @@ from intravisto_ui.prompt import prompt_field
 from intravisto_ui.text import escaped, plural
 from intravisto_ui.workspace import Workspace
 
-QUICK_S = 0.4
-
 
 def begin() -> None:
     """At a workspace's first page: open the demo model and trace the default prompt, so that there is a picture."""
@@ -27,14 +25,11 @@ def begin() -> None:
 
 def draw() -> None:
     """Draw the whole sidebar."""
-    here = workspace.current()
     st.html('<div class="brand">InTraVisTo<small>a language model, layer by layer</small></div>')
-    model_choice.draw()
-    prompt_field()
-    _examples()
-    generation.draw()
-    _run(here)
-    _recent(here)
+    # a container each, so that what comes and goes in one does not move the widgets of the next
+    for part in (model_choice.draw, prompt_field, _examples, generation.draw, _run, _recent):
+        with st.container():
+            part()
 
 
 def is_stale(here: Workspace) -> bool:
@@ -76,11 +71,8 @@ def run() -> None:
         here.problem = error
 
 
-def _run(here: Workspace) -> None:
-    if here.run is not None and here.engine is not None:
-        # a short run ends before the page would show that it runs
-        here.run.wait(QUICK_S)
-        here.collect()
+def _run() -> None:
+    here = workspace.current()
     if here.run is not None:
         _running()
         return
@@ -132,7 +124,8 @@ def _seconds(s: float) -> str:
     return f"{1000 * s:.0f} ms" if s < 1 else f"{s:.1f} s"
 
 
-def _recent(here: Workspace) -> None:
+def _recent() -> None:
+    here = workspace.current()
     if len(here.prompts) < 2:
         return
     with st.popover("Earlier prompts", width="stretch"):

@@ -22,6 +22,7 @@ from intravisto_ui import address
 from intravisto_ui.jobs import Run
 
 LIFETIME_S = 12 * 3600
+QUICK_S = 0.4
 PAYLOADS_KEPT = 8
 PROMPTS_KEPT = 12
 
@@ -94,6 +95,13 @@ class Workspace:
             elif run.trace is not None and run.request is not None:
                 self._show(Shown(run.trace, run.engine, run.spec, run.request, run.seconds))
             return True
+
+    def settle(self) -> None:
+        """Take over what ended; a run that has just begun is waited for a moment, as most end before they show."""
+        run = self.run
+        if run is not None:
+            run.wait(max(0.0, QUICK_S - run.age()))
+        self.collect()
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, Cancelled):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from intravisto_core.errors import IntravistoError
-from intravisto_ui import model_choice, problems
+from intravisto_core.errors import Cancelled, IntravistoError
+from intravisto_ui import frame, model_choice, problems, workspace
+from intravisto_ui.jobs import Run
 from tests.pages.conftest import App
 
 
@@ -131,6 +133,41 @@ def test_no_generation_shows_the_prompt_alone(app: App) -> None:
 def test_one_token_alone(app: App) -> None:
     app.set("number_input", "max_new_tokens", 0).set("toggle", "add_special_tokens", False)
     app.set("text_area", "prompt", "the").click("run").assert_calm()
+
+
+class Endless(Run):
+    """A run that goes on until it is cancelled."""
+
+    def _open_and_run(self) -> None:
+        while not self._cancelled:
+            time.sleep(0.005)
+        raise Cancelled("cancelled")
+
+
+def test_running_dims_the_picture_and_can_be_cancelled(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace, "Run", Endless)
+    before = app.workspace.shown
+    app.tester.button(key="run").click().run()
+    assert frame.DIMMED in app.html()
+    assert 'role="progressbar"' in app.html()
+    assert "intravisto_grid" in app.components()
+    app.tester.selectbox(key="colour").select_index(1).run()
+    assert app.workspace.run is not None, "an option does not end a run"
+    app.tester.button(key="cancel").click().run()
+    app.settle()
+    assert "Cancelled before there was anything to show" in app.html()
+    assert frame.DIMMED not in app.html()
+    assert app.workspace.shown is before
+
+
+def test_a_new_run_cancels_the_one_before(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace, "Run", Endless)
+    app.tester.button(key="run").click().run()
+    first = app.workspace.run
+    app.workspace.start(first.spec, first.request)
+    assert first.wait(30)
+    app.workspace.run.cancel()
+    app.settle()
 
 
 def test_unforeseen_error_names_its_kind_only(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,137 @@
+"""The app as it is started by hand, and pages of it in Chromium."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+START_S = 90
+PATIENCE_MS = 30_000
+WIDE, NARROW = (1440, 900), (1024, 768)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a running app; one for all browser tests."""
+    port = free_port()
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        wait_for(process, address + "_stcore/health", log)
+        yield address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def wait_for(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    """Until the server answers, or it ended, or it takes too long."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if urllib.request.urlopen(address, timeout=1).status == 200:
+                return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail(f"the app did not start:\n{log.read_text()}")
+
+
+class Visit:
+    """One browser window of one user on the app. `said` collects the errors of the page's scripts."""
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.page = page
+        self.said: list[str] = []
+        self.outside: list[str] = []
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", lambda request: self._note(request.url))
+        page.goto(address)
+
+    def _note(self, url: str) -> None:
+        if not re.match(r"(https?|wss?)://127\.0\.0\.1|data:|blob:", url):
+            self.outside.append(url)
+
+    def ready(self) -> Visit:
+        """Until there is a picture and nothing runs."""
+        self.page.wait_for_selector(".iv-cell")
+        return self.idle()
+
+    def idle(self) -> Visit:
+        """Until the last act has been answered and drawn."""
+        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+        self.page.wait_for_selector(".st-key-run button")
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        return self
+
+    def cell(self, row: int, position: int) -> Any:
+        """The cell of a heatmap row and a position of the text, by what it tells a screen reader."""
+        name = self.row_name(row)
+        return self.page.locator(f'[role=gridcell][aria-label^="{name}, position {position}:"]')
+
+    def row_name(self, row: int) -> str:
+        return {0: "embeddings", 7: "final norm"}.get(row, f"layer {row - 1}")
+
+    def title(self) -> Any:
+        """The heading of the panel of the selected cell."""
+        return self.page.locator(".st-key-detail .title")
+
+    def type_prompt(self, text: str) -> Visit:
+        """Type another prompt over the old one, and wait until the page has taken it over."""
+        field = self.page.locator(".st-key-prompt textarea")
+        field.fill(text)
+        field.press("Tab")
+        self.page.wait_for_selector(".status.stale")
+        return self.idle()
+
+    def run(self) -> Visit:
+        self.page.locator(".st-key-run button").click()
+        self.page.wait_for_selector(".status.done, .st-key-problem")
+        return self.idle()
+
+
+@pytest.fixture(scope="session")
+def windows(chromium: Any) -> Iterator[Any]:
+    """One browser profile for all tests, so that Streamlit's own scripts are loaded once."""
+    context = chromium.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visit(windows: Any, server: str) -> Iterator[Callable[..., Visit]]:
+    """Opens the app in a window of its own, as a new user: `visit(size=NARROW, dark=True, path="model")`."""
+    opened = []
+
+    def one(size: tuple[int, int] = WIDE, dark: bool = False, path: str = "") -> Visit:
+        page = windows.new_page()
+        opened.append(page)
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        return Visit(page, server + path)
+
+    yield one
+    for page in opened:
+        page.close()
