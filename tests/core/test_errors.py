@@ -185,7 +185,7 @@ WRONG_VIEWS = [
     (lambda trace: trace.logits(position=99), "position"),
     (lambda trace: trace.heatmap(rows=[]), "rows"),
     (lambda trace: trace.heatmap(rows="top"), "rows"),
-    (lambda trace: trace.heatmap(watch=[""]), "watch"),
+    (lambda trace: trace.heatmap(watch=[""]), "at least one token"),
 ]
 
 

@@ -8,7 +8,17 @@ import json
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.request import ActivationView, LogitsView, PatternView, SharesView
+from intravisto_core.request import (
+    _KINDS,
+    ActivationView,
+    CellSharesView,
+    LogitsView,
+    NextTokensView,
+    PatternView,
+    QueryView,
+    SharesView,
+    UpdateView,
+)
 
 REQUESTS = [
     iv.ModelSpec("demo", dtype="bfloat16"),
@@ -19,7 +29,15 @@ REQUESTS = [
     ActivationView("id", "q", 3, 1),
     PatternView("id", 0, 2),
     LogitsView("id", -1),
+    UpdateView("id", "attention", 2, 3),
+    CellSharesView("id", 1, -1),
+    NextTokensView("id", 3, iv.Generation(0, temperature=0.5, top_k=3, stop=("a", 4))),
+    QueryView("id", " Rome", 3, iv.Span(0, 4)),
 ]
+
+
+def test_every_kind_of_request_is_tried_here():
+    assert {type(r).__name__ for r in REQUESTS} == set(_KINDS)
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: type(r).__name__)
@@ -61,7 +79,6 @@ def test_what_is_no_request_is_refused(text):
         '{"kind": "SharesView"}',
         '{"kind": "HeatmapView", "trace": "id", "rows": {"from": 1}}',
         '{"kind": "TraceRequest", "prompt": "a", "generation": 3}',
-        '{"kind": "TraceRequest", "prompt": "a"}',
     ],
 )
 def test_a_damaged_request_is_refused_as_one(body):

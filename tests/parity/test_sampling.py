@@ -37,9 +37,21 @@ def new_ids(trace) -> list[int]:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_distribution_of_every_step_is_that_of_the_processors(case, family, options):
+    tiny = case(family)
+    vocabulary = len(models_tiny.VOCABULARY)
+    for position, logits in enumerate(tiny.run.logits):
+        found = tiny.trace.next_tokens(position, n=vocabulary, **options)
+        expected = processed(logits, **options)
+        np.testing.assert_allclose(found.sampled, expected[found.token_ids], atol=2e-6)
+        assert found.n_left == (expected > 0).sum()
+
+
+@pytest.mark.parametrize("options", OPTIONS[::3])
 def test_frequencies_follow_the_processed_distribution(case, options):
     tiny = case("llama")
-    draws = 250
+    draws = 150
     counts = Counter(
         new_ids(tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=1, seed=s, sites=[], **options))[0]
         for s in range(draws)
@@ -61,7 +73,7 @@ def test_every_step_stays_inside_its_own_distribution(case, options):
 
     tiny = case("llama")
     surprise = []
-    for seed in range(12):
+    for seed in range(8):
         trace = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=10, seed=seed, **options)
         ids = [token.id for token in trace.tokens]
         logits = plain.run(tiny.model, ids).logits
