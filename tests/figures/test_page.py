@@ -170,7 +170,7 @@ def test_a_large_grid_scrolls_with_labels_in_sight(open_page: Opener) -> None:
     page = open_page(grid)
     assert page.locator(".iv-cell").count() < 1500
     page.evaluate(f"{GRID}.scroller.scrollTo(7000, 1200)")
-    page.wait_for_timeout(120)
+    page.wait_for_function(f"{GRID}.range.left > 50 && {GRID}.range.top > 20")
     frame = page.locator(".iv-frame").bounding_box()
     x, y = frame["x"] + 420, frame["y"] + 300
     page.mouse.click(x, y)
@@ -230,20 +230,16 @@ def test_marks_are_outlines_with_a_glyph(open_page: Opener) -> None:
 def test_the_theme_is_followed_while_the_page_is_open(open_page: Opener) -> None:
     page = open_page(made.grid())
     fill = "getComputedStyle(document.querySelector('.iv-cell')).backgroundColor"
-    page.emulate_media(color_scheme="light")
-    page.wait_for_timeout(150)
-    light = page.evaluate(fill)
-    page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(150)
-    dark = page.evaluate(fill)
-    assert light in {css(c) for c in colour_scale("residual", False)}
-    assert dark in {css(c) for c in colour_scale("residual", True)}
+    for scheme in ("light", "dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        colours = [css(c) for c in colour_scale("residual", scheme == "dark")]
+        page.wait_for_function(f"(colours) => colours.includes({fill})", arg=colours)
 
 
 def test_resizing_keeps_the_last_column_reachable(open_page: Opener) -> None:
     page = open_page(made.grid())
     page.set_viewport_size({"width": 700, "height": 600})
-    page.wait_for_timeout(150)
+    page.wait_for_function(f"{GRID}.size.width < 700")
     cell(page, 4, 2).click()
     page.keyboard.press("End")
     frame, last = page.locator(".iv-frame").bounding_box(), cell(page, 4, 23).bounding_box()
