@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import operator
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -40,14 +42,31 @@ Selection = Span | tuple[int, ...] | None
 def _selection(value: Any, name: str) -> Selection:
     if value is None or isinstance(value, Span):
         return value
-    if isinstance(value, range | list | tuple):
-        return tuple(int(v) for v in value)
-    raise RequestError(expected(name, "a Span, a list of whole numbers, or None for all", value))
+    return _whole(value, name, "a Span, a list of whole numbers, or None for all")
+
+
+def _whole(value: Any, name: str, allowed: str) -> tuple[int, ...]:
+    """A list of whole numbers (NumPy's too) as a tuple."""
+    try:
+        return tuple(operator.index(v) for v in value)
+    except TypeError:
+        raise RequestError(expected(name, allowed, value)) from None
+
+
+def _is_whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _texts(value: Any) -> tuple[Any, ...]:
     """One text alone counts as a list of one."""
-    return (value,) if isinstance(value, str) else tuple(value)
+    try:
+        return (value,) if isinstance(value, str) else tuple(value)
+    except TypeError:
+        raise RequestError(expected("texts", "a list of texts", value)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +106,11 @@ class Generation:
 
     def __post_init__(self) -> None:
         n, t, k, p = self.max_new_tokens, self.temperature, self.top_k, self.top_p
-        _check(isinstance(n, int) and 0 <= n <= MAX_NEW_TOKENS, "max_new_tokens", f"0 to {MAX_NEW_TOKENS}", n)
-        _check(t is None or t > 0, "temperature", "a number above 0, or None for greedy", t)
-        _check(k is None or k >= 1, "top_k", "a whole number from 1, or None", k)
-        _check(p is None or 0 < p <= 1, "top_p", "a number above 0, at most 1, or None", p)
-        _check(isinstance(self.seed, int) and 0 <= self.seed < 2**63, "seed", "a whole number from 0", self.seed)
+        _check(_is_whole(n, 0, MAX_NEW_TOKENS), "max_new_tokens", f"0 to {MAX_NEW_TOKENS}", n)
+        _check(t is None or (_is_number(t) and t > 0), "temperature", "a number above 0, or None for greedy", t)
+        _check(k is None or _is_whole(k, 1, 2**31), "top_k", "a whole number from 1, or None", k)
+        _check(p is None or (_is_number(p) and 0 < p <= 1), "top_p", "a number above 0, at most 1, or None", p)
+        _check(_is_whole(self.seed, 0, 2**63 - 1), "seed", "a whole number from 0", self.seed)
         _check(
             t is not None or (k is None and p is None),
             "temperature",
@@ -101,7 +120,7 @@ class Generation:
         _set(self, stop=_texts(self.stop))
         _check(all(s != "" for s in self.stop), "stop", "token ids or texts that are not empty", self.stop)
         if self.forced is not None and not isinstance(self.forced, str):
-            _set(self, forced=tuple(int(i) for i in self.forced))
+            _set(self, forced=_whole(self.forced, "forced", "a text, token ids, or None"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +137,7 @@ class TraceRequest:
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
-            _set(self, prompt=tuple(int(i) for i in self.prompt))
+            _set(self, prompt=_whole(self.prompt, "prompt", "a text, or token ids"))
         if not self.prompt:
             raise RequestError("prompt: expected at least one token; got an empty text. Type something to trace.")
         if self.sites is not None:
@@ -156,7 +175,7 @@ class HeatmapView:
             watch=_texts(self.watch),
         )
         k = self.top_k
-        _check(isinstance(k, int) and 1 <= k <= TOP_K_KEPT, "top_k", f"1 to {TOP_K_KEPT}", k)
+        _check(_is_whole(k, 1, TOP_K_KEPT), "top_k", f"1 to {TOP_K_KEPT}", k)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +236,7 @@ class UpdateView:
         component = Component.parse(self.component, "component")
         updates = (Component.ATTENTION, Component.MLP)
         _check(component in updates, "component", "attention or mlp, which write to the stream", str(component))
-        _check(1 <= self.n <= TOP_K_KEPT, "n", f"1 to {TOP_K_KEPT}", self.n)
+        _check(_is_whole(self.n, 1, TOP_K_KEPT), "n", f"1 to {TOP_K_KEPT}", self.n)
         _set(self, component=component)
 
 
@@ -243,7 +262,7 @@ class NextTokensView:
     n: int = 20
 
     def __post_init__(self) -> None:
-        _check(self.n >= 1, "n", "a whole number from 1", self.n)
+        _check(_is_whole(self.n, 1, 2**31), "n", "a whole number from 1", self.n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +275,7 @@ class QueryView:
     positions: Selection = None
 
     def __post_init__(self) -> None:
-        _check(self.top_k >= 1, "top_k", "a whole number from 1", self.top_k)
+        _check(_is_whole(self.top_k, 1, 2**31), "top_k", "a whole number from 1", self.top_k)
         _set(self, positions=_selection(self.positions, "positions"))
 
 

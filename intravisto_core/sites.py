@@ -38,7 +38,7 @@ class Choice(str, Enum):
 
 
 class Site(Choice):
-    """Where an activation is captured (docs/methods.md §1). `pattern` is computed from q and k, never stored."""
+    """Where an activation is (docs/methods.md §1). `pattern` and `head_out` are computed from others, never stored."""
 
     RESID_PRE = "resid_pre", "stream before the block"
     ATTN_OUT = "attn_out", "attention output"
@@ -50,11 +50,18 @@ class Site(Choice):
     V = "v", "values"
     Z = "z", "head values before W_O"
     ACT = "act", "MLP neurons"
+    PATTERN = "pattern", "attention pattern"
+    HEAD_OUT = "head_out", "what a head writes"
 
     @property
     def per_head(self) -> bool:
         """Whether the site is split by head (by kv head for `k` and `v`)."""
-        return self in (Site.Q, Site.K, Site.V, Site.Z)
+        return self in (Site.Q, Site.K, Site.V, Site.Z, Site.PATTERN, Site.HEAD_OUT)
+
+    @property
+    def captured(self) -> tuple[Site, ...]:
+        """The sites that must be captured for it: itself, unless it is computed from others."""
+        return {Site.PATTERN: (Site.Q, Site.K), Site.HEAD_OUT: (Site.Z,)}.get(self, (self,))
 
 
 class Component(Choice):

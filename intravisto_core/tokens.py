@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from intravisto_core.errors import RequestError
 from intravisto_core.records import Token
 
 SPACE, NEWLINE, TAB = "␣", "⏎", "⇥"
@@ -56,7 +57,17 @@ class TokenReader:
         self._shown: dict[int, str] = {}
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
-        """Ids of a text."""
+        """Ids of a text.
+
+        Raises:
+            RequestError: it holds half of a character (a lone surrogate), which no encoding can write.
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise RequestError(
+                f"text: expected whole characters; got half of one (a lone surrogate) at {error.start}. Remove it"
+            ) from None
         with self._lock:
             ids = self._tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
         return [int(i) for i in ids]

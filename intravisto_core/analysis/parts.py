@@ -16,6 +16,17 @@ def head_outputs(model: LoadedModel, layer: int, z: Float[Tensor, "H T d_v"]) ->
     return torch.einsum("htv,dhv->htd", z.float(), split)
 
 
+def head_outs(model: LoadedModel, layer: int, z: Float[Tensor, "H T d_v"]) -> Float[Tensor, "H T d"]:
+    """`head_out`: what every head adds to the stream, `m · P_lin(z W_O[h])`, P's scale frozen at the run's value."""
+    written = head_outputs(model, layer, z)
+    norm = post_norm(model, layer, "w_o")
+    if norm is not None:
+        bias = model.weights.bias(f"w_o.{layer}")
+        whole = written.sum(0) if bias is None else written.sum(0) + bias
+        written = norm.linear(written, norm.sigma(whole))
+    return written * model.blueprint.multiplier
+
+
 def attention_from_heads(model: LoadedModel, layer: int, z: Float[Tensor, "H T d_v"]) -> Float[Tensor, "T d"]:
     """All heads and the bias part together: `attn_out`, rebuilt."""
     total = head_outputs(model, layer, z).sum(0)

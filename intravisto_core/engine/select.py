@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request import Selection, Span
 
@@ -12,9 +14,13 @@ def index(value: int, n: int, name: str) -> int:
     Raises:
         RequestError: outside 0 … n−1.
     """
-    if not -n <= value < n:
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise RequestError(expected(name, f"a whole number, {-n} to {n - 1}", value)) from None
+    if not -n <= whole < n:
         raise RequestError(expected(name, f"{-n} to {n - 1}", value))
-    return value % n
+    return whole % n
 
 
 def indices(selection: Selection, n: int, name: str) -> tuple[int, ...]:

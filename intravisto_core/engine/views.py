@@ -11,6 +11,7 @@ from torch import Tensor
 from intravisto_core.analysis.attention import pattern
 from intravisto_core.analysis.decoding import tile_positions
 from intravisto_core.analysis.lenses import Projection, logit_matrix
+from intravisto_core.analysis.parts import head_outs
 from intravisto_core.analysis.shares import shares
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
@@ -21,6 +22,7 @@ from intravisto_core.models import LoadedModel
 from intravisto_core.records import Activation, Logits, ModelCard, Pattern, Shares
 from intravisto_core.request import ActivationView, LogitsView, PatternView, SharesView
 from intravisto_core.sites import BlockKind, Capability, ShareMeasure, Site
+from intravisto_core.tracing import TraceData
 
 
 def need(card: ModelCard, capability: Capability) -> None:
@@ -76,16 +78,30 @@ def draw_activation(context: ViewContext, view: ActivationView) -> Generator[Pro
     model, data, entry = context.model, context.data, context.entry
     if view.site is Site.RESID_MID and model.blueprint.parallel:
         raise RequestError("resid_mid: a parallel block adds attention and MLP at once and has none")
-    layer = index(view.layer, model.dimensions.n_layers, "layer")
-    values = data.site(view.site, layer)
-    head = view.head
+    layer, head = index(view.layer, model.dimensions.n_layers, "layer"), view.head
+    if head is not None and not view.site.per_head:
+        raise RequestError(f"head: {view.site} is not split by head. Leave the head out")
+    if view.site is Site.PATTERN:
+        need(context.card, Capability.PATTERN)
+        values = layer_pattern(data, layer)
+    elif view.site is Site.HEAD_OUT:
+        need(context.card, Capability.HEADS)
+        values = head_outs(model, layer, data.site(Site.Z, layer))
+    else:
+        values = data.site(view.site, layer)
     if head is not None:
-        if not view.site.per_head:
-            raise RequestError(f"head: {view.site} is not split by head. Leave the head out")
         head = index(head, values.shape[0], "head")
         values = values[head]
     yield Progress(1, 1)
     return Activation(entry.id, view.site, layer, head, values.float().cpu().numpy())
+
+
+def layer_pattern(data: TraceData, layer: int, heads: slice = slice(None)) -> Tensor:
+    """The pattern of query heads of a layer, (heads, T, T), from the captured q and k."""
+    q, k, facts = data.site(Site.Q, layer), data.site(Site.K, layer), data.facts[layer]
+    assert facts is not None
+    keys = k.repeat_interleave(q.shape[0] // k.shape[0], 0)[heads]
+    return pattern(q[heads], keys, data.first[layer], data.last[layer], facts.scaling, facts.soft_cap)
 
 
 def draw_pattern(context: ViewContext, view: PatternView) -> Generator[Progress, None, Pattern]:
@@ -94,13 +110,7 @@ def draw_pattern(context: ViewContext, view: PatternView) -> Generator[Progress,
     need(context.card, Capability.PATTERN)
     layer = index(view.layer, model.dimensions.n_layers, "layer")
     head = index(view.head, model.dimensions.n_heads, "head")
-    q, k = data.site(Site.Q, layer), data.site(Site.K, layer)
-    kv_head = head // (q.shape[0] // k.shape[0])
-    facts = data.facts[layer]
-    assert facts is not None
-    weights = pattern(
-        q[head][None], k[kv_head][None], data.first[layer], data.last[layer], facts.scaling, facts.soft_cap
-    )
+    weights = layer_pattern(data, layer, slice(head, head + 1))
     yield Progress(1, 1)
     return Pattern(entry.id, layer, head, weights[0].cpu().numpy(), entry.tokens)
 

@@ -84,7 +84,7 @@ class CaptureSink:
         self.start = self.stop = 0
         self.active = False
         self.cancelled = False
-        self.wanted = set(Site) if sites is None else set(sites)
+        self.wanted = {kept for site in (Site if sites is None else sites) for kept in site.captured}
         if Site.RESID_POST in self.wanted:
             self.wanted.add(Site.RESID_PRE)
         if not every_resid_post:
