@@ -258,6 +258,8 @@ SELECTIONS = [
     ([0, 3], [0, 3]),
     ([-1], [4]),
     ([1, -2], [1, 3]),
+    ([3, 1], [3, 1]),
+    (range(4, 0, -2), [4, 2]),
     (None, [0, 1, 2, 3, 4]),
 ]
 
@@ -279,6 +281,16 @@ def test_positions_are_chosen_by_span_list_and_from_the_end(case, positions, exp
     assert [t.position for t in part.tokens] == expected
     for name in ("token_ids", "probabilities", "p_max", "kl_final", "kl_below", "next_log_prob"):
         close(getattr(part, name), getattr(whole, name)[:, expected], 1e-5)
+
+
+def test_rows_that_are_all_blank(case):
+    trace = case("llama").trace
+    for component, rows in (("attention", [0]), ("mid", [0, -1])):
+        grid = trace.heatmap(component=component, rows=rows, norm="final", watch=WATCH)
+        assert (grid.token_ids == -1).all()
+        assert all(grid.blank)
+        assert np.isnan(grid.watch[0].probability).all()
+        assert grid.says.tolist() == trace.heatmap().says.tolist()
 
 
 @pytest.mark.parametrize("bad", [{"rows": [5]}, {"rows": [-6]}, {"positions": [21]}, {"positions": [-22]}])

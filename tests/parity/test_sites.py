@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
+import torch
 
+import intravisto_core as iv
 from tests import models_tiny
-from tests.reference import hooked
+from tests.reference import hooked, plain
 from tests.reference.plain import Run, error
 
 ALLOWED = 1e-5
@@ -65,8 +69,6 @@ def test_keys_and_values_have_the_kv_heads(case):
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_only_the_asked_sites_are_kept(case, family):
-    import intravisto_core as iv
-
     tiny = case(family)
     trace = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=2, sites=["mlp_out", "z"])
     for site in ("mlp_out", "z"):
@@ -78,8 +80,6 @@ def test_only_the_asked_sites_are_kept(case, family):
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mistral"])
 def test_a_token_alone_and_a_full_context_are_traced(case, family):
-    from tests.reference import plain
-
     tiny = case(family)
     one = tiny.engine.trace((5,))
     assert error(one.activation("resid_post", layer=2), plain.run(tiny.model, [5]).sites["resid_post"][2]) <= ALLOWED
@@ -88,6 +88,33 @@ def test_a_token_alone_and_a_full_context_are_traced(case, family):
     run = plain.run(tiny.model, ids)
     wrong = {name: e for name, e in largest_errors(full, run).items() if not e <= ALLOWED}
     assert wrong == {}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prompt_read_in_pieces_has_the_same_activations(case, family, monkeypatch):
+    """Long prompts are read piece by piece over the cache; sliding windows must come out right across the seams."""
+    tiny = case(family)
+    monkeypatch.setattr(import_module("intravisto_core.tracing.run"), "PREFILL_CHUNK", 7)
+    trace = tiny.engine.trace(models_tiny.PROMPT * 3, max_new_tokens=2)
+    run = plain.run(tiny.model, [token.id for token in trace.tokens])
+    wrong = {name: e for name, e in largest_errors(trace, run).items() if not e <= ALLOWED}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
+def test_half_precision_is_the_plain_model_bit_by_bit(tiny_folder, family, dtype):
+    """One call for the whole prompt is the same arithmetic, so nothing may differ at all."""
+    folder = tiny_folder(family)
+    engine = iv.open_model(str(folder), dtype=dtype)
+    trace = engine.trace(models_tiny.PROMPT)
+    model = plain.load(folder, getattr(torch, dtype))
+    run = plain.run(model, [token.id for token in trace.tokens])
+    for site in ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "z", "act"):
+        for layer, reference in enumerate(run.sites[site]):
+            assert np.array_equal(trace.activation(site, layer=layer), reference), (site, layer)
+    assert np.array_equal(trace.logits(), run.logits[-1])
+    engine.close()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -28,9 +28,9 @@ class Run:
     patterns: list[np.ndarray]
 
 
-def load(folder: Path) -> Any:
-    """The checkpoint as transformers loads it, in fp32 with eager attention."""
-    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """The checkpoint as transformers loads it, with eager attention."""
+    return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=dtype).eval()
 
 
 def tokenizer(folder: Path) -> Any:
