@@ -83,7 +83,6 @@ def _run() -> None:
         key="run",
         on_click=run,
         shortcut="Ctrl+Enter",
-        help="Run the model on this prompt (Ctrl+Enter)",
     )
     st.html(_status(here))
 
@@ -96,9 +95,7 @@ def _running() -> None:
         here.collect()
         st.rerun(scope="app")
     part, words = active.progress()
-    st.button(
-        "Cancel", width="stretch", key="cancel", on_click=active.cancel, help="Stop this run; what there is stays"
-    )
+    st.button("Cancel", width="stretch", key="cancel", on_click=active.cancel)
     bar = f'<div class="progress" role="progressbar" aria-valuenow="{part:.2f}">'
     st.html(
         f'{bar}<i style="width:{100 * part:.1f}%"></i></div>'

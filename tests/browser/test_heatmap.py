@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from playwright.sync_api import expect
@@ -179,25 +179,34 @@ def test_a_fresh_server_can_be_asked_for_any_page(visit: Visits) -> None:
     expect(seen.page.locator(".brand")).to_have_count(1)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1440x900", "1024x768"])
-def test_nothing_overlaps_and_the_page_does_not_scroll_sideways(
-    visit: Visits, size: tuple[int, int], dark: bool
-) -> None:
-    seen = visit(size=size, dark=dark).ready()
+def test_nothing_overlaps_and_the_page_does_not_scroll_sideways(visit: Visits) -> None:
+    seen = visit().ready()
+    for size in (WIDE, NARROW):
+        seen.page.set_viewport_size({"width": size[0], "height": size[1]})
+        seen.page.wait_for_function("([w, h]) => innerWidth === w && innerHeight === h", arg=list(size))
+        check_layout(seen.idle(), below=size == NARROW)
+
+
+def check_layout(seen: Visit, below: bool) -> None:
     page = seen.page
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
     assert page.locator('[data-testid="stMain"]').evaluate("(e) => e.scrollWidth <= e.clientWidth")
     names = ("headline", "strip", "options", "picture", "detail")
-    boxes = {name: page.locator(f".st-key-{name}").first.bounding_box() for name in names}
-    for one, other in itertools.pairwise(names):
+    boxes = {name: page.locator(f".st-key-{name}").bounding_box() for name in names}
+    for one, other in pairwise(names):
         assert not overlap(boxes[one], boxes[other]), (one, other, boxes)
-    options = page.locator(".st-key-options").bounding_box()
-    assert options["height"] < 90, "the options stand in one line"
-    background = page.locator('[data-testid="stApp"]').evaluate("(e) => getComputedStyle(e).backgroundColor")
-    assert (background == "rgb(16, 20, 27)") is dark
-    below = boxes["detail"]["y"] >= boxes["picture"]["y"] + boxes["picture"]["height"]
-    assert below is (size == NARROW)
+    assert boxes["options"]["height"] < 90, "the options stand in one line"
+    is_below = boxes["detail"]["y"] >= boxes["picture"]["y"] + boxes["picture"]["height"]
+    assert is_below is below
+
+
+def test_dark_mode_follows_the_system(visit: Visits) -> None:
+    seen = visit(dark=True).ready()
+    app = seen.page.locator('[data-testid="stApp"]')
+    expect(app).to_have_css("background-color", "rgb(16, 20, 27)")
+    frame = seen.page.locator(".iv-frame")
+    expect(frame).to_have_css("background-color", "rgb(16, 20, 27)")
+    expect(frame).to_have_css("color", "rgb(227, 232, 239)")
 
 
 def overlap(a: dict[str, float], b: dict[str, float]) -> bool:
