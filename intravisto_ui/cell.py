@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
 from intravisto_core.figures.web import panel_data
@@ -38,14 +36,14 @@ def draw(here: Workspace, chosen: Options) -> None:
     grid = _look(here, chosen, view.component, "cell", top_k=LISTED)
     here.names.update(grid.shown)
     pins = trajectory.pins(here, grid, position)
-    data = panel_data(
-        grid, row, position, listed=LISTED, pins=pins, shares=_shares(here, chosen), writes=_writes(here, chosen)
-    )
-    lists, rest = _split(data)
-    components.panel(lists, key="panel", on_pin=lambda i: trajectory.toggle(here, position, list(pins), i))
-    if pins:
-        trajectory.draw(here, pins, row, position)
-    components.panel(rest, key="panel_parts")
+    cell = panel_data(grid, row, position, listed=LISTED, pins=pins)
+    with st.container(key="cell_tokens"):
+        components.panel(cell, key="panel", on_pin=lambda i: trajectory.toggle(here, position, list(pins), i))
+    with st.container(key="cell_more"):
+        if pins:
+            trajectory.draw(here, pins, row, position)
+        parts = panel_data(grid, row, position, shares=_shares(here, chosen), writes=_writes(here, chosen))
+        components.panel({**parts, "reason": "", "lists": [], "facts": []}, key="panel_parts")
 
 
 def _look(here: Workspace, chosen: Options, component: Component, slot: str, top_k: int) -> DecodedGrid:
@@ -76,9 +74,3 @@ def _shares(here: Workspace, chosen: Options) -> Shares:
     assert here.shown is not None
     asked = SharesView(chosen.view.trace, chosen.measure)
     return here.payload(asked, lambda: jobs.view(here.shown.engine, asked, here.id, "cell-shares"))
-
-
-def _split(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The lists of tokens, which stand above the chart, and what stands below it."""
-    above = {"reason": data["reason"], "lists": data["lists"], "facts": [], "junctions": [], "writes": []}
-    return above, {**data, "reason": "", "lists": []}

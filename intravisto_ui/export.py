@@ -15,13 +15,11 @@ from intravisto_ui.workspace import Shown
 
 def popover(place: Any, shown: Shown, view: HeatmapView) -> None:
     """The export menu of the heatmap."""
-    with place.popover("Export", help="Take the picture or its numbers away"):
+    with place.popover("Export"):
         st.html('<div class="cap">This picture</div>')
         line = st.container(horizontal=True, gap="small")
         for suffix, mime, why in (
             ("html", "text/html", "One page that works without network, to click and scroll"),
-            ("png", "image/png", "A picture of dots, drawn by Chromium on the server"),
-            ("svg", "image/svg+xml", "A picture of shapes, drawn by Chromium on the server"),
             ("csv", "text/csv", "A table, one line a cell"),
             ("json", "application/json", "All numbers, with what was asked for"),
         ):
@@ -34,6 +32,7 @@ def popover(place: Any, shown: Shown, view: HeatmapView) -> None:
                 on_click="ignore",
                 key=f"export_{suffix}",
             )
+        st.html('<div class="hint">PNG and SVG: the buttons under the picture.</div>')
         st.html('<div class="cap">The same in Python</div>')
         st.code(python(shown, view), language="python", wrap_lines=True)
 

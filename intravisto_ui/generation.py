@@ -56,7 +56,7 @@ def draw() -> None:
         help="How many tokens the model writes after the prompt. 0 looks at the prompt only.",
     )
     sampled = workspace.current().options.get("decoding") == "sample"
-    with line.popover("Sampled" if sampled else "Greedy", help="How the next token is chosen"):
+    with line.popover("Sampled" if sampled else "Greedy"):
         _decoding()
 
 

@@ -10,13 +10,14 @@ import streamlit as st
 from intravisto_core.analysis.lenses import default_policy
 from intravisto_core.request import HeatmapView, Selection, Span
 from intravisto_core.sites import BlockKind, Choice, Colour, Component, Lens, NormPolicy, Reading, ShareMeasure
+from intravisto_ui import colour_options
+from intravisto_ui.colour_options import Dress
 from intravisto_ui.text import plural
 from intravisto_ui.workspace import Shown, kept
 
 AUTO = "auto"
-SCALES = {"component": "by component", "viridis": "viridis"}
-STATE_COLOURS = (Colour.P_MAX, Colour.ENTROPY, Colour.ATTENTION, Colour.MLP)
-UPDATE_COLOURS = (Colour.LOGIT, Colour.ATTENTION, Colour.MLP)
+STATE_COLOURS = tuple(c for c in Colour if c is not Colour.LOGIT)
+UPDATE_COLOURS = (Colour.LOGIT, Colour.ATTENTION, Colour.MLP, Colour.STREAM_NORM, Colour.COSINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Options:
     view: HeatmapView
     colour: Colour
     measure: ShareMeasure
-    scale: str
+    dress: Dress
     notes: tuple[str, ...]
 
 
@@ -38,7 +39,7 @@ def draw(shown: Shown) -> Options:
     rows = _rows(line, shown.engine.model.n_layers)
     positions = _positions(line, len(shown.trace.tokens))
     with line.popover("More", key="more"):
-        norm, reading, measure, scale, strides, hide_first = _more(component, shown)
+        norm, reading, measure, dress, strides, hide_first = _more(component, shown)
     update = is_update(component, Lens.OUTPUT, norm, reading)
     lens = _lens(lens_slot, shown, update)
     colour = _choice(
@@ -47,8 +48,11 @@ def draw(shown: Shown) -> Options:
         "colour",
         UPDATE_COLOURS if update else STATE_COLOURS,
         "stretch",
-        why="Updates are coloured by change of logit or by share." if update else "",
+        why="An update has no probability: it is coloured by change of logit, share, or numbers of the stream."
+        if update
+        else "",
     )
+    watch = (colour_options.watched(shown),) if colour in colour_options.WATCHING else ()
     notes = []
     first = 1 if hide_first and positions[0] == 0 and positions[1] > 0 else positions[0]
     if first != positions[0]:
@@ -60,9 +64,10 @@ def draw(shown: Shown) -> Options:
         norm,
         rows=_stepped(rows[0], rows[1], strides[0]),
         positions=_stepped(first, positions[1], strides[1]),
+        watch=watch,
         reading=reading,
     )
-    return Options(view, colour, measure, scale, tuple(notes))
+    return Options(view, colour, measure, dress, tuple(notes))
 
 
 def is_update(component: Component, lens: Lens, norm: NormPolicy | None, reading: Reading) -> bool:
@@ -165,16 +170,7 @@ def _more(component: Component, shown: Shown) -> tuple[Any, ...]:
         "stretch",
         "KL pair compares two parts; in this model's blocks three parts meet." if parallel else "",
     )
-    scale = kept(
-        st.selectbox,
-        "Colour scale",
-        key="scale",
-        default="component",
-        options=list(SCALES),
-        valid=lambda v: v in SCALES,
-        format_func=SCALES.__getitem__,
-        help="By component: blue for the stream, green for attention, magenta for the MLP.",
-    )
+    dress = colour_options.draw()
     pair = st.columns(2)
     strides = tuple(
         kept(place.number_input, label, key=key, default=1, min_value=1, max_value=64, step=1, help=help)
@@ -190,7 +186,7 @@ def _more(component: Component, shown: Shown) -> tuple[Any, ...]:
         default=False,
         help="Heads look at the first position when they have nothing to do; its numbers are often extreme.",
     )
-    return None if norm == AUTO else norm, reading, measure, scale, strides, hide
+    return None if norm == AUTO else norm, reading, measure, dress, strides, hide
 
 
 def _helps(kind: type[Choice]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import streamlit as st
 
 from intravisto_core.figures.web import grid_payload
@@ -33,4 +35,4 @@ def record(here: Workspace, chosen: Options) -> tuple[DecodedGrid, Shares]:
 
 def _made(here: Workspace, chosen: Options) -> tuple[bytes, tuple[str, ...]]:
     grid, shares = record(here, chosen)
-    return grid_payload(grid, chosen.colour, shares, chosen.scale, rev=grid.trace), grid.notes
+    return grid_payload(grid, chosen.colour, shares, rev=grid.trace, **asdict(chosen.dress)), grid.notes

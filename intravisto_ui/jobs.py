@@ -11,6 +11,7 @@ import streamlit as st
 
 from intravisto_core.errors import Cancelled
 from intravisto_core.request import ModelSpec, Request, TraceRequest
+from intravisto_ui.pool import pool
 
 POLL_S = 0.2
 log = logging.getLogger("intravisto")
@@ -50,8 +51,6 @@ class Run:
             self._ended.set()
 
     def _open_and_run(self) -> None:
-        from intravisto_ui.pool import pool
-
         self.engine = pool().lease(self.spec, session=self.session)
         if self.request is None:
             return

@@ -5,7 +5,7 @@
 const PAUSE = 350;
 
 export default function ({ data, parentElement }) {
-  const field = document.querySelector(`.st-key-${data.key} textarea`);
+  const field = document.querySelector(`.st-key-${data.key} :is(textarea, input)`);
   if (!field || field.intravistoLive) return;
   field.intravistoLive = true;
   let pause;

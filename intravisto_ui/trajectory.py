@@ -38,12 +38,15 @@ def pins(here: Workspace, grid: DecodedGrid, position: int) -> dict[int, str]:
         tokens = here.shown.trace.tokens if here.shown else ()
         following = [tokens[position + 1].id] if position + 1 < len(tokens) else []
         top = [int(i) for i in grid.token_ids[0, 0, :2] if i >= 0]
-        chosen = list(dict.fromkeys(following + top))[:3]
+        chosen = [i for i in dict.fromkeys(following + top) if typed(here, i) is not None][:3]
     return dict(zip(chosen, LINES[theme()], strict=False))
 
 
 def toggle(here: Workspace, position: int, now: list[int], token_id: int) -> None:
     """Put a token's line into the chart, or take it out."""
+    if token_id not in now and typed(here, token_id) is None:
+        st.toast("This token cannot be followed over the layers: its text alone is read as other tokens.")
+        return
     here.pins[position] = [i for i in now if i != token_id] if token_id in now else [*now, token_id][-MOST:]
 
 
@@ -75,7 +78,7 @@ def _followed(here: Workspace, pinned: dict[int, str], position: int) -> list[Wa
     """The pinned tokens over all rows. A token is asked for by its text, so its text must be read as that token."""
     shown = here.shown
     assert shown is not None
-    texts = tuple(t for i in pinned if (t := _typed(here, i)) is not None)
+    texts = tuple(t for i in pinned if (t := typed(here, i)) is not None)
     if not texts:
         return []
     asked = HeatmapView(shown.trace.id, Component.BLOCK, Lens.OUTPUT, positions=(position,), top_k=1, watch=texts)
@@ -83,7 +86,8 @@ def _followed(here: Workspace, pinned: dict[int, str], position: int) -> list[Wa
     return [w for w in grid.watch if w.token_id in pinned]
 
 
-def _typed(here: Workspace, token_id: int) -> str | None:
+def typed(here: Workspace, token_id: int) -> str | None:
+    """The text that is read as this token alone; None where there is none."""
     text = here.names.get(token_id)
     if text is None or here.shown is None:
         return None

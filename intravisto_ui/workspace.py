@@ -18,7 +18,7 @@ import streamlit as st
 
 from intravisto_core.errors import Cancelled
 from intravisto_core.request import ModelSpec, TraceRequest
-from intravisto_ui import address
+from intravisto_ui import address, pool
 from intravisto_ui.jobs import Run
 
 LIFETIME_S = 12 * 3600
@@ -102,6 +102,11 @@ class Workspace:
         if run is not None:
             run.wait(max(0.0, QUICK_S - run.age()))
         self.collect()
+        for spec in self._specs():
+            pool.renew(spec, self.id)
+
+    def _specs(self) -> set[ModelSpec]:
+        return {s for s in (self.spec, self.shown and self.shown.spec) if s is not None}
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, Cancelled):
@@ -151,7 +156,9 @@ class Workspace:
                 self.run.cancel()
             if self.shown is not None:
                 self.shown.trace.unpin()
-            self.run = self.shown = self.engine = None
+            for spec in self._specs():
+                pool.release(spec, self.id)
+            self.run = self.shown = self.engine = self.spec = None
 
 
 class Workspaces:

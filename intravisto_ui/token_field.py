@@ -1,0 +1,55 @@
+"""A field to type a token in: shows at once which tokens the text is, and offers the form with a leading space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+from intravisto_core.errors import IntravistoError
+from intravisto_core.records import Token
+from intravisto_ui import components, workspace
+from intravisto_ui.text import escaped, token
+from intravisto_ui.workspace import kept
+
+SHOWN = 6
+
+
+def draw(place: Any, engine: Any, label: str, *, key: str, placeholder: str, help: str, width: Any = "stretch") -> str:
+    """The text that was typed, "" for none; under it the tokens that the model reads it as."""
+    line = place.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"{key}_line")
+    text = kept(line.text_input, label, key=key, default="", placeholder=placeholder, help=help, width=width) or ""
+    components.live(key)
+    if not text:
+        return ""
+    tokens = read(engine, text)
+    if tokens and not text.startswith((" ", "\n", "\t")):
+        other = read(engine, " " + text)
+        if other and other[0].id != tokens[0].id:
+            line.button(
+                f"␣{text.split()[0]}"[:16],
+                key=f"{key}_space",
+                on_click=workspace.put,
+                kwargs={key: " " + text},
+                help="Take the form with a leading space: inside a text most words begin with one.",
+            )
+    place.html(f'<div class="hint">{in_words(tokens)}</div>')
+    return text if tokens else ""
+
+
+def read(engine: Any, text: str) -> tuple[Token, ...]:
+    """The tokens of a typed text; none where the model cannot read it."""
+    try:
+        return tuple(engine.tokenize(text, add_special_tokens=False))
+    except IntravistoError:
+        return ()
+
+
+def in_words(tokens: tuple[Token, ...]) -> str:
+    """Glyphs and ids as HTML: `␣Rome id 1,204`."""
+    if not tokens:
+        return "The model cannot read this text."
+    listed = " ".join(f"<b>{token(t.shown)}</b> id {t.id:,}" for t in tokens[:SHOWN])
+    if len(tokens) == 1:
+        return f"one token: {listed}"
+    more = " …" if len(tokens) > SHOWN else ""
+    return f"{len(tokens)} tokens: {listed}{more}. The first, {escaped(tokens[0].shown)}, is taken."
