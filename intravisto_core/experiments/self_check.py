@@ -10,25 +10,28 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
 
+from intravisto_core.architectures import AttentionKind
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.experiments import identities
+from intravisto_core.experiments.block_kind import misdeclared
 from intravisto_core.models import LoadedModel
 from intravisto_core.models.card import describe
 from intravisto_core.records import Check, ModelCard
 from intravisto_core.request import Generation
 from intravisto_core.sites import Capability
-from intravisto_core.tracing import ATTENTION_NAME, TraceData, run, use_traced_attention
+from intravisto_core.tracing import TraceData, run, use_traced_attention
 from intravisto_core.tracing.run import Prepared, stop_ids
 
 PROBE_LENGTH = 24
-LONGEST_PROBE = 512
+LONGEST_PROBE = 640
 N_GREEDY = 3
+NO_NEURONS = "mixture of experts: no single matrix of neurons yet"
 
 
 def probe_ids(model: LoadedModel) -> tuple[tuple[int, ...], str]:
     """Random ids, twice as long as a sliding window where that is affordable; and what was not reached."""
     config, context = model.network.config, model.dimensions.context or LONGEST_PROBE
-    window = getattr(config, "sliding_window", None) or 0
+    window = getattr(config, "sliding_window", None) or getattr(config, "window_size", None) or 0
     length, note = PROBE_LENGTH, ""
     if window and 2 * window + 1 <= min(LONGEST_PROBE, context):
         length = max(length, 2 * window + 1)
@@ -52,19 +55,19 @@ def check(model: LoadedModel) -> ModelCard:
     ids, said = probe_ids(model)
     stock, greedy = _stock(model, ids)
     sdpa = _sdpa(model, ids)
-    use_traced_attention(model.network)
+    use_traced_attention(model)
     data = _traced(model, ids)
     traced_logits = torch.cat(data.step_logits)
     allowed = identities.tolerance(model.dtype)
     errors, exact = identities.residual(model, data)
     checks = {
-        Capability.RESIDUAL: identities.summarise(errors, allowed, exact),
+        Capability.RESIDUAL: identities.summarise(errors, allowed, exact, misdeclared(model, ids)),
         Capability.LOGITS: _measured(lambda: identities.logits(model, data, traced_logits), allowed),
         Capability.TRACED: _same_run(model, ids, traced_logits, stock, greedy, allowed),
         Capability.CAUSAL: _measured(lambda: _causal(model, ids), allowed),
         Capability.PATTERN: _measured(lambda: identities.patterns(model, data), allowed),
         Capability.HEADS: _measured(lambda: identities.heads(model, data), allowed),
-        Capability.NEURONS: _measured(lambda: identities.neurons(model, data), allowed),
+        Capability.NEURONS: _neurons(model, data, allowed),
     }
     difference = None if sdpa is None else float(identities.relative_error(traced_logits, sdpa).max())
     card = describe(model, checks, difference, said)
@@ -84,10 +87,17 @@ def _measured(measure: Callable[[], Tensor], allowed: float) -> Check:
         return Check(ok=False, error=None, reason=f"could not be measured: {error}", allowed=allowed)
 
 
+def _neurons(model: LoadedModel, data: TraceData, allowed: float) -> Check:
+    if model.blueprint.architecture.w_out is None:
+        return Check(ok=False, error=None, reason=NO_NEURONS, allowed=allowed)
+    return _measured(lambda: identities.neurons(model, data), allowed)
+
+
 def _stock(model: LoadedModel, ids: tuple[int, ...]) -> tuple[Float[Tensor, "T V"], list[int]]:
-    """Logits of the model as it comes (eager attention, no hook), by the probe's schedule; its own greedy ids."""
+    """Logits of the model as it comes (stock attention, no hook), by the probe's schedule; its own greedy ids."""
     network: Any = model.network
-    network.set_attn_implementation("eager")
+    if model.blueprint.architecture.attention_kind is AttentionKind.INTERFACE:
+        network.set_attn_implementation("eager")
     cache, out = DynamicCache(config=network.config), []
     for part in (ids[:-1], ids[-1:]):
         tokens = torch.tensor([part], device=model.device)
@@ -107,7 +117,9 @@ def _stock(model: LoadedModel, ids: tuple[int, ...]) -> tuple[Float[Tensor, "T V
 
 
 def _sdpa(model: LoadedModel, ids: tuple[int, ...]) -> Float[Tensor, "T V"] | None:
-    """Logits by the kernel that most users run, where the family has it; for the card only."""
+    """Logits by the kernel that most users run, where a loaded model can be switched to it; for the card only."""
+    if model.blueprint.architecture.attention_kind is not AttentionKind.INTERFACE:
+        return None
     try:
         model.network.set_attn_implementation("sdpa")
         return model.network(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0].float()
@@ -154,7 +166,6 @@ def _same_run(
 
 def _causal(model: LoadedModel, ids: tuple[int, ...]) -> Tensor:
     """Identity 4: another last token leaves all earlier logits as they were."""
-    assert model.network.config._attn_implementation == ATTENTION_NAME
     other = (*ids[:-1], (ids[-1] + 1) % model.weights.n_rows("embed"))
     first, second = (
         model.network(input_ids=torch.tensor([t], device=model.device), use_cache=False).logits[0, :-1].float()

@@ -125,3 +125,11 @@ def test_bfloat16_is_held_to_its_own_tolerance(tiny_llama):
     trace = engine.trace("abc", max_new_tokens=2)
     assert str(trace.activation("resid_post", layer=0).dtype) == "float32"
     engine.close()
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_serial_block_declared_parallel_is_refused(monkeypatch, tiny_folder, family):
+    """No sum tells the two apart: the MLP's input does."""
+    declare(monkeypatch, family, parallel=lambda config: True)
+    with pytest.raises(iv.IntravistoError, match="declared parallel"):
+        iv.open_model(str(tiny_folder(family)))
