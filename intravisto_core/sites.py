@@ -130,6 +130,14 @@ class Colour(Choice):
     ATTENTION = "attention", "attention contribution", "Share of attention where it joins the stream."
     MLP = "mlp", "MLP contribution", "Share of the MLP where it joins the stream."
     LOGIT = "logit", "change of logit", "How far the top token's score is raised by this update."
+    RANK = "rank", "rank of a token", "Place of the watched token among all tokens: 1 is the top."
+    PROBABILITY = "probability", "probability of a token", "Probability of the watched token."
+    KL_FINAL = "kl_final", "KL from final", "How far the cell is from the model's own prediction there; 0 is the same."
+    KL_BELOW = "kl_below", "KL from row below", "How far the prediction moved since the row below, in nats."
+    NEXT = "next", "real next token", "Log-probability of the token that the text really goes on with; 0 is certain."
+    CORRECT = "correct", "correctness", "Whether the cell's top token is the one that the text really goes on with."
+    STREAM_NORM = "stream_norm", "length of the stream", "Length (norm) of the stream's vector at this row."
+    COSINE = "cosine", "cosine with row below", "Does the stream point where it did a row below? 1 is the same."
 
 
 class BlockKind(Choice):

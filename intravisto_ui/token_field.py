@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from intravisto_core.errors import IntravistoError
 from intravisto_core.records import Token
 from intravisto_ui import components, workspace

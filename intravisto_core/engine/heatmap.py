@@ -108,6 +108,7 @@ class _Composer:
             positions=np.array(self.positions),
             tokens=tuple(entry.tokens[p] for p in self.positions),
             says=sheet.says,
+            next_ids=np.array([entry.tokens[p + 1].id if p + 1 < entry.length else -1 for p in self.positions]),
             token_ids=ids,
             probabilities=probabilities,
             logits=logits,

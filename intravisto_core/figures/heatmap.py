@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import plotly.graph_objects as go
 
-from intravisto_core.figures.measures import Measure, measure
-from intravisto_core.figures.numbers import change, nats, probability, share, significant
+from intravisto_core.figures.measures import SHARE_COLOURS, WRITTEN, Measure, measure
+from intravisto_core.figures.numbers import change, nats, probability, significant
 from intravisto_core.figures.plots import colour_bar, dressed, plotly_scale
 from intravisto_core.figures.text import plotly_text, shorten
 from intravisto_core.figures.theme import DARK, LIGHT, colour_scale, css, ink_on
@@ -19,7 +19,6 @@ from intravisto_core.sites import Colour, Reading
 LISTED = 5
 MOST_TEXT_CELLS = 6000
 WIDE_COLUMNS = 16
-_FORMATS = {"percent": probability, "share": share, "nats": nats, "change": change}
 
 
 def heatmap_figure(
@@ -28,27 +27,32 @@ def heatmap_figure(
     shares: Shares | None = None,
     scale: str = "component",
     dark: bool = False,
+    log_scale: bool = False,
+    clip: bool = False,
 ) -> go.Figure:
     """Rows of the model, the top one above, against positions; each cell holds its top token.
+
+    z holds the numbers themselves; where the scale is logarithmic, the place of each on it, from 0 to 1.
 
     Raises:
         RequestError: the colour needs shares, or is not one that this grid has; an unknown scale.
     """
-    chosen = measure(grid, colour, shares, scale)
+    chosen = measure(grid, colour, shares, scale, log_scale, clip)
     n_rows, n_positions = grid.p_max.shape
     wide = n_positions <= WIDE_COLUMNS
     column = max(44, min(110, 1200 // max(1, n_positions)))
     row = max(22, min(44, 760 // max(1, n_rows)))
     order = np.argsort(grid.rows, kind="stable")
+    placed = _by_place(chosen)
     cells = go.Heatmap(
-        z=chosen.values[order],
+        z=(chosen.fractions() if placed else chosen.values)[order],
         x=list(range(n_positions)),
         y=list(range(n_rows)),
         customdata=[[_hover(grid, chosen, int(r), p) for p in range(n_positions)] for r in order],
         hovertemplate="%{customdata}<extra></extra>",
         hoverongaps=True,
-        zmin=chosen.low,
-        zmax=chosen.high,
+        zmin=0.0 if placed else chosen.low,
+        zmax=1.0 if placed else chosen.high,
         xgap=1,
         ygap=1,
         colorscale=plotly_scale(chosen.scale, dark),
@@ -83,8 +87,9 @@ def _texts(grid: DecodedGrid, chosen: Measure, order: np.ndarray, column: int, d
     colours = colour_scale(chosen.scale, dark)
     page_ink = (DARK if dark else LIGHT).ink
     places = [(y, int(r), p) for y, r in enumerate(order) for p in range(grid.p_max.shape[1])]
-    steps = [(chosen.values[r, p] - chosen.low) / (chosen.high - chosen.low) for _, r, p in places]
-    inks = [css(ink_on(colours[round(255 * min(1, max(0, t)))])) if np.isfinite(t) else page_ink for t in steps]
+    fractions = chosen.fractions()
+    steps = [fractions[r, p] for _, r, p in places]
+    inks = [css(ink_on(colours[round(255 * t)])) if np.isfinite(t) else page_ink for t in steps]
     return go.Scatter(
         x=[p for _, _, p in places],
         y=[y for y, _, _ in places],
@@ -106,10 +111,20 @@ def _cell_text(grid: DecodedGrid, r: int, p: int, column: int) -> str:
 
 
 def _bar(chosen: Measure) -> dict[str, object]:
-    ticks = [chosen.low, (chosen.low + chosen.high) / 2, chosen.high]
-    middle = {"percent": "50 %", "share": share(ticks[1]), "nats": nats(ticks[1]), "change": change(ticks[1])}
-    texts = [chosen.low_text, middle[chosen.line], chosen.high_text]
-    return colour_bar(chosen.name, tickmode="array", tickvals=ticks, ticktext=texts)
+    if _by_place(chosen):
+        middle = (chosen.low * chosen.high) ** 0.5 if chosen.log else (chosen.low + chosen.high) / 2
+        ticks = [0.0, 0.5, 1.0]
+    else:
+        middle = (chosen.low + chosen.high) / 2
+        ticks = [chosen.low, middle, chosen.high]
+    between = "" if chosen.line == "verdict" else WRITTEN[chosen.line](middle)
+    texts = [chosen.low_text, plotly_text(between), chosen.high_text]
+    return colour_bar(plotly_text(chosen.name), tickmode="array", tickvals=ticks, ticktext=texts)
+
+
+def _by_place(chosen: Measure) -> bool:
+    """Whether Plotly is given places on the scale, as it has none that is logarithmic or upside down."""
+    return chosen.log or chosen.low > chosen.high
 
 
 def _listed(grid: DecodedGrid) -> tuple[np.ndarray, Callable[[float], str]]:
@@ -130,6 +145,6 @@ def _hover(grid: DecodedGrid, chosen: Measure, r: int, p: int) -> str:
             lines.append(f"{plotly_text(_shown(grid, int(token_id)))}  {write(float(number))}")
     if not grid.is_update:
         lines.append(f"entropy {nats(float(grid.entropy[r, p]))}")
-    if chosen.colour in (Colour.ATTENTION, Colour.MLP):
-        lines.append(f"{plotly_text(chosen.name)} {_FORMATS[chosen.line](float(chosen.values[r, p]))}")
+    if chosen.told or chosen.colour in SHARE_COLOURS:
+        lines.append(f"{plotly_text(chosen.name)} {WRITTEN[chosen.line](float(chosen.values[r, p]))}")
     return "<br>".join(lines)

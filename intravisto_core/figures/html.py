@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.payload import Mark, grid_payload, title
+from intravisto_core.figures.web.payload import TEXT_SIZE, Mark, grid_payload, title
 from intravisto_core.figures.web.sources import component_source
 from intravisto_core.records import DecodedGrid, Record, Shares
 from intravisto_core.sites import Colour, Lens, NormPolicy, Reading
@@ -26,9 +26,14 @@ def grid_html(
     scale: str = "component",
     marks: tuple[Mark, ...] = (),
     heading: str = QUESTION,
+    log_scale: bool = False,
+    clip: bool = False,
+    text_size: float = TEXT_SIZE,
 ) -> str:
     """The interactive heatmap as a page; the options are those of `grid_payload`."""
-    payload = b64encode(grid_payload(grid, colour, shares, scale, marks, grid.trace)).decode()
+    payload = b64encode(
+        grid_payload(grid, colour, shares, scale, marks, grid.trace, log_scale, clip, text_size)
+    ).decode()
     tokens = [{"t": printable(t.shown), "special": t.is_special, "p": t.position} for t in grid.tokens]
     strip = {
         "tokens": tokens,

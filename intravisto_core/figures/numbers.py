@@ -74,3 +74,13 @@ def nats(value: float) -> str:
 def change(value: float) -> str:
     """A change, with its sign."""
     return ("+" if value > 0 else "") + significant(value)
+
+
+def rank(value: float) -> str:
+    """A place in an order, from 1 on."""
+    return NONE if isnan(value) else f"{value:,.0f}"
+
+
+def verdict(value: float) -> str:
+    """Whether a cell is right: 1 is, 0 is not."""
+    return NONE if isnan(value) else "✓ right" if value > 0.5 else "✕ wrong"

@@ -23,6 +23,19 @@ VIRIDIS = (
     (181, 222, 43),
     (253, 231, 37),
 )
+CIVIDIS = (
+    (0, 34, 78),
+    (18, 53, 112),
+    (59, 73, 108),
+    (87, 93, 109),
+    (112, 113, 115),
+    (138, 134, 120),
+    (165, 156, 116),
+    (195, 179, 105),
+    (225, 204, 85),
+    (254, 232, 56),
+)
+TABLES = {"viridis": VIRIDIS, "cividis": CIVIDIS}
 STEPS = 256
 LEAST_CONTRAST = 4.5
 NEAR_BLACK = (10, 15, 24)
@@ -70,19 +83,19 @@ def _ramp(t: float, hue: float, dark: bool) -> Rgb:
     return oklch(0.985 - 0.53 * t, 0.004 + 0.125 * t + 0.05 * bell, hue)
 
 
-def _viridis(t: float) -> Rgb:
-    x = t * (len(VIRIDIS) - 1)
-    k = min(len(VIRIDIS) - 2, int(x))
-    r, g, b = (round(v + (w - v) * (x - k)) for v, w in zip(VIRIDIS[k], VIRIDIS[k + 1], strict=True))
+def _between(table: tuple[Rgb, ...], t: float) -> Rgb:
+    x = t * (len(table) - 1)
+    k = min(len(table) - 2, int(x))
+    r, g, b = (round(v + (w - v) * (x - k)) for v, w in zip(table[k], table[k + 1], strict=True))
     return r, g, b
 
 
 @cache
 def colour_scale(name: str, dark: bool = False) -> tuple[Rgb, ...]:
-    """256 colours: a hue's name of `HUES`, "viridis", or "diverging" with its zero in the middle."""
+    """256 colours: a name of `HUES` or `TABLES`, or "diverging" with its zero in the middle."""
     steps = [i / (STEPS - 1) for i in range(STEPS)]
-    if name == "viridis":
-        return tuple(_viridis(t) for t in steps)
+    if name in TABLES:
+        return tuple(_between(TABLES[name], t) for t in steps)
     if name == "diverging":
         return tuple(_ramp(abs(2 * t - 1), NEGATIVE_HUE if t < 0.5 else POSITIVE_HUE, dark) for t in steps)
     return tuple(_ramp(t, HUES[name], dark) for t in steps)

@@ -35,7 +35,8 @@ class DecodedGrid(Record):
     """Decoded cells (docs/methods.md §1, §3, §4).
 
     rows: heatmap rows, 0 embeddings, 1..L block outputs, L+1 final norm. tokens: of `positions`, in that order.
-    says: the model's own top token after each position. token_ids: best first, −1 where blank or nothing more.
+    says: the model's own top token after each position. next_ids: the token that the text really goes on with, −1
+    after the last position; None in records made by hand. token_ids: best first, −1 where blank or nothing more.
     probabilities: of `token_ids`; NaN under the stream policy. logits: of `token_ids`, under the stream policy the
     *change* of logit. suppressed_ids, suppressed_logits: most lowered first, under the stream policy, else None.
     coefficients: of the iterative reading, ⟨x, ê_t⟩ per listed token, else None. p_max: in [0, 1]. entropy, kl_final,
@@ -76,6 +77,7 @@ class DecodedGrid(Record):
     coefficients: Float[Array, "R P K"] | None = None
     winner: Array | None = None
     watch: tuple[Watched, ...] = ()
+    next_ids: Int[Array, " P"] | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class DecodedGrid(Record):
         )
         lists = ("probabilities", "logits", "suppressed_ids", "suppressed_logits", "coefficients")
         check_shapes(self, rows=(self.rows, (r,)), positions=(self.positions, (p,)), says=(self.says, (p,)))
+        check_shapes(self, next_ids=(self.next_ids, (p,)))
         check_shapes(self, **{n: (getattr(self, n), (r, p)) for n in cells})
         check_shapes(self, **{n: (getattr(self, n), (r, p, k)) for n in lists})
 

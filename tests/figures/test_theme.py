@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from intravisto_core.figures.theme import HUES, LIGHT, colour_scale, contrast, ink_on, luminance
+from intravisto_core.figures.theme import HUES, LIGHT, TABLES, colour_scale, contrast, ink_on, luminance
 
-SCALES = (*HUES, "viridis", "diverging")
+SCALES = (*HUES, *TABLES, "diverging")
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -18,11 +18,11 @@ def test_cell_text_is_legible_on_every_step(name: str, dark: bool) -> None:
     assert least >= 4.5
 
 
-@pytest.mark.parametrize("name", [*HUES, "viridis"])
+@pytest.mark.parametrize("name", [*HUES, *TABLES])
 def test_lightness_goes_one_way(name: str) -> None:
     levels = [luminance(c) for c in colour_scale(name)]
     steps = [b - a for a, b in pairwise(levels)]
-    direction = 1 if name == "viridis" else -1
+    direction = 1 if name in TABLES else -1
     assert all(direction * s > -0.002 for s in steps)
 
 

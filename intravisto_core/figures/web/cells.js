@@ -1,6 +1,6 @@
 /** Drawing the part of the grid that is in sight: column headers, row labels, cells. */
 import { element, writeToken } from "./base.js";
-import { change, nats, wholePercent, wholeShare } from "./numbers.js";
+import { change, nats, rank, significant, verdict, wholePercent, wholeShare } from "./numbers.js";
 
 export const MARK_GLYPHS = { injected: "✚", ablated: "✕", scaled: "×", found: "◆" };
 
@@ -11,7 +11,7 @@ export function secondLine(data, cell) {
     return rest.join(" ") || "–";
   }
   const value = data.value(cell);
-  return { percent: wholePercent, share: wholeShare, nats, change }[data.line](value);
+  return { percent: wholePercent, share: wholeShare, nats, change, rank, number: significant, verdict }[data.line](value);
 }
 
 /** One line for readers who do not see the picture. */

@@ -3,10 +3,16 @@
 const HUES = { residual: 255, attention: 155, mlp: 345, entropy: 70 };
 const NEGATIVE_HUE = 50;
 const POSITIVE_HUE = 255;
-const VIRIDIS = [
-  [68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142],
-  [31, 158, 137], [53, 183, 121], [110, 206, 88], [181, 222, 43], [253, 231, 37],
-];
+const TABLES = {
+  viridis: [
+    [68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142],
+    [31, 158, 137], [53, 183, 121], [110, 206, 88], [181, 222, 43], [253, 231, 37],
+  ],
+  cividis: [
+    [0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115],
+    [138, 134, 120], [165, 156, 116], [195, 179, 105], [225, 204, 85], [254, 232, 56],
+  ],
+};
 const STEPS = 256;
 const LEAST_CONTRAST = 4.5;
 
@@ -37,10 +43,10 @@ function ramp(t, hue, dark) {
     : oklch(0.985 - 0.53 * t, 0.004 + 0.125 * t + 0.05 * bell, hue);
 }
 
-function viridis(t) {
-  const x = t * (VIRIDIS.length - 1);
-  const k = Math.min(VIRIDIS.length - 2, Math.floor(x));
-  return VIRIDIS[k].map((v, j) => Math.round(v + (VIRIDIS[k + 1][j] - v) * (x - k)));
+function between(table, t) {
+  const x = t * (table.length - 1);
+  const k = Math.min(table.length - 2, Math.floor(x));
+  return table[k].map((v, j) => Math.round(v + (table[k + 1][j] - v) * (x - k)));
 }
 
 /** Relative luminance (WCAG). */
@@ -61,7 +67,7 @@ export function colourScale(name, dark) {
   return Array.from({ length: STEPS }, (_, i) => {
     const t = i / (STEPS - 1);
     let rgb;
-    if (name === "viridis") rgb = viridis(t);
+    if (TABLES[name]) rgb = between(TABLES[name], t);
     else if (name === "diverging") rgb = ramp(Math.abs(2 * t - 1), t < 0.5 ? NEGATIVE_HUE : POSITIVE_HUE, dark);
     else rgb = ramp(t, HUES[name] ?? HUES.residual, dark);
     return { fill: `rgb(${rgb.join(", ")})`, ink: inkOn(rgb) };

@@ -1,6 +1,6 @@
 /** What is shown beside the pointer: the cell's tokens with their numbers, entropy, shares. */
 import { element, writeToken } from "./base.js";
-import { change, nats, probability, share, significant } from "./numbers.js";
+import { change, nats, probability, rank, share, significant, verdict } from "./numbers.js";
 
 const OFFSET = 16;
 const MARGIN = 8;
@@ -37,8 +37,11 @@ function listTop(parent, data, cell) {
   }
 }
 
+const WRITTEN = { percent: probabilityText, share, nats, change, rank, number: significant, verdict };
+
 function sideNumbers(data, cell) {
   const parts = [];
+  if (data.told && data.step(cell) >= 0) parts.push(`${data.colourName}: ${WRITTEN[data.line](data.value(cell))}`);
   const entropy = data.side("entropy", cell);
   if (entropy === entropy && entropy != null) parts.push(`entropy ${nats(entropy)}`);
   for (const [name, label] of [["attention", "attention"], ["mlp", "MLP"]]) {

@@ -49,3 +49,14 @@ export function nats(value) {
 export function change(value) {
   return (value > 0 ? "+" : "") + significant(value);
 }
+
+/** A place in an order, from 1 on. */
+export function rank(value) {
+  return value == null || Number.isNaN(value) ? "–" : String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** Whether a cell is right: 1 is, 0 is not. */
+export function verdict(value) {
+  if (value == null || Number.isNaN(value)) return "–";
+  return value > 0.5 ? "✓ right" : "✕ wrong";
+}

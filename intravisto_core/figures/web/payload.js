@@ -68,7 +68,9 @@ export class GridData {
 
   /** Step of the colour scale, or -1 where there is nothing to colour. */
   step(cell) {
-    const t = (this.value(cell) - this.low) / (this.high - this.low);
+    const along = this.log ? (v) => Math.log(Math.max(v, Number.MIN_VALUE)) : (v) => v;
+    const low = along(this.low);
+    const t = (along(this.value(cell)) - low) / (along(this.high) - low);
     return Number.isNaN(t) ? -1 : Math.round(255 * Math.min(1, Math.max(0, t)));
   }
 }

@@ -17,6 +17,7 @@ from intravisto_core.sites import Colour, Reading
 
 LISTED = 5
 SUPPRESSED = 3
+TEXT_SIZE = 13.0
 _NOT_A_NUMBER = 0xFFFF
 _WINNERS = {"": 0, "input": 1, "output": 2}
 
@@ -53,18 +54,22 @@ def grid_payload(
     scale: str = "component",
     marks: Sequence[Mark] = (),
     rev: str = "",
+    log_scale: bool = False,
+    clip: bool = False,
+    text_size: float = TEXT_SIZE,
 ) -> bytes:
     """The grid as bytes for grid.js, top row first. 34 x 200 cells take about 250 kB.
 
     colour: what fills the cells; updates are coloured by the change of logit, an iterative reading by its first
-    length, whatever is said, unless a share is asked for. shares: needed for a colour by attention or MLP; where
-    given, the hover shows them. scale: "component" or "viridis". marks: outlines of edits and finds. rev: goes back
-    with every selection, so that one made on an older picture can be told.
+    length, whatever is said, unless shares or numbers of the stream are asked for. shares: needed for a colour by
+    attention or MLP; where given, the hover shows them. scale: "component", "viridis" or "cividis". log_scale, clip:
+    of the colours, see `measures.measure`. text_size: of the tokens in the cells, px. marks: outlines of edits and
+    finds. rev: goes back with every selection, so that one made on an older picture can be told.
 
     Raises:
         RequestError: the colour needs shares, or is not one that this grid has; an unknown scale.
     """
-    chosen = measure(grid, colour, shares, scale)
+    chosen = measure(grid, colour, shares, scale, log_scale, clip)
     order = np.argsort(-grid.rows, kind="stable")
     arrays: dict[str, np.ndarray] = {}
     vocabulary = _lists(grid, order, arrays)
@@ -79,6 +84,7 @@ def grid_payload(
     header = _header(grid, chosen, shares, order) | {
         "rev": rev,
         "vocabulary": vocabulary,
+        "textSize": text_size,
         "marks": [{"row": m.row, "position": m.position, "kind": m.kind} for m in marks],
     }
     return _pack(header, arrays)
@@ -125,7 +131,9 @@ def _header(grid: DecodedGrid, chosen: Measure, shares: Shares | None, order: np
         "listed": min(LISTED, grid.token_ids.shape[2]),
         "suppressed": suppressed,
         "listing": "coefficient" if iterative else "logit" if grid.is_update else "probability",
-        "line": "tokens" if iterative else chosen.line,
+        "line": "tokens" if iterative and not chosen.told else chosen.line,
+        "log": chosen.log,
+        "told": chosen.told,
         "scale": chosen.scale,
         "low": chosen.low,
         "high": chosen.high,

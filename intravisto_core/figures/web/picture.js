@@ -44,15 +44,17 @@ function drawCells(grid, svg, shorten, ink) {
       const group = shape("g", {}, svg);
       shape("title", {}, group, cellLabel(data, row, column));
       const shade = grid.shade(cell);
-      const size = { x, y, width: cellWidth - 1, height: rowHeight - 1 };
-      shape("rect", { ...size, fill: data.isBlank(cell) ? "url(#blank)" : (shade?.fill ?? "none") }, group);
+      const box = { x, y, width: cellWidth - 1, height: rowHeight - 1 };
+      shape("rect", { ...box, fill: data.isBlank(cell) ? "url(#blank)" : (shade?.fill ?? "none") }, group);
       if (data.isBlank(cell)) continue;
       const middle = { x: x + cellWidth / 2, "text-anchor": "middle", fill: shade?.ink ?? ink };
       const token = shorten(data.token(cell), cellWidth - 8);
-      shape("text", { ...middle, y: y + rowHeight / 2 + (grid.twoLines ? -1 : 4.5) }, group, token);
+      const size = data.textSize;
+      const baseline = y + rowHeight / 2 + (grid.twoLines ? -1 : 0.35 * size);
+      shape("text", { ...middle, y: baseline, "font-size": size }, group, token);
       if (!grid.twoLines) continue;
       const second = shorten(secondLine(data, cell), (cellWidth - 8) * 1.2);
-      shape("text", { ...middle, y: y + rowHeight / 2 + 13, "font-size": 10.5 }, group, second);
+      shape("text", { ...middle, y: y + rowHeight / 2 + size, "font-size": 0.81 * size }, group, second);
     }
   }
 }
@@ -132,9 +134,8 @@ export function gridSvg(grid) {
   shape("path", { d: "M0 6L6 0", stroke: muted, "stroke-opacity": 0.35 }, hatch);
   shape("title", {}, svg, data.title);
   shape("rect", { width, height, fill: paper }, svg);
-  const shorten = shortener(`600 13px ${family}`);
-  drawLabels(grid, svg, shorten, ink, muted);
-  drawCells(grid, svg, shorten, ink);
+  drawLabels(grid, svg, shortener(`600 13px ${family}`), ink, muted);
+  drawCells(grid, svg, shortener(`600 ${data.textSize}px ${family}`), ink);
   drawOutlines(grid, svg, ink, paper, accent);
   drawScale(grid, svg, width, height, muted);
   return new XMLSerializer().serializeToString(svg);

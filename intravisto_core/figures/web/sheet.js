@@ -10,6 +10,7 @@ const COLUMN = { least: 68, most: 118 };
 const ROW = { least: 26, most: 54, twoLines: 38 };
 const MARGIN = { rows: 6, columns: 4 };
 const SCROLLBAR = 12;
+const TEXT = 13; // px, of the tokens in cells of these sizes
 let made = 0;
 
 export function clamp(value, least, most) {
@@ -70,14 +71,16 @@ export class Sheet {
     if (!this.size.width) return;
     this.labelWidth = this.measureLabels();
     const room = this.size.height - HEADER - GAP - EDGE;
-    this.rowHeight = clamp(Math.floor(room / data.height), ROW.least, ROW.most);
-    this.twoLines = this.rowHeight >= ROW.twoLines;
+    const larger = data.textSize / TEXT;
+    this.rowHeight = Math.round(clamp(Math.floor(room / data.height), ROW.least * larger, ROW.most * larger));
+    this.twoLines = this.rowHeight >= Math.floor(ROW.twoLines * larger);
     const scrollbar = data.height * this.rowHeight > room ? SCROLLBAR : 0;
     const free = this.size.width - this.labelWidth - GAP - EDGE - scrollbar;
-    this.cellWidth = clamp(Math.floor(free / data.width), COLUMN.least, COLUMN.most);
+    this.cellWidth = Math.round(clamp(Math.floor(free / data.width), COLUMN.least * larger, COLUMN.most * larger));
+    const sizes = { cell: this.cellWidth, row: this.rowHeight, label: this.labelWidth, text: data.textSize };
     canvas.style.width = `${this.left(data.width) + EDGE}px`;
     canvas.style.height = `${this.top(data.height) + EDGE}px`;
-    for (const [name, value] of [["cell", this.cellWidth], ["row", this.rowHeight], ["label", this.labelWidth]]) {
+    for (const [name, value] of Object.entries(sizes)) {
       scroller.style.setProperty(`--iv-${name}`, `${value}px`);
     }
     scroller.setAttribute("aria-rowcount", data.height + 1);
