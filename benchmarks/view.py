@@ -208,10 +208,11 @@ def painted(repetitions: int) -> None:
                 times["ours"].append(page.evaluate("ours", argument))
                 times["plotly"].append(page.evaluate("plotly", {"text": text}))
             mine, other = (statistics.median(t) / 1000 for t in times.values())
-            rows.append([f"{size[0]} × {size[1]}", mine, other, other / mine, len(payload) / 1000, len(text) / 1000])
+            best, bytes_sent = min(times["ours"]) / 1000, (len(payload) / 1000, len(text) / 1000)
+            rows.append([f"{size[0]} × {size[1]}", mine, best, other, other / mine, *bytes_sent])
     table(
         f"view, Chromium: data to painted, medians of {repetitions} (goal ≤ 0.1 s)",
-        ["cells", "ours s", "Plotly s", "Plotly/ours", "ours kB", "Plotly kB"],
+        ["cells", "ours s", "ours, best", "Plotly s", "Plotly/ours", "ours kB", "Plotly kB"],
         rows,
     )
 
@@ -255,10 +256,10 @@ def clicks(repetitions: int) -> None:
                 last.append(found[1] / 1000)
     table(
         f"view, Chromium: click to panel in the app, demo model, medians of {len(last)} (goal ≤ 0.25 s)",
-        ["", "seconds", "slowest"],
+        ["", "seconds", "best", "slowest"],
         [
-            ["panel begins to change", statistics.median(first), max(first)],
-            ["panel has changed", statistics.median(last), max(last)],
+            ["panel begins to change", statistics.median(first), min(first), max(first)],
+            ["panel has changed", statistics.median(last), min(last), max(last)],
         ],
     )
 
