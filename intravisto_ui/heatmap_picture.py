@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import streamlit as st
 
-from intravisto_core.figures.web import grid_payload
+from intravisto_core.figures.web import Mark, grid_payload
 from intravisto_core.records import DecodedGrid, Shares
 from intravisto_core.request import SharesView
-from intravisto_ui import components, jobs
+from intravisto_ui import components, find, jobs
 from intravisto_ui.heatmap_options import Options
 from intravisto_ui.text import escaped
 from intravisto_ui.workspace import Workspace
@@ -19,7 +19,8 @@ SLOT = "heatmap"
 
 def draw(here: Workspace, chosen: Options) -> None:
     """The grid of the chosen view, and under it what a reader must know."""
-    payload, notes = here.payload(chosen, lambda: _made(here, chosen))
+    marks = find.marks(here)
+    payload, notes = here.payload((chosen, marks), lambda: _made(here, chosen, marks))
     components.grid(payload, key="grid", on_select=here.select)
     for note in (*chosen.notes, *notes):
         st.html(f'<div class="hint">{escaped(note)}</div>')
@@ -33,6 +34,6 @@ def record(here: Workspace, chosen: Options) -> tuple[DecodedGrid, Shares]:
     return grid, jobs.view(engine, SharesView(chosen.view.trace, chosen.measure), here.id, f"{SLOT}-shares")
 
 
-def _made(here: Workspace, chosen: Options) -> tuple[bytes, tuple[str, ...]]:
+def _made(here: Workspace, chosen: Options, marks: tuple[Mark, ...]) -> tuple[bytes, tuple[str, ...]]:
     grid, shares = record(here, chosen)
-    return grid_payload(grid, chosen.colour, shares, rev=grid.trace, **asdict(chosen.dress)), grid.notes
+    return grid_payload(grid, chosen.colour, shares, marks=marks, rev=grid.trace, **asdict(chosen.dress)), grid.notes

@@ -11,13 +11,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import streamlit as st
 
 from intravisto_core.errors import Cancelled
-from intravisto_core.request import ModelSpec, TraceRequest
+from intravisto_core.request import ModelSpec, QueryView, TraceRequest
 from intravisto_ui import address, pool
 from intravisto_ui.jobs import Run
 
@@ -63,6 +63,7 @@ class Workspace:
     place: Place = field(default_factory=Place)
     pins: dict[int, list[int]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    sought: QueryView | str | None = None
     prompts: list[str] = field(default_factory=list)
     problem: Exception | None = None
     notice: str = ""
@@ -120,6 +121,8 @@ class Workspace:
         shown.trace.pin()
         self.shown = shown
         self.pins.clear()
+        if isinstance(self.sought, QueryView):
+            self.sought = replace(self.sought, trace=shown.trace.id)
         self.names = {t.id: t.shown for t in shown.trace.tokens}
         self.payloads.clear()
         top = shown.engine.model.n_layers + 1

@@ -6,6 +6,7 @@ from intravisto_ui import (
     address,
     cell,
     export,
+    find,
     frame,
     heatmap_options,
     heatmap_picture,
@@ -33,6 +34,7 @@ def body() -> None:
         chosen = heatmap_options.draw(here.shown)
         with head:
             line = frame.headline(TITLE, QUESTION, frame.place_in_words(chosen.view.component.label))
+            find.popover(line)
             help_texts.popover(line, help_texts.HEATMAP)
             export.popover(line, here.shown, chosen.view)
         stage = st.container(horizontal=True, gap="small", key="stage")

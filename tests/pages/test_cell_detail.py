@@ -1,0 +1,77 @@
+"""The parts of the selected cell's panel, and colours that follow a token."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from intravisto_core.request import Generation, NextTokensView, UpdateView
+from intravisto_core.sites import Colour, Component
+from tests.pages.conftest import App
+
+
+def select(app: App, row: int, position: int) -> App:
+    app.workspace.select({"row": row, "position": position, "rev": app.workspace.shown.trace.id, "n": 50})
+    app.tester.run()
+    return app
+
+
+def lists(app: App) -> list[dict[str, Any]]:
+    """The lists of tokens in the lower part of the panel."""
+    found = [json.loads(e.proto.json) for e in app.tester.get("bidi_component") if e.proto.json]
+    with_lists = [data["lists"] for data in found if isinstance(data, dict) and data.get("lists")]
+    return with_lists[-1]
+
+
+@pytest.mark.parametrize("part", [Component.ATTENTION, Component.MLP])
+def test_what_a_part_wrote(app: App, part: Component) -> None:
+    select(app, 5, 11).set("segmented_control", "cell_part", str(part)).assert_calm()
+    shown = app.workspace.shown
+    told = shown.engine.view(UpdateView(shown.trace.id, part, 5, 11), session=app.workspace.id)
+    up, down = lists(app)
+    assert [e["id"] for e in up["entries"]] == told.promoted_ids.tolist()
+    assert [e["id"] for e in down["entries"]] == told.suppressed_ids.tolist()
+
+
+def test_shares_by_every_measure(app: App) -> None:
+    select(app, 3, 8).set("segmented_control", "cell_part", "shares").assert_calm()
+    for measure in ("norm", "KL", "KL pair", "projection", "L1 proximity"):
+        assert f">{measure}</th>" in app.html()
+
+
+@pytest.mark.parametrize("part", ["attention", "mlp", "shares"])
+@pytest.mark.parametrize("row", [0, 7])
+def test_rows_that_no_layer_writes_say_so(app: App, part: str, row: int) -> None:
+    select(app, row, 4).set("segmented_control", "cell_part", part).assert_calm()
+    assert "No layer writes at this row" in app.html()
+
+
+def test_sampling_is_tried_without_a_run(app: App) -> None:
+    select(app, 7, 8).set("segmented_control", "cell_part", "sampling")
+    trace = app.workspace.shown.trace.id
+    app.set("slider", "try_temperature", 2.0).set("number_input", "try_top_k", 3).assert_calm()
+    asked = NextTokensView(trace, 8, Generation(temperature=2.0, top_k=3), 12)
+    told = app.workspace.shown.engine.view(asked, session=app.workspace.id)
+    (listed,) = lists(app)
+    np.testing.assert_allclose([e["value"] for e in listed["entries"]], told.sampled, rtol=1e-6)
+    assert "3 tokens can be drawn" in app.html()
+    assert app.workspace.shown.trace.id == trace
+
+
+def test_a_followed_token_is_the_answer_until_one_is_typed(app: App) -> None:
+    app.set("selectbox", "colour", Colour.RANK).assert_calm()
+    answer = app.workspace.shown.trace.tokens[app.workspace.shown.trace.prompt_length]
+    assert answer.shown in app.tester.text_input(key="watch").placeholder
+    app.set("text_input", "watch", "Paris").assert_calm()
+    first = app.workspace.shown.engine.tokenize("Paris", add_special_tokens=False)[0]
+    assert f"id {first.id:,}" in app.html()
+    app.click("watch_space").assert_calm()
+    assert app.tester.text_input(key="watch").value == " Paris"
+
+
+def test_what_is_typed_stays_literal(app: App) -> None:
+    app.set("selectbox", "colour", Colour.PROBABILITY).set("text_input", "watch", "<b>&lt;").assert_calm()
+    assert "<b>&lt;</b>" not in app.html()

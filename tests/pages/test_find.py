@@ -1,0 +1,87 @@
+"""The find box: places and tokens."""
+
+from __future__ import annotations
+
+import pytest
+
+from intravisto_core.errors import RequestError
+from intravisto_core.request import HeatmapView, QueryView
+from intravisto_ui import find
+from tests.pages.conftest import App
+
+
+@pytest.mark.parametrize(
+    ("typed", "row", "position"),
+    [
+        ("row 5", 5, None),
+        ("layer 3", 4, None),
+        ("L0", 1, None),
+        ("l2, p=4", 3, 4),
+        ("emb", 0, None),
+        ("norm p=-1", 7, 9),
+        ("p 3", None, 3),
+        ("position = 2", None, 2),
+        ("row -1", 7, None),
+    ],
+)
+def test_places(typed: str, row: int | None, position: int | None) -> None:
+    assert find.parse(typed, n_layers=6, n_positions=10) == find.Wanted(row, position)
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        (" Rome", " Rome"),
+        ('" Rome"', " Rome"),
+        ("␣Rome", " Rome"),
+        ('"row 5"', "row 5"),
+        ("a row 5 more", "a row 5 more"),
+        ("norms of", "norms of"),
+        ("⏎", "\n"),
+    ],
+)
+def test_tokens(typed: str, text: str) -> None:
+    assert find.parse(typed, n_layers=6, n_positions=10) == find.Wanted(text=text)
+
+
+@pytest.mark.parametrize("typed", ["row 8", "row -9", "layer 7", "p=10", "p=-11"])
+def test_places_that_are_not_there(typed: str) -> None:
+    with pytest.raises(RequestError, match="expected"):
+        find.parse(typed, n_layers=6, n_positions=10)
+
+
+def test_a_place_is_gone_to(app: App) -> None:
+    app.set("text_input", "wanted", "row 3 p=-2").assert_calm()
+    n = len(app.workspace.shown.trace.tokens)
+    assert (app.workspace.place.row, app.workspace.place.position) == (3, n - 2)
+    assert f"layer 2 · position {n - 2}" in app.html()
+
+
+def test_a_wrong_place_says_what_there_is(app: App) -> None:
+    before = app.workspace.place
+    app.set("text_input", "wanted", "row 99").assert_calm()
+    assert "expected -8 to 7" in app.html()
+    assert app.workspace.place == before
+
+
+def test_a_token_is_marked_at_the_lowest_row_where_it_comes_up(app: App) -> None:
+    shown = app.workspace.shown
+    answer = shown.trace.tokens[shown.trace.prompt_length].text
+    app.set("text_input", "wanted", f'"{answer}"').assert_calm()
+    grid = shown.engine.view(HeatmapView(shown.trace.id, top_k=5, watch=(answer,)), session=app.workspace.id)
+    inside = grid.watch[0].rank <= 5
+    expected = {(int(inside[:, p].argmax()), p) for p in range(inside.shape[1]) if inside[:, p].any()}
+    assert expected
+    assert {(m.row, m.position) for m in find.marks(app.workspace)} == expected
+    app.click("find_clear").assert_calm()
+    assert find.marks(app.workspace) == ()
+
+
+def test_what_is_sought_is_sought_in_the_next_trace_too(app: App) -> None:
+    app.set("text_input", "wanted", '" Rome"').click("run").assert_calm()
+    assert app.workspace.sought == QueryView(app.workspace.shown.trace.id, " Rome")
+
+
+def test_the_form_with_a_space_is_offered(app: App) -> None:
+    app.set("text_input", "wanted", "Rome").click("find_space").assert_calm()
+    assert app.workspace.sought.token == " Rome"
