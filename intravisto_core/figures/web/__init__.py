@@ -3,5 +3,6 @@
 from intravisto_core.figures.web.panel import panel_data
 from intravisto_core.figures.web.payload import Mark, grid_payload
 from intravisto_core.figures.web.sources import component_source
+from intravisto_core.figures.web.written import next_list, update_lists
 
-__all__ = ["Mark", "component_source", "grid_payload", "panel_data"]
+__all__ = ["Mark", "component_source", "grid_payload", "next_list", "panel_data", "update_lists"]

@@ -2,7 +2,8 @@
 import { bus, element, rootOf, writeToken } from "./base.js";
 import { change, probability, share, significant } from "./numbers.js";
 
-const FORMATS = { probability, logit: change, coefficient: significant };
+const chance = (p) => (p === 0 ? "0" : probability(p));
+const FORMATS = { probability, chance, logit: change, coefficient: significant };
 
 function tokenButton(parent, entry, pin) {
   const button = element("button", "iv-pick", parent);
@@ -16,19 +17,29 @@ function tokenButton(parent, entry, pin) {
   button.style.setProperty("--iv-pin", entry.colour);
 }
 
-function listTokens(root, { title, kind, down, entries }, pin) {
+function nameColumns(table, names) {
+  const row = element("tr", "", element("thead", "", table));
+  element("td", "iv-rank", row);
+  element("td", "iv-cell-token", row);
+  element("td", "", row);
+  for (const name of names) element("th", "iv-number", row, name).scope = "col";
+}
+
+function listTokens(root, { title, kind, down, entries, columns }, pin) {
   if (!entries.length) return;
-  const table = element("table", `iv-list${down ? " iv-down" : ""}`, root);
+  const table = element("table", `iv-list${down ? " iv-down" : ""}${columns?.length ? " iv-wide" : ""}`, root);
   element("caption", "", table, title);
+  if (columns?.length) nameColumns(table, columns);
   const body = element("tbody", "", table);
-  const most = kind === "probability" ? 1 : Math.max(...entries.map(({ value }) => Math.abs(value))) || 1;
+  const most = ["probability", "chance"].includes(kind) ? 1 : Math.max(...entries.map(({ value }) => Math.abs(value))) || 1;
   entries.forEach((entry, index) => {
     const row = element("tr", "", body);
     element("td", "iv-rank", row, index + 1);
     tokenButton(element("td", "iv-cell-token", row), entry, pin);
     const bar = element("span", "iv-gauge", element("td", "", row));
-    element("i", "", bar).style.width = `${Math.max(0.8, (100 * Math.abs(entry.value)) / most)}%`;
+    element("i", "", bar).style.width = `${entry.value ? Math.max(0.8, (100 * Math.abs(entry.value)) / most) : 0}%`;
     element("td", "iv-number", row, FORMATS[kind](entry.value));
+    if (columns?.length) element("td", "iv-number iv-aside", row, entry.aside);
   });
 }
 

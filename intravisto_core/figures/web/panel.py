@@ -18,22 +18,29 @@ from intravisto_core.sites import Component, Reading
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One listed token. value: probability, change of logit or coefficient. colour: of its pin, else None."""
+    """One listed token. value: probability, change of logit or coefficient. colour: of its pin, else None.
+
+    aside: a further number, written out, else "".
+    """
 
     id: int
     token: str
     value: float
     colour: str | None = None
+    aside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenList:
-    """A table of tokens. kind: what the values are (probability, logit, coefficient). down: they are lowered."""
+    """A table of tokens. kind: what the values are (probability, logit, coefficient; chance is a probability that
+    may be 0). down: they are lowered. columns: names of value and aside, where there are asides.
+    """
 
     title: str
     kind: str
     entries: list[Entry]
     down: bool = False
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
