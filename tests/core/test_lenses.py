@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.analysis import readings
 from tests import models_tiny
 from tests.reference import slow
+from tests.reference.slow import close
 
 # Llama: untied tables. GPT-2: LayerNorm, biases, tied. Granite: logit scale. Gemma-2: soft-cap, scale 1 + w.
 FAMILIES = ("llama", "gpt2", "granite", "gemma2")
@@ -20,10 +20,6 @@ COMPONENTS = ("block", "mid", "attention", "mlp")
 READABLE = [(lens, policy) for lens, policy in product(LENSES, POLICIES) if (lens, policy) != ("max", "stream")]
 ROWS = 5
 WATCH = ("X", "ab")
-
-
-def close(got, reference, tolerance=1e-4):
-    np.testing.assert_allclose(got, reference, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 def all_logits(tiny, component, lens, policy):
@@ -170,158 +166,6 @@ def test_a_tie_is_won_by_the_output_table(case):
     tiny = case("gpt2")
     grid = tiny.trace.heatmap(lens="max")
     assert (grid.winner == "output").all(), "with tied tables every cell is a tie"
-
-
-@pytest.mark.parametrize("lens", LENSES)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_iterative_subtraction(case, family, lens):
-    tiny = case(family)
-    grid = tiny.trace.heatmap(lens=lens, norm="final", reading="iterative", rows=iv.Span(0, ROWS - 1), top_k=5)
-    for row, position in np.ndindex(grid.token_ids.shape[:2]):
-        tokens, coefficients = tiny.cells.iterative("block", lens, row, position)
-        listed = grid.token_ids[row, position]
-        assert listed[: len(tokens)].tolist() == tokens, (row, position)
-        assert (listed[len(tokens) :] == -1).all()
-        close(grid.coefficients[row, position, : len(tokens)], coefficients)
-        assert np.isnan(grid.coefficients[row, position, len(tokens) :]).all()
-
-
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_iterative_subtraction_meets_its_stopping_rule(case, family):
-    """Else the test above would not have seen it."""
-    ids = case(family).trace.heatmap(reading="iterative", norm="final", rows=iv.Span(0, ROWS - 1)).token_ids
-    assert len(set((ids >= 0).sum(-1).flatten().tolist())) > 1
-
-
-def test_iterative_subtraction_stops_at_what_is_too_small(case, monkeypatch):
-    """1 % of ‖x‖ is seldom met by a random model, so the same rule is tried at 30 %."""
-    tiny = case("llama")
-    monkeypatch.setattr(readings, "LEAST", 0.3)
-    fresh = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=3)
-    ids = fresh.heatmap(reading="iterative", norm="final", rows=iv.Span(0, ROWS - 1)).token_ids
-    lengths = set()
-    for row, position in np.ndindex(ids.shape[:2]):
-        tokens, _ = tiny.cells.iterative("block", "output", row, position, least=0.3)
-        assert [i for i in ids[row, position].tolist() if i >= 0] == tokens
-        lengths.add(len(tokens))
-    assert {1, 2} <= lengths
-
-
-@pytest.mark.parametrize("lens", LENSES[:4])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_difference_from_the_row_below(case, family, lens):
-    tiny = case(family)
-    grid = tiny.trace.heatmap(lens=lens, reading="difference", top_k=6, rows=iv.Span(0, ROWS - 1))
-    assert (grid.token_ids[0] == -1).all()
-    assert grid.blank[0]
-    for row, position in product(range(1, ROWS - 1), range(len(tiny.ids))):
-        stream, under = tiny.cells.stream(row, position), tiny.cells.stream(row - 1, position)
-        xhat = tiny.decoder.normed(stream - under, "stream", stream)
-        z = tiny.decoder.logits(xhat, lens, row, update=True)
-        close(z[grid.token_ids[row, position]], np.sort(z)[::-1][:6])
-        close(grid.logits[row, position], np.sort(z)[::-1][:6])
-        close(grid.suppressed_logits[row, position], np.sort(z)[:6])
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_numbers_of_the_stream_itself(case, family):
-    tiny = case(family)
-    grid = tiny.trace.heatmap()
-    for row, position in product(range(ROWS - 1), range(len(tiny.ids))):
-        x = tiny.cells.stream(row, position)
-        close(grid.norms[row, position], np.linalg.norm(x))
-        close(grid.top3_share[row, position], np.sort(x**2)[-3:].sum() / (x**2).sum())
-        if row == 0:
-            assert np.isnan(grid.cosine[row, position])
-        else:
-            y = tiny.cells.stream(row - 1, position)
-            close(grid.cosine[row, position], x @ y / np.linalg.norm(x) / np.linalg.norm(y))
-
-
-@pytest.mark.parametrize("component", COMPONENTS[1:])
-def test_blank_rows_say_why(case, component):
-    grid = case("llama").trace.heatmap(component=component, norm="final", watch=WATCH)
-    for row in (0, ROWS - 1):
-        assert grid.blank[row]
-        assert (grid.token_ids[row] == -1).all()
-        for name in ("p_max", "entropy", "kl_final", "kl_below", "next_log_prob"):
-            assert np.isnan(getattr(grid, name)[row]).all(), name
-        assert np.isnan(grid.probabilities[row]).all()
-    assert list(grid.blank[1:-1]) == [""] * (ROWS - 2)
-    assert (grid.token_ids[1:-1] >= 0).all()
-
-
-SELECTIONS = [
-    (iv.Span(1, 4), [1, 2, 3]),
-    (iv.Span(-2, 5), [3, 4]),
-    (iv.Span(0, -1), [0, 1, 2, 3]),
-    ([0, 3], [0, 3]),
-    ([-1], [4]),
-    ([1, -2], [1, 3]),
-    ([3, 1], [3, 1]),
-    (range(4, 0, -2), [4, 2]),
-    (None, [0, 1, 2, 3, 4]),
-]
-
-
-@pytest.mark.parametrize(("rows", "expected"), SELECTIONS)
-def test_rows_are_chosen_by_span_list_and_from_the_end(case, rows, expected):
-    trace = case("llama").trace
-    whole, part = trace.heatmap(lens="linear"), trace.heatmap(lens="linear", rows=rows)
-    assert part.rows.tolist() == expected
-    for name in ("token_ids", "probabilities", "p_max", "entropy", "kl_final", "kl_below", "norms", "cosine"):
-        close(getattr(part, name), getattr(whole, name)[expected], 1e-5)
-
-
-@pytest.mark.parametrize(("positions", "expected"), [*SELECTIONS[:1], *SELECTIONS[3:4], ([2, -1], [2, 20])])
-def test_positions_are_chosen_by_span_list_and_from_the_end(case, positions, expected):
-    tiny = case("llama")
-    whole, part = tiny.trace.heatmap(), tiny.trace.heatmap(positions=positions)
-    assert part.positions.tolist() == expected
-    assert [t.position for t in part.tokens] == expected
-    for name in ("token_ids", "probabilities", "p_max", "kl_final", "kl_below", "next_log_prob"):
-        close(getattr(part, name), getattr(whole, name)[:, expected], 1e-5)
-
-
-def test_rows_that_are_all_blank(case):
-    trace = case("llama").trace
-    for component, rows in (("attention", [0]), ("mid", [0, -1])):
-        grid = trace.heatmap(component=component, rows=rows, norm="final", watch=WATCH)
-        assert (grid.token_ids == -1).all()
-        assert all(grid.blank)
-        assert np.isnan(grid.watch[0].probability).all()
-        assert grid.says.tolist() == trace.heatmap().says.tolist()
-
-
-@pytest.mark.parametrize("bad", [{"rows": [5]}, {"rows": [-6]}, {"positions": [21]}, {"positions": [-22]}])
-def test_a_row_or_position_that_is_not_there_is_refused(case, bad):
-    with pytest.raises(iv.IntravistoError, match=r"row|position"):
-        case("llama").trace.heatmap(**bad)
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"lens": "best"},
-        {"norm": "layer"},
-        {"component": "head"},
-        {"reading": "all"},
-        {"top_k": 0},
-        {"top_k": 33},
-    ],
-)
-def test_a_wrong_option_is_refused_with_the_right_ones(case, bad):
-    name = next(iter(bad))
-    with pytest.raises(iv.IntravistoError, match=name) as caught:
-        case("llama").trace.heatmap(**bad)
-    allowed = {
-        "lens": "quadratic",
-        "norm": "norm_only",
-        "component": "mlp",
-        "reading": "iterative",
-        "top_k": "32",
-    }
-    assert allowed[name] in str(caught.value)
 
 
 def test_a_cell_does_not_depend_on_its_tile(case, monkeypatch):

@@ -116,6 +116,11 @@ class Decoder:
         return u / np.linalg.norm(u)
 
 
+def close(got: np.ndarray, reference: np.ndarray, tolerance: float = 1e-4) -> None:
+    """Assert that fp32 results are those of the literal reading; blanks must be blank in both."""
+    np.testing.assert_allclose(got, reference, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
 def softmax(z: Vector) -> Vector:
     e = np.exp(z - z.max())
     return e / e.sum()
