@@ -71,7 +71,7 @@ def draw() -> Dress:
 
 def watched(shown: Shown) -> str:
     """The token that the colour follows: what is typed, else what the model answers with."""
-    answer, name = _answer(shown)
+    told, name = _answer(shown)
     typed = token_field.draw(
         st,
         shown.engine,
@@ -81,7 +81,7 @@ def watched(shown: Shown) -> str:
         help="Cells are coloured by where this token stands in them. Empty: the first token after the prompt.",
         width=300,
     )
-    return typed or answer
+    return typed or told
 
 
 def _answer(shown: Shown) -> tuple[str, str]:
