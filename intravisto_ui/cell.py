@@ -8,7 +8,7 @@ from intravisto_core.figures.web import panel_data
 from intravisto_core.records import DecodedGrid, Shares, row_label
 from intravisto_core.request import HeatmapView, SharesView
 from intravisto_core.sites import Component
-from intravisto_ui import cell_detail, components, jobs, trajectory
+from intravisto_ui import cell_detail, components, jobs, trajectory, why
 from intravisto_ui.heatmap_options import Options
 from intravisto_ui.text import escaped, token
 from intravisto_ui.workspace import Workspace
@@ -40,6 +40,7 @@ def draw(here: Workspace, chosen: Options) -> None:
     with st.container(key="cell_tokens"):
         components.panel(cell, key="panel", on_pin=lambda i: trajectory.toggle(here, position, list(pins), i))
     with st.container(key="cell_more"):
+        why.draw(here)
         part = cell_detail.switch()
         if part != cell_detail.LAYERS:
             cell_detail.draw(here, part, row, position, pins)

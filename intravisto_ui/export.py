@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import streamlit as st
 
-from intravisto_core.request import HeatmapView, Selection, Span
+from intravisto_core.request import Selection, SharesView, Span
 from intravisto_ui import workspace
+from intravisto_ui.colour_options import Dress
+from intravisto_ui.heatmap_options import Options
 from intravisto_ui.workspace import Shown
 
 
-def popover(place: Any, shown: Shown, view: HeatmapView) -> None:
+def popover(place: Any, shown: Shown, chosen: Options) -> None:
     """The export menu of the heatmap."""
     with place.popover("Export"):
         st.html('<div class="cap">This picture</div>')
@@ -25,35 +28,39 @@ def popover(place: Any, shown: Shown, view: HeatmapView) -> None:
         ):
             line.download_button(
                 suffix.upper(),
-                data=_file(shown, view, suffix),
+                data=_file(shown, chosen, suffix),
                 file_name=f"heatmap.{suffix}",
                 mime=mime,
                 help=why,
                 on_click="ignore",
                 key=f"export_{suffix}",
             )
-        st.html('<div class="hint">PNG and SVG: the buttons under the picture.</div>')
+        st.html('<div class="hint">HTML keeps these colours. PNG and SVG: the buttons under the picture.</div>')
         st.html('<div class="cap">The same in Python</div>')
-        st.code(python(shown, view), language="python", wrap_lines=True)
+        st.code(python(shown, chosen), language="python", wrap_lines=True)
 
 
-def _file(shown: Shown, view: HeatmapView, suffix: str) -> Callable[[], bytes]:
+def _file(shown: Shown, chosen: Options, suffix: str) -> Callable[[], bytes]:
     session = workspace.current().id
 
     def make() -> bytes:
         import tempfile
         from pathlib import Path
 
-        grid = shown.engine.view(view, session=session, slot="")
+        grid = shown.engine.view(chosen.view, session=session, slot="")
+        dressed = {}
+        if suffix == "html":
+            shares = shown.engine.view(SharesView(chosen.view.trace, chosen.measure), session=session, slot="")
+            dressed = {"colour": chosen.colour, "shares": shares, **asdict(chosen.dress)}
         with tempfile.TemporaryDirectory() as folder:
-            return grid.save(Path(folder) / f"heatmap.{suffix}").read_bytes()
+            return grid.save(Path(folder) / f"heatmap.{suffix}", **dressed).read_bytes()
 
     return make
 
 
-def python(shown: Shown, view: HeatmapView) -> str:
-    """Lines that trace the same prompt and draw the same picture in a notebook."""
-    spec, request = shown.spec, shown.request
+def python(shown: Shown, chosen: Options) -> str:
+    """Lines that trace the same prompt and save the same picture as a page."""
+    spec, request, view = shown.spec, shown.request, chosen.view
     opened = [repr(spec.source)]
     opened += [f"{n}={getattr(spec, n)!r}" for n in ("dtype", "device_map") if getattr(spec, n) != "auto"]
     asked = [repr(request.prompt)]
@@ -66,6 +73,10 @@ def python(shown: Shown, view: HeatmapView) -> str:
     drawn = [f"{n}={str(getattr(view, n))!r}" for n in ("component", "lens")]
     drawn += [f"{n}={str(getattr(view, n))!r}" for n in ("norm", "reading") if getattr(view, n) not in (None, "top")]
     drawn += [f"{n}={_selection(getattr(view, n))}" for n in ("rows", "positions") if getattr(view, n) is not None]
+    drawn += [f"watch={list(view.watch)!r}"] if view.watch else []
+    plain = Dress()
+    dressed = [f"colour={str(chosen.colour)!r}", f"shares=trace.shares({str(chosen.measure)!r})"]
+    dressed += [f"{n}={v!r}" for n, v in asdict(chosen.dress).items() if v != getattr(plain, n)]
     return "\n".join(
         (
             "import intravisto_core as iv",
@@ -73,7 +84,7 @@ def python(shown: Shown, view: HeatmapView) -> str:
             f"engine = iv.open_model({', '.join(opened)})",
             f"trace = engine.trace({', '.join(asked)})",
             f"grid = trace.heatmap({', '.join(drawn)})",
-            "grid",
+            f'grid.save("heatmap.html", {", ".join(dressed)})',
         )
     )
 

@@ -36,7 +36,7 @@ def body() -> None:
             line = frame.headline(TITLE, QUESTION, frame.place_in_words(chosen.view.component.label))
             find.popover(line)
             help_texts.popover(line, help_texts.HEATMAP)
-            export.popover(line, here.shown, chosen.view)
+            export.popover(line, here.shown, chosen)
         stage = st.container(horizontal=True, gap="small", key="stage")
         picture, detail = (
             stage.container(width="stretch", key="picture"),

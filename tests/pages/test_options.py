@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import re
+from pathlib import Path
+
 import pytest
 
 from intravisto_core.request import HeatmapView, Span
-from intravisto_core.sites import Colour, Component, Lens, NormPolicy, Reading
+from intravisto_core.sites import Colour, Component, Lens, NormPolicy, Reading, ShareMeasure
 from intravisto_ui import heatmap_options
 from tests.pages.conftest import App
 
@@ -104,11 +108,31 @@ def test_a_selection_of_another_trace_or_an_older_one_is_dropped(app: App, stale
     assert app.workspace.place == before
 
 
-def test_copied_python_makes_the_same_picture(app: App) -> None:
+def test_copied_python_makes_the_same_picture(app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     app.set("selectbox", "component", Component.MLP).set("selectbox", "lens", Lens.LINEAR)
-    code = next(block.value for block in app.tester.code if "open_model" in block.value)
     names: dict[str, object] = {}
-    exec(code, names)
+    exec(python_of(app), names)
     shown = app.workspace.shown
     view = HeatmapView(shown.trace.id, Component.MLP, Lens.LINEAR)
     assert (names["grid"].token_ids == shown.engine.view(view, session=app.workspace.id).token_ids).all()
+    assert (tmp_path / "heatmap.html").stat().st_size > 10_000
+
+
+def python_of(app: App) -> str:
+    return next(block.value for block in app.tester.code if "open_model" in block.value)
+
+
+def test_copied_python_has_colour_scale_and_the_followed_token(
+    app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    app.set("selectbox", "colour", Colour.RANK).set("text_input", "watch", " Paris")
+    app.set("selectbox", "scale", "cividis").set("toggle", "clip", True).set("selectbox", "measure", ShareMeasure.KL)
+    names: dict[str, object] = {}
+    exec(python_of(app), names)
+    assert names["grid"].watch[0].shown == "␣Paris"
+    page = (tmp_path / "heatmap.html").read_text("utf-8")
+    payload = base64.b64decode(re.search(r'atob\("([^"]+)"\)', page)[1])
+    for word in ("rank of ␣Paris", "cividis", "≥ "):
+        assert word.encode() in payload

@@ -1,0 +1,49 @@
+"""“Why this token?”: the runner-up, and the updates that raised the one over the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from intravisto_core.request import NextTokensView, UpdateView
+from intravisto_ui import why
+from tests.pages.conftest import App
+
+
+def ask(app: App, target: int) -> App:
+    trace = app.workspace.shown.trace
+    chosen = {"row": 7, "position": target - 1, "target": target, "rev": trace.id, "n": 60}
+    app.workspace.select(chosen)
+    app.tester.run()
+    return app
+
+
+def test_the_runner_up_is_named_with_both_odds(app: App) -> None:
+    shown = app.workspace.shown
+    target = shown.trace.prompt_length
+    ask(app, target).assert_calm()
+    odds = shown.engine.view(NextTokensView(shown.trace.id, target - 1, n=2), session=app.workspace.id)
+    rival = next(int(i) for i in odds.token_ids if i != shown.trace.tokens[target].id)
+    assert "Why <span" in app.html()
+    assert odds.shown[rival].lstrip("␣") in app.html()
+    assert "the runner-up" in app.html()
+
+
+def test_steps_are_what_each_update_promoted(app: App) -> None:
+    shown = app.workspace.shown
+    target = shown.trace.prompt_length
+    ask(app, target)
+    texts = (shown.trace.tokens[target].text, " Paris")
+    ids = [shown.engine.tokenize(t, add_special_tokens=False)[0].id for t in texts]
+    checked = 0
+    for step in why._steps(app.workspace, target - 1, texts):
+        asked = UpdateView(shown.trace.id, step.component, step.row, target - 1, 32)
+        update = shown.engine.view(asked, session=app.workspace.id)
+        told = dict(zip(update.promoted_ids.tolist(), update.promoted.tolist(), strict=True))
+        if ids[0] in told and ids[1] in told:
+            np.testing.assert_allclose(step.change, told[ids[0]] - told[ids[1]], rtol=1e-3, atol=1e-4)
+            checked += 1
+    assert checked
+
+
+def test_a_prompt_token_asks_nothing(app: App) -> None:
+    assert "Why <span" not in app.html()
