@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from intravisto_core.request import MAX_NEW_TOKENS, Generation, TraceRequest
-from intravisto_ui import workspace
+from intravisto_core.request import Generation, TraceRequest
+from intravisto_ui import settings, workspace
 from intravisto_ui.examples import DEFAULT
 from intravisto_ui.workspace import Workspace, kept
 
@@ -43,14 +43,16 @@ def _stops(text: str) -> tuple[str, ...]:
 
 def draw() -> None:
     """How many tokens, and how each is chosen."""
+    most = settings.read().new_tokens
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="generation")
     kept(
         line.number_input,
         "Generate",
         key="max_new_tokens",
-        default=DEFAULT.max_new_tokens,
+        default=min(DEFAULT.max_new_tokens, most),
+        valid=lambda v: v <= most,
         min_value=0,
-        max_value=MAX_NEW_TOKENS,
+        max_value=most,
         step=1,
         width=128,
         help="How many tokens the model writes after the prompt. 0 looks at the prompt only.",

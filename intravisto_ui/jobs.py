@@ -9,8 +9,9 @@ from typing import Any
 
 import streamlit as st
 
-from intravisto_core.errors import Cancelled
+from intravisto_core.errors import BusyError, Cancelled
 from intravisto_core.request import ModelSpec, Request, TraceRequest
+from intravisto_ui import settings
 from intravisto_ui.pool import pool
 
 POLL_S = 0.2
@@ -51,13 +52,21 @@ class Run:
             self._ended.set()
 
     def _open_and_run(self) -> None:
+        allowed = settings.read()
+        allowed.check_model(self.spec)
         self.engine = pool().lease(self.spec, session=self.session)
         if self.request is None:
             return
         if self._cancelled:
             raise Cancelled("cancelled while the model was being opened")
+        allowed.check_request(self.request, lambda text: len(self.engine.tokenize(text)) if text else 0)
         began = time.perf_counter()
         self._job = self.engine.submit(self.request, session=self.session)
+        try:
+            allowed.check_queue(self._job.place)
+        except BusyError:
+            self._job.cancel()
+            raise
         if self._cancelled:
             self._job.cancel()
         self.trace = self._job.result()

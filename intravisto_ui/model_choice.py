@@ -7,7 +7,7 @@ import streamlit as st
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.request import DEVICES, DTYPES, ModelSpec
 from intravisto_core.sites import Capability
-from intravisto_ui import workspace
+from intravisto_ui import settings, workspace
 from intravisto_ui.text import count, escaped
 from intravisto_ui.workspace import Workspace, kept
 
@@ -21,6 +21,9 @@ def spec(here: Workspace) -> ModelSpec:
         ModelError: a folder is asked for and none is named.
     """
     get = here.options.get
+    offered = settings.read().models
+    if offered is not None:
+        return ModelSpec(get("model") if get("model") in offered else offered[0])
     source = DEMO
     if get("model") == FOLDER:
         source = (get("folder") or "").strip()
@@ -34,17 +37,22 @@ def spec(here: Workspace) -> ModelSpec:
 def draw() -> None:
     """The choice, and what the opened model is."""
     here = workspace.current()
+    offered = settings.read().models or (DEMO, FOLDER)
     chosen = kept(
         st.selectbox,
         "Model",
         key="model",
-        default=DEMO,
-        valid=lambda v: v in (DEMO, FOLDER),
-        options=[DEMO, FOLDER],
+        default=offered[0],
+        valid=lambda v: v in offered,
+        options=list(offered),
         format_func=_named,
         on_change=_changed,
-        help="The demo model is small and comes with the program. A folder holds a Hugging Face model: "
-        "config.json, a tokenizer and safetensors.",
+        help="The demo model is small and comes with the program. "
+        + (
+            "A folder holds a Hugging Face model: config.json, a tokenizer and safetensors."
+            if FOLDER in offered
+            else ""
+        ),
     )
     if chosen == FOLDER:
         kept(st.text_input, "Folder", key="folder", default="", placeholder="/path/to/model", on_change=_changed)
@@ -74,7 +82,7 @@ def draw() -> None:
 
 
 def _named(value: str) -> str:
-    return "demo model" if value == DEMO else value + " …"
+    return value + " …" if value == FOLDER else settings.name(value)
 
 
 def _changed() -> None:

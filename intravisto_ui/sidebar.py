@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from intravisto_core.errors import IntravistoError
-from intravisto_core.request import ModelSpec
 from intravisto_ui import generation, jobs, model_choice, workspace
 from intravisto_ui.examples import DEFAULT, EXAMPLES
 from intravisto_ui.prompt import prompt_field
@@ -20,7 +19,7 @@ def begin() -> None:
         return
     here.options.setdefault("prompt", DEFAULT.prompt)
     here.options.setdefault("max_new_tokens", DEFAULT.max_new_tokens)
-    here.start(ModelSpec(), generation.request(here))
+    here.start(model_choice.spec(here), generation.request(here))
 
 
 def draw() -> None:

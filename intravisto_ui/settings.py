@@ -1,0 +1,106 @@
+"""What the server allows: everything on one's own machine, fixed models and limits in the public mode.
+
+Environment: INTRAVISTO_PUBLIC=1 turns the public mode on. Then INTRAVISTO_MODELS lists the models on offer ("demo" and
+folders of the server, separated by commas), INTRAVISTO_PROMPT_TOKENS, INTRAVISTO_NEW_TOKENS and INTRAVISTO_QUEUE change
+the limits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from intravisto_core.errors import BusyError, ModelError, RequestError, expected
+from intravisto_core.request import MAX_NEW_TOKENS, ModelSpec, TraceRequest
+
+DEMO = "demo"
+PUBLIC = "INTRAVISTO_PUBLIC"
+MODELS = "INTRAVISTO_MODELS"
+CHARACTERS = 16  # a text with more characters than this a token is refused uncounted
+LIMITS = {"prompt_tokens": 256, "new_tokens": 64, "queue": 20}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What may be asked for. Sizes are None where there is no limit but the model's own.
+
+    models: sources on offer, None for any. queue: how many runs may wait before one more is refused.
+    """
+
+    public: bool = False
+    models: tuple[str, ...] | None = None
+    prompt_tokens: int | None = None
+    new_tokens: int = MAX_NEW_TOKENS
+    queue: int | None = None
+
+    def check_model(self, spec: ModelSpec) -> None:
+        """Raises:
+        ModelError: the model is not on offer here, or not in that precision or place.
+        """
+        if self.models is None:
+            return
+        if spec.source not in self.models or (spec.dtype, spec.device_map) != ("auto", "auto"):
+            offered = ", ".join(name(m) for m in self.models)
+            raise ModelError(f"model: expected one that this public server offers ({offered}); got another one")
+
+    def check_request(self, request: TraceRequest, count: Callable[[str], int]) -> None:
+        """count: tokens of a text; only called where there is a limit.
+
+        Raises:
+            RequestError: prompt or continuation is longer than this server allows.
+        """
+        prompt, forced, most = request.prompt, request.generation.forced or "", self.prompt_tokens
+        if most is None:
+            return
+        too_long = isinstance(prompt, str) and len(prompt) > CHARACTERS * most
+        n = most + 1 if too_long else count(prompt) if isinstance(prompt, str) else len(prompt)
+        if n > most:
+            raise RequestError(
+                f"prompt: expected at most {most:,} tokens on this public server; got {'far more' if too_long else n}. "
+                "Shorten it, or run the program on your own machine"
+            )
+        short = len(forced) <= CHARACTERS * self.new_tokens
+        begun = (count(forced) if isinstance(forced, str) else len(forced)) if short else self.new_tokens + 1
+        asked = max(request.generation.max_new_tokens, begun)
+        if asked > self.new_tokens:
+            raise RequestError(
+                f"generate: expected at most {self.new_tokens:,} tokens on this public server; got {asked:,} or more"
+            )
+
+    def check_queue(self, place: int) -> None:
+        """Raises:
+        BusyError: too many runs wait already.
+        """
+        if self.queue is not None and place > self.queue:
+            raise BusyError(f"{place} runs wait before this one; this server lets {self.queue} wait. Try again soon")
+
+
+def name(source: str) -> str:
+    """A model's source in words that show no path of the server."""
+    return "demo model" if source == DEMO else PurePath(source).name or source
+
+
+def read(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of an environment, by default of this process.
+
+    Raises:
+        RequestError: a limit is no whole number.
+    """
+    given = os.environ if environment is None else environment
+    if given.get(PUBLIC, "").strip().lower() not in ("1", "true", "yes", "on"):
+        return Settings()
+    models = tuple(m.strip() for m in given.get(MODELS, DEMO).split(",") if m.strip())
+    limits = {limit: _whole(given, f"INTRAVISTO_{limit.upper()}", usual) for limit, usual in LIMITS.items()}
+    limits["new_tokens"] = min(limits["new_tokens"], MAX_NEW_TOKENS)
+    return Settings(True, models or (DEMO,), **limits)
+
+
+def _whole(given: Mapping[str, str], variable: str, usual: int) -> int:
+    text = given.get(variable, "").strip()
+    if not text:
+        return usual
+    if not text.isdecimal():
+        raise RequestError(expected(variable, "a whole number from 0", text))
+    return int(text)
