@@ -43,7 +43,7 @@ def post_norm(model: LoadedModel, layer: int, matrix: str) -> NormFormula | None
     """The norm between a projection ("w_o" or "w_out") and the stream, where the family has one."""
     block, architecture = model.blueprint.blocks[layer], model.blueprint.architecture
     module = block.attn_post_norm if matrix == "w_o" else block.mlp_post_norm
-    return None if module is None else NormFormula.of(module, architecture.norm, architecture.norm_offset)
+    return None if module is None else NormFormula.of(module, architecture)
 
 
 def to_stream(model: LoadedModel, layer: int, projected: Float[Tensor, "T d"], matrix: str) -> Float[Tensor, "T d"]:

@@ -1,7 +1,19 @@
 """Declarations of model families: where their parts are. Nothing else in the program knows a module path."""
 
 from intravisto_core.architectures.blueprint import BlockModules, Blueprint, bind
-from intravisto_core.architectures.declaration import Architecture, NormKind, Order
+from intravisto_core.architectures.declaration import Architecture, AttentionKind, NormKind, Order
+from intravisto_core.architectures.refused import refusal
 from intravisto_core.architectures.registry import find, names
 
-__all__ = ["Architecture", "BlockModules", "Blueprint", "NormKind", "Order", "bind", "find", "names"]
+__all__ = [
+    "Architecture",
+    "AttentionKind",
+    "BlockModules",
+    "Blueprint",
+    "NormKind",
+    "Order",
+    "bind",
+    "find",
+    "names",
+    "refusal",
+]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
-from intravisto_core.architectures.declaration import Architecture
+from intravisto_core.architectures.declaration import Architecture, Order
 from intravisto_core.errors import ModelError
 
 
@@ -19,7 +19,7 @@ class BlockModules:
     layer: nn.Module
     attention: nn.Module
     w_o: nn.Module
-    w_out: nn.Module
+    w_out: nn.Module | None
     attn_out: nn.Module
     mlp_out: nn.Module
     mid_reader: nn.Module | None
@@ -37,6 +37,7 @@ class Blueprint:
     embed: nn.Module
     unembed: nn.Module
     parallel: bool
+    order: Order
     multiplier: float
     logit_scale: float
     soft_cap: float
@@ -62,8 +63,10 @@ def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
     family, config = architecture.family, model.config
     if reason := architecture.refuse(config):
         raise ModelError(f"this {family} model is refused: {reason}")
+    if model.get_output_embeddings() is None:
+        raise ModelError(f"this {family} model is refused: it has no table that gives logits over the vocabulary")
     trunk = model.base_model
-    parallel = architecture.parallel(config)
+    parallel, order = architecture.parallel(config), architecture.order
     blocks = []
     for layer in _module(trunk, architecture.layers, family).children():
 
@@ -75,7 +78,7 @@ def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
                 layer=layer,
                 attention=_module(layer, architecture.attention, family),
                 w_o=_module(layer, architecture.w_o, family),
-                w_out=_module(layer, architecture.w_out, family),
+                w_out=part(architecture.w_out),
                 attn_out=_module(layer, architecture.attn_out, family),
                 mlp_out=_module(layer, architecture.mlp_out, family),
                 mid_reader=None if parallel else part(architecture.mid_reader),
@@ -90,6 +93,7 @@ def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
         embed=model.get_input_embeddings(),
         unembed=model.get_output_embeddings(),
         parallel=parallel,
+        order=order if isinstance(order, Order) else order(config),
         multiplier=float(architecture.residual_multiplier(config)),
         logit_scale=float(architecture.logit_scale(config)),
         soft_cap=float(getattr(config, architecture.soft_cap, None) or 0.0),

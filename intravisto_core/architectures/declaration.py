@@ -16,6 +16,17 @@ class NormKind(Choice):
     LAYER = "layer", "LayerNorm"
 
 
+class AttentionKind(Choice):
+    """How queries, keys and values are reached: by transformers' attention interface, or inside a family's own code."""
+
+    INTERFACE = "interface", "attention interface"
+    GPT_NEO = "gpt_neo", "GPT-Neo"
+    GPTJ = "gptj", "GPT-J"
+    BLOOM = "bloom", "Bloom"
+    FALCON = "falcon", "Falcon"
+    MPT = "mpt", "MPT"
+
+
 class Order(Choice):
     """How a block adds p (`resid_pre`), a (`attn_out`), m (`mlp_out`); the order matters for bit-equality only."""
 
@@ -32,6 +43,10 @@ def _no_reason(config: Any) -> str:
     return ""
 
 
+def _eager(config: Any) -> str:
+    return "eager"
+
+
 def _one(config: Any) -> float:
     return 1.0
 
@@ -40,19 +55,23 @@ def _one(config: Any) -> float:
 class Architecture:
     """One family of transformers models. Paths in a layer are from the layer, the others from the trunk.
 
-    attn_out, mlp_out: modules whose output (times `residual_multiplier`) is added to the stream. w_o, w_out: the
-    projections into the stream, whose inputs are `z` and `act`. mid_reader: first module that reads `resid_mid`.
-    attn_post_norm, mlp_post_norm: norms between projection and stream. norm_offset: what is added to the norms' stored
-    scale (Gemma: 1). logit_scale: factor on the logits. soft_cap: config attribute of the final soft-cap.
-    refuse: a reason why a config of this family cannot be shown rightly, or "".
+    attention_kind: how q, k and v are reached. kernel: the stock attention that such a model is run with. attn_out,
+    mlp_out: modules whose output (times `residual_multiplier`) is added to the stream. w_o, w_out: the projections
+    into the stream, whose inputs are `z` and `act`; w_out is None where experts take turns. mid_reader: first
+    module that reads `resid_mid`. attn_post_norm, mlp_post_norm: norms between projection and stream. norm_offset:
+    what is added to the norms' stored scale (Gemma: 1). norm_eps: where the norms' code has it as a number.
+    logit_scale: factor on the logits. soft_cap: config attribute of the final soft-cap. refuse: a reason why a
+    config of this family cannot be shown rightly, or "". inferred: found by structure, not declared.
     """
 
     family: str
     layers: str = "layers"
     final_norm: str = "norm"
     attention: str = "self_attn"
+    attention_kind: AttentionKind = AttentionKind.INTERFACE
+    kernel: Callable[[Any], str] = _eager
     w_o: str = "self_attn.o_proj"
-    w_out: str = "mlp.down_proj"
+    w_out: str | None = "mlp.down_proj"
     attn_out: str = "self_attn"
     mlp_out: str = "mlp"
     mid_reader: str = "post_attention_layernorm"
@@ -60,9 +79,11 @@ class Architecture:
     mlp_post_norm: str | None = None
     norm: NormKind = NormKind.RMS
     norm_offset: float = 0.0
+    norm_eps: float | None = None
     parallel: Callable[[Any], bool] = _never
-    order: Order = Order.PA_M
+    order: Order | Callable[[Any], Order] = Order.PA_M
     residual_multiplier: Callable[[Any], float] = _one
     logit_scale: Callable[[Any], float] = _one
     soft_cap: str = "final_logit_softcapping"
     refuse: Callable[[Any], str] = _no_reason
+    inferred: bool = False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from intravisto_core.architectures import gated, gpt2
+from intravisto_core.architectures import experts, gated, gpt2, layer_norm, own_attention
 from intravisto_core.architectures.declaration import Architecture
 from intravisto_core.errors import ModelError, expected
 
-_BY_FAMILY: dict[str, Architecture] = {a.family: a for a in (*gated.ALL, *gpt2.ALL)}
+_BY_FAMILY: dict[str, Architecture] = {
+    a.family: a for group in (gated, gpt2, layer_norm, experts, own_attention) for a in group.ALL
+}
 
 
 def names() -> tuple[str, ...]:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intravisto_core.analysis.attention import pattern
 from intravisto_core.analysis.decoding import tile_positions
 from intravisto_core.analysis.lenses import Projection, logit_matrix
 from intravisto_core.analysis.parts import head_outs
@@ -23,6 +22,13 @@ from intravisto_core.records import Activation, Logits, ModelCard, Pattern, Shar
 from intravisto_core.request import ActivationView, LogitsView, PatternView, SharesView
 from intravisto_core.sites import BlockKind, Capability, ShareMeasure, Site
 from intravisto_core.tracing import TraceData
+
+_RESTS_ON = {
+    Site.ACT: Capability.NEURONS,
+    Site.Q: Capability.PATTERN,
+    Site.K: Capability.PATTERN,
+    Site.V: Capability.PATTERN,
+}
 
 
 def need(card: ModelCard, capability: Capability) -> None:
@@ -88,6 +94,8 @@ def draw_activation(context: ViewContext, view: ActivationView) -> Generator[Pro
         need(context.card, Capability.HEADS)
         values = head_outs(model, layer, data.site(Site.Z, layer))
     else:
+        if view.site in _RESTS_ON:
+            need(context.card, _RESTS_ON[view.site])
         values = data.site(view.site, layer)
     if head is not None:
         head = index(head, values.shape[0], "head")
@@ -98,10 +106,7 @@ def draw_activation(context: ViewContext, view: ActivationView) -> Generator[Pro
 
 def layer_pattern(data: TraceData, layer: int, heads: slice = slice(None)) -> Tensor:
     """The pattern of query heads of a layer, (heads, T, T), from the captured q and k."""
-    q, k, facts = data.site(Site.Q, layer), data.site(Site.K, layer), data.facts[layer]
-    assert facts is not None
-    keys = k.repeat_interleave(q.shape[0] // k.shape[0], 0)[heads]
-    return pattern(q[heads], keys, data.first[layer], data.last[layer], facts.scaling, facts.soft_cap)
+    return data.pattern(layer, heads)
 
 
 def draw_pattern(context: ViewContext, view: PatternView) -> Generator[Progress, None, Pattern]:

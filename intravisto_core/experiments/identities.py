@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intravisto_core.analysis.attention import head_values, pattern
+from intravisto_core.analysis.attention import head_values
 from intravisto_core.analysis.lenses import finish
 from intravisto_core.analysis.parts import attention_from_heads, head_outputs, mlp_from_neurons
 from intravisto_core.architectures import Order
@@ -60,7 +60,7 @@ def residual(model: LoadedModel, data: TraceData) -> tuple[Errors, bool]:
     errors, exact, n_layers = [], True, model.dimensions.n_layers
     for layer in range(n_layers):
         p, a, m, post = (data.site(s, layer) for s in (Site.RESID_PRE, Site.ATTN_OUT, Site.MLP_OUT, Site.RESID_POST))
-        total = _added(model.blueprint.architecture.order, p, a, m)
+        total = _added(model.blueprint.order, p, a, m)
         exact = exact and torch.equal(total, post)
         errors.append(relative_error(total, post))
         if not model.blueprint.parallel:
@@ -97,11 +97,8 @@ def patterns(model: LoadedModel, data: TraceData) -> Errors:
     """Identity 5: recomputed pattern times v is z, for every head."""
 
     def measure(layer: int) -> Tensor:
-        facts = data.facts[layer]
-        assert facts is not None
-        q, k, v, z = (data.site(s, layer) for s in (Site.Q, Site.K, Site.V, Site.Z))
-        weights = pattern(q, k, data.first[layer], data.last[layer], facts.scaling, facts.soft_cap)
-        return relative_error(head_values(weights, v), z)
+        v, z = data.site(Site.V, layer), data.site(Site.Z, layer)
+        return relative_error(head_values(data.pattern(layer), v), z)
 
     return _each_layer(model, measure)
 
@@ -139,6 +136,7 @@ def neurons(model: LoadedModel, data: TraceData) -> Errors:
         without = act.clone()
         without[:, neuron] = 0
         module = model.blueprint.blocks[layer].w_out
+        assert module is not None
         full, less = (module(x[None])[0].float() for x in (act, without))
         column = model.weights.get(f"w_out.{layer}")[:, neuron].float()
         return _against(full - less, act[:, neuron, None].float() * column, full)

@@ -39,4 +39,5 @@ def describe(
         stock_difference=stock_difference,
         probe=probe,
         capabilities=dict(capabilities),
+        inferred=blueprint.architecture.inferred,
     )

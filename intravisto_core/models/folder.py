@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from intravisto_core.architectures import find, names
+from intravisto_core.architectures import names, refusal
 from intravisto_core.demo import MODEL_FOLDER
 from intravisto_core.errors import ModelError, expected
 
@@ -31,10 +31,10 @@ def resolve(source: str) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config, of a family that is declared.
+    """The config, of a family that is declared or may be tried.
 
     Raises:
-        ModelError: it is not JSON, needs remote code, or is of another family.
+        ModelError: it is not JSON, needs remote code, or is refused by what it says.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -47,7 +47,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{family}: this model brings its own code, which is never run here. Choose one of: {', '.join(names())}"
         )
-    find(family)
+    if family not in names() and (reason := refusal(config)):
+        raise ModelError(f"{family}: refused: {reason}. Choose a model of another family, best: {', '.join(names())}")
     return dict(config)
 
 

@@ -20,7 +20,7 @@ from intravisto_core.tokens import TokenReader
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """Sizes of a model (docs/methods.md §1)."""
+    """Sizes of a model (docs/methods.md §1). d_mlp: 0 where experts take turns; context: 0 where none is stated."""
 
     n_layers: int
     n_heads: int
@@ -88,15 +88,32 @@ def measure(network: PreTrainedModel, blueprint: Blueprint, weights: Weights) ->
     config = network.config
     n_heads = int(config.num_attention_heads)
     d_model = int(config.hidden_size)
-    d_head = getattr(config, "head_dim", None) or getattr(blueprint.blocks[0].attention, "head_dim", 0)
+    attention = blueprint.blocks[0].attention
+    d_head = getattr(config, "head_dim", None) or getattr(attention, "head_dim", 0)
+    kv_heads = getattr(config, "num_key_value_heads", None) or getattr(attention, "num_kv_heads", None)
     return Dimensions(
         n_layers=len(blueprint.blocks),
         n_heads=n_heads,
-        n_kv_heads=int(getattr(config, "num_key_value_heads", None) or n_heads),
+        n_kv_heads=int(kv_heads or n_heads),
         d_model=d_model,
         d_head=int(d_head or d_model // n_heads),
         d_value=weights.get("w_o.0").shape[1] // n_heads,
-        d_mlp=int(weights.get("w_out.0").shape[1]),
+        d_mlp=0 if blueprint.architecture.w_out is None else int(weights.get("w_out.0").shape[1]),
         d_vocab=weights.n_rows("unembed"),
-        context=int(getattr(config, "max_position_embeddings", 0) or 0),
+        context=exact_context(config),
     )
+
+
+def exact_context(config: Any) -> int:
+    """How long a text may be: the model's context, or less where RoPE's frequencies change with the text's length.
+
+    Beyond that length a run over the cache differs from a fresh one, and one run changes the next one's numbers.
+    """
+    stated = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+    context = next((int(n) for n in stated if n), 0)
+    rope = getattr(config, "rope_parameters", None) or {}
+    for kind in (rope, *(v for v in rope.values() if isinstance(v, dict))):
+        if kind.get("rope_type") == "longrope":
+            before = kind.get("original_max_position_embeddings") or context
+            context = min(context, int(before)) if context else int(before)
+    return context

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from intravisto_core.architectures import bind, find
+from intravisto_core.architectures import bind, find, names
 from intravisto_core.errors import ModelError, RequestError
 from intravisto_core.models import folder as folders
+from intravisto_core.models.inferred import infer
 from intravisto_core.models.loaded import LoadedModel, measure
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.weights import Weights
@@ -33,8 +34,10 @@ def load(spec: ModelSpec) -> LoadedModel:
     files = folders.check_weights(folder)
     device = _device(spec.device_map)
     tokenizer = _tokenizer(folder)
-    network = _network(folder, spec, device)
-    architecture = find(config["model_type"])
+    family = config["model_type"]
+    declared = find(family) if family in names() else None
+    network = _network(folder, spec, device, declared.kernel(_settings(folder)) if declared else "eager")
+    architecture = declared or infer(network)
     blueprint = bind(architecture, network)
     weights = Weights(blueprint)
     dtype = str(network.dtype).removeprefix("torch.")
@@ -47,9 +50,19 @@ def load(spec: ModelSpec) -> LoadedModel:
         blueprint=blueprint,
         dimensions=measure(network, blueprint, weights),
         weights=weights,
-        norm=NormFormula.of(blueprint.final_norm, architecture.norm, architecture.norm_offset),
+        norm=NormFormula.of(blueprint.final_norm, architecture),
         reader=TokenReader(tokenizer),
     )
+
+
+def _settings(folder: Path) -> Any:
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(
+            f"{folder / 'config.json'}: transformers could not read it ({type(error).__name__}: {error}). "
+            "Download or save it again"
+        ) from error
 
 
 def _device(device_map: str) -> torch.device:
@@ -70,7 +83,7 @@ def _tokenizer(folder: Path) -> Any:
         ) from error
 
 
-def _network(folder: Path, spec: ModelSpec, device: torch.device) -> PreTrainedModel:
+def _network(folder: Path, spec: ModelSpec, device: torch.device, kernel: str) -> PreTrainedModel:
     transformers_logging.disable_progress_bar()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -78,7 +91,7 @@ def _network(folder: Path, spec: ModelSpec, device: torch.device) -> PreTrainedM
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            attn_implementation="eager",
+            attn_implementation=kernel,
             dtype="auto" if spec.dtype == "auto" else getattr(torch, spec.dtype),
             output_loading_info=True,
         )

@@ -8,15 +8,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from intravisto_core.architectures import NormKind
+from intravisto_core.architectures import Architecture, NormKind
 from intravisto_core.errors import ModelError
+
+EPS_NAMES = ("variance_epsilon", "eps", "epsilon", "norm_eps")
 
 
 @dataclass(frozen=True, slots=True)
 class NormFormula:
     """RMSNorm `γ⊙x/σ` or LayerNorm `γ⊙(x − mean x)/σ + β`, in float32.
 
-    scale: γ (d,), with the family's offset added. shift: β (d,), or None.
+    scale: γ (d,), with the family's offset added, or a single 1. shift: β (d,), or None.
     """
 
     kind: NormKind
@@ -25,19 +27,21 @@ class NormFormula:
     eps: float
 
     @classmethod
-    def of(cls, module: nn.Module, kind: NormKind, offset: float) -> NormFormula:
-        """Read a norm module.
+    def of(cls, module: nn.Module, architecture: Architecture) -> NormFormula:
+        """Read a norm module; one without a stored scale has γ = 1.
 
         Raises:
-            ModelError: it keeps its eps or scale under no known name.
+            ModelError: it keeps its eps under no known name.
         """
-        eps = next((getattr(module, n) for n in ("variance_epsilon", "eps", "epsilon") if hasattr(module, n)), None)
-        weight = getattr(module, "weight", None)
-        if eps is None or weight is None:
-            raise ModelError(f"norm: expected a module with a weight and an eps; got {type(module).__name__}")
-        bias = getattr(module, "bias", None)
+        eps = architecture.norm_eps
+        if eps is None:
+            eps = next((getattr(module, n) for n in EPS_NAMES if hasattr(module, n)), None)
+        if eps is None:
+            raise ModelError(f"norm: expected a module with an eps; got {type(module).__name__}")
+        weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+        scale = torch.ones(()) if weight is None else weight.detach().float() + architecture.norm_offset
         shift = None if bias is None else bias.detach().float()
-        return cls(kind, weight.detach().float() + offset, shift, float(eps))
+        return cls(architecture.norm, scale, shift, float(eps))
 
     def centre(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """`x − mean x` for LayerNorm, x for RMSNorm."""

@@ -24,14 +24,16 @@ def _matrix(module: nn.Module) -> Tensor:
 class Weights:
     """Matrices of a model as (out, in), whatever the module that holds them.
 
-    Names: "embed" (V, d), "unembed" (V, d), and per block "w_o.3" (d, H·d_v), "w_out.3" (d, d_mlp).
+    Names: "embed" (V, d), "unembed" (V, d), and per block "w_o.3" (d, H·d_v), "w_out.3" (d, d_mlp); where
+    experts take turns there is no w_out.
     """
 
     def __init__(self, blueprint: Blueprint) -> None:
         self._modules: dict[str, nn.Module] = {"embed": blueprint.embed, "unembed": blueprint.unembed}
         for layer, block in enumerate(blueprint.blocks):
             self._modules[f"w_o.{layer}"] = block.w_o
-            self._modules[f"w_out.{layer}"] = block.w_out
+            if block.w_out is not None:
+                self._modules[f"w_out.{layer}"] = block.w_out
         self._means: dict[str, Tensor] = {}
 
     def _module(self, name: str) -> nn.Module:

@@ -43,7 +43,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a loaded model is, and what the self-check found."""
+    """What a loaded model is, and what the self-check found.
+
+    d_mlp: 0 where experts take turns. context: 0 where the model states none. inferred: the family is not declared; its
+    parts were found by their structure and held to the same checks.
+    """
 
     name: str
     family: str
@@ -65,3 +69,4 @@ class ModelCard:
     stock_difference: float | None = None
     probe: str = ""
     capabilities: Mapping[Capability, Check] = field(default_factory=dict)
+    inferred: bool = False

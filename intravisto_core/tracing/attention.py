@@ -9,10 +9,13 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-from intravisto_core.errors import ModelError
+from intravisto_core.architectures import AttentionKind
+from intravisto_core.errors import ModelError, TraceError
+from intravisto_core.models import LoadedModel
+from intravisto_core.tracing.adapters import listen
 from intravisto_core.tracing.capture import AttentionFacts, CaptureSink
 
 ATTENTION_NAME = "intravisto"
@@ -30,13 +33,17 @@ def _traced_attention(
 ) -> tuple[Tensor, Tensor | None]:
     sink = _sink.get()
     if sink is not None:
+        sinks = options.get("s_aux", getattr(module, "sinks", None))
         scaling = options.get("scaling")
         facts = AttentionFacts(
             scaling=float(query.shape[-1] ** -0.5 if scaling is None else scaling),
             soft_cap=float(options.get("softcap") or 0.0),
+            sinks=None if sinks is None else sinks.detach(),
         )
         sink.attention(int(cast(int, module.layer_idx)), query, key, value, attention_mask, facts)
-    eager = sys.modules[type(module).__module__].eager_attention_forward
+    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    if eager is None:
+        raise TraceError(f"attention: expected {type(module).__name__} to have an eager function of its own")
     out: tuple[Tensor, Tensor | None] = eager(module, query, key, value, attention_mask, **options)
     return out
 
@@ -46,12 +53,23 @@ AttentionInterface.register(ATTENTION_NAME, _traced_attention)
 AttentionMaskInterface.register(ATTENTION_NAME, eager_mask)
 
 
-def use_traced_attention(network: PreTrainedModel) -> None:
+def use_traced_attention(model: LoadedModel) -> None:
     """Send a model's attention through the capture.
 
     Raises:
         ModelError: transformers did not take it, so nothing could be captured.
     """
+    architecture, network = model.blueprint.architecture, model.network
+    if architecture.attention_kind is not AttentionKind.INTERFACE:
+        try:
+            for layer, block in enumerate(model.blueprint.blocks):
+                listen(architecture.attention_kind, block.attention, layer, _sink.get)
+        except AttributeError as error:
+            raise ModelError(
+                f"attention: expected code like {architecture.attention_kind.label}'s; {error}. "
+                "The declaration does not fit this model"
+            ) from error
+        return
     network.set_attn_implementation(ATTENTION_NAME)
     if network.config._attn_implementation != ATTENTION_NAME:
         raise ModelError(

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from intravisto_core.analysis.attention import pattern
 from intravisto_core.errors import TraceError, expected
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
@@ -17,10 +18,17 @@ from intravisto_core.sites import Site
 
 @dataclass(frozen=True, slots=True)
 class AttentionFacts:
-    """What the scores of a layer are computed with."""
+    """What the scores of a layer are computed with.
+
+    key_bias: what is added to every score of a key, for each head (ALiBi). sinks: a score for each head that takes
+    part in the softmax and belongs to no key. in_float32: the scores are computed in float32 whatever the dtype.
+    """
 
     scaling: float
     soft_cap: float = 0.0
+    key_bias: Float[Tensor, "H T"] | None = None
+    sinks: Float[Tensor, " H"] | None = None
+    in_float32: bool = False
 
 
 @dataclass(slots=True)
@@ -71,6 +79,29 @@ class TraceData:
             )
         return self.buffers[site][layer]
 
+    def pattern(self, layer: int, heads: slice = slice(None)) -> Float[Tensor, "H T T"]:
+        """Attention of query heads of a layer, from the captured q and k, float32.
+
+        Raises:
+            TraceError: this layer's attention was never captured.
+        """
+        q, k, facts = self.site(Site.Q, layer), self.site(Site.K, layer), self.facts[layer]
+        if facts is None:
+            raise TraceError(f"attention of layer {layer}: expected to capture it; it was never called as declared")
+        keys = k.repeat_interleave(q.shape[0] // k.shape[0], 0)
+        bias, sinks = facts.key_bias, facts.sinks
+        return pattern(
+            q[heads],
+            keys[heads],
+            self.first[layer],
+            self.last[layer],
+            facts.scaling,
+            facts.soft_cap,
+            key_bias=None if bias is None else bias[heads, : self.length],
+            sinks=None if sinks is None else sinks[heads],
+            in_float32=facts.in_float32,
+        )
+
 
 class CaptureSink:
     """Buffers of a run under way. `start` and `stop` are the positions of the current call, if `active`.
@@ -84,13 +115,15 @@ class CaptureSink:
         self.start = self.stop = 0
         self.active = False
         self.cancelled = False
-        self.wanted = {kept for site in (Site if sites is None else sites) for kept in site.captured}
+        self.wanted: set[Site] = {kept for site in (Site if sites is None else sites) for kept in site.captured}
         if Site.RESID_POST in self.wanted:
             self.wanted.add(Site.RESID_PRE)
         if not every_resid_post:
             self.wanted.discard(Site.RESID_POST)
         if model.blueprint.parallel:
             self.wanted.discard(Site.RESID_MID)
+        if model.blueprint.architecture.w_out is None:
+            self.wanted.discard(Site.ACT)
         size, n_layers = model.dimensions, model.dimensions.n_layers
         shapes = {
             Site.Q: (size.n_heads, length, size.d_head),
@@ -120,14 +153,18 @@ class CaptureSink:
         value: Tensor,
         mask: Tensor | None,
         facts: AttentionFacts,
+        n_key: int | None = None,
     ) -> None:
-        """Keep q, and the new rows of k and v, of one call; shapes (1, heads, positions, width)."""
+        """Keep q, and the new rows of k and v, of one call; shapes (1, heads, positions, width).
+
+        n_key: the keys that the mask is about, where `key` holds only the new ones.
+        """
         new = query.shape[2]
         for site, x in ((Site.Q, query), (Site.K, key), (Site.V, value)):
             if site in self.wanted:
                 self.buffers[site][layer, :, self.start : self.stop] = x[0, :, -new:]
         if Site.Q in self.wanted:
-            first, last = self._visible(mask, new, key.shape[2])
+            first, last = self._visible(mask, new, n_key or key.shape[2])
             self.first[layer, self.start : self.stop] = first
             self.last[layer, self.start : self.stop] = last
             self.facts[layer] = facts

@@ -1,0 +1,125 @@
+"""Tiny random models of every declared family, to be held to the identities in seconds and without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+VOCABULARY = 97
+CONTEXT = 64
+WINDOW = 4
+_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+
+
+def _config(name: str, /, **changes: Any) -> Callable[[], Any]:
+    """A config of Llama's size, 4 heads on 2 kv heads; a change to None leaves a name out."""
+    base = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": CONTEXT,
+        "tie_word_embeddings": False,
+        **_IDS,
+    }
+    values = {key: value for key, value in (base | changes).items() if value is not None}
+    return lambda: getattr(transformers, f"{name}Config")(**values)
+
+
+def _old(name: str, /, **changes: Any) -> Callable[[], Any]:
+    """A config of a family with as many kv heads as heads."""
+    return _config(name, num_key_value_heads=None, **changes)
+
+
+_GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": CONTEXT}
+_BARE = dict.fromkeys(("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"))
+_FALCON = {"intermediate_size": None, "ffn_hidden_size": 128}
+_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
+_LOCAL_EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+_GEMMA = {"head_dim": 8, "sliding_window": WINDOW, "query_pre_attn_scalar": 8, "tie_word_embeddings": True}
+_NEO = {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": WINDOW}
+_LONG_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 1e4,
+    "short_factor": [1.0, 1.1, 1.2, 1.3],
+    "long_factor": [2.0, 3.0, 4.0, 5.0],
+    "original_max_position_embeddings": 48,
+}
+
+CONFIGS: dict[str, Callable[[], Any]] = {
+    "GPT-2": _old("GPT2", **_BARE, max_position_embeddings=None, **_GPT2),
+    "GPT-Neo": _old("GPTNeo", **_BARE | {"hidden_size": 32}, **_NEO),
+    "GPT-J": _old("GPTJ", **_BARE, max_position_embeddings=None, **_GPT2, rotary_dim=4),
+    "GPT-NeoX, parallel": _old("GPTNeoX", use_parallel_residual=True),
+    "GPT-NeoX, serial": _old("GPTNeoX", use_parallel_residual=False),
+    "OPT": _old("OPT", intermediate_size=None, ffn_dim=48, word_embed_proj_dim=32),
+    "Bloom": _old("Bloom", **_BARE | {"hidden_size": 32}, n_layer=2, n_head=4, max_position_embeddings=None),
+    "Falcon, 7B": _old("Falcon", **_FALCON, multi_query=True, parallel_attn=True, alibi=False),
+    "Falcon, new decoder": _old("Falcon", **_FALCON, num_kv_heads=2, new_decoder_architecture=True, alibi=False),
+    "Falcon, ALiBi": _old("Falcon", **_FALCON, multi_query=False, parallel_attn=False, alibi=True, bias=True),
+    "MPT": _old("Mpt", **_BARE, d_model=32, n_layers=2, n_heads=4, max_position_embeddings=None, max_seq_len=CONTEXT),
+    "Llama": _config("Llama"),
+    "Mistral": _config("Mistral", sliding_window=WINDOW),
+    "Mixtral": _config("Mixtral", **_LOCAL_EXPERTS),
+    "Qwen2": _config("Qwen2"),
+    "Qwen2-MoE": _config("Qwen2Moe", **_EXPERTS, moe_intermediate_size=24, shared_expert_intermediate_size=40),
+    "Qwen3": _config("Qwen3", head_dim=12),
+    "Qwen3-MoE": _config("Qwen3Moe", **_EXPERTS, head_dim=8, moe_intermediate_size=24, decoder_sparse_step=1),
+    "Gemma": _config("Gemma", head_dim=8, tie_word_embeddings=True),
+    "Gemma-2": _config("Gemma2", **_GEMMA, final_logit_softcapping=6.0, attn_logit_softcapping=3.0),
+    "Gemma-3": _config("Gemma3Text", **_GEMMA | {"num_hidden_layers": 6}),
+    "Phi": _config("Phi"),
+    "Phi-3": _config("Phi3", sliding_window=WINDOW),
+    "Phi-3, long RoPE": _config("Phi3", rope_parameters=_LONG_ROPE, original_max_position_embeddings=48),
+    "Phi-MoE": _config("Phimoe", **_LOCAL_EXPERTS, sliding_window=WINDOW),
+    "OLMo": _config("Olmo", clip_qkv=0.05),
+    "OLMo-2": _config("Olmo2"),
+    "OLMo-3": _config("Olmo3", sliding_window=WINDOW, num_hidden_layers=4),
+    "OLMoE": _config("Olmoe", **_EXPERTS),
+    "StableLM, serial": _config("StableLm"),
+    "StableLM, parallel": _config("StableLm", use_parallel_residual=True, qk_layernorm=True),
+    "StarCoder2": _config("Starcoder2", sliding_window=WINDOW),
+    "Cohere": _config("Cohere", use_qk_norm=True, logit_scale=0.5, tie_word_embeddings=True),
+    "Cohere-2": _config("Cohere2", sliding_window=WINDOW, logit_scale=0.5, num_hidden_layers=4),
+    "Granite": _config(
+        "Granite", residual_multiplier=0.22, embedding_multiplier=3.0, attention_multiplier=0.3, logits_scaling=0.5
+    ),
+    "GLM": _config("Glm", head_dim=8),
+    "GLM-4": _config("Glm4", head_dim=8),
+    "SmolLM3": _config("SmolLM3", num_hidden_layers=4),
+    "Nemotron": _config("Nemotron"),
+    "gpt-oss": _config("GptOss", **_LOCAL_EXPERTS, head_dim=8, sliding_window=WINDOW),
+}
+
+
+def build(config: Any, seed: int = 0) -> Any:
+    """A random model in float32 with norms and biases that are not 1 and 0."""
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval().float()
+    generator = torch.Generator().manual_seed(seed + 1)
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return model
+
+
+def write(name: str, folder: Path) -> Path:
+    """Save the tiny model of that name in `CONFIGS`, with a tokenizer of as many words, as a checkpoint folder."""
+    words = {f"w{i}": i for i in range(VOCABULARY)}
+    backend = Tokenizer(WordLevel(words, unk_token="w3"))
+    backend.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="w0", bos_token="w1", eos_token="w2", unk_token="w3"
+    )
+    build(CONFIGS[name]()).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

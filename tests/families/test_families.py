@@ -1,0 +1,145 @@
+"""Every family that is declared: identities, and every site against plain transformers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import intravisto_core as iv
+from intravisto_core.architectures import names
+from intravisto_core.experiments import tiny
+from intravisto_core.experiments.self_check import NO_NEURONS, check
+from intravisto_core.models import load
+from tests.families import tiny as families
+from tests.reference.plain import error
+
+ALLOWED = 1e-5
+STREAM_SITES = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "act")
+HEAD_SITES = ("q", "k", "v", "z")
+every_family = pytest.mark.parametrize("name", families.NAMES)
+
+
+def test_every_declared_family_has_a_tiny_model():
+    assert {config().model_type for config in tiny.CONFIGS.values()} == set(names())
+
+
+@every_family
+def test_the_identities_hold(family, name):
+    card = family(name).engine.model
+    for capability, found in card.capabilities.items():
+        if capability == "neurons" and card.d_mlp == 0:
+            assert (found.ok, found.reason) == (False, NO_NEURONS)
+            continue
+        assert found.ok, (capability, found.reason)
+        assert max(found.error, found.at_start) <= ALLOWED, capability
+    assert card.capabilities["residual"].exact
+    assert card.capabilities["traced"].exact
+    assert "not reached" not in card.probe
+
+
+@every_family
+def test_the_identities_hold_in_bfloat16(family, name):
+    card = check(load(iv.ModelSpec(str(family(name).folder), dtype="bfloat16", device_map="cpu")))
+    for capability, found in card.capabilities.items():
+        assert found.ok or found.reason == NO_NEURONS, (capability, found.reason)
+    assert card.capabilities["residual"].exact
+    assert card.capabilities["traced"].exact
+
+
+@every_family
+def test_every_site_equals_the_plain_model(family, name):
+    case = family(name)
+    trace, plain = case.trace, case.plain
+    found = {}
+    for site in STREAM_SITES + HEAD_SITES:
+        for layer, reference in enumerate(plain.sites.get(site, ())):
+            found[f"{site}[{layer}]"] = error(trace.activation(site, layer=layer), reference)
+    for layer, patterns in enumerate(plain.patterns):
+        found[f"pattern[{layer}]"] = error(trace.activation("pattern", layer=layer), patterns)
+    for position, reference in enumerate(plain.logits):
+        found[f"logits[{position}]"] = error(trace.logits(position)[None], reference[None])
+    n_layers = case.engine.model.n_layers
+    parallel, experts = families.is_parallel(plain.config), case.engine.model.d_mlp == 0
+    sites = len(STREAM_SITES + HEAD_SITES) + 1 - parallel - experts
+    assert len(found) == n_layers * sites + len(case.ids)
+    assert {key: e for key, e in found.items() if not e <= ALLOWED} == {}
+
+
+@every_family
+def test_greedy_ids_are_the_plain_models(family, name):
+    case = family(name)
+    assert list(case.ids) == case.plain.greedy(families.N_NEW)
+
+
+@every_family
+def test_the_card_tells_the_model(family, name):
+    case = family(name)
+    card, config = case.engine.model, case.plain.config
+    assert card.family == config.model_type
+    assert card.n_layers == config.num_hidden_layers
+    assert card.n_heads == config.num_attention_heads == len(case.plain.sites["q"][0])
+    assert card.n_kv_heads == len(case.plain.sites["k"][0])
+    assert card.d_head == case.plain.sites["q"][0].shape[-1]
+    assert card.tied == config.tie_word_embeddings
+    assert card.block == ("parallel" if families.is_parallel(config) else "serial")
+    assert not card.inferred
+
+
+@every_family
+def test_the_public_face_answers(family, name):
+    case = family(name)
+    trace, card = case.trace, case.engine.model
+    for component in ("block", "attention", "mlp"):
+        grid = trace.heatmap(component)
+        assert (grid.token_ids[1:-1] >= 0).all()
+        assert np.isfinite(grid.p_max[1:-1]).all() or grid.is_update
+    assert np.allclose(trace.heatmap().p_max[-1], np.exp(case.plain.logits).max(-1) / np.exp(case.plain.logits).sum(-1))
+    shares = trace.shares()
+    assert np.isfinite(shares.attention).all()
+    assert np.isfinite(shares.mlp).all()
+    heads = trace.activation("head_out", layer=1)
+    assert heads.shape == (card.n_heads, len(case.ids), card.d_model)
+    if card.block == "parallel":
+        with pytest.raises(iv.RequestError, match="parallel"):
+            trace.activation("resid_mid", layer=0)
+    if card.d_mlp == 0:
+        with pytest.raises(iv.ModelError, match="mixture of experts"):
+            trace.activation("act", layer=0)
+
+
+def test_rows_with_sinks_sum_to_less_than_one(family):
+    for name in families.NAMES:
+        rows = family(name).trace.activation("pattern", layer=0).sum(-1)
+        if name == "gpt-oss":
+            assert (rows < 0.99).all()
+        else:
+            assert np.allclose(rows, 1, atol=1e-5), name
+
+
+def test_windows_hide_what_lies_before_them(family):
+    window = tiny.WINDOW
+    for name in ("Mistral", "Gemma-3", "GPT-Neo", "gpt-oss", "OLMo-3", "Cohere-2", "StarCoder2", "Phi-3"):
+        trace, card = family(name).trace, family(name).engine.model
+        assert len(trace.tokens) > 2 * window
+        far = [trace.activation("pattern", layer=layer)[:, window:, 0].max() for layer in range(card.n_layers)]
+        assert min(far) == 0, name
+
+
+def test_a_prompt_read_in_pieces_has_the_same_patterns(family, monkeypatch):
+    """ALiBi biases, sinks and windows across the seams."""
+    from importlib import import_module
+
+    monkeypatch.setattr(import_module("intravisto_core.tracing.run"), "PREFILL_CHUNK", 5)
+    for name in ("Bloom", "Falcon, ALiBi", "Falcon, new decoder", "MPT", "GPT-Neo", "GPT-J", "gpt-oss", "Gemma-3"):
+        case = family(name)
+        trace = case.engine.trace(case.ids)
+        for site in ("resid_post", "k", "pattern"):
+            whole = case.trace.activation(site, layer=1)
+            assert error(trace.activation(site, layer=1), whole) <= ALLOWED, (name, site)
+
+
+def test_long_rope_ends_where_its_frequencies_change(family):
+    case = family("Phi-3, long RoPE")
+    assert case.engine.model.context == 48
+    with pytest.raises(iv.RequestError, match="48"):
+        case.engine.trace(tuple(range(3, 60)))

@@ -1,0 +1,132 @@
+"""Families that nobody declared: tried by their structure, held to the same identities, or refused with the reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import pytest
+import transformers
+
+import intravisto_core as iv
+from intravisto_core.architectures import AttentionKind, Order, bind, find, names
+from intravisto_core.experiments import tiny
+from intravisto_core.experiments.self_check import NO_NEURONS, check
+from intravisto_core.models import load
+from intravisto_core.models.inferred import infer
+
+# OPT has no MLP module, and the eps of OLMo's norm is a number in its code.
+NOT_BY_STRUCTURE = {"OPT", "OLMo"}
+BY_FUNCTION = {"kernel", "parallel", "order", "residual_multiplier", "logit_scale", "refuse", "inferred"}
+LIKE_LLAMA = {
+    "vocab_size": tiny.VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": tiny.CONTEXT,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GPT = {"vocab_size": tiny.VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "bos_token_id": 1, "eos_token_id": 2}
+UNDECLARED = {
+    "Arcee": LIKE_LLAMA,
+    "Apertus": LIKE_LLAMA,
+    "Exaone4": LIKE_LLAMA | {"sliding_window": 4},
+    "Jais2": LIKE_LLAMA,
+    "NanoChat": LIKE_LLAMA,
+    "GPTBigCode": GPT,
+    "GraniteMoe": LIKE_LLAMA | {"residual_multiplier": 0.3, "logits_scaling": 2.0},
+}
+
+
+def folder_of(name: str, values: dict, monkeypatch: pytest.MonkeyPatch, tmp_path) -> str:
+    monkeypatch.setitem(tiny.CONFIGS, name, lambda: getattr(transformers, f"{name}Config")(**values))
+    return str(tiny.write(name, tmp_path / name))
+
+
+def opened(folder: str, **spec: str) -> iv.ModelCard:
+    return check(load(iv.ModelSpec(folder, device_map="cpu", **spec)))
+
+
+def through_the_interface() -> list[str]:
+    kinds = {name: find(config().model_type).attention_kind for name, config in tiny.CONFIGS.items()}
+    return [name for name, kind in kinds.items() if kind is AttentionKind.INTERFACE and name not in NOT_BY_STRUCTURE]
+
+
+@pytest.mark.parametrize("name", through_the_interface())
+def test_the_structure_of_a_declared_family_is_found(name):
+    """The declarations of the families that were written by hand are what structure alone would have given."""
+    model = tiny.build(tiny.CONFIGS[name]()).requires_grad_(False)
+    declared = find(model.config.model_type)
+    found = infer(model)
+    bound, wanted = bind(found, model), bind(declared, model)
+    assert found.inferred
+    assert bound.parallel == wanted.parallel
+    assert (bound.order is Order.PA_M) == (wanted.order is Order.PA_M)
+    assert (bound.multiplier, bound.logit_scale) == (wanted.multiplier, wanted.logit_scale)
+    left_out = BY_FUNCTION | ({"mid_reader"} if wanted.parallel else set())
+    for each in fields(declared):
+        if each.name not in left_out:
+            assert getattr(found, each.name) == getattr(declared, each.name), each.name
+
+
+@pytest.mark.parametrize("name", UNDECLARED)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_undeclared_family_is_held_to_the_identities(monkeypatch, tmp_path, name, dtype):
+    card = opened(folder_of(name, UNDECLARED[name], monkeypatch, tmp_path), dtype=dtype)
+    assert card.family not in names()
+    assert card.inferred
+    for capability, found in card.capabilities.items():
+        assert found.ok or found.reason == NO_NEURONS, (capability, found.reason)
+        assert found.error is None or found.error <= (1e-5 if dtype == "float32" else 2e-2), capability
+    assert card.capabilities["residual"].exact
+
+
+def test_what_does_not_hold_is_lost_with_the_reason(monkeypatch, tmp_path):
+    """BitNet norms the heads' values before the projection, so patterns and values do not give what it reads."""
+    engine = iv.open_model(folder_of("BitNet", LIKE_LLAMA, monkeypatch, tmp_path), device_map="cpu")
+    assert not engine.model.capabilities["pattern"].ok
+    assert engine.model.capabilities["heads"].ok
+    trace = engine.trace((3, 4, 5))
+    assert (trace.heatmap().token_ids >= 0).all()
+    for site in ("pattern", "q", "v"):
+        with pytest.raises(iv.ModelError, match="self-check"):
+            trace.activation(site, layer=0)
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("Doge", LIKE_LLAMA, "adds up to the stream"),
+        ("BioGpt", LIKE_LLAMA | {"num_key_value_heads": 4}, "MLP"),
+        ("CodeGen", GPT | {"rotary_dim": 4}, "custom attention"),
+    ],
+)
+def test_what_cannot_be_found_is_refused(monkeypatch, tmp_path, name, values, said):
+    with pytest.raises(iv.ModelError, match=said):
+        opened(folder_of(name, values, monkeypatch, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"model_type": "deepseek_v3", "kv_lora_rank": 512}, "latent attention"),
+        ({"model_type": "something_new", "kv_lora_rank": 512}, "latent attention"),
+        ({"model_type": "mamba"}, "state-space"),
+        ({"model_type": "something_new", "layer_types": ["full_attention", "linear_attention"]}, "state-space"),
+        ({"model_type": "t5"}, "encoder-decoder"),
+        ({"model_type": "something_new", "is_encoder_decoder": True}, "encoder-decoder"),
+        ({"model_type": "qwen2_vl", "text_config": {}, "vision_config": {}}, "composite"),
+        ({"model_type": "something_new"}, "no causal language model"),
+    ],
+)
+def test_what_the_definitions_do_not_fit_is_refused_by_name(tmp_path, config, said):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(iv.ModelError, match=said) as caught:
+        iv.open_model(str(tmp_path))
+    assert config["model_type"] in str(caught.value)
+    assert "llama" in str(caught.value)
