@@ -25,7 +25,7 @@ def draw(place: Any, engine: Any, label: str, *, key: str, placeholder: str, hel
         other = read(engine, " " + text)
         if other and other[0].id != tokens[0].id:
             line.button(
-                f"␣{text.split()[0]}"[:16],
+                f"take ␣{text.split()[0]}"[:20],
                 key=f"{key}_space",
                 on_click=workspace.put,
                 kwargs={key: " " + text},

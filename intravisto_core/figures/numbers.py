@@ -78,7 +78,7 @@ def change(value: float) -> str:
 
 def rank(value: float) -> str:
     """A place in an order, from 1 on."""
-    return NONE if isnan(value) else f"{value:,.0f}"
+    return NONE if isnan(value) else f"{floor(value + 0.5):,}"
 
 
 def verdict(value: float) -> str:

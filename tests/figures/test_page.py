@@ -278,6 +278,8 @@ def test_numbers_are_written_as_on_the_python_side(open_page: Opener) -> None:
     functions = {
         "significant": numbers.significant,
         "probability": numbers.probability,
+        "rank": numbers.rank,
+        "verdict": numbers.verdict,
         "wholePercent": numbers.whole_percent,
         "share": numbers.share,
         "wholeShare": numbers.whole_share,

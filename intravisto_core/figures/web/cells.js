@@ -1,8 +1,18 @@
 /** Drawing the part of the grid that is in sight: column headers, row labels, cells. */
 import { element, writeToken } from "./base.js";
-import { change, nats, rank, significant, verdict, wholePercent, wholeShare } from "./numbers.js";
+import { brief, briefNats, change, rank, verdict, wholePercent, wholeShare } from "./numbers.js";
 
 export const MARK_GLYPHS = { injected: "✚", ablated: "✕", scaled: "×", found: "◆" };
+
+const BRIEF = {
+  percent: wholePercent,
+  share: wholeShare,
+  nats: briefNats,
+  change,
+  rank,
+  number: brief,
+  verdict,
+};
 
 /** What the second line of a cell says. */
 export function secondLine(data, cell) {
@@ -11,7 +21,7 @@ export function secondLine(data, cell) {
     return rest.join(" ") || "–";
   }
   const value = data.value(cell);
-  return { percent: wholePercent, share: wholeShare, nats, change, rank, number: significant, verdict }[data.line](value);
+  return BRIEF[data.line](value);
 }
 
 /** One line for readers who do not see the picture. */

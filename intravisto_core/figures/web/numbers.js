@@ -60,3 +60,14 @@ export function verdict(value) {
   if (value == null || Number.isNaN(value)) return "–";
   return value > 0.5 ? "✓ right" : "✕ wrong";
 }
+
+/** A number in a cell, where there is room for little: what is nearly nothing is only called small. */
+export function brief(value) {
+  const small = value != null && value !== 0 && Math.abs(value) < 0.01;
+  return small ? (value < 0 ? ">−0.01" : "<0.01") : significant(value);
+}
+
+/** An entropy, a divergence or a log-probability in a cell. */
+export function briefNats(value) {
+  return value == null || Number.isNaN(value) ? "–" : `${brief(value)} nats`;
+}
