@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from intravisto_core import LocalEngine, ModelSpec, Trace, __version__
-from intravisto_core.errors import IntravistoError
+from intravisto_core.errors import IntravistoError, RequestError
+from intravisto_core.experiments import families, tiny
 from intravisto_core.records import DecodedGrid, ModelCard
 from intravisto_core.request import DTYPES
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading
@@ -66,8 +67,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example:\n  intravisto check demo",
         **options,
     )
-    check.add_argument("model", help='"demo" or a model folder')
+    check.add_argument("model", nargs="?", help='"demo" or a model folder')
     check.add_argument("--dtype", choices=DTYPES, default="auto", help="dtype to load in")
+    check.add_argument("--all-tiny", action="store_true", help="check a tiny random model of every family instead")
+    check.add_argument("--out", type=Path, metavar="FILE", help="with --all-tiny: write the table as Markdown")
     check.set_defaults(run=_check)
 
     app = commands.add_parser("app", help="start the app in the browser", **options)
@@ -142,9 +145,24 @@ def table(grid: DecodedGrid, columns: int = 6, width: int = 13) -> str:
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.all_tiny:
+        return _check_families(options.out)
+    if options.model is None:
+        raise RequestError('check: expected "demo", a model folder or --all-tiny; got nothing')
     engine = LocalEngine(ModelSpec(options.model, dtype=options.dtype))
     print(report(engine.model))
     return 0 if all(c.ok for c in engine.model.capabilities.values()) else 1
+
+
+def _check_families(out: Path | None) -> int:
+    groups = [list(families.survey(configs)) for configs in (tiny.CONFIGS, tiny.UNDECLARED, tiny.REFUSED)]
+    text = families.page(*groups)
+    if out is None:
+        print(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+        print(f"wrote {out}")
+    return 0
 
 
 def report(card: ModelCard) -> str:

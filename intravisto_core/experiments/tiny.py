@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 VOCABULARY = 97
 CONTEXT = 64
@@ -69,6 +70,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "Falcon, ALiBi": _old("Falcon", **_FALCON, multi_query=False, parallel_attn=False, alibi=True, bias=True),
     "MPT": _old("Mpt", **_BARE, d_model=32, n_layers=2, n_heads=4, max_position_embeddings=None, max_seq_len=CONTEXT),
     "Llama": _config("Llama"),
+    "Llama, dynamic RoPE": _config("Llama", rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
     "Mistral": _config("Mistral", sliding_window=WINDOW),
     "Mixtral": _config("Mixtral", **_LOCAL_EXPERTS),
     "Qwen2": _config("Qwen2"),
@@ -101,6 +103,31 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "gpt-oss": _config("GptOss", **_LOCAL_EXPERTS, head_dim=8, sliding_window=WINDOW),
 }
 
+# Families that are not declared, to be tried by structure.
+UNDECLARED: dict[str, Callable[[], Any]] = {
+    "Apertus": _config("Apertus"),
+    "Arcee": _config("Arcee"),
+    "ERNIE 4.5": _config("Ernie4_5"),
+    "EXAONE 4": _config("Exaone4", sliding_window=WINDOW),
+    "GPT-BigCode": _old("GPTBigCode", **_BARE, max_position_embeddings=None, **_GPT2),
+    "Granite-MoE": _config("GraniteMoe", residual_multiplier=0.3, logits_scaling=2.0),
+    "Jais 2": _config("Jais2"),
+    "NanoChat": _config("NanoChat"),
+    "Seed-OSS": _config("SeedOss", head_dim=8),
+    "BitNet": _config("BitNet"),
+}
+
+REFUSED: dict[str, Callable[[], Any]] = {
+    "OPT, norm after the addition": _old("OPT", intermediate_size=None, ffn_dim=48, do_layer_norm_before=False),
+    "OPT, narrow tables": _old("OPT", intermediate_size=None, ffn_dim=48, word_embed_proj_dim=16),
+    "Bloom, residual after the norm": _old(
+        "Bloom", **_BARE | {"hidden_size": 32}, n_layer=2, n_head=4, apply_residual_connection_post_layernorm=True
+    ),
+    "Doge": _config("Doge"),
+    "CodeGen": _old("CodeGen", **_BARE, max_position_embeddings=None, **_GPT2, rotary_dim=4),
+    "BioGPT": _old("BioGpt"),
+}
+
 
 def build(config: Any, seed: int = 0) -> Any:
     """A random model in float32 with norms and biases that are not 1 and 0."""
@@ -112,14 +139,15 @@ def build(config: Any, seed: int = 0) -> Any:
     return model
 
 
-def write(name: str, folder: Path) -> Path:
-    """Save the tiny model of that name in `CONFIGS`, with a tokenizer of as many words, as a checkpoint folder."""
+def write(config: Any, folder: Path) -> Path:
+    """Save a random model of that config, with a tokenizer of as many words, as a checkpoint folder."""
     words = {f"w{i}": i for i in range(VOCABULARY)}
     backend = Tokenizer(WordLevel(words, unk_token="w3"))
     backend.pre_tokenizer = Whitespace()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="w0", bos_token="w1", eos_token="w2", unk_token="w3"
     )
-    build(CONFIGS[name]()).save_pretrained(folder)
+    transformers_logging.disable_progress_bar()
+    build(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

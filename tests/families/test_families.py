@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import intravisto_core as iv
 from intravisto_core.architectures import names
+from intravisto_core.architectures.refused import BY_NAME
 from intravisto_core.experiments import tiny
+from intravisto_core.experiments.families import Surveyed, flags, table
 from intravisto_core.experiments.self_check import NO_NEURONS, check
 from intravisto_core.models import load
 from tests.families import tiny as families
@@ -143,3 +147,26 @@ def test_long_rope_ends_where_its_frequencies_change(family):
     assert case.engine.model.context == 48
     with pytest.raises(iv.RequestError, match="48"):
         case.engine.trace(tuple(range(3, 60)))
+
+
+def test_a_full_context_leaves_dynamic_rope_as_it_was(family):
+    """Beyond its context its frequencies would change, for this text and for the next one."""
+    case = family("Llama, dynamic RoPE")
+    before = case.engine.trace(case.ids).activation("resid_post", layer=1)
+    case.engine.trace(tuple(3 + i % 90 for i in range(tiny.CONTEXT - 2)), max_new_tokens=5)
+    assert np.array_equal(case.engine.trace(case.ids).activation("resid_post", layer=1), before)
+    with pytest.raises(iv.RequestError, match="context"):
+        case.engine.trace(tuple(3 + i % 90 for i in range(tiny.CONTEXT + 1)))
+
+
+def test_the_page_of_families_is_up_to_date(family):
+    written = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
+    found = [Surveyed(name, (family(name).engine.model,)) for name in families.NAMES]
+    now = flags(table(found))
+    claimed = flags(written)
+    todo = "run: intravisto check --all-tiny --out docs/families.md"
+    assert {name: claimed.get(name) for name in now} == now, todo
+    assert {*tiny.UNDECLARED, *tiny.REFUSED} <= set(claimed), todo
+    for reason, named in BY_NAME.items():
+        assert reason in written, todo
+        assert all(f"`{name}`" in written for name in named), todo

@@ -197,7 +197,7 @@ class Case:
     """A family's engine, one trace, and the plain run of the same ids."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        self.folder = tiny.write(name, folder)
+        self.folder = tiny.write(tiny.CONFIGS[name](), folder)
         self.engine = iv.open_model(str(self.folder), dtype="float32", device_map="cpu")
         self.trace = self.engine.trace(PROMPT, max_new_tokens=N_NEW)
         self.trace.pin()
