@@ -19,7 +19,7 @@ DEFAULT = Example(
     "Fact",
     "Q: What is the capital of Italy? A:",
     10,
-    "Look up the column of the last “:”. The answer is found on the way up, not at the bottom.",
+    "Follow the column of the last “:” upwards: the answer is not there at the bottom and comes in the upper half.",
 )
 EXAMPLES = (
     DEFAULT,
@@ -27,12 +27,12 @@ EXAMPLES = (
         "Two names",
         "Mary and John went to the park. John gave a book to",
         3,
-        "The last column has to say who received the book: the name that was not repeated.",
+        "The last column of the prompt says who received the book: the name that stands there only once.",
     ),
     Example(
         "Sequence",
         "1 2 3 4 5 6",
         4,
-        "Each column should say the number after the one it reads.",
+        "From the second number of the prompt on, every column says the number after the one it reads.",
     ),
 )

@@ -28,7 +28,7 @@ def test_example_runs_at_once_and_says_what_to_look_for(app: App) -> None:
     app.tester.button_group(key="example").set_value("Sequence").run()
     app.settle().assert_calm()
     assert app.workspace.shown.request.prompt == "1 2 3 4 5 6"
-    assert "the number after" in app.html()
+    assert "says the number after" in app.html()
 
 
 def fails(app: App, *words: str) -> None:
