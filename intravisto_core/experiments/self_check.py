@@ -37,6 +37,8 @@ def probe_ids(model: LoadedModel) -> tuple[tuple[int, ...], str]:
         length = max(length, 2 * window + 1)
     elif window and window < context:
         note = f"; its sliding window of {window} positions was not reached"
+    if context < (getattr(config, "max_position_embeddings", None) or 0):
+        note += f"; texts end at {context} positions, after which its rotary embedding changes"
     length = min(length, context - N_GREEDY if context > 2 * N_GREEDY else context)
     generator = torch.Generator().manual_seed(0)
     stops = stop_ids(model, Generation())

@@ -53,26 +53,35 @@ def _seen(mask: Tensor | None, n_query: int, n_key: int, device: torch.device) -
 
 
 class _Call:
-    """What one call of an attention module was given besides the hidden states."""
+    """What one call of an attention module is given besides the hidden states; let go of when it was read."""
 
-    def __init__(self, attention: nn.Module) -> None:
-        self.given: dict[str, Any] = {}
+    NAMES = ("alibi", "attention_mask", "position_bias", "position_embeddings")
+
+    def __init__(self, attention: nn.Module, find_sink: FindSink) -> None:
+        self._given: dict[str, Any] = {}
+        self._find_sink = find_sink
         attention.register_forward_pre_hook(self._keep, with_kwargs=True)
 
     def _keep(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.given = kwargs
+        if self._find_sink() is not None:
+            self._given = {name: kwargs.get(name) for name in self.NAMES}
+
+    def take(self) -> dict[str, Any]:
+        given, self._given = self._given, {}
+        return given
 
 
 def _listen_bloom(attention: Any, layer: int, find_sink: FindSink) -> None:
     """Bloom: `_reshape` makes q, k and v; ALiBi (H, 1, keys) is added to the scores."""
-    call, inner, scaling = _Call(attention), attention._reshape, float(attention.inv_norm_factor)
+    call, inner, scaling = _Call(attention, find_sink), attention._reshape, float(attention.inv_norm_factor)
 
     def reshape(fused: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = inner(fused)
         sink = find_sink()
         if sink is not None:
-            facts = AttentionFacts(scaling, key_bias=call.given["alibi"][:, 0])
-            seen = _seen(call.given["attention_mask"], query.shape[2], sink.stop, query.device)
+            given = call.take()
+            facts = AttentionFacts(scaling, key_bias=given["alibi"][:, 0])
+            seen = _seen(given["attention_mask"], query.shape[2], sink.stop, query.device)
             sink.attention(layer, query, key, value, seen, facts, n_key=sink.stop)
         return query, key, value
 
@@ -81,7 +90,7 @@ def _listen_bloom(attention: Any, layer: int, find_sink: FindSink) -> None:
 
 def _listen_mpt(attention: Any, layer: int, find_sink: FindSink) -> None:
     """MPT: `Wqkv` makes q, k and v, clipped by config; the bias (H, 1, context) is aligned to the last key."""
-    call, scaling, limit = _Call(attention), float(attention.softmax_scale), attention.clip_qkv
+    call, scaling, limit = _Call(attention, find_sink), float(attention.softmax_scale), attention.clip_qkv
 
     def split(_: nn.Module, args: tuple[Any, ...], fused: Tensor) -> None:
         sink = find_sink()
@@ -92,8 +101,9 @@ def _listen_mpt(attention: Any, layer: int, find_sink: FindSink) -> None:
         query, key, value = (
             part.unflatten(2, (attention.n_heads, attention.head_dim)).transpose(1, 2) for part in fused.chunk(3, 2)
         )
-        facts = AttentionFacts(scaling, key_bias=call.given["position_bias"][:, 0, -sink.stop :])
-        hidden = call.given["attention_mask"]
+        given = call.take()
+        facts = AttentionFacts(scaling, key_bias=given["position_bias"][:, 0, -sink.stop :])
+        hidden = given["attention_mask"]
         sink.attention(layer, query, key, value, None if hidden is None else ~hidden, facts, n_key=sink.stop)
 
     attention.Wqkv.register_forward_hook(split)
@@ -101,7 +111,7 @@ def _listen_mpt(attention: Any, layer: int, find_sink: FindSink) -> None:
 
 def _listen_falcon(attention: Any, layer: int, find_sink: FindSink) -> None:
     """Falcon: `_split_heads` makes q, k and v before RoPE, in the new decoder with k and v repeated for every head."""
-    call, inner, scaling = _Call(attention), attention._split_heads, float(attention.inv_norm_factor)
+    call, inner, scaling = _Call(attention, find_sink), attention._split_heads, float(attention.inv_norm_factor)
     rotate = sys.modules[type(attention).__module__].apply_rotary_pos_emb
     repeated = attention.num_heads // attention.num_kv_heads if attention.new_decoder_architecture else 1
 
@@ -110,11 +120,12 @@ def _listen_falcon(attention: Any, layer: int, find_sink: FindSink) -> None:
         sink = find_sink()
         if sink is not None:
             query, key, value = (x.transpose(1, 2) for x in made)
-            alibi = call.given["alibi"]
+            given = call.take()
+            alibi = given["alibi"]
             if alibi is None:
-                query, key = rotate(query, key, *call.given["position_embeddings"])
+                query, key = rotate(query, key, *given["position_embeddings"])
             bias = None if alibi is None else alibi[0, :, 0] * scaling
-            seen = _seen(call.given["attention_mask"], query.shape[2], sink.stop, query.device)
+            seen = _seen(given["attention_mask"], query.shape[2], sink.stop, query.device)
             facts = AttentionFacts(scaling, key_bias=bias)
             key, value = key[:, ::repeated], value[:, ::repeated]
             sink.attention(layer, query, key, value, seen, facts, n_key=sink.stop)

@@ -61,7 +61,8 @@ class TraceData:
     def nbytes(self) -> int:
         """Memory that it takes, in bytes."""
         tensors = (*self.buffers.values(), self.final, self.first, self.last, self.last_logits)
-        return sum(t.nbytes for t in tensors)
+        biases = (facts.key_bias for facts in self.facts if facts is not None)
+        return sum(t.nbytes for t in (*tensors, *(b for b in biases if b is not None)))
 
     def site(self, site: Site, layer: int) -> Tensor:
         """One layer of a site: (T, width), or (heads, T, width).

@@ -145,6 +145,7 @@ def test_a_prompt_read_in_pieces_has_the_same_patterns(family, monkeypatch):
 def test_long_rope_ends_where_its_frequencies_change(family):
     case = family("Phi-3, long RoPE")
     assert case.engine.model.context == 48
+    assert "48" in case.engine.model.probe
     with pytest.raises(iv.RequestError, match="48"):
         case.engine.trace(tuple(range(3, 60)))
 
