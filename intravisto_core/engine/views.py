@@ -39,7 +39,7 @@ def need(card: ModelCard, capability: Capability) -> None:
     """
     found = card.capabilities[capability]
     if not found.ok:
-        raise ModelError(f"{capability.label}: not shown for this model, since its self-check failed: {found.reason}")
+        raise ModelError(f"{capability.label}: not shown for this model: {found.reason}")
 
 
 def output_logits(model: LoadedModel, x: Tensor) -> Tensor:
