@@ -151,7 +151,8 @@ def _check(options: argparse.Namespace) -> int:
         raise RequestError('check: expected "demo", a model folder or --all-tiny; got nothing')
     engine = LocalEngine(ModelSpec(options.model, dtype=options.dtype))
     print(report(engine.model))
-    return 0 if all(c.ok for c in engine.model.capabilities.values()) else 1
+    checks = engine.model.capabilities.values()
+    return 0 if all(c.ok or c.error is None for c in checks) else 1
 
 
 def _check_families(out: Path | None) -> int:
@@ -169,14 +170,15 @@ def report(card: ModelCard) -> str:
     """A card and its checks as text."""
     lines = [
         f"{card.name}: {card.family}, {card.n_layers} layers, {card.n_heads} heads ({card.n_kv_heads} kv), "
-        f"d {card.d_model}, vocabulary {card.d_vocab}, {card.dtype}, {card.block} block, {card.norm}{', inferred by structure' if card.inferred else ''}",
+        f"d {card.d_model}, vocabulary {card.d_vocab}, {card.dtype}, {card.block} block, {card.norm}"
+        + (", inferred by structure" if card.inferred else ""),
         f"checked on {card.probe}",
     ]
     for capability, found in card.capabilities.items():
         size = "not measured" if found.error is None else f"error {found.error:.1e}"
         exact = "" if found.exact is None else ", bit-equal" if found.exact else ", not bit-equal"
         lines.append(
-            f"  {'ok  ' if found.ok else 'FAIL'} {capability:<9} {capability.label}: {size}{exact} "
+            f"  {'ok  ' if found.ok else '–   ' if found.error is None else 'FAIL'} {capability:<9} {capability.label}: {size}{exact} "
             f"(allowed {found.allowed:.0e}){'' if found.ok else ' ' + found.reason}"
         )
     if card.stock_difference is not None:
