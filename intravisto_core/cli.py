@@ -177,10 +177,10 @@ def report(card: ModelCard) -> str:
     for capability, found in card.capabilities.items():
         size = "not measured" if found.error is None else f"error {found.error:.1e}"
         exact = "" if found.exact is None else ", bit-equal" if found.exact else ", not bit-equal"
-        lines.append(
-            f"  {'ok  ' if found.ok else '–   ' if found.error is None else 'FAIL'} {capability:<9} {capability.label}: {size}{exact} "
-            f"(allowed {found.allowed:.0e}){'' if found.ok else ' ' + found.reason}"
-        )
+        mark = "ok  " if found.ok else "–   " if found.error is None else "FAIL"
+        why = "" if found.ok else f" {found.reason}"
+        allowed = f"(allowed {found.allowed:.0e})"
+        lines.append(f"  {mark} {capability:<9} {capability.label}: {size}{exact} {allowed}{why}")
     if card.stock_difference is not None:
         lines.append(f"largest difference to the sdpa kernel: {card.stock_difference:.1e}")
     return "\n".join(lines)
