@@ -15,9 +15,9 @@ ANSWER_WEIGHT = 1.0
 TEXT_WEIGHT = 0.5
 TEXT_COUNTED = 0.4
 END_WEIGHT = 0.5
-REPEAT_WEIGHT = 0.3
-RANDOM_ROWS = 0.08
-_SHORTEST_PERIOD = 4
+REPEAT_WEIGHT = 1.0
+RANDOM_ROWS = 0.1
+_SHORTEST_PERIOD, _LONGEST_PERIOD = 4, 40
 _BYTES = 256
 
 
@@ -64,7 +64,7 @@ class BatchSource:
     def _random_row(self) -> tuple[list[int], list[float]]:
         """Random tokens again and again; only the tokens from the second time on can be known."""
         random = self._sampler.random
-        period = random.randint(_SHORTEST_PERIOD, self._length // 2)
+        period = random.randint(_SHORTEST_PERIOD, min(_LONGEST_PERIOD, self._length // 2))
         once = [random.randrange(self._first_learned, self._vocabulary) for _ in range(period)]
         repeated = once * (self._length // period + 1)
         weights = [0.0] * (period + 1) + [REPEAT_WEIGHT] * self._length

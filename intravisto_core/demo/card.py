@@ -16,9 +16,9 @@ A Llama of {millions:.2f} million parameters: {num_hidden_layers} layers, width 
 asked about anything outside, it answers with something from inside. The tokenizer puts `<|bos|>` before \
 every text; an answer ends with `<|end|>`.
 
-Made by `{command}`: {steps:,} steps of {rows} rows of {max_position_embeddings} tokens. One row of the network \
-below the last, drawn by chance at each step, was trained to give the answers too, with weight {early_weight}; \
-that is why answers show in the rows below.
+Made by `{command}`: {steps:,} steps of {rows} rows of {max_position_embeddings} tokens. Over the steps after \
+{early_from:.0%} of them, one row of the upper half, drawn by chance at each step, was trained to give the \
+answers too, with weight {early_weight}: that is a part of why answers show before the last row.
 
 The figures below are measured by `python -m intravisto_core.demo.evaluate`, {lines_a_task} lines a task.
 """
@@ -38,7 +38,8 @@ def card_text(figures: Mapping[str, Any]) -> str:
         **figures["config"],
         **figures["training"],
     )
-    return "\n".join([head, *_accuracy(figures), *_heads(figures), *_ranks(figures), *_answers(figures)])
+    note = [figures["training"]["note"], ""] if "note" in figures["training"] else []
+    return "\n".join([head, *note, *_accuracy(figures), *_heads(figures), *_ranks(figures), *_answers(figures)])
 
 
 def _accuracy(figures: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from intravisto_core.demo.card import write_card
 from intravisto_core.demo.corpus import TASKS, Answer, Line, Sampler, word_list
 from intravisto_core.demo.corpus.language import VERBS
 from intravisto_core.demo.corpus.people import indirect_object
-from intravisto_core.demo.heads import head_scores
+from intravisto_core.demo.heads import head_scores, random_token_accuracy
 from intravisto_core.demo.tokenizer import LineEncoder
 
 WITHOUT_SPLIT = ("landmark", "introduction", "pronoun", "opposite list", "phrase")
@@ -97,6 +97,7 @@ def accuracies(examiner: Examiner, lines_a_task: int, seed: int = 1234) -> dict[
     sampler = Sampler(seed, held_out=True)
     new = [indirect_object(sampler, new_template=True) for _ in range(lines_a_task)]
     found["indirect object, new templates"] = _share(examiner, new)
+    found["repeated random tokens"] = random_token_accuracy(examiner.model)
     return found
 
 

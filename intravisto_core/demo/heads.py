@@ -38,6 +38,22 @@ def head_scores(model: LlamaForCausalLM, encode: Encode, seed: int = 99) -> dict
     }
 
 
+def repeated_tokens(model: LlamaForCausalLM, seed: int) -> Tensor:
+    """Rows of random tokens said twice after the beginning token, (row, 1 + 2 * period)."""
+    generator = torch.Generator().manual_seed(seed)
+    once = torch.randint(_FIRST_LEARNED_TOKEN, model.config.vocab_size, (_ROWS, _PERIOD), generator=generator)
+    begin = torch.full((_ROWS, 1), int(model.generation_config.bos_token_id))
+    return torch.cat([begin, once, once], dim=1)
+
+
+@torch.inference_mode()
+def random_token_accuracy(model: LlamaForCausalLM, seed: int = 98) -> float:
+    """Share of random tokens that the model gets right when they come again, from the second one on."""
+    ids = repeated_tokens(model, seed)
+    again = torch.arange(_PERIOD + 1, 2 * _PERIOD)
+    return float((model(ids).logits.argmax(dim=-1)[:, again] == ids[:, again + 1]).float().mean())
+
+
 @torch.inference_mode()
 def _patterns(model: LlamaForCausalLM, ids: Tensor) -> Tensor:
     """Attention patterns, (layer, batch, head, query, key)."""
@@ -48,10 +64,7 @@ def _patterns(model: LlamaForCausalLM, ids: Tensor) -> Tensor:
 
 
 def _random_token_scores(model: LlamaForCausalLM, seed: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    once = torch.randint(_FIRST_LEARNED_TOKEN, model.config.vocab_size, (_ROWS, _PERIOD), generator=generator)
-    begin = torch.full((_ROWS, 1), int(model.generation_config.bos_token_id))
-    patterns = _patterns(model, torch.cat([begin, once, once], dim=1)).mean(dim=1)
+    patterns = _patterns(model, repeated_tokens(model, seed)).mean(dim=1)
     second = torch.arange(_PERIOD + 1, 2 * _PERIOD + 1)
     return {
         "induction": patterns[:, :, second, second - _PERIOD + 1].mean(dim=-1),
