@@ -16,6 +16,7 @@ from intravisto_ui.text import plural
 from intravisto_ui.workspace import Shown, kept
 
 AUTO = "auto"
+MANY_ROWS, MANY_POSITIONS = 40, 100
 STATE_COLOURS = tuple(c for c in Colour if c is not Colour.LOGIT)
 UPDATE_COLOURS = (Colour.LOGIT, Colour.ATTENTION, Colour.MLP, Colour.STREAM_NORM, Colour.COSINE)
 
@@ -57,6 +58,8 @@ def draw(shown: Shown) -> Options:
     first = 1 if hide_first and positions[0] == 0 and positions[1] > 0 else positions[0]
     if first != positions[0]:
         notes.append(f"Position 0 is left out: 1 of {plural(len(shown.trace.tokens), 'position')}.")
+    if rows[1] - rows[0] >= MANY_ROWS * strides[0] or positions[1] - first >= MANY_POSITIONS * strides[1]:
+        notes.append("A large picture: it scrolls. Under More it can show every n-th layer or position only.")
     view = HeatmapView(
         shown.trace.id,
         component,

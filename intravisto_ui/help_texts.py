@@ -59,7 +59,8 @@ one of:
 - *sampling*: the odds of the next token under another temperature, top-k and top-p, from the stored scores.
 
 **Why this token?** compares a generated token with its runner-up: which updates raised its score over the
-other's most, each at the scale of the stream there. This is the direct effect; what one layer prepares for a later one is not counted.
+other's most, each at the scale of the stream there. This is the direct effect; what one layer prepares for
+a later one is not counted.
 """
 
 MODEL = """
@@ -76,11 +77,16 @@ numbers, and the error that is allowed at this precision. Around 1e-7 is what ro
 PAGES = {"The picture": HEATMAP, "The colours": COLOURS, "The cell": CELL}
 
 
-def popover(place: Any, text: str | dict[str, str]) -> None:
-    """A “?” that opens the text, or several under their names."""
-    with place.popover("?", help="What this shows, how to read it, where it misleads"), st.container(key="help"):
-        if isinstance(text, str):
-            st.markdown(text)
-            return
-        for tab, part in zip(st.tabs(list(text)), text.values(), strict=True):
-            tab.markdown(part)
+def button(place: Any, text: str | dict[str, str]) -> None:
+    """A “?” that opens the text, or several under their names. A dialog: a popover as large closes at its own click."""
+    if place.button("?", key="help_menu"):
+        _open(text)
+
+
+@st.dialog("What this shows", width="medium")
+def _open(text: str | dict[str, str]) -> None:
+    if isinstance(text, str):
+        st.markdown(text)
+        return
+    for tab, part in zip(st.tabs(list(text)), text.values(), strict=True):
+        tab.markdown(part)

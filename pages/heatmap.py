@@ -35,7 +35,7 @@ def body() -> None:
         with head:
             line = frame.headline(TITLE, QUESTION, frame.place_in_words(chosen.view.component.label))
             find.popover(line)
-            help_texts.popover(line, help_texts.PAGES)
+            help_texts.button(line, help_texts.PAGES)
             export.popover(line, here.shown, chosen)
         stage = st.container(horizontal=True, gap="small", key="stage")
         picture, detail = (

@@ -10,7 +10,7 @@ frame.through_app(TITLE)
 with problems.guarded():
     here = workspace.current()
     line = frame.headline(TITLE, "What is this model, and are its numbers exact?")
-    help_texts.popover(line, help_texts.MODEL)
+    help_texts.button(line, help_texts.MODEL)
     if here.engine is None:
         frame.nothing_yet("Opening the model …" if here.run else "No model is open: press Run at the left.")
     else:

@@ -75,3 +75,17 @@ def test_a_followed_token_is_the_answer_until_one_is_typed(app: App) -> None:
 def test_what_is_typed_stays_literal(app: App) -> None:
     app.set("selectbox", "colour", Colour.PROBABILITY).set("text_input", "watch", "<b>&lt;").assert_calm()
     assert "<b>&lt;</b>" not in app.html()
+
+
+def test_help_opens_with_a_tab_a_subject(app: App) -> None:
+    app.click("help_menu").assert_calm()
+    assert [tab.label for tab in app.tester.tabs] == ["The picture", "The colours", "The cell"]
+
+
+def test_a_large_picture_offers_to_leave_some_out(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "A large picture" not in app.html()
+    monkeypatch.setattr("intravisto_ui.heatmap_options.MANY_POSITIONS", 10)
+    app.tester.run()
+    assert "A large picture" in app.html()
+    app.set("number_input", "position_step", 3)
+    assert "A large picture" not in app.html()
