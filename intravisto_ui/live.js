@@ -1,16 +1,18 @@
 /**
- * Streamlit hands over what is typed in a text area when the field is left. The tokens under the prompt are to follow
- * the typing, so a pause counts as leaving. Where this does not work, leaving the field still does.
+ * Streamlit hands over what is typed in a field when the field is left. The tokens of a text are to follow the typing,
+ * so a pause counts as leaving. Where this does not work, leaving the field still does.
  */
 const PAUSE = 350;
 
-export default function ({ data, parentElement }) {
-  const field = document.querySelector(`.st-key-${data.key} :is(textarea, input)`);
-  if (!field || field.intravistoLive) return;
-  field.intravistoLive = true;
+export default function ({ data }) {
+  // on the document, once for each field: the field itself comes and goes with the page
+  const followed = (window.__intravistoLive ??= new Set());
+  if (followed.has(data.key)) return;
+  followed.add(data.key);
   let pause;
-  field.addEventListener("input", () => {
+  document.addEventListener("input", ({ target }) => {
+    if (!target.matches(`.st-key-${data.key} :is(textarea, input)`)) return;
     clearTimeout(pause);
-    pause = setTimeout(() => field.dispatchEvent(new FocusEvent("focusout", { bubbles: true })), PAUSE);
+    pause = setTimeout(() => target.dispatchEvent(new FocusEvent("focusout", { bubbles: true })), PAUSE);
   });
 }
