@@ -19,4 +19,4 @@ with problems.guarded():
             model_card.card(here.engine.model)
         with right:
             model_card.capabilities(here.engine.model)
-        model_card.diagnostics(here.engine)
+            model_card.diagnostics(here.engine)
