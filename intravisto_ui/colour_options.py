@@ -87,9 +87,11 @@ def watched(shown: Shown) -> str:
 def _answer(shown: Shown) -> tuple[str, str]:
     """Text and glyphs of the token after the prompt: the generated one, else the model's most probable one."""
     trace = shown.trace
-    if len(trace.tokens) > trace.prompt_length:
-        following = trace.tokens[trace.prompt_length]
-        return following.text, following.shown
+    # a token that is only a part of a character cannot be asked for by its text: then the next one that can
+    for following in trace.tokens[trace.prompt_length :]:
+        read = token_field.read(shown.engine, following.text) if following.text else ()
+        if read and read[0].id == following.id:
+            return following.text, following.shown
     asked = NextTokensView(trace.id, trace.prompt_length - 1, n=1)
     here = workspace.current()
     found = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "answer"))

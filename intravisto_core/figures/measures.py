@@ -257,7 +257,8 @@ def _clipped(made: Measure) -> Measure:
     signs = ("≤ ", "≥ ")
     if made.low > made.high:
         low, high, signs = high, low, ("≥ ", "≤ ")
-    return replace(made, low=low, high=high, **dict(zip(_TEXTS, _ends(made.line, low, high, *signs), strict=True)))
+    low_text, high_text = _ends(made.line, low, high, *signs)
+    return replace(made, low=low, high=high, low_text=low_text, high_text=high_text)
 
 
 def _logarithmic(made: Measure) -> Measure:
@@ -269,6 +270,3 @@ def _logarithmic(made: Measure) -> Measure:
     if low == made.low:
         return replace(made, log=True)
     return replace(made, log=True, low=low, low_text="≤ " + _ends(made.line, low, made.high)[0])
-
-
-_TEXTS = ("low_text", "high_text")
