@@ -83,24 +83,29 @@ def normalise(
 
 
 def logit_matrix(model: LoadedModel, projection: Projection) -> Float[Tensor, "n V"]:
-    """Logits of n vectors. The tables are read by chunks and the mixed one is never formed; n·V·4 bytes are held."""
+    """Logits of n vectors. The tables are read by chunks and the mixed one is never formed; n·V·4 bytes are held.
+
+    Leading vectors of the input table alone, and trailing ones of the output table alone, take one product, not two.
+    """
     a, x = projection.mix[:, None], projection.x_hat
-    x_input, x_output = x * (1 - a), x * a
-    use_input, use_output = bool((a < 1).any()), bool((a > 0).any())
-    z = torch.empty((x.shape[0], model.weights.n_rows("unembed")), device=x.device)
-    if use_output:
+    n, lead, trail = x.shape[0], _leading(projection.mix == 0), _leading(projection.mix.flip(0) == 1)
+    z = torch.empty((n, model.weights.n_rows("unembed")), device=x.device)
+    z[:lead] = 0
+    if lead < n:
         for start, table in model.weights.chunks("unembed"):
-            torch.mm(x_output, table.T, out=z[:, start : start + len(table)])
-    if use_input:
+            torch.mm(x[lead:] * a[lead:], table.T, out=z[lead:, start : start + len(table)])
+    if trail < n:
+        weighted = x[: n - trail] * (1 - a[: n - trail])
         for start, table in model.weights.chunks("embed"):
-            block = z[:, start : start + len(table)]
-            if use_output:
-                block.addmm_(x_input, table.T)
-            else:
-                torch.mm(x_input, table.T, out=block)
+            z[: n - trail, start : start + len(table)].addmm_(weighted, table.T)
     if projection.bias and (bias := model.weights.bias("unembed")) is not None:
         z.addcmul_(a, bias.clamp(min=FLOOR))
     return finish(model, z, projection.capped)
+
+
+def _leading(flags: Tensor) -> int:
+    """How many flags from the first on are true."""
+    return int(flags.int().cumprod(0).sum())
 
 
 def finish(model: LoadedModel, z: Float[Tensor, "n V"], capped: bool) -> Float[Tensor, "n V"]:
