@@ -65,7 +65,7 @@ def test_what_does_not_hold_is_lost_with_the_reason(tmp_path):
     trace = engine.trace((3, 4, 5))
     assert (trace.heatmap().token_ids >= 0).all()
     for site in ("pattern", "q", "v"):
-        with pytest.raises(iv.ModelError, match="self-check"):
+        with pytest.raises(iv.ModelError, match="not shown for this model"):
             trace.activation(site, layer=0)
     engine.close()
 
