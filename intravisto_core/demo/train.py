@@ -26,7 +26,7 @@ from intravisto_core.demo.network import Network, Shape
 from intravisto_core.demo.optimizer import Muon
 from intravisto_core.demo.tokenizer import train_tokenizer
 
-THREADS = 2
+THREADS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Schedule:
     with all rows, twice the weight and from the first step on had weaker induction and composition.
     """
 
-    steps: int = 6000
+    steps: int = 2200
     rows: int = 16
     warm_up: int = 60
     decay_from: float = 0.55

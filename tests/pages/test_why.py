@@ -17,6 +17,18 @@ def ask(app: App, target: int) -> App:
     return app
 
 
+def two_promoted(shown, asked: UpdateView, session: str) -> tuple[tuple[str, ...], list[int]]:
+    """Texts and ids of the first two tokens that an update promoted and that their own text names."""
+    update = shown.engine.view(asked, session=session)
+    found: dict[int, str] = {}
+    for i in update.promoted_ids.tolist():
+        text = update.shown[i].replace("␣", " ")
+        if [t.id for t in shown.engine.tokenize(text, add_special_tokens=False)] == [i]:
+            found[i] = text
+    ids = list(found)[:2]
+    return tuple(found[i] for i in ids), ids
+
+
 def test_the_runner_up_is_named_with_both_odds(app: App) -> None:
     shown = app.workspace.shown
     target = shown.trace.prompt_length
@@ -32,8 +44,7 @@ def test_steps_are_what_each_update_promoted(app: App) -> None:
     shown = app.workspace.shown
     target = shown.trace.prompt_length
     ask(app, target)
-    texts = (shown.trace.tokens[target].text, " Paris")
-    ids = [shown.engine.tokenize(t, add_special_tokens=False)[0].id for t in texts]
+    texts, ids = two_promoted(shown, UpdateView(shown.trace.id, "mlp", 3, target - 1, 32), app.workspace.id)
     checked = 0
     for step in why._steps(app.workspace, target - 1, texts):
         asked = UpdateView(shown.trace.id, step.component, step.row, target - 1, 32)
