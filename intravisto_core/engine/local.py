@@ -6,7 +6,7 @@ import gc
 import platform
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,37 +14,19 @@ from typing import Any
 import torch
 
 from intravisto_core.engine.base import Job, Progress
-from intravisto_core.engine.cell_views import draw_cell_shares, draw_next_tokens, draw_query, draw_update
 from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.dispatcher import Dispatcher, Priority
+from intravisto_core.engine.drawers import DRAWERS
 from intravisto_core.engine.entry import TraceEntry
-from intravisto_core.engine.heatmap import draw_grid
 from intravisto_core.engine.store import ByteStore
 from intravisto_core.engine.trace import Trace
-from intravisto_core.engine.views import draw_activation, draw_logits, draw_pattern, draw_shares
 from intravisto_core.errors import RequestError, TraceError
 from intravisto_core.experiments.identities import relative_error, tolerance
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import LoadedModel, load
 from intravisto_core.models.threads import threads_for, using_threads
 from intravisto_core.records import ModelCard, Token
-from intravisto_core.request import (
-    ActivationView,
-    CellSharesView,
-    Generation,
-    HeatmapView,
-    LogitsView,
-    ModelSpec,
-    NextTokensView,
-    PatternView,
-    QueryView,
-    Request,
-    SharesView,
-    TraceRequest,
-    UpdateView,
-    ViewRequest,
-    to_json,
-)
+from intravisto_core.request import Generation, ModelSpec, Request, TraceRequest, ViewRequest, to_json
 from intravisto_core.tracing import RunControl, TraceData, prepare, run
 from intravisto_core.tracing.run import Prepared
 
@@ -201,20 +183,7 @@ class LocalEngine:
         entry = self._entry(view.trace, session)
         data = yield from self._data(entry)
         context = ViewContext(self._model, self._card, data, entry, self.store)
-        return (yield from _DRAWERS[type(view)](context, view))
-
-
-_DRAWERS: dict[type, Callable[[ViewContext, Any], Turns]] = {
-    HeatmapView: draw_grid,
-    SharesView: draw_shares,
-    ActivationView: draw_activation,
-    PatternView: draw_pattern,
-    LogitsView: draw_logits,
-    UpdateView: draw_update,
-    CellSharesView: draw_cell_shares,
-    NextTokensView: draw_next_tokens,
-    QueryView: draw_query,
-}
+        return (yield from DRAWERS[type(view)](context, view))
 
 
 def _reporting(turns: Generator[int, None, TraceData], total: int, text: str) -> Generator[Progress, None, TraceData]:

@@ -9,7 +9,6 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.request import (
-    _KINDS,
     ActivationView,
     CellSharesView,
     LogitsView,
@@ -19,8 +18,11 @@ from intravisto_core.request import (
     SharesView,
     UpdateView,
 )
+from intravisto_core.request.codec import KINDS
 
 REQUESTS = [
+    iv.Span(0, -1),
+    iv.Generation(3, stop=("a",)),
     iv.ModelSpec("demo", dtype="bfloat16"),
     iv.TraceRequest("a prompt"),
     iv.TraceRequest((1, 2, 3), iv.Generation(5, temperature=0.7, stop=("a", 3), forced=(4, 5)), False, ("z", "act")),
@@ -37,7 +39,7 @@ REQUESTS = [
 
 
 def test_every_kind_of_request_is_tried_here():
-    assert {type(r).__name__ for r in REQUESTS} == set(_KINDS)
+    assert {type(r).__name__ for r in REQUESTS} == set(KINDS)
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: type(r).__name__)

@@ -1,0 +1,46 @@
+"""The command line: `intravisto …` or `python -m intravisto_core …`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from intravisto_core import __version__
+from intravisto_core.cli import app, check, trace
+from intravisto_core.cli.options import FORMAT, Parser
+from intravisto_core.errors import IntravistoError
+
+_EXAMPLES = """examples:
+  intravisto trace "Q: What is the capital of Italy? A:" --max-new-tokens 10
+  intravisto trace "1 2 3 4" --lens linear --out heatmap.html
+  intravisto check path/to/model
+  intravisto app
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="intravisto",
+        description="See how a transformer language model arrives at a token.",
+        epilog=_EXAMPLES,
+        **FORMAT,
+    )
+    parser.add_argument("--version", action="version", version=f"intravisto {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    for command in (trace, check, app):
+        command.add(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit code: 0, 1 for a failed check, 2 for what could not be done."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        return code
+    except IntravistoError as error:
+        print(f"intravisto: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130

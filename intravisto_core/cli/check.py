@@ -1,0 +1,70 @@
+"""`intravisto check`: hold a model to the identities that every picture rests on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from intravisto_core.cli.options import FORMAT, open_engine
+from intravisto_core.errors import RequestError
+from intravisto_core.experiments import families, tiny
+from intravisto_core.records import ModelCard
+from intravisto_core.request import DTYPES
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    check = commands.add_parser(
+        "check",
+        help="hold a model to the identities that every picture rests on",
+        epilog="example:\n  intravisto check demo",
+        **FORMAT,
+    )
+    check.add_argument("model", nargs="?", help='"demo" or a model folder')
+    check.add_argument("--dtype", choices=DTYPES, default="auto", help="dtype to load in")
+    check.add_argument("--all-tiny", action="store_true", help="check a tiny random model of every family instead")
+    check.add_argument("--out", type=Path, metavar="FILE", help="with --all-tiny: write the table as Markdown")
+    check.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    if options.all_tiny:
+        return _check_families(options.out)
+    if options.model is None:
+        raise RequestError('check: expected "demo", a model folder or --all-tiny; got nothing')
+    engine = open_engine(options)
+    print(report(engine.model))
+    checks = engine.model.capabilities.values()
+    return 0 if all(c.ok or c.error is None for c in checks) else 1
+
+
+def _check_families(out: Path | None) -> int:
+    groups = [list(families.survey(configs)) for configs in (tiny.CONFIGS, tiny.UNDECLARED, tiny.REFUSED)]
+    text = families.page(*groups)
+    if out is None:
+        print(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+        print(f"wrote {out}")
+    return 0
+
+
+def report(card: ModelCard) -> str:
+    """A card and its checks as text."""
+    lines = [
+        f"{card.name}: {card.family}, {card.n_layers} layers, {card.n_heads} heads ({card.n_kv_heads} kv), "
+        f"d {card.d_model}, vocabulary {card.d_vocab}, {card.dtype}, {card.block} block, {card.norm}"
+        + (", inferred by structure" if card.inferred else ""),
+        f"checked on {card.probe}",
+    ]
+    for capability, found in card.capabilities.items():
+        size = "not measured" if found.error is None else f"error {found.error:.1e}"
+        exact = "" if found.exact is None else ", bit-equal" if found.exact else ", not bit-equal"
+        mark = "ok  " if found.ok else "–   " if found.error is None else "FAIL"
+        why = "" if found.ok else f" {found.reason}"
+        allowed = f"(allowed {found.allowed:.0e})"
+        lines.append(f"  {mark} {capability:<9} {capability.label}: {size}{exact} {allowed}{why}")
+    if card.stock_difference is not None:
+        lines.append(f"largest difference to the sdpa kernel: {card.stock_difference:.1e}")
+    return "\n".join(lines)

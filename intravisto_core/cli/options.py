@@ -1,0 +1,56 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from intravisto_core.engine import LocalEngine, Trace
+from intravisto_core.request import DTYPES, ModelSpec
+
+FORMAT: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says one clear line instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Which model a command works on."""
+    parser.add_argument("--model", default="demo", help='"demo" or a model folder (default demo)')
+    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="dtype to load in")
+
+
+def add_generation(parser: argparse.ArgumentParser) -> None:
+    """How the text goes on."""
+    parser.add_argument("--max-new-tokens", type=int, default=0, metavar="N", help="tokens to generate (default 0)")
+    parser.add_argument("--temperature", type=float, help="sample at this temperature (default: greedy)")
+    parser.add_argument("--top-k", type=int, help="sample among the K most probable")
+    parser.add_argument("--top-p", type=float, help="sample among the most probable that make up this probability")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default 0)")
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end where this text appears")
+    parser.add_argument("--forced", metavar="TEXT", help="text that the continuation begins with")
+    parser.add_argument("--no-special-tokens", action="store_true", help="do not add BOS and the like")
+
+
+def open_engine(options: argparse.Namespace) -> LocalEngine:
+    """The engine that the options of `add_model` ask for."""
+    return LocalEngine(ModelSpec(options.model, dtype=options.dtype))
+
+
+def run_prompt(options: argparse.Namespace, engine: LocalEngine) -> Trace:
+    """The trace that the options of `add_generation` and a `prompt` ask for."""
+    return engine.trace(
+        options.prompt,
+        options.max_new_tokens,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        seed=options.seed,
+        stop=tuple(options.stop),
+        forced=options.forced,
+        add_special_tokens=not options.no_special_tokens,
+    )

@@ -1,0 +1,46 @@
+"""What can be asked of an engine: frozen, hashable, JSON-able; each checks itself when built."""
+
+from intravisto_core.request.checks import Selection, Span
+from intravisto_core.request.codec import from_json, to_json
+from intravisto_core.request.model import DEVICES, DTYPES, ModelSpec
+from intravisto_core.request.run import MAX_NEW_TOKENS, Generation, TraceRequest
+from intravisto_core.request.views import (
+    TOP_K_KEPT,
+    ActivationView,
+    CellSharesView,
+    HeatmapView,
+    LogitsView,
+    NextTokensView,
+    PatternView,
+    QueryView,
+    SharesView,
+    UpdateView,
+    ViewRequest,
+)
+
+Request = TraceRequest | ViewRequest
+
+__all__ = [
+    "DEVICES",
+    "DTYPES",
+    "MAX_NEW_TOKENS",
+    "TOP_K_KEPT",
+    "ActivationView",
+    "CellSharesView",
+    "Generation",
+    "HeatmapView",
+    "LogitsView",
+    "ModelSpec",
+    "NextTokensView",
+    "PatternView",
+    "QueryView",
+    "Request",
+    "Selection",
+    "SharesView",
+    "Span",
+    "TraceRequest",
+    "UpdateView",
+    "ViewRequest",
+    "from_json",
+    "to_json",
+]

@@ -1,0 +1,70 @@
+"""A run of the model, and how its text goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from intravisto_core.errors import RequestError
+from intravisto_core.request.checks import check, is_number, is_whole, put, texts, whole
+from intravisto_core.sites import Site
+
+MAX_NEW_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """How the text goes on after the prompt. Greedy unless a temperature is given.
+
+    max_new_tokens: 0 to 1,024. temperature: above 0, or None for greedy. top_k, top_p: cut-offs before drawing.
+    seed: of the counter generator (docs/methods.md §8). stop: token ids, or texts that end the run where they appear.
+    forced: a text, or token ids, that the continuation begins with; it is run whole even if `max_new_tokens` is less.
+    """
+
+    max_new_tokens: int = 0
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+    stop: tuple[int | str, ...] = ()
+    forced: str | tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        n, t, k, p = self.max_new_tokens, self.temperature, self.top_k, self.top_p
+        check(is_whole(n, 0, MAX_NEW_TOKENS), "max_new_tokens", f"0 to {MAX_NEW_TOKENS}", n)
+        check(t is None or (is_number(t) and t > 0), "temperature", "a number above 0, or None for greedy", t)
+        check(k is None or is_whole(k, 1, 2**31), "top_k", "a whole number from 1, or None", k)
+        check(p is None or (is_number(p) and 0 < p <= 1), "top_p", "a number above 0, at most 1, or None", p)
+        check(is_whole(self.seed, 0, 2**63 - 1), "seed", "a whole number from 0", self.seed)
+        check(
+            t is not None or (k is None and p is None),
+            "temperature",
+            "a number, since top_k or top_p is set",
+            t,
+        )
+        put(self, stop=texts(self.stop))
+        check(all(s != "" for s in self.stop), "stop", "token ids or texts that are not empty", self.stop)
+        if self.forced is not None and not isinstance(self.forced, str):
+            put(self, forced=whole(self.forced, "forced", "a text, token ids, or None"))
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """One run of the model over a prompt, and what is kept of it.
+
+    prompt: text, or token ids taken as they are. sites: what is captured; None is everything.
+    """
+
+    prompt: str | tuple[int, ...]
+    generation: Generation = field(default_factory=Generation)
+    add_special_tokens: bool = True
+    sites: tuple[Site, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str):
+            put(self, prompt=whole(self.prompt, "prompt", "a text, or token ids"))
+        if not self.prompt:
+            raise RequestError("prompt: expected at least one token; got an empty text. Type something to trace.")
+        check(isinstance(self.generation, Generation), "generation", "a Generation", self.generation)
+        if self.sites is not None:
+            chosen = {Site.parse(s, "sites") for s in self.sites}
+            put(self, sites=tuple(s for s in Site if s in chosen))
