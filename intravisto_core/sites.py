@@ -122,6 +122,69 @@ class ShareMeasure(Choice):
     L1 = "l1", "L1 proximity", "How much nearer the sum comes with the part, in L1 distance."
 
 
+class AttentionDivision(Choice):
+    """How attention's part divides over source positions and heads (docs/methods.md §5)."""
+
+    WEIGHTS = "weights", "weights", "The attention weights, averaged over the heads."
+    VALUE_WEIGHTED = "value_weighted", "value-weighted", "Length of what is moved from each source, over all of them."
+    PROJECTION = "projection", "projection", "What each source moves, along all that attention wrote; signed."
+
+
+class NodeKind(Choice):
+    """What a node of a flow stands for (docs/methods.md §6)."""
+
+    BLOCK = "block", "block output"
+    MID = "mid", "after attention"
+    MLP = "mlp", "MLP"
+    ATTENTION = "attention", "attention"
+    SINK = "sink", "learned sink", "Attention that goes to no position: the model has a sink beside its keys."
+    BIAS = "bias", "bias", "What attention's biases write, whatever the text."
+    HIDDEN = "hidden", "hidden position 0", "Attention to position 0, which is left out here."
+    UNDEFINED = "undefined", "undefined", "Parts that cancel out, so that no share can be told."
+
+    @property
+    def terminal(self) -> bool:
+        """Whether mass ends here: such a node is of a row, not of a position."""
+        return self in (NodeKind.SINK, NodeKind.BIAS, NodeKind.HIDDEN, NodeKind.UNDEFINED)
+
+
+class LinkKind(Choice):
+    """What a link of a flow stands for (docs/methods.md §6)."""
+
+    RESIDUAL = "residual", "residual", "The stream, handed on as it is."
+    ATTENTION = "attention", "attention", "Attention joins the stream, or reads a source position."
+    MLP = "mlp", "MLP", "The MLP reads the stream, or joins it."
+    NORM = "norm", "final norm", "From the last block to what the model reads out."
+    SINK = "sink", "learned sink"
+    BIAS = "bias", "bias"
+    HIDDEN = "hidden", "hidden position 0"
+    UNDEFINED = "undefined", "undefined"
+
+
+class Part(Choice):
+    """A part of the final stream (docs/methods.md §6, direct logit attribution)."""
+
+    EMBEDDING = "embedding", "token embedding"
+    POSITION = "position", "position embedding"
+    ATTENTION = "attention", "attention"
+    MLP = "mlp", "MLP"
+    HEAD = "head", "head"
+    ATTENTION_BIAS = "attention_bias", "attention bias"
+    NEURON = "neuron", "neuron"
+    OTHER_NEURONS = "other_neurons", "other neurons"
+    MLP_BIAS = "mlp_bias", "MLP bias"
+    NORM_BIAS = "norm_bias", "final norm's bias"
+    UNEMBED_BIAS = "unembed_bias", "unembedding's bias"
+
+
+class Refinement(Choice):
+    """How finely a partition of the final stream is cut (docs/methods.md §6)."""
+
+    COMPONENTS = "components", "components"
+    HEADS = "heads", "heads", "Attention by heads and bias."
+    NEURONS = "neurons", "neurons", "Attention by heads and bias, MLPs by neurons and bias."
+
+
 class Colour(Choice):
     """What colours a cell of the heatmap."""
 

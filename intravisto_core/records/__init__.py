@@ -4,22 +4,32 @@ R rows and P positions of the view, K listed tokens, L layers, T positions of th
 """
 
 from intravisto_core.records.arrays import Activation, Logits, Pattern, Shares
+from intravisto_core.records.attribution import Attribution
 from intravisto_core.records.base import Drawer, Record, register_drawer
 from intravisto_core.records.cell import CellShares, NextTokens, TokenQuery, UpdateTokens
+from intravisto_core.records.flow import Disagreement, Flow, HeadShares
+from intravisto_core.records.graph import ContributionGraph
 from intravisto_core.records.grid import DecodedGrid, Watched, row_label
 from intravisto_core.records.model import Check, ModelCard, Token
+from intravisto_core.records.route import Route
 
 __all__ = [
     "Activation",
+    "Attribution",
     "CellShares",
     "Check",
+    "ContributionGraph",
     "DecodedGrid",
+    "Disagreement",
     "Drawer",
+    "Flow",
+    "HeadShares",
     "Logits",
     "ModelCard",
     "NextTokens",
     "Pattern",
     "Record",
+    "Route",
     "Shares",
     "Token",
     "TokenQuery",

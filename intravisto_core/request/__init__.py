@@ -2,6 +2,17 @@
 
 from intravisto_core.request.checks import Selection, Span
 from intravisto_core.request.codec import from_json, to_json
+from intravisto_core.request.flow import (
+    GENERATED,
+    MOST_LINKS,
+    MOST_NODES,
+    AttributionView,
+    DisagreementView,
+    FlowView,
+    GraphView,
+    HeadSharesView,
+    RouteView,
+)
 from intravisto_core.request.model import DEVICES, DTYPES, ModelSpec
 from intravisto_core.request.run import MAX_NEW_TOKENS, Generation, TraceRequest
 from intravisto_core.request.views import (
@@ -23,11 +34,19 @@ Request = TraceRequest | ViewRequest
 __all__ = [
     "DEVICES",
     "DTYPES",
+    "GENERATED",
     "MAX_NEW_TOKENS",
+    "MOST_LINKS",
+    "MOST_NODES",
     "TOP_K_KEPT",
     "ActivationView",
+    "AttributionView",
     "CellSharesView",
+    "DisagreementView",
+    "FlowView",
     "Generation",
+    "GraphView",
+    "HeadSharesView",
     "HeatmapView",
     "LogitsView",
     "ModelSpec",
@@ -35,6 +54,7 @@ __all__ = [
     "PatternView",
     "QueryView",
     "Request",
+    "RouteView",
     "Selection",
     "SharesView",
     "Span",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from intravisto_core.request.checks import Selection, check, is_whole, put, selection, texts
+from intravisto_core.request.flow import FlowRequest
 from intravisto_core.request.run import Generation
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure, Site
 
@@ -156,4 +157,5 @@ ViewRequest = (
     | CellSharesView
     | NextTokensView
     | QueryView
+    | FlowRequest
 )

@@ -10,11 +10,17 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.request import (
     ActivationView,
+    AttributionView,
     CellSharesView,
+    DisagreementView,
+    FlowView,
+    GraphView,
+    HeadSharesView,
     LogitsView,
     NextTokensView,
     PatternView,
     QueryView,
+    RouteView,
     SharesView,
     UpdateView,
 )
@@ -35,6 +41,12 @@ REQUESTS = [
     CellSharesView("id", 1, -1),
     NextTokensView("id", 3, iv.Generation(0, temperature=0.5, top_k=3, stop=("a", 4))),
     QueryView("id", " Rome", 3, iv.Span(0, 4)),
+    FlowView("id", 3, "generated", "kl", "projection", iv.Span(1, 4), 3, 0.01, 0.1, True, True, "iterative", False, None),
+    DisagreementView("id", None, 2, "norm", "weights", "l1", rows=[1, 2]),
+    HeadSharesView("id", 2, -1, "value_weighted"),
+    GraphView("id", 3, "generated", 0.1),
+    RouteView("id", "projection", hide_start=True),
+    AttributionView("id", " Rome", 5, -2, "neurons", 1, None),
 ]
 
 

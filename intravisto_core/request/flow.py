@@ -1,0 +1,199 @@
+"""What can be asked about where a prediction comes from (docs/methods.md §5, §6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from intravisto_core.request.checks import Selection, check, is_number, is_whole, put, selection
+from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
+
+MOST_NODES = 800
+MOST_LINKS = 2000
+GENERATED = "generated"
+
+Position = int | str
+TokenChoice = str | int | None
+
+
+def _parsed(view: object, measure: ShareMeasure | str, attention: AttentionDivision | str) -> None:
+    put(
+        view,
+        measure=ShareMeasure.parse(measure, "measure"),
+        attention=AttentionDivision.parse(attention, "attention"),
+    )
+
+
+def _check_start(position: Position) -> None:
+    whole = is_whole(position, -(2**31), 2**31)
+    check(whole or position == GENERATED, "position", f'a whole number or "{GENERATED}"', position)
+
+
+def _check_share(value: float, name: str) -> None:
+    check(is_number(value) and 0 <= value <= 1, name, "a number from 0 to 1", value)
+
+
+def _check_reweigh(hide_start: bool, reweigh: bool) -> None:
+    check(hide_start or not reweigh, "reweigh", "False, since position 0 is not hidden", reweigh)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowView:
+    """Mass 1 from one cell, or from all positions that say a generated token, handed down to row 0.
+
+    row: 1 to L+1; None is L+1, the final norm. position: of the cell, negatives count from the end; "generated": every
+    position that says a generated token, with equal mass. measure: shares where parts join. attention: how attention's
+    part divides over source positions. rows: heatmap rows whose nodes are drawn; None is all.
+    top_k: attention links drawn at most for each attention node; None is all, 0 none. min_weight: least |share| of a
+    drawn attention link. min_mass: least |mass| of a drawn link. max_nodes, max_links: the largest are drawn.
+    hide_start: attention to position 0 ends in the terminal *hidden*; with reweigh it is left out and the rest
+    renormalised. details: also KL and decoded differences of drawn links, and the tokens of drawn nodes.
+    reading: of the nodes, `top` or `iterative`.
+    """
+
+    trace: str
+    row: int | None = None
+    position: Position = -1
+    measure: ShareMeasure = ShareMeasure.NORM
+    attention: AttentionDivision = AttentionDivision.WEIGHTS
+    rows: Selection = None
+    top_k: int | None = None
+    min_mass: float = 1e-4
+    min_weight: float = 0.0
+    hide_start: bool = False
+    reweigh: bool = False
+    reading: Reading = Reading.TOP
+    details: bool = True
+    max_nodes: int | None = MOST_NODES
+    max_links: int | None = MOST_LINKS
+
+    def __post_init__(self) -> None:
+        _parsed(self, self.measure, self.attention)
+        put(self, rows=selection(self.rows, "rows"), reading=Reading.parse(self.reading, "reading"))
+        _check_start(self.position)
+        _check_reweigh(self.hide_start, self.reweigh)
+        _check_share(self.min_mass, "min_mass")
+        _check_share(self.min_weight, "min_weight")
+        check(self.reading is not Reading.DIFFERENCE, "reading", "top or iterative", self.reading)
+        for name, least in (("top_k", 0), ("max_nodes", 1), ("max_links", 1)):
+            most = getattr(self, name)
+            check(most is None or is_whole(most, least, 2**31), name, f"a whole number from {least}, or None", most)
+
+
+@dataclass(frozen=True, slots=True)
+class DisagreementView:
+    """Links of one flow whose places differ most between two ways to share it out.
+
+    The options up to `hide_start` are FlowView's. other_measure, other_attention: the second way; other_attention None
+    is the same division. n: how many links are listed.
+    """
+
+    trace: str
+    row: int | None = None
+    position: Position = -1
+    measure: ShareMeasure = ShareMeasure.NORM
+    attention: AttentionDivision = AttentionDivision.WEIGHTS
+    other_measure: ShareMeasure = ShareMeasure.PROJECTION
+    other_attention: AttentionDivision | None = None
+    rows: Selection = None
+    min_mass: float = 1e-3
+    hide_start: bool = False
+    reweigh: bool = False
+    n: int = 30
+
+    def __post_init__(self) -> None:
+        _parsed(self, self.measure, self.attention)
+        other = self.other_attention or self.attention
+        put(
+            self,
+            rows=selection(self.rows, "rows"),
+            other_measure=ShareMeasure.parse(self.other_measure, "other_measure"),
+            other_attention=AttentionDivision.parse(other, "other_attention"),
+        )
+        _check_start(self.position)
+        _check_reweigh(self.hide_start, self.reweigh)
+        _check_share(self.min_mass, "min_mass")
+        check(is_whole(self.n, 1, 2**31), "n", "a whole number from 1", self.n)
+        same = (self.measure, self.attention) == (self.other_measure, self.other_attention)
+        check(not same, "other_measure", "another measure or another division than the first", self.other_measure)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSharesView:
+    """How the attention of one cell divides over its heads and source positions.
+
+    row: 1 to L. joint: instead of the division, shares in the joint L1 form, whose parts are every (head, source) and
+    the residual (in a parallel block also the MLP).
+    """
+
+    trace: str
+    row: int
+    position: int
+    attention: AttentionDivision = AttentionDivision.WEIGHTS
+    joint: bool = False
+
+    def __post_init__(self) -> None:
+        put(self, attention=AttentionDivision.parse(self.attention, "attention"))
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """The contribution-threshold graph: nodes token × row, edges whose share in the joint L1 form is large enough.
+
+    row, position: where it starts, as in FlowView (row 1 to L; None and L+1 are L). threshold: least share of an edge.
+    rows: lowest to highest row that is drawn; None is all.
+    """
+
+    trace: str
+    row: int | None = None
+    position: Position = -1
+    threshold: float = 0.04
+    rows: Selection = None
+
+    def __post_init__(self) -> None:
+        put(self, rows=selection(self.rows, "rows"))
+        _check_start(self.position)
+        _check_share(self.threshold, "threshold")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """Where each generated token came from: sources, layers and heads of the flow from the position that says it."""
+
+    trace: str
+    measure: ShareMeasure = ShareMeasure.NORM
+    attention: AttentionDivision = AttentionDivision.WEIGHTS
+    hide_start: bool = False
+    reweigh: bool = False
+
+    def __post_init__(self) -> None:
+        _parsed(self, self.measure, self.attention)
+        _check_reweigh(self.hide_start, self.reweigh)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributionView:
+    """Direct logit attribution of a target token against a contrast at one position.
+
+    target, contrast: a text (its first token counts) or a token id. target None: the model's own top token. contrast
+    None: the mean over the vocabulary. by: how finely the final stream is cut. n: how many neurons are listed, the
+    largest first, the rest of each layer as one part; None lists all. layer: only this layer is refined; None is all.
+    """
+
+    trace: str
+    target: TokenChoice = None
+    contrast: TokenChoice = None
+    position: int = -1
+    by: Refinement = Refinement.COMPONENTS
+    layer: int | None = None
+    n: int | None = 100
+
+    def __post_init__(self) -> None:
+        put(self, by=Refinement.parse(self.by, "by"))
+        for name in ("target", "contrast"):
+            token = getattr(self, name)
+            ok = token is None or isinstance(token, str) or is_whole(token, 0, 2**31)
+            check(ok, name, "a text, a token id, or None", token)
+        check(self.n is None or is_whole(self.n, 0, 2**31), "n", "a whole number from 0, or None for all", self.n)
+
+
+FlowRequest = FlowView | DisagreementView | HeadSharesView | GraphView | RouteView | AttributionView
