@@ -227,6 +227,16 @@ class Capability(Choice):
         return self in (Capability.RESIDUAL, Capability.LOGITS, Capability.TRACED, Capability.CAUSAL)
 
 
+class TokenKind(Choice):
+    """What sort of token an id is."""
+
+    WORD = "word", "text", "A piece of text."
+    SPECIAL = "special", "special token", "A mark for the model, as the start of a text or a change of role; no text."
+    BYTES = "bytes", "bytes", "Bytes: a part of a character that is split over several tokens, or a rare character."
+    UNKNOWN = "unknown", "unknown token", "Stands for text that the vocabulary cannot write; what it was is lost."
+    UNUSED = "unused", "unused id", "A row of the model's table that no text leads to."
+
+
 class JobState(Choice):
     """Where a job stands."""
 

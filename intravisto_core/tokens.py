@@ -1,4 +1,7 @@
-"""How a token is shown: visible spaces and newlines, bytes of partial characters, specials, ids that nothing uses."""
+"""How a token is shown: visible spaces and newlines, bytes of partial characters, specials, ids that nothing uses.
+
+And how texts and conversations become ids.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,14 @@ from typing import Any
 
 from intravisto_core.errors import RequestError
 from intravisto_core.records import Token
+from intravisto_core.request import Turn
+from intravisto_core.sites import TokenKind
 
-SPACE, NEWLINE, TAB = "␣", "⏎", "⇥"
+SPACE, NEWLINE, TAB, HARD_SPACE = "␣", "⏎", "⇥", "⍽"
+_GLYPHS = {" ": SPACE, "\n": NEWLINE, "\t": TAB, "\u00a0": HARD_SPACE, "\x7f": "␡"}
+_INVISIBLE = ("Cf", "Mn", "Me", "Zl", "Zp")  # a text of these alone shows nothing, or a mark on nothing
+_CODED = ("Cc", "Cf", "Cn", "Zl", "Zp", "Zs")
+_JOINERS = ("\u200c", "\u200d")
 _BYTE_PIECE = re.compile(r"^<0x([0-9A-Fa-f]{2})>$")
 _CONTROL_PICTURES = 0x2400
 
@@ -30,20 +39,23 @@ def _byte_of_character() -> dict[str, int]:
 
 
 def visible(text: str) -> str:
-    """Text with every character to be seen: spaces, newlines, controls; a text of invisible characters as its codes."""
-    if text and all(unicodedata.category(c) in ("Cf", "Mn", "Me", "Zl", "Zp") for c in text):
-        return "".join(f"⟨U+{ord(c):04X}⟩" for c in text)
-    table = {" ": SPACE, "\n": NEWLINE, "\t": TAB}
-    return "".join(table.get(c) or _printable(c) for c in text)
+    """Text with every character to be seen: spaces, newlines, controls; what has no picture of its own as its code."""
+    alone = all(unicodedata.category(c) in _INVISIBLE for c in text)
+    return "".join(_code(c) if alone else _GLYPHS.get(c) or _printable(c) for c in text)
+
+
+def _code(c: str) -> str:
+    return f"⟨U+{ord(c):04X}⟩"
 
 
 def _printable(c: str) -> str:
     if ord(c) < 0x20:
         return chr(_CONTROL_PICTURES + ord(c))
     category = unicodedata.category(c)
-    if category == "Zs":
-        return SPACE if c == "\u00a0" else c
-    return "\ufffd" if category == "Cs" else "␡" if c == "\x7f" else c
+    if category == "Cs":
+        return "\ufffd"
+    # joiners belong to the letters or pictures beside them; other format characters would move or hide text unseen
+    return _code(c) if category in _CODED and c not in _JOINERS else c
 
 
 class TokenReader:
@@ -52,9 +64,18 @@ class TokenReader:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._lock = threading.RLock()
-        self._special = frozenset(tokenizer.all_special_ids)
-        self._size = len(tokenizer)
-        self._shown: dict[int, str] = {}
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        self._special = frozenset({*tokenizer.all_special_ids, *(i for i, t in added.items() if t.special)})
+        self._unknown = tokenizer.unk_token_id
+        self._size = max(tokenizer.get_vocab().values(), default=-1) + 1
+        self._names: list[str] = []
+        self._bytes: dict[int, bytes] = {}
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the model says how a conversation is written for it."""
+        template = getattr(self._tokenizer, "chat_template", None)
+        return "default" in template if isinstance(template, dict) else bool(template)
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         """Ids of a text.
@@ -62,15 +83,35 @@ class TokenReader:
         Raises:
             RequestError: it holds half of a character (a lone surrogate), which no encoding can write.
         """
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise RequestError(
-                f"text: expected whole characters; got half of one (a lone surrogate) at {error.start}. Remove it"
-            ) from None
+        _check_whole(text)
         with self._lock:
             ids = self._tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
         return [int(i) for i in ids]
+
+    def encode_chat(self, conversation: Sequence[Turn]) -> list[int]:
+        """Ids of a conversation as the model's own template writes it, up to where its answer begins.
+
+        The template writes the special tokens too, so none is put first again. It comes with the model, and
+        transformers runs it in jinja's sandbox.
+
+        Raises:
+            RequestError: the model has no template, or the template refuses these roles.
+        """
+        if not self.has_chat_template:
+            raise RequestError("chat: expected a model with a chat template; this one has none. Run it without chat")
+        for _, text in conversation:
+            _check_whole(text)
+        said = [{"role": role, "content": text} for role, text in conversation]
+        try:
+            with self._lock:
+                text = self._tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+        except Exception as error:
+            roles = ", ".join(role for role, _ in conversation)
+            raise RequestError(
+                f"chat: this model's template refuses a conversation of {roles} ({error}). Leave out a role, or change "
+                "their order"
+            ) from error
+        return self.encode(text, add_special_tokens=False)
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of ids; ids beyond the tokenizer are left out."""
@@ -83,33 +124,56 @@ class TokenReader:
             )
 
     def shown(self, token_id: int) -> str:
-        """One token as a cell shows it; an id below 0 (blank) is empty."""
+        """One token as a cell shows it; an id below 0 (blank) is empty. Two ids are never shown alike."""
         if token_id < 0:
             return ""
-        if token_id not in self._shown:
-            self._shown[token_id] = self._show(token_id)
-        return self._shown[token_id]
-
-    def _show(self, token_id: int) -> str:
         if token_id >= self._size:
-            return f"⟨unused {token_id}⟩"
-        with self._lock:
-            piece = self._tokenizer.convert_ids_to_tokens(token_id)
-        if piece is None:
-            return f"⟨unused {token_id}⟩"
+            return _unused(token_id)
+        self._read_vocabulary()
+        return self._names[token_id]
+
+    def kind(self, token_id: int) -> TokenKind:
+        """What sort of token an id is."""
+        self._read_vocabulary()
+        if token_id == self._unknown:
+            return TokenKind.UNKNOWN
         if token_id in self._special:
-            return str(piece)
-        if byte := _BYTE_PIECE.match(piece):
-            return f"⟨{byte[1].upper()}⟩"
-        text = self.decode([token_id], skip_special_tokens=False)
-        if "\ufffd" in text and all(c in _byte_of_character() for c in piece):
-            return "⟨" + " ".join(f"{_byte_of_character()[c]:02X}" for c in piece) + "⟩"
-        if piece.startswith("▁") and not text.startswith(" "):
+            return TokenKind.SPECIAL
+        if token_id in self._bytes:
+            return TokenKind.BYTES
+        return TokenKind.UNUSED if self.shown(token_id) == _unused(token_id) else TokenKind.WORD
+
+    def _read_vocabulary(self) -> None:
+        """Name every id, once: all together takes a second where there are 128,000, one by one many."""
+        with self._lock:
+            if self._names or not self._size:
+                return
+            ids = range(self._size)
+            pieces = self._tokenizer.convert_ids_to_tokens(ids)
+            known = [i for i in ids if pieces[i] is not None]
+            texts = self._tokenizer.batch_decode(
+                [[i] for i in known], skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+            names = [_unused(i) for i in ids]
+            for i, text in zip(known, texts, strict=True):
+                names[i] = self._name(i, pieces[i], text)
+            self._names = _told_apart(names)
+
+    def _name(self, token_id: int, piece: str, text: str) -> str:
+        if token_id in self._special:
+            return visible(str(piece))
+        raw = _bytes_of(piece, text)
+        if raw is not None:
+            self._bytes[token_id] = raw
+            return f"⟨{raw.hex(' ').upper()}⟩"
+        if piece.startswith(("▁", " ")) and not text.startswith(" "):
             text = " " + text
         return visible(text)
 
     def tokens(self, ids: Sequence[int], prompt_length: int) -> tuple[Token, ...]:
         """The tokens of a text whose first `prompt_length` are the prompt's."""
+        spelled = self._spelled(ids)
+        whole = ("", 0)
         return tuple(
             Token(
                 id=i,
@@ -118,6 +182,62 @@ class TokenReader:
                 position=p,
                 is_prompt=p < prompt_length,
                 is_special=i in self._special,
+                kind=self.kind(i),
+                spells=spelled.get(p, whole)[0],
+                part=spelled.get(p, whole)[1],
             )
             for p, i in enumerate(ids)
         )
+
+    def _spelled(self, ids: Sequence[int]) -> dict[int, tuple[str, int]]:
+        """By position: the characters that tokens of bytes make together, and which of these tokens it is."""
+        self._read_vocabulary()
+        found: dict[int, tuple[str, int]] = {}
+        start, together = 0, b""
+        for p, i in enumerate(ids):
+            raw = self._bytes.get(i)
+            if raw is None:
+                start, together = p + 1, b""
+                continue
+            together += raw
+            if (text := _utf8(together)) is not None:
+                found |= {start + n: (visible(text), n) for n in range(p + 1 - start)}
+                start, together = p + 1, b""
+        return found
+
+
+def _check_whole(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"text: expected whole characters; got half of one (a lone surrogate) at {error.start}. Remove it"
+        ) from None
+
+
+def _unused(token_id: int) -> str:
+    return f"⟨unused {token_id}⟩"
+
+
+def _bytes_of(piece: str, text: str) -> bytes | None:
+    """The bytes of a token that stands for bytes: of a byte fallback, or of a part of a character."""
+    if byte := _BYTE_PIECE.match(piece):
+        return bytes.fromhex(byte[1])
+    table = _byte_of_character()
+    if "\ufffd" not in text or any(c not in table for c in piece):
+        return None
+    raw = bytes(table[c] for c in piece)
+    return raw if _utf8(raw) is None else None
+
+
+def _utf8(raw: bytes) -> str | None:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """Names of which no two are alike: of several, those after the first tell their id."""
+    first: dict[str, int] = {}
+    return [n if first.setdefault(n, i) == i else f"{n}⟨#{i}⟩" for i, n in enumerate(names)]

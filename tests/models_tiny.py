@@ -147,6 +147,27 @@ def write(model: Any, folder: Path) -> Path:
     return folder
 
 
+ROLES = ("<system>", "<user>", "<assistant>")
+CHAT_TEMPLATE = """{{ '<bos>' }}
+{%- for m in messages %}
+{%- if m.role not in ('system', 'user', 'assistant') %}{{ raise_exception('no role is called ' + m.role) }}{% endif %}
+{%- if loop.first and m.role == 'assistant' %}{{ raise_exception('a user speaks first') }}{% endif %}
+{{- '<' + m.role + '>' + m.content + '<eos>' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"""
+
+
+def write_chat(model: Any, folder: Path) -> Path:
+    """Save a model as a checkpoint whose tokenizer has a chat template with markers of roles."""
+    reader = tokenizer()
+    reader.add_special_tokens({"additional_special_tokens": list(ROLES)})
+    reader.chat_template = CHAT_TEMPLATE
+    model.resize_token_embeddings(len(reader))
+    model.save_pretrained(folder)
+    reader.save_pretrained(folder)
+    return folder
+
+
 class Folders:
     """Checkpoint folders of the tiny models by family name, each written when first asked for."""
 

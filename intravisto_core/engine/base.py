@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from intravisto_core.errors import Cancelled, IntravistoError
 from intravisto_core.records import ModelCard, Token
-from intravisto_core.request import Request, ViewRequest
+from intravisto_core.request import Request, Turn, ViewRequest
 from intravisto_core.sites import JobState
 
 
@@ -78,7 +78,9 @@ class Engine(Protocol):
         """The loaded model and its checked capabilities."""
         ...
 
-    def tokenize(self, text: str, add_special_tokens: bool = True) -> tuple[Token, ...]:
+    def tokenize(
+        self, text: str, add_special_tokens: bool = True, *, chat: bool = False, messages: Sequence[Turn] = ()
+    ) -> tuple[Token, ...]:
         """The tokens that a prompt would have, without running anything."""
         ...
 

@@ -6,7 +6,7 @@ import gc
 import platform
 import secrets
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -26,7 +26,7 @@ from intravisto_core.experiments.self_check import check
 from intravisto_core.models import LoadedModel, load
 from intravisto_core.models.threads import threads_for, using_threads
 from intravisto_core.records import ModelCard, Token
-from intravisto_core.request import Generation, ModelSpec, Request, TraceRequest, ViewRequest, to_json
+from intravisto_core.request import Generation, ModelSpec, Request, TraceRequest, Turn, ViewRequest, to_json
 from intravisto_core.tracing import RunControl, TraceData, prepare, run
 from intravisto_core.tracing.run import Prepared
 
@@ -59,10 +59,13 @@ class LocalEngine:
         """The loaded model and its checked capabilities."""
         return self._card
 
-    def tokenize(self, text: str, add_special_tokens: bool = True) -> tuple[Token, ...]:
-        """The tokens that a prompt would have, without running anything."""
-        ids = self._model.reader.encode(text, add_special_tokens)
-        return self._model.reader.tokens(ids, len(ids))
+    def tokenize(
+        self, text: str, add_special_tokens: bool = True, *, chat: bool = False, messages: Sequence[Turn] = ()
+    ) -> tuple[Token, ...]:
+        """The tokens that a prompt would have, without running anything; see `TraceRequest` for chat and messages."""
+        reader = self._model.reader
+        ids = reader.encode_chat((*messages, ("user", text))) if chat else reader.encode(text, add_special_tokens)
+        return reader.tokens(ids, len(ids))
 
     def submit(self, request: Request, *, session: str = "", slot: str = "") -> Job:
         """Queue a request; its job carries every error."""
@@ -84,10 +87,13 @@ class LocalEngine:
         *,
         add_special_tokens: bool = True,
         sites: Any = None,
+        chat: bool = False,
+        messages: Any = (),
         **generation: Any,
     ) -> Trace:
         """Run the model over a prompt and wait; greedy by default.
 
+        chat, messages: a conversation, written by the model's own template (see `TraceRequest`).
         generation: temperature, top_k, top_p, seed, stop, forced (see `Generation`).
 
         Raises:
@@ -97,7 +103,9 @@ class LocalEngine:
         if unknown:
             known = ", ".join(Generation.__dataclass_fields__)
             raise RequestError(f"trace: expected options among {known}; got {', '.join(sorted(unknown))}")
-        request = TraceRequest(prompt, Generation(max_new_tokens, **generation), add_special_tokens, sites)
+        request = TraceRequest(
+            prompt, Generation(max_new_tokens, **generation), add_special_tokens, sites, chat, messages
+        )
         trace: Trace = self.submit(request).result()
         return trace
 
@@ -145,7 +153,8 @@ class LocalEngine:
         reader = self._model.reader
         entry = TraceEntry(
             id=secrets.token_urlsafe(12),
-            fingerprint=self._model.fingerprint(to_json(request)),
+            # with the ids: a chat template may write the day's date
+            fingerprint=self._model.fingerprint(f"{to_json(request)}\n{data.ids[: data.prompt_length]}"),
             session=session,
             request=request,
             tokens=reader.tokens(data.ids, data.prompt_length),

@@ -40,4 +40,5 @@ def describe(
         probe=probe,
         capabilities=dict(capabilities),
         inferred=blueprint.architecture.inferred,
+        chat=model.reader.has_chat_template,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from intravisto_core.sites import Capability
+from intravisto_core.sites import Capability, TokenKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,8 @@ class Token:
     """One token of a text.
 
     text: as the tokenizer decodes it alone. shown: with visible spaces and newlines (`tokens.shown`).
-    position: in the text, BOS included.
+    position: in the text, BOS included. spells: of bytes, the characters that they make, with their neighbours' where
+    one is split over several tokens; else, and where they make none, empty. part: which of those tokens, from 0.
     """
 
     id: int
@@ -22,6 +23,9 @@ class Token:
     position: int
     is_prompt: bool
     is_special: bool
+    kind: TokenKind = TokenKind.WORD
+    spells: str = ""
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class ModelCard:
     """What a loaded model is, and what the self-check found.
 
     d_mlp: 0 where experts take turns. context: 0 where the model states none. inferred: the family is not declared; its
-    parts were found by their structure and held to the same checks.
+    parts were found by their structure and held to the same checks. chat: its tokenizer brings a chat template.
     """
 
     name: str
@@ -70,3 +74,4 @@ class ModelCard:
     probe: str = ""
     capabilities: Mapping[Capability, Check] = field(default_factory=dict)
     inferred: bool = False
+    chat: bool = False

@@ -1,6 +1,6 @@
 """What can be asked of an engine: frozen, hashable, JSON-able; each checks itself when built."""
 
-from intravisto_core.request.checks import Selection, Span
+from intravisto_core.request.checks import Selection, Span, Turn
 from intravisto_core.request.codec import from_json, to_json
 from intravisto_core.request.flow import (
     GENERATED,
@@ -59,6 +59,7 @@ __all__ = [
     "SharesView",
     "Span",
     "TraceRequest",
+    "Turn",
     "UpdateView",
     "ViewRequest",
     "from_json",

@@ -35,6 +35,7 @@ class Span:
 
 
 Selection = Span | tuple[int, ...] | None
+Turn = tuple[str, str]
 
 
 def selection(value: Any, name: str) -> Selection:
@@ -60,6 +61,18 @@ def is_whole(value: object, low: int, high: int) -> bool:
 def is_number(value: object) -> bool:
     """Whether it is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def turns(value: Any) -> tuple[Turn, ...]:
+    """What was said in a conversation, as (role, text) each."""
+    allowed = 'pairs of role and text, as ("system", "Answer briefly.")'
+    try:
+        pairs = tuple((role, text) for role, text in value)
+    except (TypeError, ValueError):
+        raise RequestError(expected("messages", allowed, value)) from None
+    check(all(isinstance(part, str) for pair in pairs for part in pair), "messages", allowed, value)
+    check(all(role for role, _ in pairs), "messages", "a role that is not empty", value)
+    return pairs
 
 
 def texts(value: Any) -> tuple[Any, ...]:

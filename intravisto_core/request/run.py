@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from intravisto_core.errors import RequestError
-from intravisto_core.request.checks import check, is_number, is_whole, put, texts, whole
+from intravisto_core.request.checks import Turn, check, is_number, is_whole, put, texts, turns, whole
 from intravisto_core.sites import Site
 
 MAX_NEW_TOKENS = 1024
@@ -52,12 +52,16 @@ class TraceRequest:
     """One run of the model over a prompt, and what is kept of it.
 
     prompt: text, or token ids taken as they are. sites: what is captured; None is everything.
+    chat: the prompt is what the user says, and the model's own chat template writes the text around it: roles, their
+    markers, the opening of the answer. messages: what was said before, as (role, text), in order.
     """
 
     prompt: str | tuple[int, ...]
     generation: Generation = field(default_factory=Generation)
     add_special_tokens: bool = True
     sites: tuple[Site, ...] | None = None
+    chat: bool = False
+    messages: tuple[Turn, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
@@ -68,3 +72,12 @@ class TraceRequest:
         if self.sites is not None:
             chosen = {Site.parse(s, "sites") for s in self.sites}
             put(self, sites=tuple(s for s in Site if s in chosen))
+        put(self, messages=turns(self.messages))
+        check(isinstance(self.chat, bool), "chat", "True or False", self.chat)
+        check(self.chat or not self.messages, "chat", "True, since messages are given", self.chat)
+        check(not self.chat or isinstance(self.prompt, str), "prompt", "a text, since chat is on", self.prompt)
+
+    @property
+    def conversation(self) -> tuple[Turn, ...]:
+        """All that was said, the prompt last, as (role, text)."""
+        return (*self.messages, ("user", str(self.prompt)))

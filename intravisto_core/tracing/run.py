@@ -57,7 +57,9 @@ def prepare(model: LoadedModel, request: TraceRequest) -> Prepared:
         RequestError: no token, an id that the model lacks, or a prompt longer than the context.
     """
     generation, context = request.generation, model.dimensions.context
-    if isinstance(request.prompt, str):
+    if request.chat:
+        prompt = tuple(model.reader.encode_chat(request.conversation))
+    elif isinstance(request.prompt, str):
         prompt = tuple(model.reader.encode(request.prompt, request.add_special_tokens))
     else:
         prompt = request.prompt

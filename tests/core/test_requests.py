@@ -32,6 +32,7 @@ REQUESTS = [
     iv.ModelSpec("demo", dtype="bfloat16"),
     iv.TraceRequest("a prompt"),
     iv.TraceRequest((1, 2, 3), iv.Generation(5, temperature=0.7, stop=("a", 3), forced=(4, 5)), False, ("z", "act")),
+    iv.TraceRequest("a", chat=True, messages=[("system", "b"), ["user", "c"]]),
     iv.HeatmapView("id", "mlp", "linear", "stream", iv.Span(-3, 5), [1, -1], 7, ("x",), "top"),
     SharesView("id", "kl"),
     ActivationView("id", "q", 3, 1),
