@@ -42,7 +42,7 @@ REQUESTS = [
     CellSharesView("id", 1, -1),
     NextTokensView("id", 3, iv.Generation(0, temperature=0.5, top_k=3, stop=("a", 4))),
     QueryView("id", " Rome", 3, iv.Span(0, 4)),
-    FlowView("id", 3, "generated", "kl", "projection", iv.Span(1, 4), 3, 0.01, 0.1, True, True, "iterative", False, None),
+    FlowView("id", 3, "generated", "kl", "projection", iv.Span(1, 4), 3, 0.01, 0.1, True, True, "iterative", False),
     DisagreementView("id", None, 2, "norm", "weights", "l1", rows=[1, 2]),
     HeadSharesView("id", 2, -1, "value_weighted"),
     GraphView("id", 3, "generated", 0.1),
