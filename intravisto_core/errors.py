@@ -17,6 +17,22 @@ class ModelError(IntravistoError):
     """A model that cannot be opened, or that fails the identities of docs/methods.md §2."""
 
 
+class HubError(ModelError):
+    """What stands between here and a model on the Hub.
+
+    kind: "not_found", "gated", "token", "offline", "unreachable", "rate_limited", "disk_full", "interrupted" or
+    "damaged"; a token helps with the second and third.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class MemoryShortError(IntravistoError):
+    """Something does not fit into the memory that is free; the message says what would."""
+
+
 class TraceError(IntravistoError):
     """A run that could not give a trace, or a trace that lacks what a view asks for."""
 

@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from intravisto_core.architectures import names, refusal
 from intravisto_core.demo import MODEL_FOLDER
 from intravisto_core.errors import ModelError, expected
+from intravisto_core.models import checkpoint
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -28,6 +30,19 @@ def resolve(source: str) -> Path:
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: expected a config.json; found none. Give a folder saved with save_pretrained")
     return folder
+
+
+def name(source: str, folder: Path) -> str:
+    """What a model is called."""
+    return source if source == "demo" or not Path(source).expanduser().is_dir() else folder.resolve().name
+
+
+def dtype_of(folder: Path, dtype: str) -> torch.dtype:
+    """The dtype that a checkpoint is loaded in."""
+    if dtype != "auto":
+        named: torch.dtype = getattr(torch, dtype)
+        return named
+    return checkpoint.stored_dtype(read_config(folder), checkpoint.headers(checkpoint.weight_files(folder)))
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -37,7 +38,9 @@ class Dimensions:
 class LoadedModel:
     """One model in memory.
 
-    resolved: names the exact weights, dtype and device; the part of a fingerprint that the model gives.
+    resolved: names the exact weights, dtype and device; the part of a fingerprint that the model gives. device: where
+    inputs go and captures are kept. dtype: its own, which packed matrices compute in. scratch: holds weights that left
+    memory.
     """
 
     spec: ModelSpec
@@ -50,16 +53,15 @@ class LoadedModel:
     weights: Weights
     norm: NormFormula
     reader: TokenReader
+    device: torch.device
+    dtype: torch.dtype
+    quantisation: str | None = None
+    scratch: TemporaryDirectory[str] | None = None
 
     @property
-    def device(self) -> torch.device:
-        """Where inputs go and captures are kept."""
-        return self.weights.get("embed").device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The model's own dtype."""
-        return self.weights.get("embed").dtype
+    def offloaded(self) -> bool:
+        """Whether some weights are fetched from host memory or disk at every call."""
+        return self.scratch is not None
 
     def final_state(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The model's own final norm, in its dtype, given in float32."""
@@ -97,8 +99,8 @@ def measure(network: PreTrainedModel, blueprint: Blueprint, weights: Weights) ->
         n_kv_heads=int(kv_heads or n_heads),
         d_model=d_model,
         d_head=int(d_head or d_model // n_heads),
-        d_value=weights.get("w_o.0").shape[1] // n_heads,
-        d_mlp=0 if blueprint.architecture.w_out is None else int(weights.get("w_out.0").shape[1]),
+        d_value=weights.shape("w_o.0")[1] // n_heads,
+        d_mlp=0 if blueprint.architecture.w_out is None else weights.shape("w_out.0")[1],
         d_vocab=weights.n_rows("unembed"),
         context=exact_context(config),
     )

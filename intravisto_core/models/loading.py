@@ -10,11 +10,16 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as transformers_logging
 
 from intravisto_core.architectures import bind, find, names
-from intravisto_core.errors import ModelError, RequestError
+from intravisto_core.errors import ModelError
 from intravisto_core.models import folder as folders
+from intravisto_core.models import quantisation
+from intravisto_core.models.free_memory import is_short
 from intravisto_core.models.inferred import infer
 from intravisto_core.models.loaded import LoadedModel, measure
+from intravisto_core.models.memory import require_room
 from intravisto_core.models.norms import NormFormula
+from intravisto_core.models.placement import Placement, place
+from intravisto_core.models.source import Report, locate, quiet
 from intravisto_core.models.weights import Weights
 from intravisto_core.request import ModelSpec
 from intravisto_core.tokens import TokenReader
@@ -22,29 +27,41 @@ from intravisto_core.tokens import TokenReader
 ATTENTION_PATH = "eager-captured-1"
 
 
-def load(spec: ModelSpec) -> LoadedModel:
-    """Load a model.
+def load(spec: ModelSpec, token: str | None = None, report: Report = quiet) -> LoadedModel:
+    """Load a model, downloaded first where it is on the Hub.
+
+    token: for the Hub, used for this call and kept nowhere. report: is told how far it is; what it raises ends a
+    download.
 
     Raises:
         ModelError: the source, its files or its family do not serve, with what to do.
+        MemoryShortError: it does not fit; nothing was allocated.
         RequestError: the device asked for is not there.
     """
-    folder = folders.resolve(spec.source)
+    folder = locate(spec, token, report)
     config = folders.read_config(folder)
     files = folders.check_weights(folder)
-    device = _device(spec.device_map)
+    quantisation.check_stored(config, spec.quantisation)
+    estimate = require_room(spec, folder)
+    report(0, 0, "reading the weights")
     tokenizer = _tokenizer(folder)
+    settings = _settings(folder)
+    where = place(spec.device_map, settings, estimate.weights)
     family = config["model_type"]
     declared = find(family) if family in names() else None
-    network = _network(folder, spec, device, declared.kernel(_settings(folder)) if declared else "eager")
+    network = _network(folder, spec, where, declared.kernel(settings) if declared else "eager")
     architecture = declared or infer(network)
     blueprint = bind(architecture, network)
-    weights = Weights(blueprint)
+    weights = Weights(blueprint, network.dtype)
+    _check_vocabulary(folder, tokenizer, weights.n_rows("embed"))
+    packed = quantisation.quantised(network)
+    how = "" if packed is None else f":{packed}"
     dtype = str(network.dtype).removeprefix("torch.")
+    report(0, 0, "checking that what it shows will be true")
     return LoadedModel(
         spec=spec,
-        name="demo" if spec.source == "demo" else folder.resolve().name,
-        resolved=f"{folders.weights_hash(folder, files)}:{dtype}:{device.type}:{ATTENTION_PATH}",
+        name=folders.name(spec.source, folder),
+        resolved=f"{folders.weights_hash(folder, files)}:{dtype}{how}:{where.device.type}:{ATTENTION_PATH}",
         network=network,
         tokenizer=tokenizer,
         blueprint=blueprint,
@@ -52,6 +69,10 @@ def load(spec: ModelSpec) -> LoadedModel:
         weights=weights,
         norm=NormFormula.of(blueprint.final_norm, architecture),
         reader=TokenReader(tokenizer),
+        device=where.device,
+        dtype=network.dtype,
+        quantisation=packed,
+        scratch=where.scratch,
     )
 
 
@@ -65,14 +86,6 @@ def _settings(folder: Path) -> Any:
         ) from error
 
 
-def _device(device_map: str) -> torch.device:
-    if device_map == "cuda" and not torch.cuda.is_available():
-        raise RequestError('device_map: expected a machine with a CUDA device for "cuda"; none was found. Use "cpu"')
-    if device_map == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device_map)
-
-
 def _tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -83,8 +96,21 @@ def _tokenizer(folder: Path) -> Any:
         ) from error
 
 
-def _network(folder: Path, spec: ModelSpec, device: torch.device, kernel: str) -> PreTrainedModel:
+def _check_vocabulary(folder: Path, tokenizer: Any, n_rows: int) -> None:
+    """Added tokens beyond the table are refused only where a text has them: many a checkpoint has one for padding."""
+    if tokenizer.vocab_size > n_rows:
+        raise ModelError(
+            f"{folder}: expected a tokenizer of at most {n_rows} tokens, the rows of this model's table; its own has "
+            f"{tokenizer.vocab_size}. They do not belong together: save the model's own tokenizer into the folder"
+        )
+
+
+def _network(folder: Path, spec: ModelSpec, where: Placement, kernel: str) -> PreTrainedModel:
     transformers_logging.disable_progress_bar()
+    dtype = "auto" if spec.dtype == "auto" else getattr(torch, spec.dtype)
+    options = dict(where.options)
+    if spec.quantisation:
+        options["quantization_config"] = quantisation.config(spec.quantisation, folders.dtype_of(folder, spec.dtype))
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -92,10 +118,13 @@ def _network(folder: Path, spec: ModelSpec, device: torch.device, kernel: str) -
             trust_remote_code=False,
             use_safetensors=True,
             attn_implementation=kernel,
-            dtype="auto" if spec.dtype == "auto" else getattr(torch, spec.dtype),
+            dtype=dtype,
             output_loading_info=True,
+            **options,
         )
     except Exception as error:
+        if is_short(error):
+            raise
         raise ModelError(
             f"{folder}: transformers could not load it ({type(error).__name__}: {error}). "
             "Check that config.json and the weights belong together"
@@ -107,5 +136,6 @@ def _network(folder: Path, spec: ModelSpec, device: torch.device, kernel: str) -
                 f"{folder}: {kind.replace('_', ' ')} in the weights, first {names[0]} ({len(names)} in all); "
                 "filled with random numbers they would show nonsense. Download or save the model again"
             )
-    model: PreTrainedModel = network.to(device).eval().requires_grad_(False)
+    quantisation.keep_packed_as_loaded(network)
+    model: PreTrainedModel = network.eval().requires_grad_(False)
     return model

@@ -5,35 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from accelerate.utils import align_module_device
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from intravisto_core.architectures import Blueprint
 from intravisto_core.errors import RequestError, expected
+from intravisto_core.models import quantisation
 
 CHUNK = 4096
 
 
-def _matrix(module: nn.Module) -> Tensor:
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    return weight.detach()
+def parameter(module: nn.Module, name: str) -> Tensor | None:
+    """A parameter as it is when the module runs, fetched where it is offloaded; None where there is none."""
+    stored = getattr(module, name, None)
+    if not isinstance(stored, Tensor):
+        return None
+    if stored.device.type != "meta":
+        return stored.detach()
+    with align_module_device(module):
+        fetched: Tensor = getattr(module, name)
+        return fetched.detach()
 
 
 class Weights:
     """Matrices of a model as (out, in), whatever the module that holds them.
 
     Names: "embed" (V, d), "unembed" (V, d), and per block "w_o.3" (d, H·d_v), "w_out.3" (d, d_mlp); where
-    experts take turns there is no w_out.
+    experts take turns there is no w_out. Offloaded matrices are fetched, packed ones dequantised, at every call.
     """
 
-    def __init__(self, blueprint: Blueprint) -> None:
+    def __init__(self, blueprint: Blueprint, dtype: torch.dtype) -> None:
         self._modules: dict[str, nn.Module] = {"embed": blueprint.embed, "unembed": blueprint.unembed}
         for layer, block in enumerate(blueprint.blocks):
             self._modules[f"w_o.{layer}"] = block.w_o
             if block.w_out is not None:
                 self._modules[f"w_out.{layer}"] = block.w_out
+        self._dtype = dtype
         self._means: dict[str, Tensor] = {}
 
     def _module(self, name: str) -> nn.Module:
@@ -49,15 +58,18 @@ class Weights:
             RequestError: no matrix has that name.
         """
         module = self._module(name)
-        weight = _matrix(module)
+        if quantisation.kind_of(module):
+            return quantisation.dequantised(module, self._dtype, rows)
+        weight = parameter(module, "weight")
+        assert weight is not None
         if isinstance(module, Conv1D):
             weight = weight.T
         return weight if rows is None else weight[rows]
 
     def bias(self, name: str) -> Float[Tensor, " out"] | None:
         """The bias beside a matrix, float32, or None."""
-        bias = getattr(self._module(name), "bias", None)
-        return bias.detach().float() if isinstance(bias, Tensor) else None
+        bias = parameter(self._module(name), "bias")
+        return None if bias is None else bias.float()
 
     def chunks(self, name: str, size: int = CHUNK) -> Iterator[tuple[int, Float[Tensor, "rows in"]]]:
         """A matrix by blocks of rows in float32, each with the index of its first row."""
@@ -72,12 +84,25 @@ class Weights:
             self._means[name] = (total / self.n_rows(name)).float()
         return self._means[name]
 
+    def shape(self, name: str) -> tuple[int, int]:
+        """(out, in), without touching the numbers."""
+        module = self._module(name)
+        if quantisation.kind_of(module):
+            return int(module.out_features), int(module.in_features)  # type: ignore[arg-type]
+        rows, columns = module.weight.shape  # type: ignore[misc, union-attr]
+        return (int(columns), int(rows)) if isinstance(module, Conv1D) else (int(rows), int(columns))
+
     def n_rows(self, name: str) -> int:
         """How many rows a matrix has."""
-        return int(self.get(name).shape[0])
+        return self.shape(name)[0]
 
     @property
     def tied(self) -> bool:
         """Whether input and output tables are one."""
-        embed, unembed = _matrix(self._modules["embed"]), _matrix(self._modules["unembed"])
-        return embed.data_ptr() == unembed.data_ptr() and embed.shape == unembed.shape
+        embed, unembed = self._module("embed").weight, self._module("unembed").weight
+        if embed is unembed:
+            return True
+        assert isinstance(embed, Tensor)
+        assert isinstance(unembed, Tensor)
+        known = embed.device.type != "meta" and embed.shape == unembed.shape
+        return known and embed.data_ptr() == unembed.data_ptr()

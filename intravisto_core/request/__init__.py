@@ -13,7 +13,7 @@ from intravisto_core.request.flow import (
     HeadSharesView,
     RouteView,
 )
-from intravisto_core.request.model import DEVICES, DTYPES, ModelSpec
+from intravisto_core.request.model import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
 from intravisto_core.request.run import MAX_NEW_TOKENS, Generation, TraceRequest
 from intravisto_core.request.views import (
     TOP_K_KEPT,
@@ -38,6 +38,7 @@ __all__ = [
     "MAX_NEW_TOKENS",
     "MOST_LINKS",
     "MOST_NODES",
+    "QUANTISATIONS",
     "TOP_K_KEPT",
     "ActivationView",
     "AttributionView",

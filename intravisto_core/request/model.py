@@ -7,22 +7,36 @@ from dataclasses import dataclass
 from intravisto_core.request.checks import check, put
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-DEVICES = ("auto", "cpu", "cuda")
+QUANTISATIONS = (None, "int8", "nf4")
+DEVICES = ("auto", "cpu", "cuda", "offload")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """Which model, and how it is loaded.
 
-    source: "demo" or a local folder. dtype: one of `DTYPES`; "auto" takes the checkpoint's own.
-    device_map: one of `DEVICES`; "auto" takes the GPU where there is one.
+    source: "demo", a local folder, or the name of a model on the Hugging Face Hub. revision: a branch, tag or commit
+    of the Hub; None is its main branch. dtype: one of `DTYPES`; "auto" takes the checkpoint's own. quantisation: of
+    the blocks' matrices, one of `QUANTISATIONS`; "nf4" is 4 bit with double quantisation. device_map: one of
+    `DEVICES`; "auto" takes the GPUs, and host memory beside them where they are too small; "offload" keeps the blocks
+    on disk and reads each when its turn comes.
     """
 
     source: str = "demo"
+    revision: str | None = None
     dtype: str = "auto"
+    quantisation: str | None = None
     device_map: str = "auto"
 
     def __post_init__(self) -> None:
-        put(self, source=str(self.source))
+        put(self, source=str(self.source), revision=self.revision or None)
         check(self.dtype in DTYPES, "dtype", "one of " + ", ".join(DTYPES), self.dtype)
+        allowed = "None, " + " or ".join(q for q in QUANTISATIONS if q)
+        check(self.quantisation in QUANTISATIONS, "quantisation", allowed, self.quantisation)
         check(self.device_map in DEVICES, "device_map", "one of " + ", ".join(DEVICES), self.device_map)
+        check(
+            not (self.quantisation and self.device_map == "offload"),
+            "quantisation",
+            "None with device_map 'offload': packed weights are not read from disk piece by piece",
+            self.quantisation,
+        )

@@ -1,0 +1,109 @@
+"""How much memory can still be taken, and giving back what is no longer used."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+
+CGROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+# A limit above this is how the first version of control groups says "none".
+_NO_LIMIT = 1 << 60
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that can be allocated on a device now.
+
+    On the CPU the least of: what the system calls available, what the control group (a container's limit) leaves, and
+    what the address space may still grow by.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) + _unused_cache(device)
+    limits = (int(psutil.virtual_memory().available), group_bytes(), _address_space())
+    return max(0, min(limit for limit in limits if limit is not None))
+
+
+def all_free() -> dict[str, int]:
+    """Free bytes by device."""
+    devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0))]
+    return {name: free_bytes(torch.device(name)) for name in devices}
+
+
+def _unused_cache(device: torch.device) -> int:
+    return int(torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def _address_space() -> int | None:
+    """What a limit on the address space leaves, or None where there is none."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else int(limit) - int(psutil.Process().memory_info().vms)
+
+
+def group_bytes(root: Path = CGROUPS, own: Path = _OWN_GROUPS) -> int | None:
+    """What the control groups of this process leave, of both versions; None where none limits it.
+
+    Pages that the kernel can drop (`inactive_file`) count as free.
+    """
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return None
+    left: list[int] = []
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if number == "0" and not controllers:
+            tops, names = (root, root / "unified"), ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            tops = (root / "memory", root / controllers)
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        for top in tops:
+            # in a container its own group may be mounted as the root, whatever path is written
+            folder = top / path.lstrip("/")
+            for group in {top, folder, *(p for p in folder.parents if p.is_relative_to(top))}:
+                if (room := _room(group, *names)) is not None:
+                    left.append(room)
+    return min(left, default=None)
+
+
+def _room(group: Path, limit: str, used: str, droppable: str) -> int | None:
+    try:
+        allowed, taken = (group / limit).read_text().strip(), int((group / used).read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    if allowed == "max" or int(allowed) >= _NO_LIMIT:
+        return None
+    return max(0, int(allowed) - taken + int(stat.get(droppable, 0)))
+
+
+def give_back() -> None:
+    """Return to the system what nothing refers to any more: on the host, and on the GPUs."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        # glibc keeps freed blocks for itself unless asked
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def is_short(error: BaseException) -> bool:
+    """Whether an error means that memory ran out."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError | OSError) and any(
+        words in said for words in ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+    )
