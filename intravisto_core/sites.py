@@ -157,8 +157,6 @@ class LinkKind(Choice):
     NORM = "norm", "final norm", "From the last block to what the model reads out."
     SINK = "sink", "learned sink"
     BIAS = "bias", "bias"
-    HIDDEN = "hidden", "hidden position 0"
-    UNDEFINED = "undefined", "undefined"
 
 
 class Part(Choice):
