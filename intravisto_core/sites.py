@@ -201,6 +201,35 @@ class Colour(Choice):
     COSINE = "cosine", "cosine with row below", "Does the stream point where it did a row below? 1 is the same."
 
 
+class Ablation(Choice):
+    """What takes the place of what is ablated (docs/methods.md §8)."""
+
+    ZERO = "zero", "zero", "Nothing."
+    MEAN = "mean", "mean", "The mean over this text, or over a set of prompts."
+    RESAMPLE = "resample", "resampled", "The value of another text at the same position."
+
+
+class SteerUnit(Choice):
+    """What a steering strength of 1 is."""
+
+    STREAM = "stream", "length of the stream", "1 is the median length of what is steered, over positions from 1."
+    ABSOLUTE = "absolute", "absolute", "1 is a vector of length 1."
+
+
+class TextMode(Choice):
+    """Which text an edited run reads (docs/methods.md §8)."""
+
+    HELD = "held", "held", "The baseline's own tokens: every position can be compared."
+    FREE = "free", "free", "The model goes on by itself: cells are compared as long as the texts are the same."
+
+
+class Patching(Choice):
+    """Which way a patch goes (docs/methods.md §8)."""
+
+    DENOISE = "denoise", "denoise", "The corrupt text is run with values of the clean one: what brings the answer back?"
+    NOISE = "noise", "noise", "The clean text is run with values of the corrupt one: what takes the answer away?"
+
+
 class BlockKind(Choice):
     """Whether attention and MLP act one after the other or both on the block's input."""
 

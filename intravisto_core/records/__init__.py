@@ -7,6 +7,7 @@ from intravisto_core.records.arrays import Activation, Logits, Pattern, Shares
 from intravisto_core.records.attribution import Attribution
 from intravisto_core.records.base import Drawer, Record, register_drawer
 from intravisto_core.records.cell import CellShares, NextTokens, TokenQuery, UpdateTokens
+from intravisto_core.records.effects import Comparison, ConceptDirection, LinkCheck
 from intravisto_core.records.flow import Disagreement, Flow, HeadShares
 from intravisto_core.records.graph import ContributionGraph
 from intravisto_core.records.grid import DecodedGrid, Watched, row_label
@@ -18,12 +19,15 @@ __all__ = [
     "Attribution",
     "CellShares",
     "Check",
+    "Comparison",
+    "ConceptDirection",
     "ContributionGraph",
     "DecodedGrid",
     "Disagreement",
     "Drawer",
     "Flow",
     "HeadShares",
+    "LinkCheck",
     "Logits",
     "ModelCard",
     "NextTokens",

@@ -2,6 +2,7 @@
 
 from intravisto_core.request.checks import Selection, Span, Turn
 from intravisto_core.request.codec import from_json, to_json
+from intravisto_core.request.effects import CompareView, DirectionRequest, EffectView, Link, LinkCheckView
 from intravisto_core.request.flow import (
     GENERATED,
     MOST_LINKS,
@@ -13,8 +14,25 @@ from intravisto_core.request.flow import (
     HeadSharesView,
     RouteView,
 )
+from intravisto_core.request.interventions import (
+    Ablate,
+    FreezePattern,
+    Intervention,
+    KnockOut,
+    Patch,
+    PromptSet,
+    RemoveDirection,
+    Replace,
+    ReplaceMain,
+    Scale,
+    SetValue,
+    Steer,
+    SwapDirection,
+)
 from intravisto_core.request.model import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
+from intravisto_core.request.positions import Generated
 from intravisto_core.request.run import MAX_NEW_TOKENS, Generation, TraceRequest
+from intravisto_core.request.tensors import TensorRef, tensors, with_tensors
 from intravisto_core.request.views import (
     TOP_K_KEPT,
     ActivationView,
@@ -29,7 +47,7 @@ from intravisto_core.request.views import (
     ViewRequest,
 )
 
-Request = TraceRequest | ViewRequest
+Request = TraceRequest | DirectionRequest | EffectView | ViewRequest
 
 __all__ = [
     "DEVICES",
@@ -40,29 +58,51 @@ __all__ = [
     "MOST_NODES",
     "QUANTISATIONS",
     "TOP_K_KEPT",
+    "Ablate",
     "ActivationView",
     "AttributionView",
     "CellSharesView",
+    "CompareView",
+    "DirectionRequest",
     "DisagreementView",
+    "EffectView",
     "FlowView",
+    "FreezePattern",
+    "Generated",
     "Generation",
     "GraphView",
     "HeadSharesView",
     "HeatmapView",
+    "Intervention",
+    "KnockOut",
+    "Link",
+    "LinkCheckView",
     "LogitsView",
     "ModelSpec",
     "NextTokensView",
+    "Patch",
     "PatternView",
+    "PromptSet",
     "QueryView",
+    "RemoveDirection",
+    "Replace",
+    "ReplaceMain",
     "Request",
     "RouteView",
+    "Scale",
     "Selection",
+    "SetValue",
     "SharesView",
     "Span",
+    "Steer",
+    "SwapDirection",
+    "TensorRef",
     "TraceRequest",
     "Turn",
     "UpdateView",
     "ViewRequest",
     "from_json",
+    "tensors",
     "to_json",
+    "with_tensors",
 ]

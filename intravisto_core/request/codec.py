@@ -9,11 +9,21 @@ from typing import Any, get_args
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.checks import Span
+from intravisto_core.request.effects import DirectionRequest, EffectView, Link
+from intravisto_core.request.interventions import Intervention, PromptSet
 from intravisto_core.request.model import ModelSpec
+from intravisto_core.request.positions import Generated
 from intravisto_core.request.run import Generation, TraceRequest
+from intravisto_core.request.tensors import TensorRef
 from intravisto_core.request.views import ViewRequest
 
-KINDS: dict[str, type] = {c.__name__: c for c in (ModelSpec, TraceRequest, Generation, Span, *get_args(ViewRequest))}
+KINDS: dict[str, type] = {
+    c.__name__: c
+    for c in (
+        *(ModelSpec, TraceRequest, Generation, Span, Generated, PromptSet, TensorRef, DirectionRequest, Link),
+        *(*get_args(Intervention), *get_args(EffectView), *get_args(ViewRequest)),
+    )
+}
 
 
 def to_json(request: Any) -> str:
@@ -38,9 +48,10 @@ def from_json(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses as objects that name their kind, tuples as lists."""
+    """Dataclasses as objects that name their kind, tuples as lists; what travels beside is left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        named = (f.name for f in dataclasses.fields(value) if not f.metadata.get("beside"))
+        fields = {name: _plain(getattr(value, name)) for name in named}
         return {"kind": type(value).__name__, **fields}
     if isinstance(value, Enum):
         return value.value

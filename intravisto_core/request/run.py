@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from intravisto_core.errors import RequestError
 from intravisto_core.request.checks import Turn, check, is_number, is_whole, put, texts, turns, whole
-from intravisto_core.sites import Site
+from intravisto_core.request.interventions import Intervention
+from intravisto_core.sites import Site, TextMode
 
 MAX_NEW_TOKENS = 1024
 
@@ -54,6 +55,8 @@ class TraceRequest:
     prompt: text, or token ids taken as they are. sites: what is captured; None is everything.
     chat: the prompt is what the user says, and the model's own chat template writes the text around it: roles, their
     markers, the opening of the answer. messages: what was said before, as (role, text), in order.
+    interventions: what is changed inside, in this order at one site. baseline: the id of the unedited trace that the
+    run is held against; "" makes one first. text: "held" feeds the baseline's tokens, "free" goes on by itself.
     """
 
     prompt: str | tuple[int, ...]
@@ -62,6 +65,9 @@ class TraceRequest:
     sites: tuple[Site, ...] | None = None
     chat: bool = False
     messages: tuple[Turn, ...] = ()
+    interventions: tuple[Intervention, ...] = ()
+    baseline: str = ""
+    text: TextMode = TextMode.FREE
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str):
@@ -72,6 +78,10 @@ class TraceRequest:
         if self.sites is not None:
             chosen = {Site.parse(s, "sites") for s in self.sites}
             put(self, sites=tuple(s for s in Site if s in chosen))
+        put(self, interventions=tuple(self.interventions), text=TextMode.parse(self.text, "text"))
+        edits = self.interventions
+        check(all(isinstance(i, Intervention) for i in edits), "interventions", "Replace, KnockOut and the like", edits)
+        check(bool(edits) or not self.baseline, "baseline", "none, since nothing is edited", self.baseline)
         put(self, messages=turns(self.messages))
         check(isinstance(self.chat, bool), "chat", "True or False", self.chat)
         check(self.chat or not self.messages, "chat", "True, since messages are given", self.chat)
