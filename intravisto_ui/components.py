@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from intravisto_core.figures.web import component_source
+from intravisto_core.figures.web import component_source, strip_tokens
 from intravisto_core.records import Token
 
 SOURCES = {"chips": "strip"}
@@ -51,7 +51,14 @@ def strip(
 ) -> None:
     """The tokens of a trace, prompt and generated told apart."""
     _component("strip")(
-        data={**_tokens(tokens), "prompt": prompt_length, "rev": rev, "top": top, "sel": selection, "label": True},
+        data={
+            "tokens": strip_tokens(tokens),
+            "prompt": prompt_length,
+            "rev": rev,
+            "top": top,
+            "sel": selection,
+            "label": True,
+        },
         key=key,
         default={"selection": None},
         on_selection_change=lambda: on_select(_reported(key, "selection")),
@@ -63,7 +70,15 @@ def chips(tokens: Sequence[Token], *, key: str, rev: str) -> None:
     """Tokens to look at, not to click."""
     n = len(tokens)
     _component("chips")(
-        data={**_tokens(tokens), "prompt": n, "rev": rev, "top": 0, "sel": None, "label": False, "passive": True},
+        data={
+            "tokens": strip_tokens(tokens),
+            "prompt": n,
+            "rev": rev,
+            "top": 0,
+            "sel": None,
+            "label": False,
+            "passive": True,
+        },
         key=key,
         height="content",
     )
@@ -84,7 +99,3 @@ def live(key: str) -> None:
     """Let what is typed in the text area of that key be handed over at a pause."""
     script = Path(__file__).with_name("live.js").read_text("utf-8")
     st.components.v2.component("intravisto_live", js=script)(data={"key": key}, key=f"live_{key}", height=1)
-
-
-def _tokens(tokens: Sequence[Token]) -> dict[str, Any]:
-    return {"tokens": [{"t": t.shown, "special": t.is_special} for t in tokens]}

@@ -11,6 +11,7 @@ from typing import Any
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.web.payload import TEXT_SIZE, Mark, grid_payload, title
 from intravisto_core.figures.web.sources import component_source
+from intravisto_core.figures.web.strip import strip_tokens
 from intravisto_core.records import DecodedGrid, Record, Shares
 from intravisto_core.sites import Colour, Lens, NormPolicy, Reading
 
@@ -34,9 +35,8 @@ def grid_html(
     payload = b64encode(
         grid_payload(grid, colour, shares, scale, marks, grid.trace, log_scale, clip, text_size)
     ).decode()
-    tokens = [{"t": printable(t.shown), "special": t.is_special, "p": t.position} for t in grid.tokens]
     strip = {
-        "tokens": tokens,
+        "tokens": strip_tokens(grid.tokens),
         "prompt": grid.prompt_length,
         "rev": grid.trace,
         "top": int(grid.rows.max()) if len(grid.rows) else 0,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from intravisto_core.records import DecodedGrid, Shares, Token
-from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure
+from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure, TokenKind
 
 NASTY = (
     "<s>",
@@ -49,9 +49,8 @@ def shown(token_id: int) -> str:
 def tokens(length: int, prompt_length: int, nasty: bool = True) -> tuple[Token, ...]:
     """A text of made-up tokens, the first one special."""
     ids = [(p % len(NASTY)) if nasty else len(NASTY) + (7 * p) % 900 for p in range(length)]
-    return tuple(
-        Token(i, shown(i), "<|bos|>" if p == 0 else shown(i), p, p < prompt_length, p == 0) for p, i in enumerate(ids)
-    )
+    words = [Token(i, shown(i), shown(i), p, p < prompt_length, False) for p, i in enumerate(ids)]
+    return (replace(words[0], shown="<|bos|>", is_special=True, kind=TokenKind.SPECIAL), *words[1:])
 
 
 def grid(

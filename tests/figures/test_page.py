@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,9 +17,10 @@ import intravisto_core.figures  # noqa: F401  (registers the drawers)
 from intravisto_core.figures import numbers
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.theme import HUES, colour_scale, contrast, css, ink_on
-from intravisto_core.figures.web import Mark, component_source, panel_data
+from intravisto_core.figures.web import Mark, component_source, panel_data, strip_tokens
 from intravisto_core.figures.web.sources import FOLDER
-from intravisto_core.records import Record
+from intravisto_core.records import Record, Token
+from intravisto_core.sites import TokenKind
 from tests.figures import made
 
 pytestmark = pytest.mark.browser
@@ -350,9 +352,8 @@ def test_the_panel_of_a_cell_that_was_left_is_dimmed(open_page: Opener) -> None:
 
 
 def strip_data(**changes: Any) -> dict[str, Any]:
-    tokens = [{"t": printable(t.shown), "special": t.is_special} for t in made.tokens(24, 18)]
     return {
-        "tokens": tokens,
+        "tokens": strip_tokens(made.tokens(24, 18)),
         "prompt": 18,
         "rev": "a",
         "top": 5,
@@ -374,6 +375,45 @@ def test_the_strip_reports_and_newer_acts_win(open_page: Opener) -> None:
     assert page.locator(".iv-chip.iv-on").get_attribute("data-position") == "4"
     page.evaluate("(data) => give(data)", strip_data(rev="b", sel={"row": 2, "position": 3, "n": 1}))
     assert page.locator(".iv-chip.iv-on").get_attribute("data-position") == "3"
+
+
+SORTS = (
+    Token(1, "", "<s>", 0, True, True, TokenKind.SPECIAL),
+    Token(7, "", "⟨E2⟩", 1, True, False, TokenKind.BYTES, "€", 0),
+    Token(8, "", "⟨82⟩", 2, True, False, TokenKind.BYTES, "€", 1),
+    Token(9, "", "⟨C3⟩", 3, True, False, TokenKind.BYTES),
+    Token(0, "", "<unk>", 4, True, True, TokenKind.UNKNOWN),
+    Token(99, "", "⟨unused 99⟩", 5, True, False, TokenKind.UNUSED),
+    Token(5, " שלום", "␣שלום", 6, True, False),
+)
+
+
+@pytest.mark.parametrize("passive", [True, False])
+def test_the_strip_tells_sorts_of_tokens_apart(open_page: Opener, passive: bool) -> None:
+    page = open_page(component_page("strip", strip_data(tokens=strip_tokens(SORTS), prompt=7, passive=passive)))
+    chips = page.locator(".iv-chip")
+    assert chips.all_text_contents() == [t.shown for t in SORTS]
+    marked = [[c for c in chips.nth(i).get_attribute("class").split() if c != "iv-chip"] for i in range(7)]
+    assert marked == [
+        ["iv-special"],
+        ["iv-bytes"],
+        ["iv-joined", "iv-bytes"],
+        ["iv-bytes"],
+        ["iv-unknown"],
+        ["iv-unused"],
+        [],
+    ]
+    titles = [chips.nth(i).get_attribute("title") for i in range(7)]
+    for title, said in zip(
+        titles, ("special token, id 1", "‘€’", "‘€’", "bytes, id 9", "unknown", "id 99", "id 5"), strict=True
+    ):
+        assert said in title
+    outlines = "(e) => { const s = getComputedStyle(e); return [s.borderRadius, s.borderStyle, s.color].join() }"
+    looks = [chips.nth(i).evaluate(outlines) for i in (0, 1, 4, 5, 6)]
+    assert len(set(looks)) == 5
+    boxes = [chips.nth(i).bounding_box() for i in range(4)]
+    gaps = [b["x"] - a["x"] - a["width"] for a, b in pairwise(boxes)]
+    assert gaps[1] <= 0 < min(gaps[0], gaps[2]), "the bytes of one character stand together"
 
 
 def test_a_passive_strip_reports_nothing(open_page: Opener) -> None:

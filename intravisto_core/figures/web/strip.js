@@ -2,17 +2,26 @@
  * The token strip: prompt | generated, as chips. A click selects the token's position; of a generated token the
  * position that says it (one to the left), in the top row, with the token as target. Passive: chips to look at only.
  *
- * Data: { tokens: [{ t, special, p }], prompt, rev, top, sel: { row, position, target, n }, label, passive }.
- * `p` is the position, else the index; `prompt` the number of positions in the prompt; `top` the grid's top row.
+ * Data: { tokens: [{ t, p, id, sort, kind, spells, part }], prompt, rev, top, sel: { row, position, target, n }, label,
+ * passive }. `p` is the position, else the index; `sort` the kind of token and `kind` that in words; `spells` the
+ * characters that bytes make with their neighbours, `part` which of them it is; `prompt` the number of positions in the
+ * prompt; `top` the grid's top row.
  */
 import { announce, bus, element, heed, printable, rootOf, writeToken } from "./base.js";
 
 const EDGE = 3;
 
-function titleOf(text, position, generated) {
+function titleOf(token, text, position, generated, passive) {
+  const about = sortInWords(token) + (token.id == null ? "" : `, id ${token.id}`);
+  if (passive) return `${position}: ${text}${about}`;
   return generated
-    ? `generated ${text}: shows why, at position ${position - 1}, which says it`
-    : `position ${position} reads ${text}`;
+    ? `generated ${text}${about}: shows why, at position ${position - 1}, which says it`
+    : `position ${position} reads ${text}${about}`;
+}
+
+function sortInWords({ sort, kind, spells }) {
+  if (!sort || sort === "word") return "";
+  return spells ? `, ${kind} of ‘${printable(spells)}’` : `, ${kind}`;
 }
 
 export class Strip {
@@ -68,11 +77,12 @@ export class Strip {
 
   chip(token, position, generated, index) {
     const { passive } = this.data;
-    const classes = `iv-chip${generated ? " iv-generated" : ""}${token.special ? " iv-special" : ""}`;
+    const classes = `iv-chip${generated ? " iv-generated" : ""}${token.part ? " iv-joined" : ""}`;
     const text = printable(token.t);
     const chip = writeToken(element(passive ? "span" : "button", classes, this.root), text);
+    if (token.sort) chip.classList.add(`iv-${token.sort}`);
     chip.dataset.position = position;
-    chip.title = passive ? `${index}: ${text}` : titleOf(text, position, generated);
+    chip.title = titleOf(token, text, position, generated, passive);
     if (passive) return;
     chip.type = "button";
     chip.tabIndex = index === 0 ? 0 : -1;
