@@ -184,7 +184,7 @@ class LocalEngine:
         self.store.put(("trace", entry.id), data, data.nbytes)
         error = float(relative_error(data.last_logits, entry.last_logits))
         note = f"run again after eviction: its logits differ from the first run's by {error:.1e}"
-        if not error <= tolerance(self._model.dtype) and note not in entry.notes:
+        if not error <= tolerance(self._model.dtype, self._model.quantisation) and note not in entry.notes:
             entry.notes.append(note)
         return data
 

@@ -60,7 +60,7 @@ def check(model: LoadedModel) -> ModelCard:
     use_traced_attention(model)
     data = _traced(model, ids)
     traced_logits = torch.cat(data.step_logits)
-    allowed = identities.tolerance(model.dtype)
+    allowed = identities.tolerance(model.dtype, model.quantisation)
     errors, exact = identities.residual(model, data)
     checks = {
         Capability.RESIDUAL: identities.summarise(errors, allowed, exact, misdeclared(model, ids)),

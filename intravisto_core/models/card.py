@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from intravisto_core.models import quantisation
 from intravisto_core.models.loaded import LoadedModel
 from intravisto_core.records import Check, ModelCard
 from intravisto_core.sites import BlockKind, Capability
@@ -17,7 +18,6 @@ def describe(
 ) -> ModelCard:
     """The card of a loaded model with what its self-check found."""
     size, blueprint = model.dimensions, model.blueprint
-    parameters = list(model.network.parameters())
     return ModelCard(
         name=model.name,
         family=blueprint.architecture.family,
@@ -34,8 +34,8 @@ def describe(
         norm=blueprint.architecture.norm.label,
         dtype=str(model.dtype).removeprefix("torch."),
         device=str(model.device),
-        n_parameters=sum(p.numel() for p in parameters),
-        weight_bytes=sum(p.nbytes for p in parameters),
+        n_parameters=quantisation.n_parameters(model.network),
+        weight_bytes=quantisation.resident_bytes(model.network),
         stock_difference=stock_difference,
         probe=probe,
         capabilities=dict(capabilities),

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from intravisto_core.architectures import Architecture, NormKind, Order
 from intravisto_core.errors import ModelError
 from intravisto_core.models.norms import NormFormula
+from intravisto_core.models.weights import parameter
 
 LAYERS = ("layers", "h", "blocks", "decoder.layers")
 FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "layer_norm")
@@ -82,9 +83,9 @@ def _logit_scale(config: Any) -> float:
 
 def _with_norm(architecture: Architecture, norm: nn.Module, d_model: int) -> Architecture:
     """The formula that a norm follows on random vectors; where none fits, the self-check will say so."""
-    parameter = next(norm.parameters(), torch.empty(0))
+    own = next((parameter(norm, name) for name, _ in norm.named_parameters(recurse=False)), None)
     x = 3 * torch.randn((N_PROBE, d_model), generator=torch.Generator().manual_seed(0)) + 1
-    x = x.to(parameter.device, parameter.dtype)
+    x = x if own is None else x.to(own.device, own.dtype)
     wanted = norm(x).float()
     for kind, offset in product(NormKind, (0.0, 1.0)):
         tried = replace(architecture, norm=kind, norm_offset=offset)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from intravisto_core.architectures import Architecture, NormKind
 from intravisto_core.errors import ModelError
+from intravisto_core.models.weights import parameter
 
 EPS_NAMES = ("variance_epsilon", "eps", "epsilon", "norm_eps")
 
@@ -38,9 +39,9 @@ class NormFormula:
             eps = next((getattr(module, n) for n in EPS_NAMES if hasattr(module, n)), None)
         if eps is None:
             raise ModelError(f"norm: expected a module with an eps; got {type(module).__name__}")
-        weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-        scale = torch.ones(()) if weight is None else weight.detach().float() + architecture.norm_offset
-        shift = None if bias is None else bias.detach().float()
+        weight, bias = parameter(module, "weight"), parameter(module, "bias")
+        scale = torch.ones(()) if weight is None else weight.float() + architecture.norm_offset
+        shift = None if bias is None else bias.float()
         return cls(architecture.norm, scale, shift, float(eps))
 
     def centre(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -98,7 +99,35 @@ def dequantised(module: nn.Module, dtype: torch.dtype, rows: slice | Tensor | No
     return whole if rows is None else whole[rows]
 
 
-def packed_bytes(module: nn.Module) -> int:
+def n_parameters(network: nn.Module) -> int:
+    """How many numbers a network was trained to have, however they are stored."""
+    return sum(_numbers(module) for module in _once(network))
+
+
+def _numbers(module: nn.Module) -> int:
+    layer: Any = module
+    if kind_of(module) == NF4:
+        return int(layer.out_features * layer.in_features + (0 if layer.bias is None else layer.bias.numel()))
+    return sum(p.numel() for p in module.parameters(recurse=False))
+
+
+def resident_bytes(network: nn.Module) -> int:
+    """What the weights take in memory, those left on disk not counted."""
+    held = sum(p.nbytes for p in network.parameters() if p.device.type != "meta")
+    return held + sum(_scale_bytes(module) for module in network.modules() if kind_of(module))
+
+
+def _once(network: nn.Module) -> Iterator[nn.Module]:
+    """Every module that has parameters of its own; a tied table's second module is left out."""
+    seen: set[int] = set()
+    for module in network.modules():
+        own = {id(p) for p in module.parameters(recurse=False)}
+        if own - seen:
+            seen |= own
+            yield module
+
+
+def _scale_bytes(module: nn.Module) -> int:
     """What a packed matrix takes besides its parameters: scales, and the scales' own scales."""
     layer: Any = module
     if kind_of(module) == INT8:
