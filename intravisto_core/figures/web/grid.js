@@ -5,8 +5,9 @@
 import { announce, bus, rootOf } from "./base.js";
 import { cellLabel, drawMarks } from "./cells.js";
 import { Hover } from "./hover.js";
+import { download } from "./image.js";
 import { GridData } from "./payload.js";
-import { download, gridPng, gridSvg } from "./picture.js";
+import { gridPng, gridSvg } from "./picture.js";
 import { GAP, HEADER, Sheet, clamp } from "./sheet.js";
 
 const KEY_PAUSE = 140;

@@ -5,7 +5,8 @@ import { change, nats, probability, rank, share, significant, verdict } from "./
 const OFFSET = 16;
 const MARGIN = 8;
 
-function line(parent, text, number, fraction, kind = "") {
+/** One token with its bar and its number. */
+export function line(parent, text, number, fraction, kind = "") {
   const made = element("div", `iv-entry ${kind}`, parent);
   writeToken(element("span", "iv-name", made), text);
   const bar = element("span", "iv-gauge", made);
@@ -14,7 +15,7 @@ function line(parent, text, number, fraction, kind = "") {
 }
 
 /** A probability, with its logarithm where the figure would only say that it is small. */
-function probabilityText(p) {
+export function probabilityText(p) {
   return p > 0 && p < 1e-5 ? `ln p ${significant(Math.log(p))}` : probability(p);
 }
 

@@ -1,38 +1,12 @@
 /** The whole grid as SVG or PNG, made in the browser from the same data, colours and sizes. */
-import { channels, element, resolved } from "./base.js";
+import { resolved } from "./base.js";
 import { MARK_GLYPHS, cellLabel, secondLine } from "./cells.js";
+import { asPng, paint, shape, shortener } from "./image.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const HEADER = 46;
 const FOOTER = 34;
 const MARGIN = 10;
-const MOST_PIXELS = 16000;
 const MARK_DASHES = { injected: "5 3", scaled: "1.5 3" };
-
-function shape(name, attributes, parent, text) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text != null) made.textContent = text;
-  parent?.append(made);
-  return made;
-}
-
-/** Shortens texts to a width, remembering what it found. */
-function shortener(font) {
-  const context = document.createElement("canvas").getContext("2d");
-  context.font = font;
-  const known = new Map();
-  return (text, room) => {
-    const key = `${room} ${text}`;
-    if (known.has(key)) return known.get(key);
-    let characters = [...text];
-    while (characters.length > 1 && context.measureText(characters.join("")).width > room) {
-      characters = [...characters.slice(0, characters.at(-1) === "…" ? -2 : -1), "…"];
-    }
-    known.set(key, characters.join(""));
-    return known.get(key);
-  };
-}
 
 function drawCells(grid, svg, shorten, ink) {
   const { data, cellWidth, rowHeight } = grid;
@@ -112,15 +86,6 @@ function drawScale(grid, svg, width, height, muted) {
   shape("text", { ...small, x: right }, svg, data.highText);
 }
 
-/** A colour of the theme as plain rgb(), which every reader of SVG knows. */
-function paint(frame, name) {
-  const probe = element("span", "", frame);
-  probe.style.color = `var(--iv-${name})`;
-  const rgb = channels(resolved(probe, "color")).map(Math.round);
-  probe.remove();
-  return `rgb(${rgb.join(", ")})`;
-}
-
 /** The whole grid as the text of an SVG file. */
 export function gridSvg(grid) {
   const { data, frame } = grid;
@@ -143,29 +108,5 @@ export function gridSvg(grid) {
 
 /** The whole grid as a PNG, twice the size on screen where the browser can hold that. */
 export async function gridPng(grid, scale = 2) {
-  const image = new Image();
-  const address = URL.createObjectURL(new Blob([gridSvg(grid)], { type: "image/svg+xml" }));
-  try {
-    image.src = address;
-    await image.decode();
-  } finally {
-    URL.revokeObjectURL(address);
-  }
-  const factor = Math.min(scale, MOST_PIXELS / Math.max(image.width, image.height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.floor(image.width * factor);
-  canvas.height = Math.floor(image.height * factor);
-  const context = canvas.getContext("2d");
-  context.scale(factor, factor);
-  context.drawImage(image, 0, 0);
-  return new Promise((done) => canvas.toBlob(done));
-}
-
-/** Offer a file to the user. */
-export function download(blob, name) {
-  const link = element("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  return asPng(gridSvg(grid), scale);
 }

@@ -15,17 +15,18 @@ from intravisto_core.errors import RequestError, expected
 
 FOLDER = Path(__file__).parent
 MODULES = {
-    "grid": ("base", "numbers", "colour", "payload", "cells", "hover", "picture", "sheet", "grid"),
+    "grid": ("base", "numbers", "colour", "payload", "cells", "hover", "image", "picture", "sheet", "grid"),
     "strip": ("base", "strip"),
     "panel": ("base", "numbers", "panel"),
 }
+STYLES = {"grid": ("theme", "picture", "grid")}
 _IMPORT = re.compile(r'^import (\{.*\}) from "\./(\w+)\.js";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|function|class) (\w+))", re.MULTILINE)
 
 
 @cache
 def component_source(name: str) -> tuple[str, str]:
-    """Script (with a default export, as Streamlit's v2 components want it) and style of "grid", "strip" or "panel".
+    """Script (with a default export, as Streamlit's v2 components want it) and style of one of `MODULES`.
 
     Raises:
         RequestError: there is no component of that name.
@@ -34,7 +35,9 @@ def component_source(name: str) -> tuple[str, str]:
         raise RequestError(expected("component", list(MODULES), name))
     *parts, own = MODULES[name]
     script = "\n".join([*(_wrapped(part) for part in parts), _body(own)[0]])
-    return script, "\n".join((FOLDER / f"{style}.css").read_text("utf-8") for style in ("theme", name))
+    return script, "\n".join(
+        (FOLDER / f"{style}.css").read_text("utf-8") for style in STYLES.get(name, ("theme", name))
+    )
 
 
 def _body(module: str) -> tuple[str, list[str]]:

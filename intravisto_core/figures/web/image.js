@@ -1,0 +1,68 @@
+/** Pictures as files: pieces of SVG with plain colours, PNG from it, and the way to the user's disk. */
+import { channels, element, resolved } from "./base.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const MOST_PIXELS = 16000;
+
+export function shape(name, attributes, parent, text) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text != null) made.textContent = text;
+  parent?.append(made);
+  return made;
+}
+
+/** Shortens texts to a width, remembering what it found. */
+export function shortener(font) {
+  const context = document.createElement("canvas").getContext("2d");
+  context.font = font;
+  const known = new Map();
+  return (text, room) => {
+    const key = `${room} ${text}`;
+    if (known.has(key)) return known.get(key);
+    let characters = [...text];
+    while (characters.length > 1 && context.measureText(characters.join("")).width > room) {
+      characters = [...characters.slice(0, characters.at(-1) === "…" ? -2 : -1), "…"];
+    }
+    known.set(key, characters.join(""));
+    return known.get(key);
+  };
+}
+
+/** A colour of the theme as plain rgb(), which every reader of SVG knows. */
+export function paint(frame, name) {
+  const probe = element("span", "", frame);
+  probe.style.color = `var(--iv-${name})`;
+  const rgb = channels(resolved(probe, "color")).map(Math.round);
+  probe.remove();
+  return `rgb(${rgb.join(", ")})`;
+}
+
+/** The text of an SVG file as a PNG, `scale` times its size where the browser can hold that. */
+export async function asPng(svg, scale = 2) {
+  const image = new Image();
+  const address = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+  try {
+    image.src = address;
+    await image.decode();
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+  const factor = Math.min(scale, MOST_PIXELS / Math.max(image.width, image.height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.floor(image.width * factor);
+  canvas.height = Math.floor(image.height * factor);
+  const context = canvas.getContext("2d");
+  context.scale(factor, factor);
+  context.drawImage(image, 0, 0);
+  return new Promise((done) => canvas.toBlob(done));
+}
+
+/** Offer a file to the user. */
+export function download(blob, name) {
+  const link = element("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
