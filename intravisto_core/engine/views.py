@@ -13,7 +13,7 @@ from intravisto_core.analysis.lenses import Projection, logit_matrix
 from intravisto_core.analysis.parts import head_outs
 from intravisto_core.analysis.shares import shares
 from intravisto_core.engine.base import Progress
-from intravisto_core.engine.context import ViewContext
+from intravisto_core.engine.context import Arrays, ViewContext
 from intravisto_core.engine.junctions import SHARE_NAMES, junctions
 from intravisto_core.engine.select import index
 from intravisto_core.errors import ModelError, RequestError
@@ -48,30 +48,42 @@ def output_logits(model: LoadedModel, x: Tensor) -> Tensor:
     return logit_matrix(model, Projection(model.final_state(x), ones))
 
 
-def draw_shares(context: ViewContext, view: SharesView) -> Generator[Progress, None, Shares]:
-    """Shares at every junction; a turn is a layer (KL: a few positions of one)."""
-    model, data, entry = context.model, context.data, context.entry
-    n_layers, parallel = model.dimensions.n_layers, model.blueprint.parallel
-    out = {name: np.full((n_layers, entry.length), np.nan, np.float32) for name in SHARE_NAMES}
-    by_kl = view.measure in (ShareMeasure.KL, ShareMeasure.KL_PAIR)
-    step = tile_positions(4, model.dimensions.d_vocab) if by_kl else entry.length
+def share_table(context: ViewContext, measure: ShareMeasure) -> Generator[Progress, None, Arrays]:
+    """Shares at every junction, (L, T) by the names of `SHARE_NAMES`; a turn is a layer (KL: a few positions of one).
+
+    In a parallel block the stream's share is that of the one junction, under both its names.
+    """
+    kept: Arrays | None = context.look(("shares", measure))
+    if kept is not None:
+        return kept
+    model, length = context.model, context.entry.length
+    n_layers = model.dimensions.n_layers
+    out = {name: np.full((n_layers, length), np.nan, np.float32) for name in SHARE_NAMES}
+    by_kl = measure in (ShareMeasure.KL, ShareMeasure.KL_PAIR)
+    step = tile_positions(4, model.dimensions.d_vocab) if by_kl else length
     for layer in range(n_layers):
-        for start in range(0, entry.length, step):
+        for start in range(0, length, step):
             span = slice(start, start + step)
-            for junction in junctions(model, data, layer):
+            for junction in junctions(model, context.data, layer):
                 stacked = torch.stack([p[span] for p in junction.parts])
-                found = shares(stacked, view.measure, lambda x: output_logits(model, x))
+                found = shares(stacked, measure, lambda x: output_logits(model, x))
                 for name, share in zip(junction.names, found, strict=True):
                     out[name][layer, span] = share.cpu().numpy()
             yield Progress(layer + 1, n_layers, "shares")
-    if parallel:
+    if model.blueprint.parallel:
         out["residual_mlp"] = out["residual_attention"]
+    return context.keep(("shares", measure), out)
+
+
+def draw_shares(context: ViewContext, view: SharesView) -> Generator[Progress, None, Shares]:
+    """Shares at every junction of the trace."""
+    table = yield from share_table(context, view.measure)
     return Shares(
-        trace=entry.id,
+        trace=context.entry.id,
         measure=view.measure,
-        block=str(BlockKind.PARALLEL if parallel else BlockKind.SERIAL),
-        **out,
-        tokens=entry.tokens,
+        block=str(BlockKind.PARALLEL if context.model.blueprint.parallel else BlockKind.SERIAL),
+        **table,
+        tokens=context.entry.tokens,
     )
 
 
