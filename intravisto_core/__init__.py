@@ -24,6 +24,7 @@ from intravisto_core.errors import (
 )
 from intravisto_core.records import (
     Activation,
+    AttentionSink,
     Attribution,
     CellShares,
     Check,
@@ -51,6 +52,7 @@ from intravisto_core.records import (
 from intravisto_core.request import (
     Ablate,
     ActivationView,
+    AttentionSinkView,
     AttributionView,
     CellSharesView,
     CompareView,
@@ -141,6 +143,8 @@ __all__ = [
     "Activation",
     "ActivationView",
     "AttentionDivision",
+    "AttentionSink",
+    "AttentionSinkView",
     "Attribution",
     "AttributionView",
     "BlockKind",

@@ -10,7 +10,7 @@ from intravisto_core.analysis.lenses import check_lens, default_policy
 from intravisto_core.analysis.readings import STEPS
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import Arrays, ViewContext
-from intravisto_core.engine.select import indices
+from intravisto_core.engine.select import index, indices
 from intravisto_core.engine.sheet import Sheet, gather
 from intravisto_core.engine.tiles import TileKind
 from intravisto_core.engine.vectors import blank_reason, check_reading, row_range
@@ -43,12 +43,15 @@ def draw_grid(context: ViewContext, view: HeatmapView) -> Generator[Progress, No
     return _Composer(context, view, kind, rows, positions, reasons, sheet).record(watch)
 
 
-def first_token(model: LoadedModel, text: str) -> Watch:
-    """A typed text, its first token, and how many it has.
+def first_token(model: LoadedModel, text: str | int) -> Watch:
+    """A typed text, its first token, and how many it has; of an id its text as shown, itself, and 1.
 
     Raises:
-        RequestError: it has none.
+        RequestError: the text has no token, or the model has no such id.
     """
+    if isinstance(text, int):
+        index(text, model.dimensions.d_vocab, "token id")
+        return model.reader.shown(text), text, 1
     ids = model.reader.encode(text, add_special_tokens=False)
     if not ids:
         raise RequestError(f"token: expected a text of at least one token; got {text!r}")

@@ -9,9 +9,19 @@ import numpy as np
 
 from intravisto_core.engine.base import Engine
 from intravisto_core.engine.entry import TraceEntry
-from intravisto_core.records import CellShares, DecodedGrid, NextTokens, Shares, Token, TokenQuery, UpdateTokens
+from intravisto_core.records import (
+    AttentionSink,
+    CellShares,
+    DecodedGrid,
+    NextTokens,
+    Shares,
+    Token,
+    TokenQuery,
+    UpdateTokens,
+)
 from intravisto_core.request import (
     ActivationView,
+    AttentionSinkView,
     CellSharesView,
     Generation,
     HeatmapView,
@@ -99,7 +109,7 @@ class Trace:
         rows: Selection | list[int] = None,
         positions: Selection | list[int] = None,
         top_k: int = 5,
-        watch: Iterable[str] = (),
+        watch: Iterable[str | int] = (),
         reading: Reading | str = Reading.TOP,
     ) -> DecodedGrid:
         """Decoded cells (docs/methods.md §3–4); see `HeatmapView` for the options."""
@@ -131,6 +141,11 @@ class Trace:
         values: np.ndarray = self._view(PatternView(self.id, layer, head)).values
         return values
 
+    def attention_sink(self) -> AttentionSink:
+        """How much of all attention goes to position 0 and to learned sinks, for each head."""
+        record: AttentionSink = self._view(AttentionSinkView(self.id))
+        return record
+
     def logits(self, position: int = -1) -> np.ndarray:
         """The model's own logits after a position, (V,), float32."""
         values: np.ndarray = self._view(LogitsView(self.id, position)).values
@@ -151,7 +166,7 @@ class Trace:
         record: NextTokens = self._view(NextTokensView(self.id, position, Generation(**sampling), n))
         return record
 
-    def query(self, token: str, top_k: int = 5, positions: Selection | list[int] = None) -> TokenQuery:
+    def query(self, token: str | int, top_k: int = 5, positions: Selection | list[int] = None) -> TokenQuery:
         """Where a token first enters the top k of the stream, and what wrote it there."""
         options: dict[str, Any] = {"positions": positions}
         record: TokenQuery = self._view(QueryView(self.id, token, top_k, **options))

@@ -18,11 +18,12 @@ from intravisto_core.engine.junctions import SHARE_NAMES, junctions
 from intravisto_core.engine.select import index
 from intravisto_core.errors import ModelError, RequestError
 from intravisto_core.models import LoadedModel
-from intravisto_core.records import Activation, Logits, ModelCard, Pattern, Shares
-from intravisto_core.request import ActivationView, LogitsView, PatternView, SharesView
+from intravisto_core.records import Activation, AttentionSink, Logits, ModelCard, Pattern, Shares
+from intravisto_core.request import ActivationView, AttentionSinkView, LogitsView, PatternView, SharesView
 from intravisto_core.sites import BlockKind, Capability, ShareMeasure, Site
 from intravisto_core.tracing import TraceData
 
+PATTERN_ELEMENTS = 2**25  # of patterns at a time
 _RESTS_ON = {
     Site.ACT: Capability.NEURONS,
     Site.Q: Capability.PATTERN,
@@ -130,6 +131,24 @@ def draw_pattern(context: ViewContext, view: PatternView) -> Generator[Progress,
     weights = layer_pattern(data, layer, slice(head, head + 1))
     yield Progress(1, 1)
     return Pattern(entry.id, layer, head, weights[0].cpu().numpy(), entry.tokens)
+
+
+def draw_attention_sink(context: ViewContext, view: AttentionSinkView) -> Generator[Progress, None, AttentionSink]:
+    """Attention to position 0 and to learned sinks, a mean for each head; a turn is some heads of a layer."""
+    data, entry, size = context.data, context.entry, context.model.dimensions
+    need(context.card, Capability.PATTERN)
+    first = np.full((size.n_layers, size.n_heads), np.nan, np.float32)
+    learned = first.copy()
+    step = max(1, PATTERN_ELEMENTS // entry.length**2)
+    for layer in range(size.n_layers):
+        for start in range(0, size.n_heads, step) if entry.length > 1 else ():
+            heads = slice(start, start + step)
+            weights = data.pattern(layer, heads)[:, 1:]
+            first[layer, heads] = weights[..., 0].mean(-1).cpu().numpy()
+            learned[layer, heads] = (1 - weights.sum(-1)).clamp(0, 1).mean(-1).cpu().numpy()
+            yield Progress(layer + 1, size.n_layers, "attention to position 0")
+    yield Progress(size.n_layers, size.n_layers)
+    return AttentionSink(entry.id, first, learned)
 
 
 def draw_logits(context: ViewContext, view: LogitsView) -> Generator[Progress, None, Logits]:

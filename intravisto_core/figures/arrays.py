@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
-from intravisto_core.figures.numbers import probability, significant
+from intravisto_core.figures.numbers import probability, share, significant
 from intravisto_core.figures.plots import colour_bar, dressed, plotly_scale, token_ticks
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT
-from intravisto_core.records import Activation, Logits, Pattern
+from intravisto_core.records import Activation, AttentionSink, Logits, Pattern
 
 TOP_LOGITS = 30
 
@@ -36,6 +37,36 @@ def pattern_figure(pattern: Pattern, dark: bool = False) -> go.Figure:
     side = max(380, min(1100, 24 * length))
     title = f"Attention pattern, layer {pattern.layer}, head {pattern.head}"
     return dressed(figure, title, dark=dark, width=side + 220, height=side + 240, above=130)
+
+
+def attention_sink_figure(sink: AttentionSink, dark: bool = False) -> go.Figure:
+    """Layers down, heads across: the share of each head's attention that goes to position 0."""
+    trace = go.Heatmap(
+        z=sink.first,
+        customdata=[
+            [f"layer {layer}, head {head}: {share(float(v))}" for head, v in enumerate(row)]
+            for layer, row in enumerate(sink.first)
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
+        zmin=0,
+        zmax=1,
+        colorscale=plotly_scale("attention", dark),
+        colorbar=colour_bar("share of attention", tickformat=".0%"),
+    )
+    figure = go.Figure(trace)
+    figure.update_xaxes(title_text="head", dtick=1)
+    figure.update_yaxes(title_text="layer", autorange="reversed", dtick=1)
+    layers, heads = sink.first.shape
+    title = f"Attention to position 0: {share(sink.share)} on average"
+    width, height = max(420, min(1100, 220 + 28 * heads)), max(260, min(1000, 160 + 26 * layers))
+    return dressed(figure, title, dark=dark, width=width, height=height)
+
+
+def attention_sink_frame(sink: AttentionSink) -> pd.DataFrame:
+    """One line a head: layer, head, share of position 0, share of learned sinks."""
+    layer, head = np.indices(sink.first.shape).reshape(2, -1)
+    columns = {"layer": layer, "head": head, "first": sink.first.ravel(), "learned": sink.learned.ravel()}
+    return pd.DataFrame(columns)
 
 
 def activation_figure(activation: Activation, dark: bool = False) -> go.Figure:

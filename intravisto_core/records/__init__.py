@@ -3,7 +3,7 @@
 R rows and P positions of the view, K listed tokens, L layers, T positions of the trace, V vocabulary.
 """
 
-from intravisto_core.records.arrays import Activation, Logits, Pattern, Shares
+from intravisto_core.records.arrays import Activation, AttentionSink, Logits, Pattern, Shares
 from intravisto_core.records.attribution import Attribution
 from intravisto_core.records.base import Drawer, Record, register_drawer
 from intravisto_core.records.cell import CellShares, NextTokens, TokenQuery, UpdateTokens
@@ -16,6 +16,7 @@ from intravisto_core.records.route import Route
 
 __all__ = [
     "Activation",
+    "AttentionSink",
     "Attribution",
     "CellShares",
     "Check",

@@ -58,6 +58,26 @@ class Pattern(Record):
 
 
 @dataclass(frozen=True)
+class AttentionSink(Record):
+    """Attention that goes to position 0 and to learned sinks (docs/methods.md §5).
+
+    first, learned: (L, H) shares in [0, 1], means over the positions from 1 on; NaN in a text of one position.
+    """
+
+    trace: str
+    first: Float[Array, "L H"]
+    learned: Float[Array, "L H"]
+
+    def __post_init__(self) -> None:
+        check_shapes(self, learned=(self.learned, self.first.shape))
+
+    @property
+    def share(self) -> float:
+        """The mean over layers and heads of what goes to position 0."""
+        return float(self.first.mean())
+
+
+@dataclass(frozen=True)
 class Logits(Record):
     """The model's own logits after one position: (V,), float32."""
 

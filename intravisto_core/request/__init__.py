@@ -36,6 +36,7 @@ from intravisto_core.request.tensors import TensorRef, tensors, with_tensors
 from intravisto_core.request.views import (
     TOP_K_KEPT,
     ActivationView,
+    AttentionSinkView,
     CellSharesView,
     HeatmapView,
     LogitsView,
@@ -60,6 +61,7 @@ __all__ = [
     "TOP_K_KEPT",
     "Ablate",
     "ActivationView",
+    "AttentionSinkView",
     "AttributionView",
     "CellSharesView",
     "CompareView",

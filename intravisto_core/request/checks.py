@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from intravisto_core.errors import RequestError, expected
@@ -73,6 +74,15 @@ def turns(value: Any) -> tuple[Turn, ...]:
     check(all(isinstance(part, str) for pair in pairs for part in pair), "messages", allowed, value)
     check(all(role for role, _ in pairs), "messages", "a role that is not empty", value)
     return pairs
+
+
+def followed(value: Any) -> tuple[str | int, ...]:
+    """Tokens to follow, by text or by id; one alone counts as a list of one."""
+    given = (value,) if isinstance(value, Integral) else texts(value)
+    tokens = tuple(int(t) if isinstance(t, Integral) else t for t in given)
+    for token in tokens:
+        check(isinstance(token, str) or is_whole(token, 0, 2**31), "token", "a text or a token id", token)
+    return tokens
 
 
 def texts(value: Any) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from intravisto_core.request.checks import Selection, check, is_whole, put, selection, texts
+from intravisto_core.request.checks import Selection, check, followed, is_whole, put, selection
 from intravisto_core.request.flow import FlowRequest
 from intravisto_core.request.run import Generation
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure, Site
@@ -17,7 +17,8 @@ class HeatmapView:
     """A grid of decoded cells: rows of the model against positions of the text (docs/methods.md §1, §3, §4).
 
     rows: heatmap rows 0 to L+1; positions: 0 to T-1; None is all, negatives count from the end.
-    norm: None takes the default of docs/methods.md §3. top_k: 1 to 32. watch: texts whose first token is followed.
+    norm: None takes the default of docs/methods.md §3. top_k: 1 to 32. watch: what is followed,
+    texts (the first token of each) or token ids.
     """
 
     trace: str
@@ -27,7 +28,7 @@ class HeatmapView:
     rows: Selection = None
     positions: Selection = None
     top_k: int = 5
-    watch: tuple[str, ...] = ()
+    watch: tuple[str | int, ...] = ()
     reading: Reading = Reading.TOP
 
     def __post_init__(self) -> None:
@@ -39,7 +40,7 @@ class HeatmapView:
             reading=Reading.parse(self.reading, "reading"),
             rows=selection(self.rows, "rows"),
             positions=selection(self.positions, "positions"),
-            watch=texts(self.watch),
+            watch=followed(self.watch),
         )
         k = self.top_k
         check(is_whole(k, 1, TOP_K_KEPT), "top_k", f"1 to {TOP_K_KEPT}", k)
@@ -76,6 +77,13 @@ class PatternView:
     trace: str
     layer: int
     head: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionSinkView:
+    """How much of all attention goes to position 0, and to learned sinks (docs/methods.md §5)."""
+
+    trace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +143,13 @@ class NextTokensView:
 
 @dataclass(frozen=True, slots=True)
 class QueryView:
-    """Where a token first enters the top k of the stream (output lens, final norm), and what wrote it there."""
+    """Where a token first enters the top k of the stream (output lens, final norm), and what wrote it there.
+
+    token: a text, whose first token is meant, or a token id.
+    """
 
     trace: str
-    token: str
+    token: str | int
     top_k: int = 5
     positions: Selection = None
 
@@ -152,6 +163,7 @@ ViewRequest = (
     | SharesView
     | ActivationView
     | PatternView
+    | AttentionSinkView
     | LogitsView
     | UpdateView
     | CellSharesView

@@ -67,6 +67,31 @@ def test_the_shares_of_a_cell_are_those_of_the_trace(case, family):
             assert getattr(cell, name)[i] == pytest.approx(expected, abs=1e-4), (measure, name)
 
 
+@pytest.mark.parametrize("family", [*FAMILIES, "gemma2"])
+def test_attention_to_position_0_by_hand(case, family):
+    tiny = case(family)
+    sink = tiny.trace.attention_sink()
+    expected = [[head[1:, 0].mean() for head in layer] for layer in tiny.run.patterns]
+    np.testing.assert_allclose(sink.first, expected, atol=1e-6)
+    np.testing.assert_allclose(sink.learned, 0, atol=1e-6)
+    assert sink.share == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_attention_to_position_0_of_one_position_is_undefined(case):
+    engine = case("llama").engine
+    sink = engine.trace((5,), add_special_tokens=False).attention_sink()
+    assert np.isnan(sink.first).all()
+    assert np.isnan(sink.share)
+
+
+def test_a_token_is_followed_by_its_id(case):
+    tiny = case("llama")
+    by_text, by_id = (tiny.trace.heatmap(watch=w).watch[0] for w in (["c"], np.int32(tiny.engine.tokenize("c")[-1].id)))
+    assert (by_id.token_id, by_id.n_tokens, by_id.shown) == (by_text.token_id, 1, by_text.shown)
+    np.testing.assert_array_equal(by_id.rank, by_text.rank)
+    np.testing.assert_array_equal(tiny.trace.query(by_id.token_id).first_row, tiny.trace.query("c").first_row)
+
+
 def test_next_tokens_by_hand(case):
     tiny = case("llama")
     logits = tiny.trace.logits(POSITION).astype(np.float64)
@@ -118,6 +143,11 @@ def test_a_query_finds_the_lowest_row_and_its_writer(case, family):
         lambda t: t.next_tokens(POSITION, top_k=3),
         lambda t: t.query(""),
         lambda t: t.query("c", top_k=0),
+        lambda t: t.query(-1),
+        lambda t: t.query(10**6),
+        lambda t: t.heatmap(watch=[-1]),
+        lambda t: t.heatmap(watch=[1.5]),
+        lambda t: t.heatmap(watch=[10**6]),
         lambda t: t.query("c", positions=[999]),
     ],
 )
@@ -133,6 +163,7 @@ def test_every_record_of_a_cell_can_be_seen_and_tabled(case):
         trace.cell_shares(ROW, POSITION),
         trace.next_tokens(POSITION, temperature=2.0),
         trace.query("c", top_k=10),
+        trace.attention_sink(),
     )
     for record in records:
         assert len(record.frame()) > 0
