@@ -1,0 +1,237 @@
+"""A model on the Hugging Face Hub as a folder of this machine: the files that are read, whole, and nothing else.
+
+Files go into the Hub's own cache, where every other program finds them too. They are fetched here, and not by
+`snapshot_download`, so that a download can be stopped at once, goes on where it stopped, and is compared with its
+checksum before anybody reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from huggingface_hub import HfApi, constants, hf_hub_download, is_offline_mode, try_to_load_from_cache
+from huggingface_hub.file_download import repo_folder_name
+
+from intravisto_core.errors import HubError, ModelError, RequestError
+from intravisto_core.models import checkpoint, folder
+from intravisto_core.models.download import fetch
+from intravisto_core.models.hub_errors import explained, full_disk, said_by_the_hub
+
+Report = Callable[[int, int, str], None]
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+_TOKEN = re.compile(r"[\w.-]{4,500}", re.ASCII)
+_BESIDE_WEIGHTS = (
+    *("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "chat_template.jinja"),
+)
+_WAIT_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file of a repository. size: bytes."""
+
+    name: str
+    size: int
+
+
+def is_id(source: str) -> bool:
+    """Whether a source could be the name of a model on the Hub."""
+    return bool(_ID.fullmatch(source)) and ".." not in source and "--" not in source
+
+
+def check_token(token: str) -> str:
+    """A token as it is sent, without the spaces around it.
+
+    Raises:
+        RequestError: it has characters that no token has; the message does not repeat it.
+    """
+    token = token.strip()
+    if not _TOKEN.fullmatch(token):
+        raise RequestError(
+            "token: expected letters, digits, - and _, as huggingface.co/settings/tokens shows it; got something else"
+        )
+    return token
+
+
+def cached(source: str, revision: str | None = None) -> Path | None:
+    """The folder of a model that was downloaded whole, or None."""
+    cache = Path(constants.HF_HUB_CACHE)
+    found = try_to_load_from_cache(source, "config.json", cache_dir=cache, revision=revision)
+    if not isinstance(found, str):
+        return None
+    here = Path(found).parent
+    try:
+        weights = checkpoint.weight_files(here)
+    except (OSError, ValueError, KeyError):
+        return None
+    return here if weights and all(file.is_file() for file in weights) else None
+
+
+def snapshot(source: str, revision: str | None, token: str | None, report: Report) -> Path:
+    """The folder of a model, downloaded where it is not in the cache.
+
+    report: bytes done and in all, and which file; what it raises stops the download, which goes on from there next
+    time.
+
+    Raises:
+        HubError: what stands in the way, with its kind and what to do.
+        ModelError: what is there cannot be opened; said before the weights are downloaded.
+    """
+    if token is not None:
+        token = check_token(token)
+    here = cached(source, revision)
+    if here is not None and (is_offline_mode() or re.fullmatch(r"[0-9a-f]{40}", revision or "")):
+        return here
+    if is_offline_mode():
+        raise HubError(
+            f"{source}: no folder of that name is here, nor a whole copy in the Hub's cache on this machine, and this "
+            'program is offline (HF_HUB_OFFLINE). Check the name, go online, or choose "demo"',
+            "offline",
+        )
+    try:
+        return _Repository(source, revision, token, report).download()
+    except HubError as error:
+        # a cached copy serves as well while the Hub cannot be asked whether there is a newer one
+        if here is not None and error.kind == "unreachable":
+            return here
+        raise
+
+
+def config_and_headers(
+    source: str, revision: str | None, token: str | None
+) -> tuple[Path, list[checkpoint.TensorHeader]]:
+    """A model's folder, with its config alone, and the headers of its weights, without downloading these.
+
+    Raises:
+        HubError: see `snapshot`.
+    """
+    here = cached(source, revision)
+    if here is not None:
+        return here, checkpoint.headers(checkpoint.weight_files(here))
+    if is_offline_mode():
+        return snapshot(source, revision, token, lambda done, total, text: None), []
+    return _Repository(source, revision, token, lambda done, total, text: None).look()
+
+
+class _Repository:
+    """One revision of a model's repository."""
+
+    def __init__(self, source: str, revision: str | None, token: str | None, report: Report) -> None:
+        self.source, self.token, self.report = source, token and check_token(token), report
+        self.revision = revision or constants.DEFAULT_REVISION
+        self.cache = Path(constants.HF_HUB_CACHE)
+        self.storage = self.cache / repo_folder_name(repo_id=source, repo_type="model")
+        api = HfApi(token=self.token)
+        report(0, 0, f"asking the Hub for {source}")
+        try:
+            info = api.model_info(
+                source, revision=revision, files_metadata=True, timeout=constants.DEFAULT_ETAG_TIMEOUT
+            )
+        except said_by_the_hub() as error:
+            raise explained(error, source, self.revision, bool(token)) from None
+        self.commit = str(info.sha)
+        self.files = {f.rfilename: RemoteFile(f.rfilename, int(f.size or 0)) for f in info.siblings or ()}
+
+    def download(self) -> Path:
+        """Everything that is read from a model folder; the config first, so that what is refused costs little."""
+        self.storage.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            here = self._small("config.json").parent
+            folder.read_config(here)
+            weights = self._weights()
+            wanted = [self.files[name] for name in (*_BESIDE_WEIGHTS, *weights) if name in self.files]
+            self._check_room(wanted)
+            total, done = sum(f.size for f in wanted), 0
+            for i, file in enumerate(wanted):
+                text = f"downloading {file.name}, file {i + 1} of {len(wanted)}"
+                self._get(file, lambda n, text=text, done=done: self.report(done + n, total, text))  # type: ignore[misc]
+                done += file.size
+            self._remember_revision()
+        return here
+
+    def look(self) -> tuple[Path, list[checkpoint.TensorHeader]]:
+        """The config's folder, and the headers of the weights by ranged requests."""
+        here = self._small("config.json").parent
+        self._weights()
+        try:
+            found = HfApi(token=self.token).get_safetensors_metadata(self.source, revision=self.commit)
+        except said_by_the_hub() as error:
+            raise explained(error, self.source, self.revision, bool(self.token)) from None
+        entries = {
+            name: {"shape": info.shape, "dtype": info.dtype}
+            for file in found.files_metadata.values()
+            for name, info in file.tensors.items()
+        }
+        return here, checkpoint.parsed(entries)
+
+    def _weights(self) -> list[str]:
+        if checkpoint.SINGLE in self.files:
+            return [checkpoint.SINGLE]
+        if checkpoint.INDEX in self.files:
+            index = json.loads(self._small(checkpoint.INDEX).read_text(encoding="utf-8"))
+            return [checkpoint.INDEX, *sorted(set(index["weight_map"].values()))]
+        pickled = next((n for n in self.files if n.endswith((".bin", ".pt", ".pth", ".ckpt"))), None)
+        found = f"only {pickled}, a pickle file that could run any code when opened" if pickled else "no weights"
+        raise ModelError(
+            f"{self.source}: expected safetensors weights; this repository has {found}. Look on its page for a pull "
+            "request that converts it and name that as the revision (refs/pr/1), or choose another model"
+        )
+
+    def _small(self, name: str) -> Path:
+        if name not in self.files:
+            raise ModelError(
+                f"{self.source}: expected {name}; this repository has none, so it is no model of transformers"
+            )
+        return self._get(self.files[name], lambda n: self.report(0, 0, f"reading {name}"))
+
+    def _get(self, file: RemoteFile, report: Callable[[int], None]) -> Path:
+        """One file in the cache, checked against its checksum."""
+        found = try_to_load_from_cache(self.source, file.name, cache_dir=self.cache, revision=self.commit)
+        if isinstance(found, str):
+            report(file.size)
+            return Path(found)
+        try:
+            fetch(self.source, file.name, self.commit, self.token, self.storage / "blobs", report)
+            # the file itself is there: this only gives it its name
+            return Path(
+                hf_hub_download(
+                    self.source, file.name, revision=self.commit, token=self.token, cache_dir=str(self.cache)
+                )
+            )
+        except said_by_the_hub() as error:
+            raise explained(error, self.source, self.revision, bool(self.token)) from None
+
+    def _check_room(self, wanted: list[RemoteFile]) -> None:
+        missing = [
+            f.size
+            for f in wanted
+            if not isinstance(try_to_load_from_cache(self.source, f.name, self.cache, self.commit), str)
+        ]
+        begun = sum(p.stat().st_size for p in (self.storage / "blobs").glob("*.incomplete"))
+        needed, free = sum(missing) - begun, shutil.disk_usage(self.storage).free
+        if needed > free:
+            raise full_disk(self.source, needed, free, self.cache)
+
+    def _remember_revision(self) -> None:
+        if self.revision != self.commit:
+            ref = self.storage / "refs" / self.revision
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            ref.write_text(self.commit)
+
+    def _alone(self) -> AbstractContextManager[object]:
+        """One download of a repository at a time on this machine."""
+        lock = FileLock(self.storage / "intravisto.lock")
+        while True:
+            try:
+                return lock.acquire(timeout=_WAIT_S)
+            except Timeout:
+                self.report(0, 0, f"waiting: {self.source} is being downloaded already")

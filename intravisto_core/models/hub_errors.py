@@ -1,0 +1,111 @@
+"""What the Hub or the way to it says, in words that tell what to do."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    NotASafetensorsRepoError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    SafetensorsParsingError,
+)
+
+from intravisto_core.errors import HubError
+from intravisto_core.records.memory import size
+
+TOKENS = "https://huggingface.co/settings/tokens"
+
+
+def said_by_the_hub() -> tuple[type[Exception], ...]:
+    """The kinds of error that `explained` has words for."""
+    return (HTTPError, HFValidationError, NotASafetensorsRepoError, SafetensorsParsingError, OSError)
+
+
+def full_disk(source: str, needed: int, free: int, cache: Path) -> HubError:
+    """Nothing of it was written."""
+    return HubError(
+        f"{source}: expected {size(needed)} of free disk for the download; {size(free)} are free. Make room, or set "
+        "HF_HOME to a folder on a larger disk",
+        "disk_full",
+    )
+
+
+def explained(error: Exception, source: str, revision: str, with_token: bool) -> HubError:
+    """The error in this program's words; a token never is among them."""
+    said, kind = _words(error, source, revision, with_token)
+    return HubError(f"{source}: {said}", kind)
+
+
+def _words(error: Exception, source: str, revision: str, with_token: bool) -> tuple[str, str]:
+    status = _status(error)
+    if isinstance(error, GatedRepoError):
+        page = f"https://huggingface.co/{source}"
+        if with_token:
+            return (
+                f"its owner gives access on request, and the token's account has none yet. Accept the terms on {page} "
+                f"with that account, or wait for the owner's answer",
+                "gated",
+            )
+        return (
+            f"its owner gives access on request. Accept the terms on {page}, make a token at {TOKENS}, and set "
+            "HF_TOKEN or type it here",
+            "gated",
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return f"expected a branch, tag or commit of it; there is no {revision!r}. Check the revision", "not_found"
+    if isinstance(error, RepositoryNotFoundError):
+        hint = "the token's account cannot see it" if with_token else "it is private: then a token is needed"
+        return f"the Hub has no model of that name, or {hint}. Check the name", "not_found"
+    if status == 401:
+        return f"the Hub does not accept the token. Make a new one at {TOKENS}, and copy it whole", "token"
+    if status == 403:
+        return (
+            f"the token is not allowed to read it. Give it the right to read the repositories that you have access to, "
+            f"at {TOKENS}",
+            "token",
+        )
+    if status == 404:
+        return "the Hub has no such file or model any more. Check the name and the revision", "not_found"
+    if status == 429:
+        wait = _header(error, "retry-after")
+        when = f"in {wait} s" if wait.isdecimal() else "in some minutes"
+        help_ = "" if with_token else "; with a token the limit is higher"
+        return f"the Hub limits how often it is asked, and that was too often. Try again {when}{help_}", "rate_limited"
+    return _words_of_the_way(error, status)
+
+
+def _words_of_the_way(error: Exception, status: int) -> tuple[str, str]:
+    """Errors of network and disk, which have nothing to do with the model."""
+    if isinstance(error, HFValidationError):
+        return 'expected "demo", a folder, or a name on the Hub such as "openai-community/gpt2". Check it', "not_found"
+    if isinstance(error, NotASafetensorsRepoError | SafetensorsParsingError):
+        return "its safetensors headers could not be read. Choose another revision or model", "damaged"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; what was downloaded is kept. Make room and start it again", "disk_full"
+    if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError):
+        return "the Hub could not be asked, and it is not in the cache here. Check the connection", "unreachable"
+    if isinstance(error, OSError) and not isinstance(error, HTTPError):
+        why = error.strerror or type(error).__name__
+        return f"its files could not be written ({why}). Check the cache folder", "disk_full"
+    if status:
+        return f"the Hub has trouble of its own (status {status}). Try again in some minutes", "unreachable"
+    return f"the Hub cannot be reached ({type(error).__name__}). Check the connection and HF_ENDPOINT", "unreachable"
+
+
+def _status(error: Exception) -> int:
+    response: Any = getattr(error, "response", None) if isinstance(error, HfHubHTTPError) else None
+    return 0 if response is None else int(response.status_code)
+
+
+def _header(error: Exception, name: str) -> str:
+    response: Any = getattr(error, "response", None)
+    return "" if response is None else str(response.headers.get(name, ""))
