@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import numpy as np
 
 from intravisto_core.engine.base import Engine
 from intravisto_core.engine.entry import TraceEntry
+from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import (
     AttentionSink,
     CellShares,
@@ -23,6 +25,7 @@ from intravisto_core.request import (
     ActivationView,
     AttentionSinkView,
     CellSharesView,
+    FlowView,
     Generation,
     HeatmapView,
     LogitsView,
@@ -34,7 +37,9 @@ from intravisto_core.request import (
     TraceRequest,
     UpdateView,
 )
-from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure, Site
+from intravisto_core.sites import AttentionDivision, Component, Lens, NormPolicy, Reading, ShareMeasure, Site
+
+Asked = TypeVar("Asked")
 
 
 class Trace:
@@ -172,8 +177,33 @@ class Trace:
         record: TokenQuery = self._view(QueryView(self.id, token, top_k, **options))
         return record
 
+    def flow(
+        self,
+        row: int | None = None,
+        position: int | str = -1,
+        measure: ShareMeasure | str = ShareMeasure.NORM,
+        attention: AttentionDivision | str = AttentionDivision.WEIGHTS,
+        rows: Selection | list[int] = None,
+        top_k: int | None = None,
+        min_mass: float = 1e-4,
+        **options: Any,
+    ) -> Flow:
+        """Where a prediction comes from (docs/methods.md §6); see `FlowView` for all options."""
+        options |= {"measure": measure, "attention": attention, "rows": rows, "top_k": top_k, "min_mass": min_mass}
+        record: Flow = self._view(_asked(FlowView, trace=self.id, row=row, position=position, **options))
+        return record
+
     def _view(self, view: Any) -> Any:
         return self._engine.view(view, session=self._entry.session)
 
     def __repr__(self) -> str:
         return f"Trace({self.id!r}, {len(self.tokens)} tokens of {self._engine.model.name})"
+
+
+def _asked(kind: type[Asked], **options: Any) -> Asked:
+    """A request of that kind; what it has no option for is refused with the options that it has."""
+    known = [f.name for f in fields(kind) if f.name != "trace"]
+    unknown = sorted(set(options) - {"trace", *known})
+    if unknown:
+        raise RequestError(expected(f"options of {kind.__name__}", known, ", ".join(unknown)))
+    return kind(**options)

@@ -17,8 +17,8 @@ from intravisto_core.sites import Component, Lens, NormPolicy, Reading
 class Watched:
     """A followed token over the cells of a grid (docs/methods.md §4).
 
-    text: as typed, or the token as shown where its id was given. token_id: its first token. n_tokens: how many it had. probability, logit, rank: (R, P);
-    rank 1 is the top; NaN (rank 0) where blank.
+    text: as typed, or the token as shown where its id was given. token_id: its first token. n_tokens: how many it
+    had. probability, logit, rank: (R, P); rank 1 is the top; NaN (rank 0) where blank.
     """
 
     text: str
