@@ -8,6 +8,7 @@ from typing import Any
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.cell_views import draw_cell_shares, draw_next_tokens, draw_query, draw_update
 from intravisto_core.engine.context import ViewContext
+from intravisto_core.engine.flow_views import draw_flow
 from intravisto_core.engine.heatmap import draw_grid
 from intravisto_core.engine.views import (
     draw_activation,
@@ -20,6 +21,7 @@ from intravisto_core.request import (
     ActivationView,
     AttentionSinkView,
     CellSharesView,
+    FlowView,
     HeatmapView,
     LogitsView,
     NextTokensView,
@@ -40,4 +42,5 @@ DRAWERS: dict[type, Callable[[ViewContext, Any], Generator[Progress, None, Any]]
     CellSharesView: draw_cell_shares,
     NextTokensView: draw_next_tokens,
     QueryView: draw_query,
+    FlowView: draw_flow,
 }

@@ -1,0 +1,164 @@
+"""Mass handed down through shares, row by row: vectors times T×T matrices (docs/methods.md §6).
+
+Everything is float64 in NumPy. R = L+2 heatmap rows, T positions, S starts that are followed side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from intravisto_core.sites import NodeKind
+
+Array = np.ndarray
+
+TERMINALS = (NodeKind.SINK, NodeKind.BIAS, NodeKind.HIDDEN, NodeKind.UNDEFINED)
+UNDEFINED = TERMINALS.index(NodeKind.UNDEFINED)
+SMALLEST = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Junctions:
+    """Shares where parts join the stream of one block: (T,) each, NaN where undefined.
+
+    attention, residual_attention: of the stream after attention; in a parallel block of the block output, with `mlp`.
+    mlp, residual_mlp: of the block output; residual_mlp is not read in a parallel block.
+    """
+
+    attention: Float[Array, " T"]
+    residual_attention: Float[Array, " T"]
+    mlp: Float[Array, " T"]
+    residual_mlp: Float[Array, " T"]
+
+    @classmethod
+    def of(cls, shares: Mapping[str, Array], parallel: bool) -> Junctions:
+        """From single precision, by the names of the fields: those of a junction are brought to a sum of exactly 1."""
+        exact = {name: share.astype(np.float64) for name, share in shares.items()}
+        at_mlp = ("mlp", "residual_attention", "attention") if parallel else ("mlp", "residual_mlp")
+        for names in (at_mlp,) if parallel else (at_mlp, ("attention", "residual_attention")):
+            total = np.sum([exact[n] for n in names], 0)
+            exact |= {n: exact[n] / total for n in names}
+        return cls(**exact)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """How each query's attention divides: positions (T query, T source), and the terminals (T,). A row sums to 1, or is
+    NaN where undefined.
+    """
+
+    positions: Float[Array, "T T"]
+    sink: Float[Array, " T"]
+    bias: Float[Array, " T"]
+    hidden: Float[Array, " T"]
+
+    @classmethod
+    def of(cls, positions: Array, sink: Array, bias: Array) -> Sources:
+        """From single precision: rows are brought to a sum of exactly 1."""
+        positions, sink, bias = (a.astype(np.float64) for a in (positions, sink, bias))
+        total = positions.sum(1) + sink + bias
+        return cls(positions / total[:, None], sink / total, bias / total, 0 * total)
+
+    def without_start(self, reweigh: bool) -> Sources:
+        """Attention to position 0 taken away: into the terminal *hidden*, or by renormalising what is left.
+
+        Where nothing would be left, it is hidden even so.
+        """
+        start = self.positions[:, 0]
+        positions = self.positions.copy()
+        positions[:, 0] = 0
+        if not reweigh:
+            return Sources(positions, self.sink, self.bias, self.hidden + start)
+        left = 1 - start
+        size = np.abs(positions).sum(1) + np.abs(self.sink) + np.abs(self.bias)
+        alone = np.abs(left) <= SMALLEST * np.maximum(size, 1)
+        scale = 1 / np.where(alone, 1, left)
+        return Sources(positions * scale[:, None], self.sink * scale, self.bias * scale, np.where(alone, start, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """All that one block hands down by."""
+
+    junctions: Junctions
+    sources: Sources
+
+
+@dataclass(frozen=True, slots=True)
+class Masses:
+    """Mass through every node, by heatmap row; rows without such nodes are 0.
+
+    block, mid, mlp, attention: (R, S, T). lost: (R, S, 4) into the terminals of a row, in the order of `TERMINALS`.
+    """
+
+    block: Float[Array, "R S T"]
+    mid: Float[Array, "R S T"]
+    mlp: Float[Array, "R S T"]
+    attention: Float[Array, "R S T"]
+    lost: Float[Array, "R S 4"]
+
+    def error(self, row: int, parallel: bool) -> float:
+        """The largest |1 − Σ of a full cut| from the start's row down: conservation."""
+        above = np.cumsum(self.lost[::-1].sum(-1), 0)[::-1]
+        beyond = np.concatenate([above[1:], np.zeros_like(above[:1])])
+        whole = self.block.sum(-1) + beyond
+        return float(np.abs(1 - whole[: row + 1]).max())
+
+
+def known(*shares: Array) -> tuple[Array, ...]:
+    """Shares with NaN as 0, and last what is then left over: 1 where undefined, else 0."""
+    undefined = np.isnan(shares[0])
+    return (*(np.where(undefined, 0.0, s) for s in shares), undefined.astype(np.float64))
+
+
+def propagate(start: Float[Array, "S T"], row: int, blocks: Sequence[Block], parallel: bool) -> Masses:
+    """Hand the mass of each start down from `row` (1 to L+1) to row 0. blocks: all L, the first one first."""
+    n_rows = len(blocks) + 2
+    masses = Masses(*(np.zeros((n_rows, *start.shape)) for _ in range(4)), np.zeros((n_rows, len(start), 4)))
+    masses.block[row] = start
+    if row == n_rows - 1:
+        masses.block[row - 1] = start
+        row -= 1
+    for r in range(row, 0, -1):
+        (_parallel_step if parallel else _serial_step)(masses, r, blocks[r - 1])
+    return masses
+
+
+def _serial_step(masses: Masses, r: int, block: Block) -> None:
+    j = block.junctions
+    mlp, residual, nothing = known(j.mlp, j.residual_mlp)
+    masses.mlp[r] = masses.block[r] * mlp
+    masses.mid[r] = masses.block[r] * residual + masses.mlp[r]
+    masses.lost[r, :, UNDEFINED] += masses.block[r] @ nothing
+    attention, residual, nothing = known(j.attention, j.residual_attention)
+    masses.attention[r] = masses.mid[r] * attention
+    masses.block[r - 1] = masses.mid[r] * residual
+    masses.lost[r, :, UNDEFINED] += masses.mid[r] @ nothing
+    _attend(masses, r, block.sources)
+
+
+def _parallel_step(masses: Masses, r: int, block: Block) -> None:
+    j = block.junctions
+    mlp, attention, residual, nothing = known(j.mlp, j.attention, j.residual_attention)
+    masses.mlp[r] = masses.block[r] * mlp
+    masses.attention[r] = masses.block[r] * attention
+    masses.block[r - 1] = masses.block[r] * residual + masses.mlp[r]
+    masses.lost[r, :, UNDEFINED] += masses.block[r] @ nothing
+    _attend(masses, r, block.sources)
+
+
+def _attend(masses: Masses, r: int, sources: Sources) -> None:
+    positions, sink, bias, hidden, nothing = known_sources(sources)
+    masses.block[r - 1] += masses.attention[r] @ positions
+    for terminal, share in enumerate((sink, bias, hidden, nothing)):
+        masses.lost[r, :, terminal] += masses.attention[r] @ share
+
+
+def known_sources(sources: Sources) -> tuple[Array, Array, Array, Array, Array]:
+    """Positions, sink, bias, hidden with NaN as 0, and what is undefined: 1 or 0, (T,)."""
+    undefined = np.isnan(sources.sink)
+    rest = (np.where(undefined, 0.0, s) for s in (sources.sink, sources.bias, sources.hidden))
+    return (np.where(undefined[:, None], 0.0, sources.positions), *rest, undefined.astype(np.float64))

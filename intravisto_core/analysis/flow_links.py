@@ -1,0 +1,233 @@
+"""The links of a flow, and which of them are drawn (docs/methods.md §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from intravisto_core.analysis.flow import TERMINALS, Block, Masses, known, known_sources
+from intravisto_core.sites import LinkKind, NodeKind
+
+Array = np.ndarray
+
+NODE_KINDS = tuple(NodeKind)
+LINK_KINDS = tuple(LinkKind)
+CUTS = ("rows", "attention", "mass", "count")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is drawn: see FlowView. rows: heatmap rows."""
+
+    rows: frozenset[int]
+    top_k: int | None = None
+    min_weight: float = 0.0
+    min_mass: float = 0.0
+    max_nodes: int | None = None
+    max_links: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Nodes as whole numbers: kind, row and position in one; position −1 is a terminal's."""
+
+    n_rows: int
+    length: int
+
+    def key(self, kind: NodeKind, row: int, position: Array | int) -> Array:
+        """The number of a node, or of a row of nodes."""
+        return (NODE_KINDS.index(kind) * self.n_rows + row) * (self.length + 1) + np.asarray(position) + 1
+
+    def split(self, keys: Array) -> tuple[Array, Array, Array]:
+        """Kind (index in `NODE_KINDS`), row and position."""
+        rest, position = np.divmod(keys, self.length + 1)
+        kind, row = np.divmod(rest, self.n_rows)
+        return kind, row, position - 1
+
+
+@dataclass(slots=True)
+class Links:
+    """Links as arrays, and what limits took of Σ|all|. kind: index in `LINK_KINDS`."""
+
+    source: Array
+    target: Array
+    kind: Array
+    share: Array
+    mass: Array
+    n_all: int
+    total: float
+    inside: float
+    cut: dict[str, float] = field(default_factory=dict)
+
+    def pick(self, which: Array) -> None:
+        """Keep only those, in that order."""
+        for name in ("source", "target", "kind", "share", "mass"):
+            setattr(self, name, getattr(self, name)[which])
+
+
+class _Collector:
+    def __init__(self, places: Places, masses: Masses, limits: Limits) -> None:
+        self.places, self.masses, self.limits = places, masses, limits
+        self.parts: list[tuple[Array, ...]] = []
+        self.n_all, self.total, self.inside = 0, 0.0, 0.0
+        self.cut = dict.fromkeys(CUTS, 0.0)
+        self.every = np.arange(places.length)
+
+    def add(
+        self,
+        kind: LinkKind,
+        source: Array,
+        target: Array,
+        share: Array,
+        mass: Array,
+        rows: tuple[int, ...],
+        shown: Array | None = None,
+    ) -> None:
+        """Take links in, all of whose arrays have one shape; shown: which of them the attention limits leave."""
+        size = np.abs(mass)
+        total = float(size.sum())
+        self.n_all += int(np.count_nonzero(size))
+        self.total += total
+        if not self.limits.rows.issuperset(rows):
+            self.cut["rows"] += total
+            return
+        self.inside += total
+        if shown is not None:
+            size = np.where(shown, size, 0.0)
+            self.cut["attention"] += total - float(size.sum())
+            total = float(size.sum())
+        large = (size >= self.limits.min_mass) & (size > 0)
+        self.cut["mass"] += total - float(size[large].sum())
+        arrays = (np.broadcast_to(a, size.shape)[large] for a in (source, target, share, mass))
+        source, target, share, mass = arrays
+        code = np.full(len(mass), LINK_KINDS.index(kind), np.int8)
+        self.parts.append((source, target, code, share, mass))
+
+    def column(self, kind: LinkKind, below: tuple[NodeKind, int], above: tuple[NodeKind, int], share: Array) -> None:
+        """Links between two nodes of the same position, one a position."""
+        mass = self.of(*above) * share
+        source, target = (self.places.key(*node, self.every) for node in (below, above))
+        self.add(kind, source, target, share, mass, (below[1], above[1]))
+
+    def terminal(self, kind: LinkKind, end: NodeKind, above: tuple[NodeKind, int], share: Array) -> None:
+        """Links from a row's terminal to the nodes that hand to it."""
+        if share.any():
+            target = self.places.key(*above, self.every)
+            source = np.broadcast_to(self.places.key(end, above[1], -1), target.shape)
+            self.add(kind, source, target, share, self.of(*above) * share, (above[1],))
+
+    def of(self, kind: NodeKind, row: int) -> Array:
+        """The masses of a row of nodes."""
+        values: Array = getattr(self.masses, str(kind))[row, 0]
+        return values
+
+    def links(self) -> Links:
+        """All that were taken in."""
+        empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int8), np.zeros(0), np.zeros(0))
+        arrays = (np.concatenate(columns) for columns in zip(empty, *self.parts, strict=True))
+        return Links(*arrays, self.n_all, self.total, self.inside, self.cut)
+
+
+def find_links(
+    masses: Masses, row: int, blocks: Sequence[Block], parallel: bool, limits: Limits
+) -> tuple[Places, Links]:
+    """All links that the limits leave, the largest |mass| first. masses: of one start."""
+    places = Places(len(masses.block), masses.block.shape[-1])
+    found = _Collector(places, masses, limits)
+    block = NodeKind.BLOCK
+    if row == places.n_rows - 1:
+        found.column(LinkKind.NORM, (block, row - 1), (block, row), np.ones(places.length))
+        row -= 1
+    for r in range(row, 0, -1):
+        (_parallel_links if parallel else _serial_links)(found, r, blocks[r - 1])
+        _source_links(found, r, blocks[r - 1])
+    links = found.links()
+    _cap(masses, places, links, limits)
+    return places, links
+
+
+def _serial_links(found: _Collector, r: int, step: Block) -> None:
+    j, block, mid = step.junctions, (NodeKind.BLOCK, r), (NodeKind.MID, r)
+    mlp, residual, nothing = known(j.mlp, j.residual_mlp)
+    found.column(LinkKind.MLP, (NodeKind.MLP, r), block, mlp)
+    found.column(LinkKind.RESIDUAL, mid, block, residual)
+    found.terminal(LinkKind.RESIDUAL, NodeKind.UNDEFINED, block, nothing)
+    found.column(LinkKind.MLP, mid, (NodeKind.MLP, r), np.ones_like(mlp))
+    attention, residual, nothing = known(j.attention, j.residual_attention)
+    found.column(LinkKind.ATTENTION, (NodeKind.ATTENTION, r), mid, attention)
+    found.column(LinkKind.RESIDUAL, (NodeKind.BLOCK, r - 1), mid, residual)
+    found.terminal(LinkKind.RESIDUAL, NodeKind.UNDEFINED, mid, nothing)
+
+
+def _parallel_links(found: _Collector, r: int, step: Block) -> None:
+    j, block, below = step.junctions, (NodeKind.BLOCK, r), (NodeKind.BLOCK, r - 1)
+    mlp, attention, residual, nothing = known(j.mlp, j.attention, j.residual_attention)
+    found.column(LinkKind.MLP, (NodeKind.MLP, r), block, mlp)
+    found.column(LinkKind.ATTENTION, (NodeKind.ATTENTION, r), block, attention)
+    found.column(LinkKind.RESIDUAL, below, block, residual)
+    found.terminal(LinkKind.RESIDUAL, NodeKind.UNDEFINED, block, nothing)
+    found.column(LinkKind.MLP, below, (NodeKind.MLP, r), np.ones_like(mlp))
+
+
+def _source_links(found: _Collector, r: int, step: Block) -> None:
+    """From every source position that a query reads, and from the terminals of attention."""
+    positions, *ends, nothing = known_sources(step.sources)
+    mass = found.of(NodeKind.ATTENTION, r)
+    queries = np.flatnonzero(mass)
+    share = positions[queries]
+    source = found.places.key(NodeKind.BLOCK, r - 1, found.every)[None, :]
+    target = found.places.key(NodeKind.ATTENTION, r, queries)[:, None]
+    shown = _shown(share, found.limits)
+    found.add(LinkKind.ATTENTION, source, target, share, mass[queries, None] * share, (r - 1, r), shown)
+    kinds = (LinkKind.SINK, LinkKind.BIAS, LinkKind.ATTENTION, LinkKind.ATTENTION)
+    for kind, end, given in zip(kinds, TERMINALS, (*ends, nothing), strict=True):
+        found.terminal(kind, end, (NodeKind.ATTENTION, r), given)
+
+
+def _shown(share: Array, limits: Limits) -> Array | None:
+    """Which sources of each query the attention limits leave; None is all."""
+    if limits.top_k is None and not limits.min_weight:
+        return None
+    size = np.abs(share)
+    shown: Array = size >= limits.min_weight
+    if limits.top_k is not None:
+        k = min(limits.top_k, share.shape[1])
+        largest = np.argsort(-size, axis=1, kind="stable")[:, :k]
+        best = np.zeros_like(shown)
+        np.put_along_axis(best, largest, True, axis=1)
+        shown = shown & best
+    return shown
+
+
+def node_masses(masses: Masses, places: Places, keys: Array) -> Array:
+    """The mass of each node, by its number."""
+    kind, row, position = places.split(keys)
+    out = np.zeros(len(keys))
+    for code in np.unique(kind):
+        of, name = kind == code, NODE_KINDS[code]
+        if name.terminal:
+            out[of] = masses.lost[row[of], 0, TERMINALS.index(name)]
+        else:
+            out[of] = getattr(masses, str(name))[row[of], 0, position[of]]
+    return out
+
+
+def count_nodes(masses: Masses) -> int:
+    """How many nodes have mass."""
+    return sum(int(np.count_nonzero(getattr(masses, n))) for n in ("block", "mid", "mlp", "attention", "lost"))
+
+
+def _cap(masses: Masses, places: Places, links: Links, limits: Limits) -> None:
+    """The largest nodes, then the largest links between them; the largest first."""
+    before = np.abs(links.mass).sum()
+    if limits.max_nodes is not None:
+        keys = np.unique(np.concatenate([links.source, links.target]))
+        if len(keys) > limits.max_nodes:
+            size = np.abs(node_masses(masses, places, keys))
+            kept = np.sort(keys[np.argsort(-size, kind="stable")[: limits.max_nodes]])
+            links.pick(np.isin(links.source, kept) & np.isin(links.target, kept))
+    order = np.argsort(-np.abs(links.mass), kind="stable")
+    links.pick(order if limits.max_links is None else order[: limits.max_links])
+    links.cut["count"] += float(before - np.abs(links.mass).sum())

@@ -1,0 +1,102 @@
+"""Shares and divisions of a whole trace, computed once a layer and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+
+from torch import Tensor
+
+from intravisto_core.analysis.division import Moved, by_source, moved
+from intravisto_core.analysis.flow import Block, Junctions, Sources
+from intravisto_core.engine.base import Progress
+from intravisto_core.engine.context import Arrays, ViewContext
+from intravisto_core.engine.select import index
+from intravisto_core.engine.views import need, share_table
+from intravisto_core.errors import RequestError, expected
+from intravisto_core.request.flow import GENERATED, Position
+from intravisto_core.sites import AttentionDivision, Capability, ShareMeasure, Site
+
+
+def start_row(context: ViewContext, row: int | None) -> int:
+    """The row where mass enters.
+
+    Raises:
+        RequestError: not 1 to L+1.
+    """
+    top = context.model.dimensions.n_layers + 1
+    if row is None:
+        return top
+    if not 1 <= row <= top:
+        raise RequestError(expected("row", f"1 to {top}: mass goes down from there to the embeddings at row 0", row))
+    return row
+
+
+def start_positions(context: ViewContext, position: Position) -> tuple[int, ...]:
+    """The positions where mass enters: the asked one, or all that say a generated token.
+
+    Raises:
+        RequestError: out of range; or no token was generated.
+    """
+    entry = context.entry
+    if position != GENERATED:
+        return (index(int(position), entry.length, "position"),)
+    if entry.prompt_length >= entry.length:
+        raise RequestError(
+            f"position: {GENERATED!r} needs generated tokens; this trace has none. Run the prompt with max_new_tokens, "
+            "or ask for one position"
+        )
+    return tuple(range(entry.prompt_length - 1, entry.length - 1))
+
+
+def need_division(context: ViewContext, division: AttentionDivision) -> None:
+    """Refuse a division whose identities failed for this model."""
+    need(context.card, Capability.PATTERN)
+    if division is not AttentionDivision.WEIGHTS:
+        need(context.card, Capability.HEADS)
+
+
+def has_sinks(context: ViewContext, layer: int) -> bool:
+    """Whether a layer has learned sinks, which take attention that goes to no position."""
+    facts = context.data.facts[layer]
+    return facts is not None and facts.sinks is not None
+
+
+def attention_of(
+    context: ViewContext, layer: int, division: AttentionDivision | None, queries: slice = slice(None)
+) -> tuple[Tensor, Moved | None]:
+    """The pattern of some queries, (H, Tq, T) float32, and what they are moved; not for the weights alone."""
+    pattern = context.data.pattern(layer)[:, queries].float()
+    if division is AttentionDivision.WEIGHTS:
+        return pattern, None
+    return pattern, moved(context.model, layer, pattern, context.data.site(Site.V, layer))
+
+
+def flow_blocks(
+    context: ViewContext, measure: ShareMeasure, division: AttentionDivision
+) -> Generator[Progress, None, list[Block]]:
+    """All that mass is handed down by; a turn is a layer."""
+    need_division(context, division)
+    table = yield from share_table(context, measure)
+    blocks = []
+    n_layers = context.model.dimensions.n_layers
+    for layer in range(n_layers):
+        found = context.look(("division", division, layer))
+        if found is None:
+            found = context.keep(("division", division, layer), _divide(context, layer, division))
+            yield Progress(layer + 1, n_layers, "attention")
+        here = {name: share[layer] for name, share in table.items()}
+        blocks.append(Block(Junctions.of(here, context.model.blueprint.parallel), Sources.of(**found)))
+    return blocks
+
+
+def without_start(blocks: list[Block], hide_start: bool, reweigh: bool) -> list[Block]:
+    """The same with attention to position 0 hidden, if asked."""
+    return [replace(b, sources=b.sources.without_start(reweigh)) for b in blocks] if hide_start else blocks
+
+
+def _divide(context: ViewContext, layer: int, division: AttentionDivision) -> Arrays:
+    pattern, what = attention_of(context, layer, division)
+    found = by_source(division, pattern, what, has_sinks(context, layer))
+    named = {"positions": found.parts, "sink": found.sink, "bias": found.bias}
+    return {name: x.float().cpu().numpy() for name, x in named.items()}
