@@ -19,6 +19,7 @@ import streamlit as st
 from intravisto_core.errors import Cancelled
 from intravisto_core.request import ModelSpec, QueryView, TraceRequest
 from intravisto_ui import address, pool
+from intravisto_ui.edits import BASELINE, Edits
 from intravisto_ui.jobs import Run
 
 LIFETIME_S = 12 * 3600
@@ -58,7 +59,8 @@ class Workspace:
     options: dict[str, Any] = field(default_factory=dict)
     engine: Any = None
     spec: ModelSpec | None = None
-    shown: Shown | None = None
+    base: Shown | None = None
+    edits: Edits = field(default_factory=Edits)
     run: Run | None = None
     place: Place = field(default_factory=Place)
     pins: dict[int, list[int]] = field(default_factory=dict)
@@ -71,6 +73,14 @@ class Workspace:
     touched: float = field(default_factory=time.monotonic)
     payloads: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def shown(self) -> Shown | None:
+        """What the pages show: the run that was asked for, or an edited one, as `edits.look` says."""
+        node = self.edits.node()
+        if self.base is None or node is None or node.held is None or self.edits.look == BASELINE:
+            return self.base
+        return replace(self.base, trace=node.held)
 
     def start(self, spec: ModelSpec, request: TraceRequest | None) -> None:
         """Open the model and run the request, in a job of its own; what ran before is cancelled."""
@@ -107,7 +117,7 @@ class Workspace:
             pool.renew(spec, self.id)
 
     def _specs(self) -> set[ModelSpec]:
-        return {s for s in (self.spec, self.shown and self.shown.spec) if s is not None}
+        return {s for s in (self.spec, self.base and self.base.spec) if s is not None}
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, Cancelled):
@@ -116,10 +126,11 @@ class Workspace:
             self.problem = error
 
     def _show(self, shown: Shown) -> None:
-        if self.shown is not None:
-            self.shown.trace.unpin()
+        self.edits.drop_runs()
+        if self.base is not None:
+            self.base.trace.unpin()
         shown.trace.pin()
-        self.shown = shown
+        self.base = shown
         self.pins.clear()
         if isinstance(self.sought, QueryView):
             self.sought = replace(self.sought, trace=shown.trace.id)
@@ -133,11 +144,16 @@ class Workspace:
 
     def select(self, chosen: Any) -> None:
         """Take a selection that a component reported, unless it is of another trace or older than what is known."""
-        if not chosen or self.shown is None or chosen.get("rev") != self.shown.trace.id:
+        if not chosen or self.base is None or chosen.get("rev") not in self._trace_ids():
             return
         n = int(chosen.get("n") or 0)
         if n >= self.place.n:
             self.place = Place(chosen.get("row"), chosen.get("position"), chosen.get("target"), n)
+
+    def _trace_ids(self) -> set[str]:
+        """The traces whose cells can be selected: the baseline and its edited runs, which share their places."""
+        edited = (trace for node in self.edits.runs.values() for trace in node.traces())
+        return {trace.id for trace in (*edited, *([self.base.trace] if self.base else []))}
 
     def payload(self, key: Any, make: Callable[[], T]) -> T:
         """What `make` gives, kept for the last few keys, so that a click does not draw the picture again."""
@@ -157,11 +173,12 @@ class Workspace:
         with self._lock:
             if self.run is not None:
                 self.run.cancel()
-            if self.shown is not None:
-                self.shown.trace.unpin()
+            self.edits.drop_runs()
+            if self.base is not None:
+                self.base.trace.unpin()
             for spec in self._specs():
                 pool.release(spec, self.id)
-            self.run = self.shown = self.engine = self.spec = None
+            self.run = self.base = self.engine = self.spec = None
 
 
 class Workspaces:
