@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, open_engine
+from intravisto_core.cli.options import FORMAT, SOURCES, add_loading, open_engine
 from intravisto_core.errors import RequestError
 from intravisto_core.experiments import families, tiny
 from intravisto_core.records import ModelCard
-from intravisto_core.request import DTYPES
 
 
 def add(commands: Any) -> None:
@@ -21,8 +20,8 @@ def add(commands: Any) -> None:
         epilog="example:\n  intravisto check demo",
         **FORMAT,
     )
-    check.add_argument("model", nargs="?", help='"demo" or a model folder')
-    check.add_argument("--dtype", choices=DTYPES, default="auto", help="dtype to load in")
+    check.add_argument("model", nargs="?", help=SOURCES)
+    add_loading(check)
     check.add_argument("--all-tiny", action="store_true", help="check a tiny random model of every family instead")
     check.add_argument("--out", type=Path, metavar="FILE", help="with --all-tiny: write the table as Markdown")
     check.set_defaults(run=_check)
@@ -32,7 +31,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.all_tiny:
         return _check_families(options.out)
     if options.model is None:
-        raise RequestError('check: expected "demo", a model folder or --all-tiny; got nothing')
+        raise RequestError("check: expected a model or --all-tiny; got nothing")
     engine = open_engine(options)
     print(report(engine.model))
     checks = engine.model.capabilities.values()

@@ -6,8 +6,9 @@ import argparse
 from typing import Any, NoReturn
 
 from intravisto_core.engine import LocalEngine, Trace
-from intravisto_core.request import DTYPES, ModelSpec
+from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
 
+SOURCES = '"demo", a model folder, or a name on the Hugging Face Hub'
 FORMAT: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
@@ -19,9 +20,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Which model a command works on."""
-    parser.add_argument("--model", default="demo", help='"demo" or a model folder (default demo)')
-    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="dtype to load in")
+    """Which model a command works on, and how it is loaded."""
+    parser.add_argument("--model", default="demo", help=f"{SOURCES} (default demo)")
+    add_loading(parser)
+
+
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """How a model is loaded."""
+    parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit of a model on the Hub (default main)")
+    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="dtype to load in (default the checkpoint's)")
+    parser.add_argument("--quantisation", choices=[q for q in QUANTISATIONS if q], help="8 or 4 bits a weight")
+    parser.add_argument("--device-map", choices=DEVICES, default="auto", help="where it is put (default auto)")
 
 
 def add_generation(parser: argparse.ArgumentParser) -> None:
@@ -34,11 +43,21 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end where this text appears")
     parser.add_argument("--forced", metavar="TEXT", help="text that the continuation begins with")
     parser.add_argument("--no-special-tokens", action="store_true", help="do not add BOS and the like")
+    parser.add_argument("--chat", action="store_true", help="a user says the prompt: use the model's chat template")
+    parser.add_argument("--system", metavar="TEXT", help="what the model is told before the user speaks (means --chat)")
 
 
 def open_engine(options: argparse.Namespace) -> LocalEngine:
-    """The engine that the options of `add_model` ask for."""
-    return LocalEngine(ModelSpec(options.model, dtype=options.dtype))
+    """The engine that `model` and the options of `add_loading` ask for."""
+    return LocalEngine(
+        ModelSpec(
+            options.model,
+            revision=options.revision,
+            dtype=options.dtype,
+            quantisation=options.quantisation,
+            device_map=options.device_map,
+        )
+    )
 
 
 def run_prompt(options: argparse.Namespace, engine: LocalEngine) -> Trace:
@@ -53,4 +72,6 @@ def run_prompt(options: argparse.Namespace, engine: LocalEngine) -> Trace:
         stop=tuple(options.stop),
         forced=options.forced,
         add_special_tokens=not options.no_special_tokens,
+        chat=options.chat or options.system is not None,
+        messages=() if options.system is None else (("system", options.system),),
     )

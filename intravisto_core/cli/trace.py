@@ -16,7 +16,8 @@ def add(commands: Any) -> None:
     trace = commands.add_parser(
         "trace",
         help="run a prompt and show what every layer would predict",
-        epilog='example:\n  intravisto trace "1 2 3 4" --max-new-tokens 3 --lens linear --out heatmap.html',
+        epilog='examples:\n  intravisto trace "1 2 3 4" --max-new-tokens 3 --lens linear --out heatmap.html\n'
+        '  intravisto trace "Who are you?" --model path/to/model --system "Answer briefly." --max-new-tokens 20',
         **FORMAT,
     )
     trace.add_argument("prompt", help="the text to run")

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from intravisto_core.cli import main
+from intravisto_core.cli import _parser, main, options
+from intravisto_core.cli import app as app_command
+from intravisto_core.cli import check as check_command
+from intravisto_core.cli import trace as trace_command
+from intravisto_core.cli.options import Parser
+from intravisto_core.experiments import tiny
+from intravisto_core.records import Check
+from intravisto_core.request import ModelSpec
+from intravisto_core.sites import Capability
+from tests import models_tiny
 
+ROOT = Path(__file__).parents[2]
 PROMPT = "ab c!ab"
 
 
@@ -61,21 +74,177 @@ def test_trace_without_out_shows_the_text(capsys, tiny_llama, case):
     assert case("llama").engine.trace(PROMPT, max_new_tokens=4).text.strip() in out
 
 
-def test_check_shows_every_identity_with_its_error(capsys, tiny_gpt2):
+SAMPLED = {"temperature": 0.9, "top_k": 5, "top_p": 0.9, "seed": 4}
+ASKED = [
+    (["--max-new-tokens", 3], {"max_new_tokens": 3}, {}),
+    (
+        ["--max-new-tokens", "6", "--temperature", "0.9", "--top-k", "5", "--top-p", "0.9", "--seed", "4"],
+        {"max_new_tokens": 6, **SAMPLED},
+        {},
+    ),
+    (
+        ["--max-new-tokens", 4, "--forced", "xyz", "--stop", "z"],
+        {"max_new_tokens": 4, "forced": "xyz", "stop": ("z",)},
+        {},
+    ),
+    (["--no-special-tokens"], {"add_special_tokens": False}, {}),
+    (["--component", "mlp", "--lens", "quadratic"], {}, {"component": "mlp", "lens": "quadratic"}),
+    (["--norm", "none", "--top-k-shown", 3], {}, {"norm": "none", "top_k": 3}),
+    (["--reading", "iterative"], {}, {"reading": "iterative"}),
+]
+
+
+@pytest.mark.parametrize(("words", "traced", "seen"), ASKED, ids=[str(a[0][0]).strip("-") for a in ASKED])
+def test_options_ask_what_the_library_is_asked(capsys, case, monkeypatch, tmp_path, words, traced, seen):
+    engine = case("llama").engine
+    monkeypatch.setattr(trace_command, "open_engine", lambda _: engine)
+    assert run(capsys, "trace", PROMPT, *words, "--out", tmp_path / "x.json")[0] == 0
+    wanted = engine.trace(PROMPT, **traced).heatmap(**seen).save(tmp_path / "y.json")
+    told, asked = (json.loads(Path(p).read_text()) for p in (tmp_path / "x.json", wanted))
+    assert told.pop("trace") != asked.pop("trace")
+    assert told == asked
+    plain = json.loads(Path(engine.trace(PROMPT).heatmap().save(tmp_path / "z.json")).read_text())
+    assert {k for k in plain if k != "trace" and plain[k] != told[k]}, "the options change something"
+
+
+def test_every_option_of_a_trace_is_tried_here():
+    tried = {str(word) for words, _, _ in ASKED for word in words if str(word).startswith("--")}
+    elsewhere = {"--help", "--model", "--out", "--chat", "--system", *LOADING}
+    parser = Parser()
+    trace_command.add(parser.add_subparsers())
+    text = parser.parse_args(["trace", "x"])
+    assert {"--" + name.replace("_", "-") for name in vars(text) if name not in ("prompt", "run")} <= tried | elsewhere
+
+
+LOADING = {"--revision": "v1", "--dtype": "bfloat16", "--quantisation": "int8", "--device-map": "cpu"}
+
+
+@pytest.mark.parametrize("command", [["trace", "x", "--model"], ["check"]])
+def test_loading_options_make_the_spec(capsys, monkeypatch, command):
+    asked = []
+
+    class Stop(Exception):
+        pass
+
+    def note(spec):
+        asked.append(spec)
+        raise Stop
+
+    monkeypatch.setattr(options, "LocalEngine", note)
+    with pytest.raises(Stop):
+        run(capsys, *command, "owner/name", *(word for pair in LOADING.items() for word in pair))
+    assert asked == [ModelSpec("owner/name", "v1", "bfloat16", "int8", "cpu")]
+
+
+@pytest.mark.parametrize("arguments", [["--chat"], ["--system", "ab"]])
+def test_chat_goes_through_the_models_template(capsys, tmp_path, arguments):
+    folder = models_tiny.write_chat(models_tiny.build("llama"), tmp_path / "chat")
+    code, _, _ = run(capsys, "trace", "c", "--model", folder, *arguments, "--out", tmp_path / "x.json")
+    assert code == 0
+    read = [t["shown"] for t in json.loads((tmp_path / "x.json").read_text())["tokens"]]
+    system = ["<system>", "a", "b", "<eos>"] if "--system" in arguments else []
+    assert read == ["<bos>", *system, "<user>", "c", "<eos>", "<assistant>"]
+
+
+def test_chat_without_a_template_is_refused(capsys, tiny_llama):
+    code, _, err = run(capsys, "trace", "c", "--model", tiny_llama, "--chat")
+    assert code == 2
+    assert "template" in err
+
+
+def test_the_table_reads_and_says(capsys, case, monkeypatch):
+    engine = case("llama").engine
+    monkeypatch.setattr(trace_command, "open_engine", lambda _: engine)
+    _, out, _ = run(capsys, "trace", PROMPT, "--max-new-tokens", 2)
+    trace = engine.trace(PROMPT, max_new_tokens=2)
+    grid = trace.heatmap()
+    table = out.splitlines()[len(trace.text.splitlines()) :]
+    lines = {line[:11].strip(): line[12:] for line in table}
+    assert list(lines) == ["reads", "says", "final norm", "layer 2", "layer 1", "layer 0", "embeddings"]
+    assert [lines["reads"][14 * i :][:13].strip() for i in range(6)] == [t.shown for t in trace.tokens[-6:]]
+    assert [lines["says"][14 * i :][:13].strip() for i in range(6)] == [grid.shown[int(i)] for i in grid.says[-6:]]
+    last = lines["layer 1"][14 * 5 :].split()
+    assert last == [grid.shown[int(grid.token_ids[2, -1, 0])], f"{100 * grid.p_max[2, -1]:.0f}%"]
+
+
+def test_notes_of_a_grid_are_told(capsys, case, monkeypatch):
+    engine = case("llama").engine
+    monkeypatch.setattr(trace_command, "open_engine", lambda _: engine)
+    _, out, _ = run(capsys, "trace", PROMPT, "--component", "attention", "--norm", "final")
+    notes = engine.trace(PROMPT).heatmap("attention", norm="final").notes
+    assert notes
+    assert [line for line in out.splitlines() if line.startswith("note: ")] == [f"note: {n}" for n in notes]
+
+
+def test_check_shows_every_identity_with_its_error(capsys, tiny_gpt2, case):
     code, out, _ = run(capsys, "check", tiny_gpt2)
     assert code == 0
-    for word in ("residual", "logits", "traced", "causal", "pattern", "heads", "neurons"):
-        assert word in out
-    assert "e-0" in out, "measured errors"
+    card = case("gpt2").engine.model
+    assert f"{card.n_layers} layers, {card.n_heads} heads" in out
+    lines = {line.split()[1]: line for line in out.splitlines() if line.startswith("  ")}
+    assert list(lines) == [str(c) for c in Capability if c in card.capabilities]
+    for capability, found in card.capabilities.items():
+        line = lines[str(capability)]
+        assert line.split()[0] == "ok"
+        assert capability.label in line
+        assert f"(allowed {found.allowed:.0e})" in line
+        told = float(line.split("error ")[1].split(",")[0].split(" ")[0])
+        assert told == pytest.approx(found.error, rel=0.06, abs=1e-12)
+        assert ("not bit-equal" in line) is (found.exact is False)
 
 
-@pytest.mark.parametrize("command", [[], ["trace"], ["check"], ["app"]])
-def test_help_has_examples(capsys, command):
+def test_a_failed_check_is_exit_code_1_and_a_missing_part_is_not(capsys, case, monkeypatch):
+    engine = case("gpt2").engine
+    card = engine.model
+    for check, code, mark in (
+        (Check(False, 0.5, "too far off", 1e-5), 1, "FAIL"),
+        (Check(False, None, "this family has no such part"), 0, "–"),
+    ):
+        changed = replace(card, capabilities={**card.capabilities, Capability.HEADS: check})
+        monkeypatch.setattr(check_command, "open_engine", lambda _, c=changed: SimpleNamespace(model=c))
+        told, out, _ = run(capsys, "check", "any")
+        assert told == code
+        line = next(line for line in out.splitlines() if "heads add up" in line)
+        assert line.split()[0] == mark
+        assert line.endswith(check.reason)
+
+
+def test_check_of_all_families_writes_their_table(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(check_command.families, "survey", lambda configs: list(configs)[:1])
+    monkeypatch.setattr(check_command.families, "page", lambda *groups: f"{groups}")
+    assert run(capsys, "check", "--all-tiny", "--out", tmp_path / "f.md")[0] == 0
+    _, out, _ = run(capsys, "check", "--all-tiny")
+    groups = tuple([next(iter(c))] for c in (tiny.CONFIGS, tiny.UNDECLARED, tiny.REFUSED))
+    assert out.strip() == (tmp_path / "f.md").read_text() == f"{groups}"
+
+
+def test_the_app_is_started_on_the_port_that_was_asked_for(capsys, monkeypatch):
+    called = []
+    monkeypatch.setattr(app_command.subprocess, "call", lambda command, cwd: called.append((command, cwd)) or 3)
+    assert run(capsys, "app", "--port", 8765)[0] == 3
+    ((command, cwd),) = called
+    assert command[1:4] == ["-m", "streamlit", "run"]
+    assert Path(command[4]) == ROOT / "app.py"
+    assert command[command.index("--server.port") + 1] == "8765"
+    assert Path(cwd) == ROOT
+
+
+def test_the_app_without_its_pages_says_where_they_are(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(app_command, "__file__", str(tmp_path / "a" / "b" / "app.py"))
+    code, _, err = run(capsys, "app")
+    assert code == 2
+    assert "clone of the repository" in err
+    assert "clone" in run(capsys, "app", "--help")[1]
+
+
+@pytest.mark.parametrize("command", [[], ["trace"], ["check"]])
+def test_examples_of_the_help_can_be_typed(capsys, command):
     code, out, _ = run(capsys, *command, "--help")
     assert code == 0
-    assert "intravisto" in out
-    if command in ([], ["trace"]):
-        assert "intravisto trace" in out
+    examples = [line.strip() for line in out.split("example", 1)[1].splitlines() if line.startswith("  intravisto ")]
+    assert examples
+    for line in examples:
+        assert _parser().parse_args(shlex.split(line)[1:]).run
 
 
 WRONG = [
@@ -100,8 +269,7 @@ def test_a_wrong_command_is_one_clear_line_and_code_2(capsys, tmp_path, monkeypa
     assert code == 2
     assert said in err
     assert "Traceback" not in err
-    clear = [line for line in err.splitlines() if line.strip() and not line.startswith(("usage:", " "))]
-    assert len(clear) == 1, err
+    assert len(err.splitlines()) == 1, err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -113,10 +281,9 @@ def test_an_unwritable_place_is_one_clear_line(capsys, tiny_llama):
 
 
 def test_the_module_is_a_command():
-    root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-m", "intravisto_core", "trace", "abc", "--lens", "best"],
-        cwd=root,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
