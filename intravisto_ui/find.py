@@ -96,7 +96,7 @@ def _go() -> None:
     row = here.place.row if wanted.row is None else wanted.row
     position = here.place.position if wanted.position is None else wanted.position
     # a number of its own, newer than any click so far
-    here.place = replace(here.place, row=row or 0, position=position or 0, target=None, n=here.place.n + 1)
+    here.place = replace(here.place, row=row or 0, position=position or 0, target=None, n=here.place.n + 1, part="")
 
 
 def _sought(here: Workspace, sought: QueryView | str) -> None:

@@ -81,7 +81,13 @@ def strip() -> None:
         prompt_length=trace.prompt_length,
         rev=trace.id,
         top=here.shown.engine.model.n_layers + 1,
-        selection={"row": place.row, "position": place.position, "target": place.target, "n": place.n},
+        selection={
+            "row": place.row,
+            "position": place.position,
+            "target": place.target,
+            "n": place.n,
+            "part": place.part,
+        },
         key="strip",
         on_select=here.select,
     )

@@ -32,12 +32,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Place:
-    """The selected cell, for all pages. Any part may be None. n: number of the user's act, newer ones win."""
+    """The selected cell, for all pages; row, position and target may be None.
+
+    n: number of the user's act, newer ones win. part: of a picture of flows, the id of its node (`mid.3.7`) or of its
+    link (`block.2.7>mid.3.7`); "" for the cell itself.
+    """
 
     row: int | None = None
     position: int | None = None
     target: int | None = None
     n: int = 0
+    part: str = ""
 
 
 @dataclass
@@ -148,7 +153,8 @@ class Workspace:
             return
         n = int(chosen.get("n") or 0)
         if n >= self.place.n:
-            self.place = Place(chosen.get("row"), chosen.get("position"), chosen.get("target"), n)
+            place = (chosen.get(name) for name in ("row", "position", "target"))
+            self.place = Place(*place, n, str(chosen.get("part") or ""))
 
     def _trace_ids(self) -> set[str]:
         """The traces whose cells can be selected: the baseline and its edited runs, which share their places."""

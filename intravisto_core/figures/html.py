@@ -50,18 +50,18 @@ def grid_html(
         f"<footer>{''.join(f'<p>{escape(printable(s))}</p>' for s in _explain(grid))}</footer>"
     )
     bytes_of = f'Uint8Array.from(atob("{payload}"), (c) => c.charCodeAt(0))'
-    scripts = [_mount("strip", strip_js, _inline_json(strip)), _mount("grid", grid_js, bytes_of)]
-    return _page(heading, f"{grid_css}\n{strip_css}", body, scripts)
+    scripts = [component_mount("strip", strip_js, inline_json(strip)), component_mount("grid", grid_js, bytes_of)]
+    return standalone_page(heading, f"{grid_css}\n{strip_css}", body, scripts)
 
 
 def figure_html(record: Record, **options: Any) -> str:
     """The record's Plotly figure as a page, with Plotly's script inside."""
     figure = record.figure(**options)
     drawn = figure.to_html(full_html=False, include_plotlyjs=True, include_mathjax=False, config={"displaylogo": False})
-    return _page(type(record).__name__, "", drawn, [])
+    return standalone_page(type(record).__name__, "", drawn, [])
 
 
-def _mount(place: str, source: str, data: str) -> str:
+def component_mount(place: str, source: str, data: str) -> str:
     """A script that runs a component in the element of that id; it reports to nobody."""
     body, _, exported = source.rpartition("export default function")
     return (
@@ -71,12 +71,13 @@ def _mount(place: str, source: str, data: str) -> str:
     )
 
 
-def _inline_json(value: object) -> str:
+def inline_json(value: object) -> str:
     """JSON that can stand in a script element."""
     return json.dumps(value, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _page(title: str, style: str, body: str, scripts: list[str]) -> str:
+def standalone_page(title: str, style: str, body: str, scripts: list[str]) -> str:
+    """A whole page with everything inline, which may load nothing."""
     modules = "\n".join(f'<script type="module">\n{script}\n</script>' for script in scripts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -17,9 +17,13 @@ FOLDER = Path(__file__).parent
 MODULES = {
     "grid": ("base", "numbers", "colour", "payload", "cells", "hover", "image", "picture", "sheet", "grid"),
     "strip": ("base", "strip"),
+    "flow": (
+        *("base", "numbers", "hover", "image", "plane"),
+        *("flow_data", "flow_layout", "flow_labels", "flow_draw", "flow_hover", "flow"),
+    ),
     "panel": ("base", "numbers", "panel"),
 }
-STYLES = {"grid": ("theme", "picture", "grid")}
+STYLES = {"grid": ("theme", "picture", "grid"), "flow": ("theme", "picture", "flow")}
 _IMPORT = re.compile(r'^import (\{.*\}) from "\./(\w+)\.js";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|function|class) (\w+))", re.MULTILINE)
 

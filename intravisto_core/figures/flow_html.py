@@ -1,0 +1,68 @@
+"""A flow as a standalone page: its own script, nothing from the network."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from intravisto_core.figures.html import component_mount, inline_json, standalone_page
+from intravisto_core.figures.numbers import share, significant
+from intravisto_core.figures.text import printable
+from intravisto_core.figures.web.flow_payload import FlowDress, LinkMark, flow_payload, start_in_words, title
+from intravisto_core.figures.web.sources import component_source
+from intravisto_core.records.flow import Flow
+
+QUESTION = "Where does this prediction come from?"
+
+
+def flow_html(flow: Flow, heading: str = QUESTION, marks: Sequence[LinkMark] = (), **dress: Any) -> str:
+    """The interactive flow as a page; `dress`: the fields of `FlowDress`."""
+    payload = b64encode(flow_payload(flow, FlowDress(**dress), marks, rev=flow.trace)).decode()
+    tokens = [{"t": printable(t.shown), "special": t.is_special, "p": t.position} for t in flow.tokens]
+    strip = {
+        "tokens": tokens,
+        "prompt": flow.prompt_length,
+        "rev": flow.trace,
+        "top": flow.row,
+        "sel": None,
+        "label": any(not t.is_prompt for t in flow.tokens),
+    }
+    flow_js, flow_css = component_source("flow")
+    strip_js, strip_css = component_source("strip")
+    about = f"{flow.model} · {title(flow)} · shares by {flow.measure.label}, attention by {flow.attention.label}"
+    body = (
+        f'<p class="about">{escape(printable(about))}</p>\n<div id="strip"></div>\n<div id="flow"></div>\n'
+        f"<footer>{''.join(f'<p>{escape(printable(s))}</p>' for s in caption(flow))}</footer>"
+    )
+    bytes_of = f'Uint8Array.from(atob("{payload}"), (c) => c.charCodeAt(0))'
+    scripts = [
+        component_mount("strip", strip_js, inline_json(strip)),
+        component_mount("flow", flow_js, bytes_of),
+    ]
+    return standalone_page(heading, f"{flow_css}\n{strip_css}", body, scripts)
+
+
+def caption(flow: Flow) -> list[str]:
+    """What is conserved to what error, how much is drawn, and what the picture is not."""
+    where = start_in_words(flow.row, flow.starts, flow.n_layers)
+    lines = [
+        f"Mass 100 % enters at the {where} and is handed down to the parts of which each state is the sum. "
+        f"At every height all of it is there: largest error measured {significant(flow.conservation)}.",
+        f"{share(flow.drawn_in_rows)} of the flow in these rows is drawn{_cuts(flow)}.",
+        "A bookkeeping of sizes, not of causes: a wide band says that much was added there, not that the prediction "
+        "depends on it.",
+    ]
+    return [*lines, *flow.notes]
+
+
+CUTS = {"attention": "attention links left out", "mass": "links below the least mass", "count": "beyond what is drawn"}
+
+
+def _cuts(flow: Flow) -> str:
+    listed = [f"{text} {share(flow.cut[name])}" for name, text in CUTS.items() if flow.cut.get(name, 0.0) > 1e-6]
+    rows = flow.cut.get("rows", 0.0)
+    outside = f"{share(rows)} of all lies in other rows" if rows > 1e-6 else ""
+    told = "; ".join([*listed, outside] if outside else listed)
+    return f" (of all: {told})" if told else ""

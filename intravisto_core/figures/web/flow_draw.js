@@ -1,0 +1,215 @@
+/** A flow as SVG with plain colours, on the page and as a file. */
+import { element, resolved } from "./base.js";
+import { LINKS } from "./flow_data.js";
+import { labelsOf } from "./flow_labels.js";
+import { isStroke } from "./flow_layout.js";
+import { paint, shape, shortener } from "./image.js";
+import { share } from "./numbers.js";
+
+const COLOURS = ["ink", "muted", "paper", "accent", "rule", "residual", "attention", "mlp", "norm", "mark"];
+const OPACITY = { plain: 0.6, least: 0.34, most: 0.86 };
+const EDGE = 0.95; // of all links by KL: the strongest colour
+const MARGIN = 12;
+const AXIS = 30;
+const LEGEND = 30;
+
+/** The theme's colours, and the fonts that texts are measured with. */
+export function paletteOf(frame, textSize) {
+  const palette = Object.fromEntries(COLOURS.map((name) => [name, paint(frame, name)]));
+  const family = resolved(frame, "font-family");
+  const context = document.createElement("canvas").getContext("2d");
+  context.font = `500 ${textSize}px ${family}`;
+  return {
+    ...palette,
+    family,
+    shorten: shortener(context.font),
+    widthOf: (text) => context.measureText(text).width,
+  };
+}
+
+export function colourOf(palette, kind) {
+  return palette[{ residual: "residual", attention: "attention", mlp: "mlp", norm: "norm" }[kind] ?? "muted"];
+}
+
+/** How strong each link is drawn: by KL where that is asked for and known. */
+function opacities({ links, bright }) {
+  const known = links.map(({ kl }) => kl).filter((kl) => kl != null);
+  if (!bright || !known.length) return () => OPACITY.plain;
+  const top = known.sort((a, b) => a - b)[Math.min(known.length - 1, Math.floor(EDGE * known.length))] || 1;
+  return ({ kl }) =>
+    kl == null ? OPACITY.plain : OPACITY.least + (OPACITY.most - OPACITY.least) * Math.sqrt(Math.min(1, kl / top));
+}
+
+/** A stroke is at least 1 px wide; of less mass than that it is fainter instead. */
+function faintness(link) {
+  return isStroke(link) ? 0.4 + 0.6 * Math.min(1, link.at.width) : 1;
+}
+
+function hatches(svg, palette) {
+  const defs = shape("defs", {}, svg);
+  for (const kind of ["residual", "attention", "mlp", "norm", "muted"]) {
+    const hatch = shape("pattern", { id: `hatch-${kind}`, width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, defs);
+    shape("rect", { width: 2.6, height: 5, fill: palette[kind] }, hatch);
+  }
+}
+
+function fillOf(palette, link) {
+  const kind = palette[link.kind] ? link.kind : "muted";
+  return link.mass < 0 ? `url(#hatch-${kind})` : palette[kind];
+}
+
+function drawLink(parent, palette, data, link, strength) {
+  const common = { d: link.at.path, class: "iv-link", "data-part": link.id };
+  const dashed = link.mass < 0 ? { "stroke-dasharray": "6 4" } : {};
+  const look = isStroke(link)
+    ? { fill: "none", stroke: colourOf(palette, link.kind), "stroke-width": Math.max(1, Math.round(10 * link.at.width) / 10), "stroke-opacity": strength, ...dashed }
+    : { fill: fillOf(palette, link), "fill-opacity": strength };
+  const made = shape("path", { ...common, ...look }, parent);
+  made.setAttribute("role", "option");
+  made.setAttribute("aria-label", data.describe(link));
+}
+
+const NODE_COLOURS = { block: "ink", mid: "muted", mlp: "mlp", attention: "attention" };
+
+function drawNode(parent, palette, data, node) {
+  const { x, y, width, thick } = node.at;
+  const fill = palette[NODE_COLOURS[node.kind]] ?? "url(#hatch-muted)";
+  const box = { x: x.toFixed(1), y: (y - thick / 2).toFixed(1), width: width.toFixed(1), height: thick, fill };
+  const made = shape("rect", { ...box, rx: 1, class: "iv-node", "data-part": node.id }, parent);
+  made.setAttribute("role", "option");
+  made.setAttribute("aria-label", data.describe(node));
+}
+
+function drawLabels(parent, palette, layout) {
+  for (const { node, text, size, x, y, end } of labelsOf(layout, palette.shorten, palette.widthOf)) {
+    const fill = node.kind === "block" ? palette.ink : node.kind === "mid" ? palette.muted : colourOf(palette, node.kind);
+    const weight = layout.data.starting.has(node.index) ? 700 : 500;
+    const halo = { stroke: palette.paper, "stroke-width": 3, "stroke-linejoin": "round", "paint-order": "stroke", "stroke-opacity": 0.85 };
+    const at = { x: x.toFixed(1), y: (y + 0.35 * size).toFixed(1), "text-anchor": end ? "end" : "start", "font-size": size };
+    const made = shape("text", { ...at, ...halo, fill, "font-weight": weight, class: "iv-text", "data-part": node.id }, parent);
+    const [, spaces, rest] = /^(␣*)([^]*)$/.exec(text);
+    if (spaces) shape("tspan", { "fill-opacity": 0.5 }, made, spaces);
+    made.append(rest);
+  }
+}
+
+/** Numbered tabs and outlines on links where two measures disagree. */
+function drawMarks(parent, palette, layout) {
+  for (const { part, number } of layout.data.marks) {
+    const link = layout.data.parts.get(part);
+    if (!link?.at) continue;
+    const { upper, lower, width } = link.at;
+    const outline = { d: link.at.path, fill: "none", stroke: palette.mark, "stroke-dasharray": "4 3", class: "iv-marked" };
+    shape("path", { ...outline, "stroke-width": isStroke(link) ? 1.6 : 1.4 }, parent);
+    const [x, y] = [(upper.x + lower.x + width) / 2, (upper.y + lower.y) / 2];
+    shape("circle", { cx: x, cy: y, r: 7.5, fill: palette.mark, "data-part": link.id, class: "iv-marked" }, parent);
+    const text = { x, y: y + 3.5, "text-anchor": "middle", "font-size": 10, "font-weight": 700, fill: palette.paper };
+    shape("text", { ...text, "pointer-events": "none" }, parent, number);
+  }
+}
+
+/** Draw lines of rows, links, nodes, labels and marks into an SVG group. */
+export function drawFlow(parent, layout, palette) {
+  const { data, width, rows } = layout;
+  for (const y of rows.values()) shape("line", { x1: 0, x2: width, y1: y, y2: y, stroke: palette.rule, "stroke-opacity": 0.55 }, parent);
+  drawBorder(parent, layout, palette);
+  const strength = opacities(data);
+  const links = [...data.links].sort((a, b) => isStroke(b) - isStroke(a) || Math.abs(b.mass) - Math.abs(a.mass));
+  for (const link of links) drawLink(parent, palette, data, link, (strength(link) * faintness(link)).toFixed(3));
+  for (const node of data.nodes) drawNode(parent, palette, data, node);
+  drawMarks(parent, palette, layout);
+  drawLabels(parent, palette, layout);
+}
+
+function drawBorder(parent, { data, columns, height }, palette) {
+  const first = data.columns.find(({ generated }) => generated);
+  if (!first || !data.columns.some(({ generated }) => !generated)) return;
+  const x = columns.get(first.position).left;
+  shape("line", { x1: x, x2: x, y1: 0, y2: height, stroke: palette.accent, "stroke-width": 2 }, parent);
+}
+
+export function emptySvg(width, height, palette, textSize) {
+  const size = { width, height, viewBox: `0 0 ${width} ${height}` };
+  const svg = shape("svg", { ...size, "font-family": palette.family, "font-size": textSize, "font-weight": 500 });
+  svg.setAttribute("style", "white-space: pre");
+  hatches(svg, palette);
+  return svg;
+}
+
+/** The line under the picture: what is drawn, what colours, widths and marks mean. */
+export function drawLegend(foot, layout) {
+  const { data } = layout;
+  foot.replaceChildren();
+  element("span", "iv-note", foot, data.note);
+  const kinds = new Set(data.links.map(({ kind }) => kind));
+  for (const kind of ["residual", "attention", "mlp", "norm"].filter((k) => kinds.has(k))) {
+    const item = element("span", "iv-item", foot);
+    element("i", `iv-chipcolour iv-${kind}`, item);
+    item.append(LINKS[kind]);
+  }
+  if (data.signed) hint(foot, "iv-hatched", "negative");
+  if (data.marks.length) hint(foot, "iv-numbered", "measures disagree");
+  const [mass, width] = scaleBar(layout);
+  const bar = element("span", "iv-item", foot);
+  element("i", "iv-scalebar", bar).style.width = `${width}px`;
+  bar.append(`${share(mass)} of the mass`);
+  if (data.bright) element("span", "iv-item", foot, "stronger colour: larger KL");
+  const actions = element("span", "iv-item", foot);
+  for (const format of ["svg", "png"]) {
+    const button = element("button", "iv-export", actions, format.toUpperCase());
+    button.type = "button";
+    button.title = `Save the whole picture as ${format.toUpperCase()}`;
+    button.dataset.format = format;
+  }
+}
+
+function hint(foot, className, text) {
+  const item = element("span", "iv-item", foot);
+  element("i", className, item);
+  item.append(text);
+}
+
+/** A mass of a round size, and how wide it is drawn. */
+function scaleBar({ unit }) {
+  const mass = [1, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01].find((m) => m * unit <= 46) ?? 0.01;
+  return [mass, Math.max(1, mass * unit)];
+}
+
+/** The whole picture as the text of an SVG file, with row names, tokens and a legend. */
+export function flowSvg(layout, palette, labelWidth) {
+  const { data } = layout;
+  const width = Math.max(460, labelWidth + layout.width + MARGIN);
+  const height = layout.height + AXIS + LEGEND;
+  const svg = emptySvg(width, height, palette, data.textSize);
+  shape("title", {}, svg, `${data.title}. ${data.note}`);
+  shape("rect", { width, height, fill: palette.paper }, svg);
+  drawFlow(shape("g", { transform: `translate(${labelWidth} 0)` }, svg), layout, palette);
+  for (const { row, label, strong } of data.rows) {
+    const look = { fill: strong ? palette.ink : palette.muted, "font-weight": strong ? 600 : 400, "font-size": 12 };
+    shape("text", { x: labelWidth - 8, y: layout.rows.get(row) + 4, "text-anchor": "end", ...look }, svg, label);
+  }
+  const shorten = shortener(`600 12px ${palette.family}`);
+  for (const { position, reads } of data.columns) {
+    const { middle, width: room } = layout.columns.get(position);
+    if (room < 22) continue;
+    const look = { "text-anchor": "middle", fill: palette.ink, "font-size": 12 };
+    const text = shape("text", { x: labelWidth + middle, y: layout.height + 17, ...look }, svg);
+    shape("tspan", { fill: palette.muted, "font-size": 10 }, text, `${position} `);
+    shape("tspan", {}, text, shorten(reads, room - 18));
+  }
+  legendSvg(svg, layout, palette, height - 9);
+  return new XMLSerializer().serializeToString(svg);
+}
+
+function legendSvg(svg, layout, palette, y) {
+  const small = { y, "font-size": 12, fill: palette.muted, "font-weight": 400 };
+  let x = MARGIN;
+  for (const kind of ["residual", "attention", "mlp"]) {
+    shape("rect", { x, y: y - 9, width: 10, height: 10, rx: 2, fill: palette[kind] }, svg);
+    shape("text", { ...small, x: x + 15 }, svg, LINKS[kind]);
+    x += 34 + palette.widthOf(LINKS[kind]);
+  }
+  const [mass, width] = scaleBar(layout);
+  shape("rect", { x, y: y - 6, width, height: 4, fill: palette.ink }, svg);
+  shape("text", { ...small, x: x + width + 6 }, svg, `${share(mass)} of the mass · bookkeeping of sizes, not causes`);
+}

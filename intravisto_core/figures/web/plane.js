@@ -1,0 +1,316 @@
+/**
+ * A drawing over token columns and model rows: one scroller, row names kept at its left and tokens at its foot.
+ * A picture extends it with `arrange` (sizes and places), `paintStage` (the drawing) and `paintFoot`.
+ */
+import { announce, bus, element, resolved, writeToken } from "./base.js";
+import { download } from "./image.js";
+
+const AXIS = 31;
+const EDGE = 8;
+const KEY_PAUSE = 140;
+const PROBES = [[0, 0], [0, -3], [0, 3], [-3, 0], [3, 0], [-4, -4], [4, 4], [-4, 4], [4, -4]];
+let made = 0;
+
+export class Plane {
+  constructor(root) {
+    this.number = made++;
+    this.data = null;
+    this.selected = null;
+    this.send = () => {};
+    root.replaceChildren();
+    this.frame = element("div", "iv-frame", root);
+    const opening = element("div", "iv-window", this.frame);
+    this.scroller = element("div", "iv-scroller", opening);
+    this.scroller.tabIndex = 0;
+    this.scroller.setAttribute("role", "listbox");
+    this.canvas = element("div", "iv-plane", this.scroller);
+    this.names = element("div", "iv-names", this.canvas);
+    this.stage = element("div", "iv-stage", this.canvas);
+    element("div", "iv-corner", this.canvas, "reads");
+    this.axis = element("div", "iv-axis", this.canvas);
+    for (const name of ["names", "axis"]) this[name].setAttribute("aria-hidden", "true");
+    element("div", "iv-shade iv-right", opening);
+    this.foot = element("div", "iv-foot", this.frame);
+    this.listen();
+  }
+
+  listen() {
+    const { scroller, canvas, frame } = this;
+    scroller.addEventListener("scroll", () => this.hover?.hide(), { passive: true });
+    scroller.addEventListener("scroll", () => this.shadeEdges(), { passive: true });
+    scroller.addEventListener("keydown", (event) => this.data && this.key(event));
+    canvas.addEventListener("mousemove", (event) => this.point(event));
+    canvas.addEventListener("mouseleave", () => this.left());
+    canvas.addEventListener("click", (event) => this.click(event));
+    this.foot.addEventListener("click", ({ target }) => target.dataset.format && this.save(target.dataset.format));
+    // The theme's colours are style variables: the end of the frame's (instant) transition tells of a new theme.
+    frame.addEventListener("transitionend", ({ target }) => target === frame && this.data && this.lay());
+    this.onSelect = ({ detail }) => detail.from !== this && this.follow(detail);
+    this.onResize = () => this.resized();
+    this.resizes = new ResizeObserver(this.onResize);
+  }
+
+  mount() {
+    bus.addEventListener("select", this.onSelect);
+    this.resizes.observe(this.frame);
+    window.addEventListener("resize", this.onResize);
+  }
+
+  unmount() {
+    bus.removeEventListener("select", this.onSelect);
+    this.resizes.disconnect();
+    window.removeEventListener("resize", this.onResize);
+    this.hover?.hide();
+  }
+
+  load(data) {
+    this.data = data;
+    this.selected = null;
+    this.lay();
+    if (bus.selection) this.follow(bus.selection);
+  }
+
+  // sizes
+
+  room() {
+    return { width: this.frame.clientWidth, height: parseFloat(resolved(this.scroller, "max-height")) || 600 };
+  }
+
+  resized() {
+    if (!this.data) return;
+    const { width, height } = this.room();
+    if (width === this.size.width && height === this.size.height) return;
+    this.lay();
+  }
+
+  lay() {
+    this.size = this.room();
+    if (!this.size.width) return;
+    this.hover?.hide();
+    this.labelWidth = this.measureNames();
+    const { width, height } = this.size;
+    this.arrange({ width: width - this.labelWidth - EDGE, height: height - AXIS - EDGE });
+    const { layout, canvas, labelWidth } = this;
+    canvas.style.gridTemplate = `${Math.ceil(layout.height)}px ${AXIS}px / ${labelWidth}px ${Math.ceil(layout.width)}px`;
+    this.scroller.ariaLabel = `${this.data.title}: ${this.data.note}. Arrow keys move, Enter opens, Escape clears.`;
+    this.paintNames();
+    this.paintAxis();
+    this.paintStage();
+    this.paintFoot();
+    this.showSelection();
+    this.shadeEdges();
+  }
+
+  measureNames() {
+    const context = document.createElement("canvas").getContext("2d");
+    context.font = `600 12px ${resolved(this.frame, "font-family")}`;
+    return Math.ceil(Math.max(...this.data.rows.map(({ label }) => context.measureText(label).width), 30)) + 18;
+  }
+
+  paintNames() {
+    this.names.replaceChildren();
+    const step = Math.max(1, Math.ceil(15 / this.layout.pitch));
+    this.data.rows.forEach(({ row, label, strong }, i) => {
+      if (i % step && !strong) return;
+      const name = element("div", `iv-rowname${strong ? " iv-strong" : ""}`, this.names, label);
+      name.style.top = `${this.layout.rows.get(row) - 10}px`;
+      name.dataset.row = row;
+    });
+  }
+
+  paintAxis() {
+    this.axis.replaceChildren();
+    for (const { position, reads, special, generated } of this.data.columns) {
+      const { left, width } = this.layout.columns.get(position);
+      const classes = `iv-tick${special ? " iv-special" : ""}${generated ? " iv-generated" : ""}${width < 40 ? " iv-slim" : ""}`;
+      const tick = element("div", classes, this.axis);
+      tick.style.left = `${left}px`;
+      tick.style.width = `${width}px`;
+      tick.title = `position ${position} reads ${reads}`;
+      tick.dataset.position = position;
+      if (width >= 52) element("i", "", tick, position);
+      writeToken(element("span", "", tick), reads);
+    }
+  }
+
+  shadeEdges() {
+    const { scrollLeft, clientWidth, scrollWidth } = this.scroller;
+    this.frame.classList.toggle("iv-more-right", scrollLeft + clientWidth < scrollWidth - EDGE);
+  }
+
+  // pointing and choosing
+
+  /** What is at the pointer, or a few px beside it: thin strokes are hard to hit. */
+  partAt({ clientX, clientY }) {
+    const root = this.frame.getRootNode();
+    for (const [dx, dy] of PROBES) {
+      const hit = root.elementFromPoint(clientX + dx, clientY + dy)?.closest?.("[data-part]");
+      const part = hit && this.stage.contains(hit) && this.data.parts.get(hit.dataset.part);
+      if (part) return part;
+    }
+    return null;
+  }
+
+  point(event) {
+    if (!this.data) return;
+    const part = this.partAt(event);
+    this.canvas.style.cursor = part ? "pointer" : "default";
+    this.light(part);
+    if (part) this.hover.showPart(this.data, part, event);
+    else this.hover.hide();
+  }
+
+  left() {
+    this.hover.hide();
+    this.light(null);
+  }
+
+  /** Bring out a part, and the links of a node. */
+  light(part) {
+    if (part === this.lit) return;
+    this.lit = part;
+    for (const lit of this.stage.querySelectorAll(".iv-lit")) lit.classList.remove("iv-lit");
+    if (!part) return;
+    const parts = part.source ? [part] : [...part.below, ...part.above];
+    for (const { id } of parts) this.drawn(id)?.classList.add("iv-lit");
+  }
+
+  drawn(id) {
+    return this.stage.querySelector(`[data-part="${CSS.escape(id)}"]`);
+  }
+
+  click(event) {
+    if (!this.data) return;
+    this.scroller.focus({ preventScroll: true });
+    const tick = event.target.closest("[data-position]");
+    const name = event.target.closest("[data-row]");
+    const part = tick || name ? this.first(tick ?? name) : this.partAt(event);
+    if (!part) return;
+    this.hover.hide();
+    this.hover.muted = part;
+    this.choose(part, "click");
+  }
+
+  /** The first node of a column or of a row. */
+  first({ dataset }) {
+    const [key, value] = dataset.position != null ? ["position", dataset.position] : ["row", dataset.row];
+    return this.data.nodes.find((node) => node.kind === "block" && node[key] === Number(value));
+  }
+
+  key(event) {
+    const moves = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+    if (moves[event.key]) this.move(...moves[event.key]);
+    else if ("[]".includes(event.key)) this.turn(event.key === "]" ? 1 : -1);
+    else if (event.key === "Enter" && this.selected) this.open();
+    else if (event.key === "Escape") this.clear();
+    else return;
+    event.preventDefault();
+  }
+
+  move(across, down) {
+    const from = this.selected?.source ? this.selected.target : this.selected;
+    const next = from ? this.beside(from, across, down) : this.data.nodes[0];
+    this.hover.hide();
+    if (next) this.choose(next, "key");
+  }
+
+  /** The nearest node above or below in the same column, or in the next column that has one near this height. */
+  beside(from, across, down) {
+    const ahead = this.data.nodes.filter(({ position, at }) =>
+      across
+        ? Math.sign(position - from.position) === across && position >= 0
+        : position === from.position && Math.sign(Math.round(at.y - from.at.y)) === down,
+    );
+    const far = ({ position, kind, at }) =>
+      across
+        ? Math.abs(at.y - from.at.y) + 0.01 * Math.abs(position - from.position) + (kind === from.kind ? 0 : 4)
+        : Math.abs(at.y - from.at.y);
+    return ahead.sort((a, b) => far(a) - far(b))[0];
+  }
+
+  /** From a node to its links, one after the other. */
+  turn(step) {
+    const node = this.selected?.source ? this.turning : this.selected;
+    if (!node) return;
+    this.turning = node;
+    const links = [...node.below, ...node.above];
+    if (!links.length) return;
+    const now = links.indexOf(this.selected);
+    this.choose(links[(now + step + links.length + (now < 0 && step < 0 ? 1 : 0)) % links.length], "key");
+  }
+
+  choose(part, how) {
+    this.selected = part;
+    this.reveal();
+    this.showSelection();
+    this.report(how);
+  }
+
+  /** Show the numbers of what is selected beside it. */
+  open() {
+    const box = this.drawn(this.selected.id).getBoundingClientRect();
+    this.hover.muted = null;
+    this.hover.showPart(this.data, this.selected, { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 });
+    this.report("open");
+  }
+
+  clear() {
+    this.selected = null;
+    this.hover.hide();
+    this.showSelection();
+    this.report("clear");
+  }
+
+  /** Show what was chosen elsewhere. */
+  follow({ row, position, part, rev }) {
+    if (!this.data || (rev && this.data.rev && rev !== this.data.rev)) return;
+    const found = this.data.parts.get(part) ?? this.data.parts.get(`block.${row}.${position}`) ?? null;
+    if (found === this.selected) return;
+    this.selected = found;
+    this.reveal();
+    this.showSelection();
+  }
+
+  showSelection() {
+    this.paintSelection();
+    const node = this.selected?.source ? this.selected.target : this.selected;
+    for (const mark of this.canvas.querySelectorAll(".iv-tick, .iv-rowname")) {
+      const here = node && (mark.dataset.row == node.row || mark.dataset.position == node.position);
+      mark.classList.toggle("iv-on", Boolean(here));
+    }
+    for (const old of this.stage.querySelectorAll("[aria-selected]")) old.removeAttribute("aria-selected");
+    const drawn = this.selected && this.drawn(this.selected.id);
+    if (!drawn) return this.scroller.removeAttribute("aria-activedescendant");
+    drawn.id ||= `iv-${this.number}-${this.selected.id}`;
+    drawn.setAttribute("aria-selected", "true");
+    this.scroller.setAttribute("aria-activedescendant", drawn.id);
+  }
+
+  /** Keep the selected node in sight. */
+  reveal() {
+    const node = this.selected?.source ? this.selected.target : this.selected;
+    if (!node?.at || !this.size?.width) return;
+    const { scroller, labelWidth } = this;
+    const [x, y] = [node.at.x + node.at.width / 2, node.at.y];
+    const [wide, tall] = [scroller.clientWidth - labelWidth, scroller.clientHeight - AXIS];
+    if (x < scroller.scrollLeft + 20 || x > scroller.scrollLeft + wide - 20) scroller.scrollLeft = Math.max(0, x - wide / 2);
+    if (y < scroller.scrollTop + 12 || y > scroller.scrollTop + tall - 12) scroller.scrollTop = Math.max(0, y - tall / 2);
+  }
+
+  report(how) {
+    const { selected } = this;
+    const { rev } = this.data;
+    const node = selected?.source ? selected.target : selected;
+    const place = node
+      ? { row: node.row, position: node.position < 0 ? null : node.position, part: selected.id }
+      : { row: null, position: null, part: "" };
+    const { n } = announce({ ...place, how, rev }, this);
+    clearTimeout(this.pause);
+    this.pause = setTimeout(() => this.send({ ...place, how, rev, n }), how === "key" ? KEY_PAUSE : 0);
+  }
+
+  async save(format) {
+    const blob = format === "png" ? await this.toPng() : new Blob([this.toSvg()], { type: "image/svg+xml" });
+    download(blob, `${this.data.fileName}.${format}`);
+  }
+}

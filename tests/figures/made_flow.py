@@ -1,0 +1,127 @@
+"""Flows made by hand: random shares handed down literally, with the token texts that break careless pictures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from intravisto_core.records.flow import Flow
+from intravisto_core.sites import AttentionDivision, Reading, ShareMeasure
+from tests.figures.made import NASTY, shown, tokens
+
+Node = tuple[str, int, int]
+
+
+def links_of(
+    n_layers: int, starts: list[int], block: str, signed: bool, draw: np.random.Generator, hidden: bool
+) -> tuple[dict[Node, float], list[tuple[Node, Node, str, float]]]:
+    """Masses of all nodes, and links (source, target, kind, mass), from the top down."""
+    mass: dict[Node, float] = defaultdict(float)
+    links: list[tuple[Node, Node, str, float]] = []
+
+    def hand(target: Node, source: Node, kind: str, part: float) -> None:
+        links.append((source, target, kind, part))
+        mass[source] += part
+
+    for p in starts:
+        mass[("block", n_layers + 1, p)] = 1 / len(starts)
+        hand(("block", n_layers + 1, p), ("block", n_layers, p), "norm", 1 / len(starts))
+    for row in range(n_layers, 0, -1):
+        for p in range(max(starts), -1, -1):
+            whole = mass.get(("block", row, p), 0.0)
+            if not whole:
+                continue
+            of_mlp, of_attention = draw.uniform(0.1, 0.4, 2) * (np.array([-1, 1]) if signed and p % 3 == 0 else 1)
+            top, below = ("block", row, p), ("block", row - 1, p)
+            middle = below if block == "parallel" else ("mid", row, p)
+            hand(top, ("mlp", row, p), "mlp", whole * of_mlp)
+            hand(("mlp", row, p), middle, "mlp", whole * of_mlp)
+            if block == "serial":
+                hand(top, middle, "residual", whole * (1 - of_mlp))
+                whole = mass[middle]
+                hand(middle, below, "residual", whole * (1 - of_attention))
+            else:
+                hand(top, below, "residual", whole * (1 - of_mlp - of_attention))
+            attends = ("attention", row, p)
+            hand(top if block == "parallel" else middle, attends, "attention", whole * of_attention)
+            weights = draw.dirichlet(np.full(p + 1, 0.3))
+            for j, weight in enumerate(weights):
+                if hidden and j == 0:
+                    hand(attends, ("hidden", row, -1), "hidden", mass[attends] * weight)
+                else:
+                    hand(attends, ("block", row - 1, j), "attention", mass[attends] * weight)
+    return mass, links
+
+
+def flow(
+    n_layers: int = 4,
+    length: int = 9,
+    prompt_length: int = 7,
+    starts: tuple[int, ...] = (6,),
+    block: str = "serial",
+    signed: bool = False,
+    hidden: bool = False,
+    most_nodes: int = 800,
+    most_links: int = 2000,
+    nasty: bool = True,
+    seed: int = 0,
+    **changes: Any,
+) -> Flow:
+    """A flow of a made-up trace, the largest links of it."""
+    draw = np.random.default_rng(seed)
+    mass, links = links_of(n_layers, list(starts), block, signed, draw, hidden)
+    n_nodes, n_links = len(mass), len(links)
+    links.sort(key=lambda link: -abs(link[3]))
+    kept: list[tuple[Node, Node, str, float]] = []
+    index: dict[Node, int] = {}
+    for link in links[:most_links]:
+        if len(index.keys() | set(link[:2])) <= most_nodes:
+            index |= {n: len(index) for n in dict.fromkeys(link[1::-1]) if n not in index}
+            kept.append(link)
+    nodes = sorted(index, key=lambda n: (-n[1], {"block": 0, "mlp": 1, "mid": 2}.get(n[0], 3), n[2]))
+    index = {n: i for i, n in enumerate(nodes)}
+    real = np.array([n[2] >= 0 for n in nodes])
+    q = len(nodes)
+    unit = np.array(["change" if n[0] in ("mlp", "attention") else "probability" for n in nodes] + ["change"] * 8)
+    numbers = np.sort(draw.uniform(0, 1, (q + 8, 5)), axis=1)[:, ::-1]
+    made: dict[str, Any] = {
+        "trace": "trace-1",
+        "model": "made up",
+        "n_layers": n_layers,
+        "block": block,
+        "prompt_length": prompt_length,
+        "tokens": tokens(length, prompt_length, nasty),
+        "row": n_layers + 1,
+        "starts": np.array(starts),
+        "measure": ShareMeasure.PROJECTION if signed else ShareMeasure.NORM,
+        "attention": AttentionDivision.WEIGHTS,
+        "reading": Reading.TOP,
+        "rows": np.arange(n_layers + 2),
+        "node_kind": np.array([n[0] for n in nodes]),
+        "node_row": np.array([n[1] for n in nodes]),
+        "node_position": np.array([n[2] for n in nodes]),
+        "node_mass": np.array([mass[n] for n in nodes]),
+        "node_reading": np.where(real, np.arange(q), -1),
+        "node_difference": np.where(real, q + np.arange(q) % 8, -1),
+        "link_source": np.array([index[s] for s, *_ in kept]),
+        "link_target": np.array([index[t] for _, t, *_ in kept]),
+        "link_kind": np.array([k for *_, k, _ in kept]),
+        "link_share": np.array([m / (mass[t] or 1) for _, t, _, m in kept]),
+        "link_mass": np.array([m for *_, m in kept]),
+        "link_kl": np.array([np.nan if s[2] < 0 else draw.uniform(0, 5) for s, *_ in kept]),
+        "link_difference": np.array([q + i % 8 if k == "residual" else -1 for i, (*_, k, _) in enumerate(kept)]),
+        "reading_ids": draw.integers(0, len(NASTY) if nasty else 900, (q + 8, 5)),
+        "reading_numbers": numbers,
+        "reading_unit": unit,
+        "shown": {i: shown(i) for i in range(900)},
+        "n_nodes": n_nodes,
+        "n_links": n_links,
+        "drawn": 0.9,
+        "drawn_in_rows": sum(abs(m) for *_, m in kept) / sum(abs(m) for *_, m in links),
+        "cut": {"rows": 0.0, "attention": 0.0, "mass": 0.1, "count": 0.0},
+        "hidden": 0.2,
+        "conservation": 2e-9,
+    }
+    return Flow(**(made | changes))
