@@ -100,7 +100,7 @@ class Masses:
     attention: Float[Array, "R S T"]
     lost: Float[Array, "R S 4"]
 
-    def error(self, row: int, parallel: bool) -> float:
+    def error(self, row: int) -> float:
         """The largest |1 − Σ of a full cut| from the start's row down: conservation."""
         above = np.cumsum(self.lost[::-1].sum(-1), 0)[::-1]
         beyond = np.concatenate([above[1:], np.zeros_like(above[:1])])

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
+from intravisto_core.engine.attribution_view import draw_attribution
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.cell_views import draw_cell_shares, draw_next_tokens, draw_query, draw_update
 from intravisto_core.engine.context import ViewContext
+from intravisto_core.engine.disagreement_view import draw_disagreement
 from intravisto_core.engine.flow_views import draw_flow
+from intravisto_core.engine.head_views import draw_graph, draw_head_shares
 from intravisto_core.engine.heatmap import draw_grid
+from intravisto_core.engine.route_view import draw_route
 from intravisto_core.engine.views import (
     draw_activation,
     draw_attention_sink,
@@ -20,13 +24,18 @@ from intravisto_core.engine.views import (
 from intravisto_core.request import (
     ActivationView,
     AttentionSinkView,
+    AttributionView,
     CellSharesView,
+    DisagreementView,
     FlowView,
+    GraphView,
+    HeadSharesView,
     HeatmapView,
     LogitsView,
     NextTokensView,
     PatternView,
     QueryView,
+    RouteView,
     SharesView,
     UpdateView,
 )
@@ -43,4 +52,9 @@ DRAWERS: dict[type, Callable[[ViewContext, Any], Generator[Progress, None, Any]]
     NextTokensView: draw_next_tokens,
     QueryView: draw_query,
     FlowView: draw_flow,
+    DisagreementView: draw_disagreement,
+    HeadSharesView: draw_head_shares,
+    GraphView: draw_graph,
+    RouteView: draw_route,
+    AttributionView: draw_attribution,
 }

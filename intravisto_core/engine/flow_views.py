@@ -190,7 +190,7 @@ class _Recorder:
             drawn_in_rows=kept / links.inside if links.inside else 1.0,
             cut={name: lost / links.total if links.total else 0.0 for name, lost in links.cut.items()},
             hidden=flow.hidden,
-            conservation=flow.masses.error(self.begin.row, parallel),
+            conservation=flow.masses.error(self.begin.row),
             notes=(*entry.notes, NO_CAUSES),
         )
 

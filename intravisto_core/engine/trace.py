@@ -13,9 +13,15 @@ from intravisto_core.engine.entry import TraceEntry
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import (
     AttentionSink,
+    Attribution,
     CellShares,
+    ContributionGraph,
     DecodedGrid,
+    Disagreement,
+    Flow,
+    HeadShares,
     NextTokens,
+    Route,
     Shares,
     Token,
     TokenQuery,
@@ -24,20 +30,34 @@ from intravisto_core.records import (
 from intravisto_core.request import (
     ActivationView,
     AttentionSinkView,
+    AttributionView,
     CellSharesView,
+    DisagreementView,
     FlowView,
     Generation,
+    GraphView,
+    HeadSharesView,
     HeatmapView,
     LogitsView,
     NextTokensView,
     PatternView,
     QueryView,
+    RouteView,
     Selection,
     SharesView,
     TraceRequest,
     UpdateView,
 )
-from intravisto_core.sites import AttentionDivision, Component, Lens, NormPolicy, Reading, ShareMeasure, Site
+from intravisto_core.sites import (
+    AttentionDivision,
+    Component,
+    Lens,
+    NormPolicy,
+    Reading,
+    Refinement,
+    ShareMeasure,
+    Site,
+)
 
 Asked = TypeVar("Asked")
 
@@ -191,6 +211,49 @@ class Trace:
         """Where a prediction comes from (docs/methods.md §6); see `FlowView` for all options."""
         options |= {"measure": measure, "attention": attention, "rows": rows, "top_k": top_k, "min_mass": min_mass}
         record: Flow = self._view(_asked(FlowView, trace=self.id, row=row, position=position, **options))
+        return record
+
+    def disagreement(self, row: int | None = None, position: int | str = -1, **options: Any) -> Disagreement:
+        """Links of a flow whose places differ most between two measures; see `DisagreementView`."""
+        record: Disagreement = self._view(
+            _asked(DisagreementView, trace=self.id, row=row, position=position, **options)
+        )
+        return record
+
+    def head_shares(self, row: int, position: int, **options: Any) -> HeadShares:
+        """How the attention of one cell divides over heads and sources; see `HeadSharesView`."""
+        record: HeadShares = self._view(_asked(HeadSharesView, trace=self.id, row=row, position=position, **options))
+        return record
+
+    def graph(
+        self, row: int | None = None, position: int | str = -1, threshold: float = 0.04, **options: Any
+    ) -> ContributionGraph:
+        """The contribution-threshold graph (docs/methods.md §6); see `GraphView`."""
+        options |= {"row": row, "position": position, "threshold": threshold}
+        record: ContributionGraph = self._view(_asked(GraphView, trace=self.id, **options))
+        return record
+
+    def route(
+        self,
+        measure: ShareMeasure | str = ShareMeasure.NORM,
+        attention: AttentionDivision | str = AttentionDivision.WEIGHTS,
+        **options: Any,
+    ) -> Route:
+        """Where each generated token came from: sources, layers, heads; see `RouteView`."""
+        record: Route = self._view(_asked(RouteView, trace=self.id, measure=measure, attention=attention, **options))
+        return record
+
+    def attribution(
+        self,
+        target: str | int | None = None,
+        contrast: str | int | None = None,
+        position: int = -1,
+        by: Refinement | str = Refinement.COMPONENTS,
+        **options: Any,
+    ) -> Attribution:
+        """What each part of the final stream adds to a logit (difference); see `AttributionView`."""
+        options |= {"target": target, "contrast": contrast, "position": position, "by": by}
+        record: Attribution = self._view(_asked(AttributionView, trace=self.id, **options))
         return record
 
     def _view(self, view: Any) -> Any:

@@ -1,0 +1,185 @@
+"""Direct logit attribution of one prediction (docs/methods.md §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intravisto_core.analysis.attribution import (
+    Direction,
+    NeuronBlock,
+    Partition,
+    add_biases,
+    add_embeddings,
+    add_heads,
+    add_neurons,
+    capped,
+    reader,
+    uncapped_logits,
+)
+from intravisto_core.engine.base import Progress
+from intravisto_core.engine.context import ViewContext
+from intravisto_core.engine.heatmap import first_token
+from intravisto_core.engine.select import index
+from intravisto_core.engine.views import need
+from intravisto_core.errors import RequestError
+from intravisto_core.records import Attribution
+from intravisto_core.request import AttributionView
+from intravisto_core.sites import Capability, Part, Refinement, Site
+
+MEAN = -1
+MEAN_SHOWN = "mean over the vocabulary"
+DIRECT = "direct effects at the final norm's frozen scale: what later layers make of a part is not told"
+
+
+@dataclass(slots=True)
+class Parts:
+    """The listed parts as arrays (see Attribution)."""
+
+    kind: np.ndarray
+    layer: np.ndarray
+    index: np.ndarray
+    expert: np.ndarray
+    value: np.ndarray
+
+
+def draw_attribution(context: ViewContext, view: AttributionView) -> Generator[Progress, None, Attribution]:
+    """The record of an attribution; a turn is a layer that is refined.
+
+    Raises:
+        RequestError: no such position, layer or token, or target and contrast are the same.
+        ModelError: heads or neurons are asked of a model that fails their identity.
+    """
+    model, data, entry = context.model, context.data, context.entry
+    position = index(view.position, entry.length, "position")
+    stream = data.final[position]
+    raw = uncapped_logits(model, stream)
+    target, contrast, notes = _tokens(context, view, raw)
+    direction = Direction.of(model, target, contrast)
+    g = reader(model, direction, stream)
+    partition = Partition()
+    add_embeddings(partition, model, entry.tokens[position].id, data.site(Site.RESID_PRE, 0)[position], g)
+    yield from _layers(context, view, partition, position, g)
+    add_biases(partition, model, direction)
+    parts = _listed(partition, view.n)
+    logit = direction.pick(raw)
+    return Attribution(
+        trace=entry.id,
+        model=model.name,
+        n_layers=model.dimensions.n_layers,
+        prompt_length=entry.prompt_length,
+        tokens=entry.tokens,
+        position=position,
+        target_id=target,
+        contrast_id=contrast,
+        target=model.reader.shown(target),
+        contrast=MEAN_SHOWN if contrast == MEAN else model.reader.shown(contrast),
+        by=view.by,
+        kind=parts.kind,
+        layer=parts.layer,
+        index=parts.index,
+        expert=parts.expert,
+        value=parts.value,
+        accumulated=np.array([*_accumulated(context, position, g), logit]),
+        logit=logit,
+        capped=direction.pick(capped(model, raw)),
+        remainder=logit - float(parts.value.sum()),
+        soft_cap=model.blueprint.soft_cap,
+        notes=(*entry.notes, *notes, DIRECT),
+    )
+
+
+def _tokens(context: ViewContext, view: AttributionView, raw: Tensor) -> tuple[int, int, list[str]]:
+    """Ids of target and contrast, and what must be said of them."""
+    model, notes = context.model, []
+
+    def token(text: str | int) -> int:
+        shown, found, n_tokens = first_token(model, text)
+        if n_tokens > 1:
+            notes.append(f"“{shown}” has {n_tokens} tokens: the first is taken")
+        return found
+
+    target = int(raw.argmax()) if view.target is None else token(view.target)
+    contrast = MEAN if view.contrast is None else token(view.contrast)
+    if target == contrast:
+        raise RequestError(
+            f"contrast: expected another token than the target {model.reader.shown(target)!r}; got the same. "
+            "Leave the contrast out to compare with the mean over the vocabulary"
+        )
+    return target, contrast, notes
+
+
+def _layers(
+    context: ViewContext, view: AttributionView, partition: Partition, position: int, g: Tensor
+) -> Generator[Progress, None, None]:
+    """What every block adds, cut as finely as asked."""
+    n_layers, data = context.model.dimensions.n_layers, context.data
+    heads, neurons = view.by is not Refinement.COMPONENTS, view.by is Refinement.NEURONS
+    if heads:
+        need(context.card, Capability.HEADS)
+    if neurons:
+        need(context.card, Capability.NEURONS)
+    only = None if view.layer is None else index(view.layer, n_layers, "layer")
+    for layer in range(n_layers):
+        fine = only is None or only == layer
+        if heads and fine:
+            add_heads(partition, context.model, layer, data.site(Site.Z, layer)[:, position], g)
+        else:
+            partition.add(Part.ATTENTION, data.site(Site.ATTN_OUT, layer)[position].float() @ g, layer)
+        if neurons and fine:
+            add_neurons(partition, context.model, layer, _neurons(context, layer, position), g)
+        else:
+            partition.add(Part.MLP, data.site(Site.MLP_OUT, layer)[position].float() @ g, layer)
+        if fine and heads:
+            yield Progress(layer + 1, n_layers, "attribution")
+
+
+def _neurons(context: ViewContext, layer: int, position: int) -> list[NeuronBlock]:
+    """The neurons of a layer at one position."""
+    return [NeuronBlock(-1, f"w_out.{layer}", context.data.site(Site.ACT, layer)[position])]
+
+
+def _accumulated(context: ViewContext, position: int, g: Tensor) -> list[float]:
+    """What the stream adds at rows 0 … L."""
+    data, n_layers = context.data, context.model.dimensions.n_layers
+    streams = [data.site(Site.RESID_PRE, 0), *(data.site(Site.RESID_POST, layer) for layer in range(n_layers))]
+    return [float(x[position].float() @ g) for x in streams]
+
+
+def _listed(partition: Partition, n: int | None) -> Parts:
+    """Parts as arrays; of the neurons the n largest, the others of a layer (and expert) as one part."""
+    least = _least_neuron(partition, n)
+    rows: list[tuple[Part, int, int, int, float]] = []
+    for kind, layer, expert, values in zip(
+        partition.kinds, partition.layers, partition.experts, partition.values, strict=True
+    ):
+        if kind not in (Part.HEAD, Part.NEURON):
+            rows.append((kind, layer, -1, expert, float(values[0])))
+            continue
+        large = values.abs() >= least if kind is Part.NEURON else torch.ones_like(values, dtype=torch.bool)
+        rows += [(kind, layer, i, expert, float(values[i])) for i in large.nonzero()[:, 0].tolist()]
+        if not large.all():
+            rows.append((Part.OTHER_NEURONS, layer, int((~large).sum()), expert, float(values[~large].sum())))
+    kinds, layers, indices, experts, found = zip(*rows, strict=True)
+    return Parts(
+        np.array([str(k) for k in kinds]),
+        np.array(layers, np.int32),
+        np.array(indices, np.int32),
+        np.array(experts, np.int32),
+        np.array(found, np.float64),
+    )
+
+
+def _least_neuron(partition: Partition, n: int | None) -> float:
+    """The size that a listed neuron has at least."""
+    sizes = [v.abs() for k, v in zip(partition.kinds, partition.values, strict=True) if k is Part.NEURON]
+    if not sizes or n is None:
+        return 0.0
+    every = torch.cat(sizes)
+    if n == 0:
+        return float("inf")
+    return 0.0 if n >= len(every) else float(every.topk(n).values[-1])

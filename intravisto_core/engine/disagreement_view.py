@@ -1,0 +1,91 @@
+"""Where two ways to share out one flow disagree (docs/methods.md §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+
+from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits, Links, Places, find_links
+from intravisto_core.engine.base import Progress
+from intravisto_core.engine.context import ViewContext
+from intravisto_core.engine.flow_views import NO_CAUSES, drawn_rows, follow, start
+from intravisto_core.records import Disagreement
+from intravisto_core.records.flow import node_ids
+from intravisto_core.request import DisagreementView
+
+Array = np.ndarray
+
+
+def draw_disagreement(context: ViewContext, view: DisagreementView) -> Generator[Progress, None, Disagreement]:
+    """Links whose places by size differ most; a turn is a layer that was not kept."""
+    begin = start(context, view.row, view.position)
+    rows = drawn_rows(context, view.rows, begin)
+    ways = ((view.measure, view.attention), (view.other_measure, view.other_attention or view.attention))
+    parallel, sides = context.model.blueprint.parallel, []
+    for measure, attention in ways:
+        flow = yield from follow(context, begin, measure, attention, view.hide_start, view.reweigh)
+        places, links = find_links(flow.masses, begin.row, flow.blocks, parallel, Limits(frozenset(rows)))
+        sides.append(links)
+    keys, kind, masses = _joined(places, sides, view.min_mass)
+    order, first, second, distance = _by_distance(masses)
+    order = order[: view.n]
+    names = np.array([str(k) for k in LINK_KINDS])
+    return Disagreement(
+        trace=context.entry.id,
+        n_layers=context.model.dimensions.n_layers,
+        row=begin.row,
+        starts=np.array(begin.positions),
+        tokens=context.entry.tokens,
+        measures=(ways[0][0], ways[1][0]),
+        divisions=(ways[0][1], ways[1][1]),
+        source=_ids(places, keys[0][order]),
+        target=_ids(places, keys[1][order]),
+        kind=names[kind[order]],
+        first_mass=masses[0][order],
+        second_mass=masses[1][order],
+        first_place=first[order],
+        second_place=second[order],
+        distance=distance[order],
+        agreement=_spearman(first, second),
+        n_links=len(distance),
+        notes=(*context.entry.notes, NO_CAUSES),
+    )
+
+
+def _joined(places: Places, sides: list[Links], min_mass: float) -> tuple[tuple[Array, Array], Array, list[Array]]:
+    """Links that either way draws: (source, target), kind, and their mass in each way, 0 where it has none."""
+    size = len(NODE_KINDS) * places.n_rows * (places.length + 1)
+    pairs = [links.source * size + links.target for links in sides]
+    wanted = np.unique(np.concatenate([p[np.abs(s.mass) >= min_mass] for p, s in zip(pairs, sides, strict=True)]))
+    kind, masses = np.zeros(len(wanted), np.int8), []
+    for pair, links in zip(pairs, sides, strict=True):
+        inside = np.isin(pair, wanted)
+        at = np.searchsorted(wanted, pair[inside])
+        mass = np.zeros(len(wanted))
+        mass[at], kind[at] = links.mass[inside], links.kind[inside]
+        masses.append(mass)
+    return np.divmod(wanted, size), kind, masses
+
+
+def _by_distance(masses: list[Array]) -> tuple[Array, Array, Array, Array]:
+    """The order of largest distance first (the larger mass first at a tie), both places, and the distance."""
+    first, second = (_places(m) for m in masses)
+    distance = np.abs(np.log2(first / second))
+    return np.lexsort((-np.abs(masses).max(0), -distance)), first, second, distance
+
+
+def _places(mass: Array) -> Array:
+    """The place of each by |mass|, 1 the largest; equal ones in the order of the links."""
+    out = np.empty(len(mass), np.int64)
+    out[np.argsort(-np.abs(mass), kind="stable")] = np.arange(1, len(mass) + 1)
+    return out
+
+
+def _spearman(first: Array, second: Array) -> float:
+    return float(np.corrcoef(first, second)[0, 1]) if len(first) > 1 else float("nan")
+
+
+def _ids(places: Places, keys: Array) -> Array:
+    kind, row, position = places.split(keys)
+    return np.array(node_ids([NODE_KINDS[k] for k in kind], row, position), dtype=object)
