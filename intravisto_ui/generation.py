@@ -5,9 +5,28 @@ from __future__ import annotations
 import streamlit as st
 
 from intravisto_core.request import Generation, TraceRequest
-from intravisto_ui import settings, workspace
+from intravisto_ui import chat, settings, workspace
 from intravisto_ui.examples import DEFAULT
 from intravisto_ui.workspace import Workspace, kept
+
+SAMPLING: tuple[tuple[str, str, float, dict[str, float], str], ...] = (
+    (
+        "Temperature",
+        "temperature",
+        1.0,
+        {"min_value": 0.05, "max_value": 5.0, "step": 0.1},
+        "Below 1 keeps to the probable tokens, above 1 dares more.",
+    ),
+    ("Seed", "seed", 0, {"min_value": 0, "step": 1}, "The same seed draws the same text again."),
+    ("Top-k", "top_k", 0, {"min_value": 0, "step": 1}, "Draw among the k most probable tokens only; 0 is no limit."),
+    (
+        "Top-p",
+        "top_p",
+        1.0,
+        {"min_value": 0.01, "max_value": 1.0, "step": 0.05},
+        "Draw among the most probable tokens that together reach this probability.",
+    ),
+)
 
 
 def request(here: Workspace) -> TraceRequest:
@@ -30,6 +49,8 @@ def request(here: Workspace) -> TraceRequest:
             forced=get("forced") or None,
         ),
         add_special_tokens=bool(get("add_special_tokens", True)),
+        chat=chat.is_on(here),
+        messages=chat.messages(here),
     )
 
 
@@ -73,51 +94,17 @@ def _decoding() -> None:
         required=True,
         help="Greedy always takes the most probable token. Sampling draws one by its probability.",
     )
-    off = how != "sample"
-    why = " Only when sampling." if off else ""
     pair = st.columns(2)
-    kept(
-        pair[0].number_input,
-        "Temperature",
-        key="temperature",
-        default=1.0,
-        min_value=0.05,
-        max_value=5.0,
-        step=0.1,
-        disabled=off,
-        help="Below 1 keeps to the probable tokens, above 1 dares more." + why,
-    )
-    kept(
-        pair[1].number_input,
-        "Seed",
-        key="seed",
-        default=0,
-        min_value=0,
-        step=1,
-        disabled=off,
-        help="The same seed draws the same text again." + why,
-    )
-    kept(
-        pair[0].number_input,
-        "Top-k",
-        key="top_k",
-        default=0,
-        min_value=0,
-        step=1,
-        disabled=off,
-        help="Draw among the k most probable tokens only; 0 is no limit." + why,
-    )
-    kept(
-        pair[1].number_input,
-        "Top-p",
-        key="top_p",
-        default=1.0,
-        min_value=0.01,
-        max_value=1.0,
-        step=0.05,
-        disabled=off,
-        help="Draw among the most probable tokens that together reach this probability." + why,
-    )
+    for i, (label, key, default, limits, help_text) in enumerate(SAMPLING):
+        kept(
+            pair[i % 2].number_input,
+            label,
+            key=key,
+            default=default,
+            disabled=how != "sample",
+            help=help_text + (" Only when sampling." if how != "sample" else ""),
+            **limits,
+        )
     kept(
         st.text_area,
         "Stop at",

@@ -8,9 +8,10 @@ the limits.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 from intravisto_core.errors import BusyError, ModelError, RequestError, expected
 from intravisto_core.request import MAX_NEW_TOKENS, ModelSpec, TraceRequest
@@ -45,25 +46,26 @@ class Settings:
             offered = ", ".join(name(m) for m in self.models)
             raise ModelError(f"model: expected one that this public server offers ({offered}); got another one")
 
-    def check_request(self, request: TraceRequest, count: Callable[[str], int]) -> None:
-        """count: tokens of a text; only called where there is a limit.
+    def check_request(self, request: TraceRequest, tokenize: Callable[..., Sequence[Any]]) -> None:
+        """tokenize: as an engine's; only called where there is a limit.
 
         Raises:
-            RequestError: prompt or continuation is longer than this server allows.
+            RequestError: prompt, with what was said before it, or continuation is longer than this server allows.
         """
         prompt, forced, most = request.prompt, request.generation.forced or "", self.prompt_tokens
         if most is None:
             return
-        too_long = isinstance(prompt, str) and len(prompt) > CHARACTERS * most
-        n = most + 1 if too_long else count(prompt) if isinstance(prompt, str) else len(prompt)
+        said = sum(len(text) for _, text in request.messages) + len(prompt)
+        too_long = isinstance(prompt, str) and said > CHARACTERS * most
+        n = most + 1 if too_long else _length(request, tokenize)
         if n > most:
             raise RequestError(
                 f"prompt: expected at most {most:,} tokens on this public server; got {'far more' if too_long else n}. "
                 "Shorten it, or run the program on your own machine"
             )
-        short = len(forced) <= CHARACTERS * self.new_tokens
-        begun = (count(forced) if isinstance(forced, str) else len(forced)) if short else self.new_tokens + 1
-        asked = max(request.generation.max_new_tokens, begun)
+        if isinstance(forced, str) and len(forced) <= CHARACTERS * self.new_tokens:
+            forced = tokenize(forced, False)
+        asked = max(request.generation.max_new_tokens, len(forced))
         if asked > self.new_tokens:
             raise RequestError(
                 f"generate: expected at most {self.new_tokens:,} tokens on this public server; got {asked:,} or more"
@@ -75,6 +77,13 @@ class Settings:
         """
         if self.queue is not None and place > self.queue:
             raise BusyError(f"{place} runs wait before this one; this server lets {self.queue} wait. Try again soon")
+
+
+def _length(request: TraceRequest, tokenize: Callable[..., Sequence[Any]]) -> int:
+    """Tokens of a request's prompt."""
+    if not isinstance(request.prompt, str):
+        return len(request.prompt)
+    return len(tokenize(request.prompt, request.add_special_tokens, chat=request.chat, messages=request.messages))
 
 
 def name(source: str) -> str:

@@ -18,8 +18,8 @@ def public(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"INTRAVISTO_{name}", value)
 
 
-def words(text: str) -> int:
-    return len(text.split())
+def words(text: str, *_: object, messages: tuple[tuple[str, str], ...] = (), **__: object) -> list[str]:
+    return " ".join([*(said for _, said in messages), text]).split()
 
 
 def test_on_ones_own_machine_nothing_is_limited() -> None:
@@ -55,6 +55,8 @@ def test_other_models_are_refused_without_naming_paths() -> None:
         TraceRequest("a " * 300),
         TraceRequest("a" * 100_000),
         TraceRequest(tuple(range(300))),
+        TraceRequest("a", chat=True, messages=(("system", "a " * 300),)),
+        TraceRequest("a", chat=True, messages=(("system", "a" * 100_000),)),
         TraceRequest("a", Generation(65)),
         TraceRequest("a", Generation(forced="b " * 65)),
         TraceRequest("a", Generation(forced=tuple(range(65)))),
