@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import streamlit as st
 
-from intravisto_core.request import Selection, SharesView, Span
-from intravisto_ui import workspace
+from intravisto_core.request import SharesView
+from intravisto_ui import python_lines, workspace
 from intravisto_ui.colour_options import Dress
 from intravisto_ui.heatmap_options import Options
 from intravisto_ui.workspace import Shown
@@ -60,34 +59,20 @@ def _file(shown: Shown, chosen: Options, suffix: str) -> Callable[[], bytes]:
 
 def python(shown: Shown, chosen: Options) -> str:
     """Lines that trace the same prompt and save the same picture as a page."""
-    spec, request, view = shown.spec, shown.request, chosen.view
-    opened = [repr(spec.source)]
-    opened += [f"{n}={getattr(spec, n)!r}" for n in ("dtype", "device_map") if getattr(spec, n) != "auto"]
-    asked = [repr(request.prompt)]
-    for name in ("max_new_tokens", "temperature", "top_k", "top_p", "seed", "stop", "forced"):
-        value = getattr(request.generation, name)
-        if value not in (None, 0, ()):
-            asked.append(f"{name}={value!r}")
-    if not request.add_special_tokens:
-        asked.append("add_special_tokens=False")
+    view = chosen.view
     drawn = [f"{n}={str(getattr(view, n))!r}" for n in ("component", "lens")]
     drawn += [f"{n}={str(getattr(view, n))!r}" for n in ("norm", "reading") if getattr(view, n) not in (None, "top")]
-    drawn += [f"{n}={_selection(getattr(view, n))}" for n in ("rows", "positions") if getattr(view, n) is not None]
+    drawn += [
+        f"{n}={python_lines.selection(getattr(view, n))}" for n in ("rows", "positions") if getattr(view, n) is not None
+    ]
     drawn += [f"watch={list(view.watch)!r}"] if view.watch else []
     plain = Dress()
     dressed = [f"colour={str(chosen.colour)!r}", f"shares=trace.shares({str(chosen.measure)!r})"]
     dressed += [f"{n}={v!r}" for n, v in asdict(chosen.dress).items() if v != getattr(plain, n)]
     return "\n".join(
         (
-            "import intravisto_core as iv",
-            "",
-            f"engine = iv.open_model({', '.join(opened)})",
-            f"trace = engine.trace({', '.join(asked)})",
+            *python_lines.traced(shown),
             f"grid = trace.heatmap({', '.join(drawn)})",
             f'grid.save("heatmap.html", {", ".join(dressed)})',
         )
     )
-
-
-def _selection(value: Selection) -> str:
-    return f"iv.Span({value.start}, {value.stop})" if isinstance(value, Span) else json.dumps(list(value or ()))

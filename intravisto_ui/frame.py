@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.records import row_label
-from intravisto_ui import components, workspace
+from intravisto_ui import components, edit_switch, workspace
 from intravisto_ui.text import escaped, token
 
 STYLE = Path(__file__).with_name("frame.css")
@@ -91,6 +91,7 @@ def strip() -> None:
         key="strip",
         on_select=here.select,
     )
+    edit_switch.draw()
 
 
 def nothing_yet(text: str) -> None:

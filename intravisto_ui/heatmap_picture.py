@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import numpy as np
 import streamlit as st
 
-from intravisto_core.figures.web import Mark, grid_payload
+from intravisto_core.figures.web import Mark, comparison_payload, grid_payload
 from intravisto_core.records import DecodedGrid, Shares
-from intravisto_core.request import SharesView
-from intravisto_ui import components, find, jobs
+from intravisto_core.request import CompareView, SharesView
+from intravisto_ui import components, edit_marks, find, jobs
+from intravisto_ui.edits import DIFFERENCE
 from intravisto_ui.heatmap_options import Options
 from intravisto_ui.text import escaped
 from intravisto_ui.workspace import Workspace
@@ -19,8 +21,10 @@ SLOT = "heatmap"
 
 def draw(here: Workspace, chosen: Options) -> None:
     """The grid of the chosen view, and under it what a reader must know."""
-    marks = find.marks(here)
-    payload, notes = here.payload((chosen, marks), lambda: _made(here, chosen, marks))
+    marks = (*find.marks(here), *edit_marks.marks(here))
+    difference = here.edits.look == DIFFERENCE and edit_marks.is_edited(here)
+    make = _difference if difference else _made
+    payload, notes = here.payload((chosen, marks, difference), lambda: make(here, chosen, marks))
     components.grid(payload, key="grid", on_select=here.select)
     for note in (*chosen.notes, *notes):
         st.html(f'<div class="hint">{escaped(note)}</div>')
@@ -37,3 +41,21 @@ def record(here: Workspace, chosen: Options) -> tuple[DecodedGrid, Shares]:
 def _made(here: Workspace, chosen: Options, marks: tuple[Mark, ...]) -> tuple[bytes, tuple[str, ...]]:
     grid, shares = record(here, chosen)
     return grid_payload(grid, chosen.colour, shares, marks=marks, rev=grid.trace, **asdict(chosen.dress)), grid.notes
+
+
+def _difference(here: Workspace, chosen: Options, marks: tuple[Mark, ...]) -> tuple[bytes, tuple[str, ...]]:
+    """What the edits changed in the cells of the chosen view."""
+    assert here.base is not None
+    view = chosen.view
+    asked = CompareView(
+        here.base.trace.id,
+        view.trace,
+        component=view.component,
+        lens=view.lens,
+        norm=view.norm,
+        rows=view.rows,
+        positions=view.positions,
+    )
+    compared = jobs.view(here.base.engine, asked, here.id, f"{SLOT}-difference")
+    colour = "kl" if np.isfinite(compared.grid_kl).any() else "distance"
+    return comparison_payload(compared, colour, marks, rev=view.trace), compared.notes

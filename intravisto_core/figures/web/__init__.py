@@ -1,9 +1,19 @@
 """The pictures that are drawn in the browser: scripts, styles, and what they are given."""
 
+from intravisto_core.figures.web.comparison import comparison_payload
 from intravisto_core.figures.web.panel import panel_data
 from intravisto_core.figures.web.payload import Mark, grid_payload
 from intravisto_core.figures.web.sources import component_source
 from intravisto_core.figures.web.strip import strip_tokens
 from intravisto_core.figures.web.written import next_list, update_lists
 
-__all__ = ["Mark", "component_source", "grid_payload", "next_list", "panel_data", "strip_tokens", "update_lists"]
+__all__ = [
+    "Mark",
+    "comparison_payload",
+    "component_source",
+    "grid_payload",
+    "next_list",
+    "panel_data",
+    "strip_tokens",
+    "update_lists",
+]

@@ -19,7 +19,17 @@ export function probabilityText(p) {
   return p > 0 && p < 1e-5 ? `ln p ${significant(Math.log(p))}` : probability(p);
 }
 
+/** The same cell in two runs. */
+function listPair(parent, data, cell) {
+  for (const [k, name] of ["edited", "baseline"].entries()) {
+    const made = element("div", "iv-entry", parent);
+    element("span", "iv-caption", made, name);
+    writeToken(element("span", "iv-name", made), data.token(cell, k));
+  }
+}
+
 function listTop(parent, data, cell) {
+  if (data.listing === "pair") return listPair(parent, data, cell);
   const format = { probability: probabilityText, logit: change, coefficient: significant }[data.listing];
   const size = data.listing === "probability" ? 1 : Math.abs(data.number(cell)) || 1;
   if (data.suppressed) element("div", "iv-caption", parent, "promoted");

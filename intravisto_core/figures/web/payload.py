@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from intravisto_core.figures.measures import Measure, measure, share_rows
 from intravisto_core.figures.text import printable
-from intravisto_core.records import DecodedGrid, Shares
+from intravisto_core.records import DecodedGrid, Shares, Token, row_label
 from intravisto_core.sites import Colour, Reading
 
 LISTED = 5
@@ -87,7 +87,7 @@ def grid_payload(
         "textSize": text_size,
         "marks": [{"row": m.row, "position": m.position, "kind": m.kind} for m in marks],
     }
-    return _pack(header, arrays)
+    return pack(header, arrays)
 
 
 def _lists(grid: DecodedGrid, order: np.ndarray, arrays: dict[str, np.ndarray]) -> list[str]:
@@ -97,14 +97,19 @@ def _lists(grid: DecodedGrid, order: np.ndarray, arrays: dict[str, np.ndarray]) 
     if grid.suppressed_ids is not None and grid.suppressed_logits is not None:
         ids["suppressed_ids"] = grid.suppressed_ids[order][:, :, :SUPPRESSED]
         numbers["suppressed_numbers"] = grid.suppressed_logits[order][:, :, :SUPPRESSED]
+    arrays.update({name: decimals(array) for name, array in numbers.items()})
+    return listed_tokens(ids, arrays, grid.shown)
+
+
+def listed_tokens(ids: Mapping[str, np.ndarray], arrays: dict[str, np.ndarray], shown: Mapping[int, str]) -> list[str]:
+    """Put lists of token ids into `arrays` as places in a vocabulary, which is returned; 0 there is none."""
     distinct, where = np.unique(np.concatenate([a.ravel() for a in ids.values()] + [[-1]]), return_inverse=True)
     kind = "<u2" if len(distinct) <= 2**16 else "<u4"
     start = 0
     for name, array in ids.items():
         arrays[name] = where[start : start + array.size].astype(kind)
         start += array.size
-    arrays.update({name: decimals(array) for name, array in numbers.items()})
-    return ["" if i < 0 else printable(grid.shown.get(int(i), f"id {i}")) for i in distinct]
+    return ["" if i < 0 else printable(shown.get(int(i), f"id {i}")) for i in distinct]
 
 
 def _numbers(grid: DecodedGrid) -> np.ndarray:
@@ -114,10 +119,7 @@ def _numbers(grid: DecodedGrid) -> np.ndarray:
 
 
 def _header(grid: DecodedGrid, chosen: Measure, shares: Shares | None, order: np.ndarray) -> dict[str, object]:
-    rows = [
-        {"row": int(r), "label": grid.row_label(int(r)), "strong": int(r) in (0, grid.n_layers + 1), "blank": b}
-        for r, b in ((grid.rows[i], grid.blank[i]) for i in order)
-    ]
+    rows = rows_of(grid.rows[order], [grid.blank[i] for i in order], grid.n_layers)
     iterative = grid.reading is Reading.ITERATIVE
     suppressed = 0 if grid.suppressed_ids is None else min(SUPPRESSED, grid.suppressed_ids.shape[2])
     positions = [int(p) for p in grid.positions]
@@ -126,7 +128,7 @@ def _header(grid: DecodedGrid, chosen: Measure, shares: Shares | None, order: np
         "fileName": f"heatmap-{grid.component.value}-{grid.lens.value}",
         "note": f"{len(rows)} rows × {len(positions)} positions",
         "rows": rows,
-        "columns": _columns(grid),
+        "columns": columns_of(grid.tokens, grid.positions, grid.says, grid.shown),
         "firstGenerated": next((i for i, t in enumerate(grid.tokens) if not t.is_prompt), -1),
         "listed": min(LISTED, grid.token_ids.shape[2]),
         "suppressed": suppressed,
@@ -157,25 +159,36 @@ def _share_of(shares: Shares) -> dict[str, str]:
     return dict.fromkeys(("attention", "mlp"), f"{whole} ({shares.measure.label})")
 
 
-def _columns(grid: DecodedGrid) -> list[dict[str, object]]:
-    token_at = {t.position: t for t in grid.tokens}
+def rows_of(rows: Iterable[int], blank: Sequence[str], n_layers: int) -> list[dict[str, object]]:
+    """What the grid knows of each row, in the order given."""
+    return [
+        {"row": int(r), "label": row_label(int(r), n_layers), "strong": int(r) in (0, n_layers + 1), "blank": b}
+        for r, b in zip(rows, blank, strict=True)
+    ]
+
+
+def columns_of(
+    tokens: Sequence[Token], positions: Iterable[int], says: Iterable[int], shown: Mapping[int, str]
+) -> list[dict[str, object]]:
+    """What the grid knows of each column: its token, what it says (an id, or −1 for unknown), what really follows."""
+    token_at = {t.position: t for t in tokens}
     columns: list[dict[str, object]] = []
-    for position, token, says in zip(grid.positions, grid.tokens, grid.says, strict=True):
+    for position, token, said in zip(positions, tokens, says, strict=True):
         after = token_at.get(int(position) + 1)
         columns.append(
             {
                 "position": int(position),
                 "reads": printable(token.shown),
                 "special": token.is_special,
-                "says": printable(grid.shown.get(int(says), f"id {says}")),
+                "says": printable(shown.get(int(said), f"id {said}")) if said >= 0 else "",
                 "next": printable(after.shown) if after else None,
-                "made": bool(after and not after.is_prompt and after.id == says),
+                "made": bool(after and not after.is_prompt and after.id == said),
             }
         )
     return columns
 
 
-def _pack(header: dict[str, object], arrays: dict[str, np.ndarray]) -> bytes:
+def pack(header: dict[str, object], arrays: dict[str, np.ndarray]) -> bytes:
     """Length of the header, the header, the arrays, each from a multiple of four on."""
     types = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "f4": "float32"}
     listed = [{"name": n, "type": types[a.dtype.str[1:]], "size": a.size} for n, a in arrays.items()]

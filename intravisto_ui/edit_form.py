@@ -1,0 +1,310 @@
+"""The form that makes an edit: what is done, at which site, layer and tokens, and with what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from intravisto_core.errors import IntravistoError
+from intravisto_core.request import Intervention, TensorRef
+from intravisto_core.sites import Ablation, BlockKind, Lens, Site, SteerUnit
+from intravisto_ui import edit_fields, edit_sources, problems, token_field, workspace
+from intravisto_ui.edit_fields import AT, KINDS, LENSES, SPANS, Values
+from intravisto_ui.edits import Card
+from intravisto_ui.workspace import Shown, Workspace, kept
+
+KEY = "edit_"
+HELP = (
+    "**inject a token**: put a token's vector into the stream.  \n**ablate**: take a part away, or put its mean or "
+    "another text's value in its place.  \n**steer**: push the stream along a direction, or take a direction out.  \n"
+    "**patch**: put in what another prompt has there.  \n**scale, set**: multiply a part, or set it to a number.  \n"
+    "**attention**: forbid looks from tokens to tokens, or freeze the pattern as it was."
+)
+STRATEGIES = (
+    "**replace completely**: the whole vector gives way to the token's.  \n**replace the main component**: only the "
+    "part along the cell's present top token does; the rest stays."
+)
+DECODERS = (
+    "Which table the token's vector comes from: the output table (what the model would say), the input table (what it "
+    "would read), or a mix that goes from input at the bottom to output at the top."
+)
+
+
+def draw(here: Workspace) -> None:
+    """The form; its button adds a card, or saves the one that is being edited."""
+    shown = here.base
+    assert shown is not None
+    with st.container(border=True, key="edit_form"):
+        editing = _editing(here)
+        st.html(f'<div class="title"><b>{"Change this edit" if editing else "New edit"}</b></div>')
+        kind = _select("kind", "What", list(KINDS), KINDS.__getitem__, HELP)
+        values: Values = {"kind": kind} | _FORMS[kind](here, shown)
+        line = st.container(horizontal=True, gap="small")
+        if line.button("Save the edit" if editing else "Add the edit", type="primary", key="edit_add"):
+            _take(here, shown, values, editing)
+        if editing:
+            line.button("Leave it", key="edit_leave", on_click=_leave)
+
+
+def load(here: Workspace, card: Card) -> None:
+    """Put a card's values into the form, in a callback."""
+    values = edit_fields.values_of(card.what)
+    for name in ("direction", "other"):
+        if isinstance(values.get(name), TensorRef):
+            values[f"{name}_from"], values[f"{name}_saved"] = "saved", values.pop(name).name
+        elif name in values:
+            values[f"{name}_from"] = "token"
+    if isinstance(values.get("source"), str):
+        values["source"] = edit_sources.prompt_of(here, values["source"])
+    known = {KEY + name: value for name, value in values.items() if value is not None}
+    workspace.put(**known)
+    here.options["edit_id"] = card.id
+
+
+def prefill(kind: str, site: Site, row: int, position: int) -> None:
+    """Put a place of a picture into the form, in a callback; row: heatmap row from 1."""
+    here = workspace.current()
+    here.options["edit_id"] = None
+    site_key = "stream_site" if kind in ("inject", "steer") else "site"
+    workspace.put(
+        **{
+            KEY + "kind": kind,
+            KEY + site_key: site,
+            KEY + "layer": max(0, row - 1),
+            KEY + "span": AT,
+            KEY + "positions": [position],
+        }
+    )
+
+
+def _editing(here: Workspace) -> Card | None:
+    return next((card for card in here.edits.cards if card.id == here.options.get("edit_id")), None)
+
+
+def _leave() -> None:
+    workspace.current().options["edit_id"] = None
+
+
+def _take(here: Workspace, shown: Shown, values: Values, editing: Card | None) -> None:
+    try:
+        what = _resolved(here, shown, values)
+        shown.trace.edit_request(what)
+    except IntravistoError as error:
+        problems.inline(error)
+        return
+    if editing:
+        here.edits.put(editing.id, what)
+    else:
+        here.edits.add(what)
+    here.options["edit_id"] = None
+    st.rerun(scope="fragment")
+
+
+def _resolved(here: Workspace, shown: Shown, values: Values) -> Intervention:
+    """The intervention; a prompt that values come from is run first."""
+    if values.get("source"):
+        values = values | {"source": edit_sources.trace(here, shown, values["source"]).id}
+    return edit_fields.built(values)
+
+
+def _select(name: str, label: str, options: list[Any], words: Any = str, help: str = "", place: Any = st) -> Any:
+    return kept(
+        place.selectbox,
+        label,
+        key=KEY + name,
+        default=options[0],
+        valid=lambda v: v in options,
+        options=options,
+        format_func=words,
+        help=help or None,
+    )
+
+
+def _number(name: str, label: str, default: Any, low: Any, high: Any, help: str = "", place: Any = st) -> Any:
+    return kept(
+        place.number_input,
+        label,
+        key=KEY + name,
+        default=default,
+        valid=lambda v: type(v) is type(default) and low <= v <= high,
+        min_value=low,
+        max_value=high,
+        help=help or None,
+    )
+
+
+def _toggle(name: str, label: str, default: bool, help: str) -> bool:
+    return bool(kept(st.toggle, label, key=KEY + name, default=default, help=help))
+
+
+def _token_names(shown: Shown) -> list[str]:
+    return [f"{t.position} {t.shown}" for t in shown.trace.tokens]
+
+
+def _tokens(shown: Shown, name: str, label: str, help: str, first: int) -> list[int]:
+    names = _token_names(shown)
+    every = list(range(len(names)))
+    return list(
+        kept(
+            st.multiselect,
+            label,
+            key=KEY + name,
+            default=[first],
+            valid=lambda v: isinstance(v, list) and all(p in every for p in v),
+            options=every,
+            format_func=names.__getitem__,
+            help=help,
+        )
+    )
+
+
+def _place(here: Workspace, shown: Shown, sites: dict[Site, str], site_name: str, label: str = "Tokens") -> Values:
+    """Site, layer and tokens; with the head or neuron where the site has them."""
+    card = shown.engine.model
+    parallel = card.block == BlockKind.PARALLEL
+    offered = [site for site in sites if not (parallel and site is Site.RESID_MID)]
+    site = None
+    values: Values = {}
+    pair = st.columns(2)
+    if offered:
+        site = _select(site_name, "Where", offered, sites.__getitem__, _site_help(parallel), pair[0])
+        values[site_name] = site
+    values |= _layer_and_tokens(here, shown, pair[1], label)
+    if site is Site.Z:
+        values["head"] = _number("head", "Head", 0, 0, card.n_heads - 1)
+    if site is Site.ACT:
+        values["neuron"] = _number("neuron", "Neuron", 0, 0, 1_000_000, "Its number in the layer's MLP, from 0.")
+    return values
+
+
+def _site_help(parallel: bool) -> str:
+    words = (
+        "**block output**: the stream as it leaves the layer.  \n**after attention**: the stream between attention and "
+        "MLP.  \n**attention**, **MLP**: what that part adds to the stream.  \n**block input**: the stream as it "
+        "enters the layer; at layer 0 the embeddings."
+    )
+    return words + ("  \nThis model's blocks are parallel: nothing lies after attention." if parallel else "")
+
+
+def _layer_and_tokens(here: Workspace, shown: Shown, place: Any, label: str) -> Values:
+    n, position = len(shown.trace.tokens), here.place.position
+    layer = _layer(here, shown, place)
+    span = _select("span", label, list(SPANS), SPANS.__getitem__, "The whole text includes what is generated later.")
+    first = position if position is not None and position < n else n - 1
+    chosen = _tokens(shown, "positions", "At", "One or several tokens.", first) if span == AT else []
+    return {"layer": layer, "span": span, "positions": chosen}
+
+
+def _inject(here: Workspace, shown: Shown) -> Values:
+    token = token_field.draw(
+        st,
+        shown.engine,
+        "Token to put in",
+        key=KEY + "token",
+        placeholder='" Paris"',
+        help="Its vector is put into the stream. Of several tokens the mean is taken.",
+    )
+    values = {"token": token} | _place(here, shown, edit_fields.STREAM_SITES, "stream_site")
+    strategies = edit_fields.STRATEGIES
+    values["strategy"] = _select("strategy", "How", list(strategies), strategies.__getitem__, STRATEGIES)
+    values["lens"] = _select("lens", "Vector from", list(LENSES), lambda lens: f"{Lens(lens).label} table", DECODERS)
+    values["match_norm"] = values["strategy"] == "main" or _toggle(
+        "match_norm", "Scaled to what it replaces", True, "The new vector gets the length of the old one."
+    )
+    return values
+
+
+def _ablate(here: Workspace, shown: Shown) -> Values:
+    values = _place(here, shown, edit_fields.ALL_SITES, "site")
+    helps = "  \n".join(f"**{a.label}**: {a.help}" for a in Ablation)
+    values["how"] = _select("how", "Replaced by", list(Ablation), lambda a: Ablation(a).label, helps)
+    if values["how"] == Ablation.RESAMPLE:
+        values["source"] = edit_sources.field(KEY + "source")
+    return values
+
+
+def _steer(here: Workspace, shown: Shown) -> Values:
+    steering = edit_fields.STEERING
+    values = {"steering": _select("steering", "How", list(steering), steering.__getitem__)}
+    values["direction"] = edit_sources.direction(here, shown, KEY + "direction", "Direction")
+    if values["steering"] == "swap":
+        values["other"] = edit_sources.direction(here, shown, KEY + "other", "Other direction")
+    values |= _place(here, shown, edit_fields.STREAM_SITES, "stream_site")
+    if values["steering"] == "steer":
+        pair = st.columns(2)
+        values["strength"] = _number("strength", "Strength", 1.0, -1000.0, 1000.0, "Negative: away from it.", pair[0])
+        helps = "  \n".join(f"**{u.label}**: {u.help}" for u in SteerUnit)
+        values["unit"] = _select("unit", "In units of", list(SteerUnit), lambda u: SteerUnit(u).label, helps, pair[1])
+    return values
+
+
+def _patch(here: Workspace, shown: Shown) -> Values:
+    values: Values = {"source": edit_sources.field(KEY + "source")}
+    values |= _place(here, shown, edit_fields.ALL_SITES, "site")
+    values["source_positions"] = kept(
+        st.text_input,
+        "Tokens of the other prompt",
+        key=KEY + "source_positions",
+        default="",
+        placeholder="the same places",
+        help="Positions there, as many as here or one for all: 3 4 5. Negatives count from its end.",
+    )
+    n_layers = shown.engine.model.n_layers
+    values["source_layer"] = _select(
+        "source_layer",
+        "Layer of the other prompt",
+        [None, *range(n_layers)],
+        lambda layer: "the same layer" if layer is None else f"layer {layer}",
+    )
+    return values
+
+
+def _scale(here: Workspace, shown: Shown) -> Values:
+    values = _place(here, shown, edit_fields.ALL_SITES, "site")
+    values["setting"] = _toggle("setting", "Set to a number instead of multiplying", False, "Every entry gets it.")
+    label = "Number" if values["setting"] else "Factor"
+    values["number"] = _number("number", label, 2.0, -1e6, 1e6)
+    return values
+
+
+def _attention(here: Workspace, shown: Shown) -> Values:
+    freeze = _toggle(
+        "freeze", "Freeze the pattern", False, "Keep who looks where as it was in the baseline, whatever else changes."
+    )
+    values: Values = {"freeze": freeze, "keys": []}
+    if freeze:
+        values |= {"layer": _layer(here, shown, st)}
+    else:
+        values |= _layer_and_tokens(here, shown, st, "Tokens that look")
+        values["keys"] = _tokens(shown, "keys", "no longer see", "The rest of what they see counts more.", 0)
+    values["all_heads"] = _toggle("all_heads", "All heads", True, "Otherwise one of them.")
+    if not values["all_heads"]:
+        values["head"] = _number("head", "Head", 0, 0, shown.engine.model.n_heads - 1)
+    return values
+
+
+def _layer(here: Workspace, shown: Shown, place: Any) -> int:
+    n_layers = shown.engine.model.n_layers
+    layers = list(range(n_layers))
+    return int(
+        kept(
+            place.selectbox,
+            "Layer",
+            key=KEY + "layer",
+            default=min(max((here.place.row or 1) - 1, 0), n_layers - 1),
+            valid=lambda v: v in layers,
+            options=layers,
+            format_func=lambda layer: f"layer {layer}",
+        )
+    )
+
+
+_FORMS = {
+    "inject": _inject,
+    "ablate": _ablate,
+    "steer": _steer,
+    "patch": _patch,
+    "scale": _scale,
+    "attention": _attention,
+}

@@ -1,0 +1,66 @@
+"""The edited run as lines of Python that make it again."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from enum import Enum
+from typing import Any
+
+import streamlit as st
+
+from intravisto_core.request import Generated, Intervention, PromptSet, Span, TensorRef, tensors
+from intravisto_ui import edit_sources, python_lines
+from intravisto_ui.edits import Stack
+from intravisto_ui.workspace import Workspace
+
+
+def popover(place: Any, here: Workspace) -> None:
+    """The export menu of the page."""
+    node = here.edits.node()
+    with place.popover("Export", key="edit_export"):
+        if node is None:
+            st.html('<div class="hint">Run with edits first.</div>')
+            return
+        st.html('<div class="hint">PNG and SVG: the buttons under the picture.</div><div class="cap">In Python</div>')
+        st.code(python(here, node.cards), language="python", wrap_lines=True)
+
+
+def python(here: Workspace, cards: Stack) -> str:
+    """Lines that trace the baseline, edit it and save the comparison as a page."""
+    assert here.base is not None
+    names: dict[str, str] = {}
+    before = python_lines.traced(here.base)
+    for card in cards:
+        source = getattr(card.what, "source", None)
+        if isinstance(source, str) and source not in names:
+            names[source] = f"source{len(names) + 1}" if names else "source"
+            before.append(f"{names[source]} = engine.trace({edit_sources.prompt_of(here, source)!r})")
+    made = [f"    {written(card.what, names)}," for card in cards]
+    if any(tensors(card.what) for card in cards):
+        before.insert(1, "import numpy as np")
+    return "\n".join((*before, "edited = trace.edit(", *made, ")", 'trace.compare(edited).save("difference.html")'))
+
+
+def written(what: Intervention, names: dict[str, str]) -> str:
+    """An intervention as the call that makes it. names: of traces that it takes values from, by id."""
+    given = []
+    for field in fields(what):
+        value = getattr(what, field.name)
+        if field.default is MISSING or value != field.default:
+            given.append(f"{field.name}={_value(value, names if field.name == 'source' else {})}")
+    return f"iv.{type(what).__name__}({', '.join(given)})"
+
+
+def _value(value: Any, names: dict[str, str]) -> str:
+    if isinstance(value, Enum):
+        return repr(str(value))
+    if isinstance(value, TensorRef):
+        numbers = [] if value.content is None else value.content.ravel().tolist()
+        shape = "" if len(value.shape) == 1 else f".reshape({value.shape})"
+        return f"np.array({numbers!r}){shape}"
+    if isinstance(value, Span | Generated | PromptSet):
+        inside = ", ".join(f"{f.name}={getattr(value, f.name)!r}" for f in fields(value))
+        return f"iv.{type(value).__name__}({inside})"
+    if isinstance(value, str) and value in names:
+        return names[value]
+    return repr(list(value)) if isinstance(value, tuple) else repr(value)

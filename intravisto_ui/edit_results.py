@@ -1,0 +1,219 @@
+"""What followed from the edits: both texts, log-probabilities, a difference map, numbers with their noise floors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from intravisto_core.figures.numbers import change, nats, probability, significant
+from intravisto_core.figures.web import comparison_payload, grid_payload
+from intravisto_core.records import Comparison
+from intravisto_core.request import CompareView, HeatmapView
+from intravisto_core.sites import Component
+from intravisto_ui import components, jobs, token_field
+from intravisto_ui.edits import EditRun
+from intravisto_ui.text import escaped, token
+from intravisto_ui.workspace import Workspace, kept
+
+PICTURES = {"difference": "difference map", "both": "baseline and edited"}
+COLOURS = {
+    "kl": "KL from the baseline",
+    "distance": "distance moved",
+    "logit": "change of logit difference",
+}
+COLOUR_HELP = (
+    "**KL from the baseline**: how far the cell's prediction moved; 0 is the same.  \n**distance moved**: how far the "
+    "vector itself moved, as a share of its length.  \n**change of logit difference**: of the two tokens named above."
+)
+
+
+def draw(here: Workspace, node: EditRun) -> None:
+    """Everything about one edited run beside its baseline."""
+    if node.held is None:
+        return
+    compared = _options(here, node)
+    record = comparison(here, compared)
+    _texts(here, node, record)
+    headline(record)
+    _picture(here, node, record, compared)
+    _tokens(record)
+    for note in (*record.notes, *node.held.notes):
+        st.html(f'<div class="hint">{escaped(note)}</div>')
+
+
+def comparison(here: Workspace, view: CompareView) -> Comparison:
+    """The record of a comparison, kept for the last few views."""
+    assert here.base is not None
+    engine = here.base.engine
+    made: Comparison = here.payload(view, lambda: jobs.view(engine, view, here.id, "compare"))
+    return made
+
+
+def _options(here: Workspace, node: EditRun) -> CompareView:
+    assert here.base is not None
+    engine = here.base.engine
+    line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="effect_options")
+    target = token_field.draw(
+        line,
+        engine,
+        "Token",
+        key="effect_target",
+        placeholder="the baseline's answer",
+        help="Its logit, less that of the other token, is the number that edits are judged by.",
+        width=220,
+    )
+    contrast = token_field.draw(
+        line,
+        engine,
+        "against",
+        key="effect_contrast",
+        placeholder="the runner-up",
+        help="The token it is compared with.",
+        width=220,
+    )
+    component = kept(
+        line.selectbox,
+        "Component",
+        key="effect_component",
+        default=Component.BLOCK,
+        valid=lambda v: v in tuple(Component),
+        options=list(Component),
+        format_func=lambda c: Component(c).label,
+        width=150,
+    )
+    last = here.base.trace.prompt_length - 1
+    return CompareView(
+        here.base.trace.id,
+        node.held.id,
+        target or None,
+        contrast or None,
+        position=last,
+        component=component,
+    )
+
+
+def _texts(here: Workspace, node: EditRun, record: Comparison) -> None:
+    """What the model wrote before and after; without a free run the held one's answer after the prompt."""
+    assert here.base is not None
+    start = here.base.trace.prompt_length
+    before = [t.shown for t in here.base.trace.tokens[start:]]
+    after = [t.shown for t in node.free.tokens[start:]] if node.free is not None else None
+    columns = st.columns(2)
+    columns[0].html(f'<div class="cap">Baseline writes</div>{_written(before, before)}')
+    if after is None:
+        words = "still writing …" if not node.ended else "the model was not let to write on"
+        columns[1].html(f'<div class="cap">Edited writes</div><div class="hint">{words}</div>')
+    else:
+        columns[1].html(f'<div class="cap">Edited writes</div>{_written(after, before)}')
+
+
+def _written(tokens: list[str], others: list[str]) -> str:
+    if not tokens:
+        return '<div class="wrote"><i>nothing was generated</i></div>'
+    same = next(
+        (i for i, (a, b) in enumerate(zip(tokens, others, strict=False)) if a != b), min(len(tokens), len(others))
+    )
+    parts = [f"<span>{token(t)}</span>" for t in tokens[:same]] + [f"<mark>{token(t)}</mark>" for t in tokens[same:]]
+    return f'<div class="wrote">{"".join(parts)}</div>'
+
+
+def headline(record: Comparison) -> None:
+    """The effect at the position that says the answer, each number with what doing nothing makes."""
+    at = record.position
+    name = f"{record.shown[record.target]} less {record.shown[record.contrast]}"
+    rows = [
+        (
+            f"logit difference {name}",
+            significant(float(record.logit_difference[at])),
+            significant(float(record.edited_logit_difference[at])),
+            change(float(record.edited_logit_difference[at] - record.logit_difference[at])),
+            significant(record.noise["logit_difference"]),
+        ),
+        (
+            "top token",
+            record.shown[int(record.top_ids[at])],
+            record.shown[int(record.edited_top_ids[at])],
+            "same" if record.top_ids[at] == record.edited_top_ids[at] else "changed",
+            "–",
+        ),
+        ("KL (baseline ‖ edited)", "–", "–", nats(float(record.kl[at])), nats(record.noise["kl"])),
+    ]
+    if np.isfinite(record.log_prob[at]):
+        before, after = float(record.log_prob[at]), float(record.edited_log_prob[at])
+        rows.insert(
+            2,
+            (
+                "probability of the token that came",
+                probability(float(np.exp(before))),
+                probability(float(np.exp(after))),
+                f"{change(after - before)} in ln p",
+                significant(record.noise["log_prob"]),
+            ),
+        )
+    heads = ("at the end of the prompt", "baseline", "edited", "change", "noise floor")
+    cells = "".join("<tr>" + "".join(f"<td>{escaped(str(value))}</td>" for value in row) + "</tr>" for row in rows)
+    head = "".join(f"<th>{h}</th>" for h in heads)
+    st.html(f'<table class="effects"><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>')
+
+
+def _picture(here: Workspace, node: EditRun, record: Comparison, view: CompareView) -> None:
+    assert here.base is not None
+    line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="effect_picture")
+    picture = kept(
+        line.segmented_control,
+        "Picture",
+        key="effect_shown",
+        default="difference",
+        valid=lambda v: v in PICTURES,
+        options=list(PICTURES),
+        format_func=PICTURES.__getitem__,
+        required=True,
+    )
+    if picture == "both":
+        for place, trace, name in zip(st.columns(2), (here.base.trace, node.held), ("baseline", "edited"), strict=True):
+            with place:
+                st.html(f'<div class="cap">{name}</div>')
+                asked = HeatmapView(trace.id, view.component)
+                payload = here.payload((asked, "edit"), lambda asked=asked: _grid(here, asked))
+                components.grid(payload, key=f"grid_{name}", on_select=here.select)
+        return
+    offered = [c for c in COLOURS if c != "kl" or np.isfinite(record.grid_kl).any()]
+    colour = kept(
+        line.selectbox,
+        "Colour",
+        key="effect_colour",
+        default=offered[0],
+        valid=lambda v: v in offered,
+        options=offered,
+        format_func=COLOURS.__getitem__,
+        width=230,
+        help=COLOUR_HELP,
+    )
+    payload = here.payload((view, colour, "map"), lambda: comparison_payload(record, colour, rev=record.edited))
+    components.grid(payload, key="grid_difference", on_select=here.select)
+
+
+def _grid(here: Workspace, asked: HeatmapView) -> bytes:
+    assert here.base is not None
+    grid = jobs.view(here.base.engine, asked, here.id, f"edit-{asked.trace}")
+    return grid_payload(grid, "logit" if grid.is_update else "p_max", rev=grid.trace)
+
+
+def _tokens(record: Comparison) -> None:
+    """Log-probability of each token of the text, before and after."""
+    n = record.n_compared
+    frame = pd.DataFrame(
+        {
+            "position": range(n),
+            "reads": [t.shown for t in record.tokens[:n]],
+            "next in the text": [record.tokens[p + 1].shown if p + 1 < len(record.tokens) else "–" for p in range(n)],
+            "ln p, baseline": record.log_prob,
+            "ln p, edited": record.edited_log_prob,
+            "KL, nats": record.kl,
+            "says, baseline": [record.shown[int(i)] for i in record.top_ids],
+            "says, edited": [record.shown[int(i)] for i in record.edited_top_ids],
+        }
+    )
+    with st.expander("Token by token"):
+        st.dataframe(frame, hide_index=True, height=min(420, 38 + 35 * len(frame)))

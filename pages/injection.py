@@ -1,0 +1,78 @@
+"""Injection: change something inside, see what follows."""
+
+import streamlit as st
+
+from intravisto_ui import (
+    address,
+    edit_cards,
+    edit_form,
+    edit_python,
+    edit_results,
+    edit_tree,
+    frame,
+    help_texts,
+    jobs,
+    problems,
+    workspace,
+)
+
+TITLE = "Injection"
+QUESTION = "What follows when something inside is changed?"
+INTRODUCTION = (
+    "Make an edit at the left and run it: the same prompt goes through the model again with that change inside. "
+    "Here you will then see both texts, what moved in every cell, and by how much, beside the change "
+    "that doing nothing makes."
+)
+
+
+@st.fragment
+def body() -> None:
+    """All that answers to a click or an option without touching the sidebar."""
+    with problems.guarded():
+        here = workspace.current()
+        head = st.container()
+        if here.base is None:
+            with head:
+                frame.headline(TITLE, QUESTION)
+            frame.nothing_yet("Opening the model …" if here.run else "Nothing to change yet: press Run at the left.")
+            return
+        frame.strip()
+        with head:
+            line = frame.headline(TITLE, QUESTION, frame.place_in_words())
+            help_texts.button(line, help_texts.PAGES)
+            edit_python.popover(line, here)
+        left, right = st.columns([3, 7], gap="medium")
+        with left, problems.guarded():
+            edit_cards.draw(here)
+            edit_tree.draw(here)
+            edit_form.draw(here)
+        with right, problems.guarded():
+            _results(here)
+        address.write(here.id, here.options)
+
+
+def _results(here: workspace.Workspace) -> None:
+    node = here.edits.node()
+    if node is None:
+        st.html(f'<div class="hint">{INTRODUCTION}</div>')
+        return
+    if node.error is not None:
+        problems.inline(node.error)
+    if not node.ended:
+        _running()
+    edit_results.draw(here, node)
+    edit_tree.compare(here)
+
+
+@st.fragment(run_every=jobs.POLL_S)
+def _running() -> None:
+    node = workspace.current().edits.node()
+    if node is None or node.collect() or node.ended:
+        st.rerun(scope="app")
+    part, words = node.progress()
+    st.progress(part, text=words)
+    st.button("Cancel", key="edits_cancel", on_click=node.cancel)
+
+
+frame.through_app(TITLE)
+body()
