@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -18,11 +18,13 @@ def pattern(
     key_bias: Float[Tensor, "H T"] | None = None,
     sinks: Float[Tensor, " H"] | None = None,
     in_float32: bool = False,
+    cut: Bool[Tensor, "H Tq T"] | None = None,
 ) -> Float[Tensor, "H Tq T"]:
     """Softmax of the scores, in float32 after a product in the model's dtype, as the model's own code does.
 
     first, last: the first and last key that each query may see. Query head h reads kv head `h // (H/Hkv)`.
-    key_bias: added to the scores of each key. sinks: one more score a head, whose weight goes to no key.
+    key_bias: added to the scores of each key. sinks: one more score a head, whose weight goes to no key. cut: edges
+    that are taken away; a row with no key left is 0.
     """
     keys = k.repeat_interleave(q.shape[0] // k.shape[0], 0)
     if in_float32:
@@ -34,9 +36,12 @@ def pattern(
         scores = scores + key_bias[:, None]
     position = torch.arange(k.shape[1], device=q.device)
     hidden = (position < first[:, None]) | (position > last[:, None])
+    if cut is not None:
+        hidden = hidden | cut
     scores = scores.float().masked_fill(hidden, -torch.inf)
     if sinks is None:
-        return scores.softmax(-1)
+        weights = scores.softmax(-1)
+        return weights if cut is None else weights.masked_fill(hidden, 0.0)
     sink = sinks.float()[:, None, None].expand(-1, scores.shape[1], 1)
     return torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
 

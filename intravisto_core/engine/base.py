@@ -92,6 +92,14 @@ class Engine(Protocol):
         """Submit and wait."""
         ...
 
+    def find(self, trace: str, session: str = "") -> Any:
+        """The handle of a trace that this session made."""
+        ...
+
+    def forget(self, trace: str) -> None:
+        """Drop a trace; an edit lets go of its baseline and sources."""
+        ...
+
     def pin(self, trace: str) -> None:
         """Keep a trace's activations whatever the byte budget."""
         ...

@@ -9,11 +9,15 @@ from torch import Tensor
 
 from intravisto_core.records import Token
 from intravisto_core.request import TraceRequest
+from intravisto_core.tracing.reuse import Reuse
 
 
 @dataclass(slots=True)
 class TraceEntry:
-    """Request, ids and kept logits of a trace; enough to run it again with the same schedule of calls."""
+    """Request, ids and kept logits of a trace; enough to run it again with the same schedule of calls.
+
+    Of an edit also the id of its baseline, what of that was reused, and the traces that it keeps pinned.
+    """
 
     id: str
     fingerprint: str
@@ -26,6 +30,9 @@ class TraceEntry:
     text: str
     cancelled: bool
     notes: list[str] = field(default_factory=list)
+    baseline: str = ""
+    reused: Reuse | None = None
+    holds: tuple[str, ...] = ()
 
     @property
     def ids(self) -> tuple[int, ...]:

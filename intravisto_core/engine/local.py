@@ -14,10 +14,14 @@ from typing import Any
 import torch
 
 from intravisto_core.engine.base import Job, Progress
+from intravisto_core.engine.compare import compare
 from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.dispatcher import Dispatcher, Priority
 from intravisto_core.engine.drawers import DRAWERS
+from intravisto_core.engine.edit import again, edit
 from intravisto_core.engine.entry import TraceEntry
+from intravisto_core.engine.experiments import EXPERIMENTS
+from intravisto_core.engine.running import reporting
 from intravisto_core.engine.store import ByteStore
 from intravisto_core.engine.trace import Trace
 from intravisto_core.errors import RequestError, TraceError
@@ -25,8 +29,20 @@ from intravisto_core.experiments.identities import relative_error, tolerance
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import LoadedModel, load
 from intravisto_core.models.threads import threads_for, using_threads
-from intravisto_core.records import ModelCard, Token
-from intravisto_core.request import Generation, ModelSpec, Request, TraceRequest, Turn, ViewRequest, to_json
+from intravisto_core.records import ConceptDirection, ModelCard, Token
+from intravisto_core.request import (
+    CompareView,
+    DirectionRequest,
+    EffectView,
+    Generation,
+    LinkCheckView,
+    ModelSpec,
+    Request,
+    TraceRequest,
+    Turn,
+    ViewRequest,
+    to_json,
+)
 from intravisto_core.tracing import RunControl, TraceData, prepare, run
 from intravisto_core.tracing.run import Prepared
 
@@ -74,9 +90,15 @@ class LocalEngine:
             control = RunControl()
             work = self._trace(request, session, control)
             return self._dispatcher.submit(job, work, Priority.TRACE, slot, control.cancel)
+        if isinstance(request, DirectionRequest | LinkCheckView):
+            control = RunControl()
+            work = EXPERIMENTS[type(request)](self, request, session, control)
+            return self._dispatcher.submit(job, work, Priority.TRACE, slot, control.cancel)
+        if isinstance(request, CompareView):
+            return self._dispatcher.submit(job, compare(self, request, session), Priority.VIEW, slot)
         return self._dispatcher.submit(job, self._view(request, session), Priority.VIEW, slot)
 
-    def view(self, view: ViewRequest, *, session: str = "", slot: str = "") -> Any:
+    def view(self, view: ViewRequest | EffectView | DirectionRequest, *, session: str = "", slot: str = "") -> Any:
         """Submit a view and wait for its record."""
         return self.submit(view, session=session, slot=slot).result()
 
@@ -89,11 +111,13 @@ class LocalEngine:
         sites: Any = None,
         chat: bool = False,
         messages: Any = (),
+        interventions: Any = (),
         **generation: Any,
     ) -> Trace:
         """Run the model over a prompt and wait; greedy by default.
 
         chat, messages: a conversation, written by the model's own template (see `TraceRequest`).
+        interventions: what is changed inside; the unedited run is made first and is the trace's `baseline`.
         generation: temperature, top_k, top_p, seed, stop, forced (see `Generation`).
 
         Raises:
@@ -104,7 +128,13 @@ class LocalEngine:
             known = ", ".join(Generation.__dataclass_fields__)
             raise RequestError(f"trace: expected options among {known}; got {', '.join(sorted(unknown))}")
         request = TraceRequest(
-            prompt, Generation(max_new_tokens, **generation), add_special_tokens, sites, chat, messages
+            prompt,
+            Generation(max_new_tokens, **generation),
+            add_special_tokens,
+            sites,
+            chat,
+            messages,
+            interventions,
         )
         trace: Trace = self.submit(request).result()
         return trace
@@ -116,6 +146,18 @@ class LocalEngine:
             TraceError: there is none of that id, or it belongs to somebody else.
         """
         return Trace(self, self._entry(trace, session))
+
+    def direction(self, name: str, positive: Any, negative: Any = (), **where: Any) -> ConceptDirection:
+        """A concept direction from prompts; site, layer and positions as in `DirectionRequest`."""
+        found: ConceptDirection = self.view(DirectionRequest(name, positive, negative, **where))
+        return found
+
+    def forget(self, trace: str) -> None:
+        """Drop a trace; an edit lets go of its baseline and sources."""
+        entry = self._entries.pop(trace, None)
+        self.store.drop(("trace", trace))
+        for source in () if entry is None else entry.holds:
+            self.unpin(source)
 
     def pin(self, trace: str) -> None:
         """Keep a trace's activations whatever the byte budget."""
@@ -142,19 +184,22 @@ class LocalEngine:
         return entry
 
     def _trace(self, request: TraceRequest, session: str, control: RunControl) -> Turns:
+        if request.interventions:
+            return Trace(self, (yield from edit(self, request, session, control)))
         prepared = prepare(self._model, request)
         total = len(prepared.prompt) + prepared.n_new
         yield Progress(0, total, "reading the prompt")
         turns = run(self._model, prepared, request.generation, request.sites, control)
-        data: TraceData = yield from _reporting(turns, total, "generating")
+        data: TraceData = yield from reporting(turns, total, "generating")
         return Trace(self, self._remember(request, session, data))
 
-    def _remember(self, request: TraceRequest, session: str, data: TraceData) -> TraceEntry:
+    def _remember(self, request: TraceRequest, session: str, data: TraceData, named: str = "") -> TraceEntry:
+        """Keep a run. named: its canonical request, where that is not the request's own JSON."""
         reader = self._model.reader
         entry = TraceEntry(
             id=secrets.token_urlsafe(12),
             # with the ids: a chat template may write the day's date
-            fingerprint=self._model.fingerprint(f"{to_json(request)}\n{data.ids[: data.prompt_length]}"),
+            fingerprint=self._model.fingerprint(f"{named or to_json(request)}\n{data.ids[: data.prompt_length]}"),
             session=session,
             request=request,
             tokens=reader.tokens(data.ids, data.prompt_length),
@@ -167,7 +212,8 @@ class LocalEngine:
         )
         self._entries[entry.id] = entry
         while len(self._entries) > MOST_ENTRIES:
-            self.store.drop(("trace", self._entries.popitem(last=False)[0]))
+            unused = (e for e in self._entries if not self.store.pinned(("trace", e)))
+            self.forget(next(unused, next(iter(self._entries))))
         self.store.put(("trace", entry.id), data, data.nbytes)
         return entry
 
@@ -176,11 +222,14 @@ class LocalEngine:
         data: TraceData | None = self.store.get(("trace", entry.id))
         if data is not None:
             return data
-        start = entry.prompt_length
-        forced = entry.ids[start : start + entry.forced_length]
-        prepared = Prepared(entry.ids[:start], forced, entry.length - start, replay=entry.ids[start:])
-        turns = run(self._model, prepared, entry.request.generation, entry.request.sites)
-        data = yield from _reporting(turns, entry.length, "running an evicted trace again")
+        if entry.request.interventions:
+            data = yield from again(self, entry, entry.session)
+        else:
+            start = entry.prompt_length
+            forced = entry.ids[start : start + entry.forced_length]
+            prepared = Prepared(entry.ids[:start], forced, entry.length - start, replay=entry.ids[start:])
+            turns = run(self._model, prepared, entry.request.generation, entry.request.sites)
+            data = yield from reporting(turns, entry.length, "running an evicted trace again")
         self.store.put(("trace", entry.id), data, data.nbytes)
         error = float(relative_error(data.last_logits, entry.last_logits))
         note = f"run again after eviction: its logits differ from the first run's by {error:.1e}"
@@ -193,22 +242,6 @@ class LocalEngine:
         data = yield from self._data(entry)
         context = ViewContext(self._model, self._card, data, entry, self.store)
         return (yield from DRAWERS[type(view)](context, view))
-
-
-def _reporting(turns: Generator[int, None, TraceData], total: int, text: str) -> Generator[Progress, None, TraceData]:
-    """A run's positions as progress; what is thrown in here reaches the run."""
-    thrown: BaseException | None = None
-    while True:
-        try:
-            done = next(turns) if thrown is None else turns.throw(thrown)
-        except StopIteration as end:
-            data: TraceData = end.value
-            return data
-        try:
-            thrown = None
-            yield Progress(done, total, text)
-        except Exception as error:
-            thrown = error
 
 
 def diagnostics(engine: LocalEngine) -> str:

@@ -57,6 +57,10 @@ class ByteStore:
             if self._pins[key] <= 0:
                 del self._pins[key]
 
+    def pinned(self, key: Hashable) -> bool:
+        """Whether somebody needs it kept."""
+        return self._pins[key] > 0
+
     def drop(self, key: Hashable) -> None:
         """Forget a thing."""
         with self._lock:

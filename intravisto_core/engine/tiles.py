@@ -53,9 +53,10 @@ def width(model: LoadedModel, kind: TileKind) -> int:
     return tile_positions(copies * (n_rows + 1), model.dimensions.d_vocab)
 
 
-def _project(
+def project(
     model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions
 ) -> tuple[Tensor, Projection, Tensor, Tensor, tuple[int, int]]:
+    """Vectors (R·p, d), their projection, the stream beside them, which are at row L+1, and (R, p)."""
     x, beside = vectors(model, data, kind.component, kind.reading, positions)
     shape = (x.shape[0], x.shape[1])
     n_layers = model.dimensions.n_layers
@@ -70,7 +71,7 @@ def _project(
 
 def decode_tile(model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions) -> dict[str, np.ndarray]:
     """Cells of one tile as arrays (R, p, …), R the rows that have cells; for states also `says` (p,)."""
-    x, projection, beside, as_it_is, shape = _project(model, data, kind, positions)
+    x, projection, beside, as_it_is, shape = project(model, data, kind, positions)
     if kind.reading is Reading.ITERATIVE:
         norm = frozen_norm(model, x, beside, kind.norm, as_it_is)
         if kind.lens is Lens.MAX:
@@ -116,7 +117,7 @@ def watch_tile(
     model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions, tokens: tuple[int, ...]
 ) -> dict[int, dict[str, np.ndarray]]:
     """Rank, logit and log-sum-exp (NaN for updates) of each token, (R, p) each; rank 1 is the top."""
-    _, projection, _, _, shape = _project(model, data, kind, positions)
+    _, projection, _, _, shape = project(model, data, kind, positions)
     if kind.lens is Lens.MAX:
         projection = _decided(model, data, kind, positions, projection, shape)
     z = logit_matrix(model, projection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,11 +15,13 @@ from intravisto_core.records import (
     AttentionSink,
     Attribution,
     CellShares,
+    Comparison,
     ContributionGraph,
     DecodedGrid,
     Disagreement,
     Flow,
     HeadShares,
+    LinkCheck,
     NextTokens,
     Route,
     Shares,
@@ -32,12 +34,16 @@ from intravisto_core.request import (
     AttentionSinkView,
     AttributionView,
     CellSharesView,
+    CompareView,
     DisagreementView,
     FlowView,
     Generation,
     GraphView,
     HeadSharesView,
     HeatmapView,
+    Intervention,
+    Link,
+    LinkCheckView,
     LogitsView,
     NextTokensView,
     PatternView,
@@ -48,6 +54,7 @@ from intravisto_core.request import (
     TraceRequest,
     UpdateView,
 )
+from intravisto_core.request.effects import TokenChoice
 from intravisto_core.sites import (
     AttentionDivision,
     Component,
@@ -57,6 +64,7 @@ from intravisto_core.sites import (
     Refinement,
     ShareMeasure,
     Site,
+    TextMode,
 )
 
 Asked = TypeVar("Asked")
@@ -112,6 +120,24 @@ class Trace:
     def cancelled(self) -> bool:
         """Whether the run was stopped before its end."""
         return self._entry.cancelled
+
+    @property
+    def interventions(self) -> tuple[Intervention, ...]:
+        """What was changed inside; none in an unedited run."""
+        return self._entry.request.interventions
+
+    @property
+    def baseline(self) -> Trace | None:
+        """The unedited run that an edited one is held against; it is kept as long as this one."""
+        if not self._entry.baseline:
+            return None
+        found: Trace = self._engine.find(self._entry.baseline, self._entry.session)
+        return found
+
+    @property
+    def mode(self) -> TextMode | None:
+        """Whether an edited run read the baseline's tokens (held) or went on by itself (free); None for an unedited run."""
+        return self.request.text if self.interventions else None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -254,6 +280,53 @@ class Trace:
         """What each part of the final stream adds to a logit (difference); see `AttributionView`."""
         options |= {"target": target, "contrast": contrast, "position": position, "by": by}
         record: Attribution = self._view(_asked(AttributionView, trace=self.id, **options))
+        return record
+
+    def edit_request(self, *interventions: Intervention, text: TextMode | str = TextMode.HELD) -> TraceRequest:
+        """What `edit` asks of the engine. Of an edited trace: its interventions and these, on the same baseline."""
+        return replace(
+            self.request,
+            interventions=(*self.interventions, *interventions),
+            baseline=self._entry.baseline or self.id,
+            text=TextMode.parse(text, "text"),
+        )
+
+    def edit(self, *interventions: Intervention, text: TextMode | str = TextMode.HELD) -> Trace:
+        """Run again with interventions (docs/methods.md §8) and wait; this trace is kept as the baseline.
+
+        text: "held" feeds the same tokens, so that every position can be compared; "free" goes on by itself.
+
+        Raises:
+            RequestError: an intervention does not fit the model or the text; the message names the range.
+        """
+        found: Trace = self._engine.submit(
+            self.edit_request(*interventions, text=text), session=self._entry.session
+        ).result()
+        return found
+
+    def compare(
+        self,
+        edited: Trace | str,
+        target: TokenChoice = None,
+        contrast: TokenChoice = None,
+        position: int | None = None,
+        **options: Any,
+    ) -> Comparison:
+        """What another run, most often an edit of this one, changed; see `CompareView` for the options."""
+        other = edited if isinstance(edited, str) else edited.id
+        record: Comparison = self._view(CompareView(self.id, other, target, contrast, position, **options))
+        return record
+
+    def check_links(
+        self,
+        links: Link | Iterable[Link],
+        target: TokenChoice = None,
+        contrast: TokenChoice = None,
+        position: int = -1,
+    ) -> LinkCheck:
+        """Predicted and measured effect of taking links away, one or many (docs/methods.md §6)."""
+        given: Any = links
+        record: LinkCheck = self._view(LinkCheckView(self.id, given, target, contrast, position))
         return record
 
     def _view(self, view: Any) -> Any:

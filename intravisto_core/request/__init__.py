@@ -47,6 +47,7 @@ from intravisto_core.request.views import (
     UpdateView,
     ViewRequest,
 )
+from intravisto_core.request.words import in_words
 
 Request = TraceRequest | DirectionRequest | EffectView | ViewRequest
 
@@ -104,6 +105,7 @@ __all__ = [
     "UpdateView",
     "ViewRequest",
     "from_json",
+    "in_words",
     "tensors",
     "to_json",
     "with_tensors",

@@ -40,6 +40,7 @@ def _listen_scores(attention: Any, layer: int, find_sink: FindSink) -> None:
             if hasattr(attention, "layer_id"):
                 seen = seen & attention.bias[:, :, key.shape[2] - query.shape[2] : key.shape[2], : key.shape[2]]
             sink.attention(layer, query, key, value, seen, facts)
+            attention_mask = sink.masked(layer, attention_mask, query, key.shape[2], seen)
         return inner(query, key, value, attention_mask)
 
     attention._attn = scores
@@ -53,18 +54,27 @@ def _seen(mask: Tensor | None, n_query: int, n_key: int, device: torch.device) -
 
 
 class _Call:
-    """What one call of an attention module is given besides the hidden states; let go of when it was read."""
+    """What one call of an attention module is given besides the hidden states; let go of when it was read.
+
+    The call itself gets the mask with the edges hidden that an edit cuts.
+    """
 
     NAMES = ("alibi", "attention_mask", "position_bias", "position_embeddings")
 
-    def __init__(self, attention: nn.Module, find_sink: FindSink) -> None:
+    def __init__(self, attention: nn.Module, layer: int, find_sink: FindSink) -> None:
         self._given: dict[str, Any] = {}
-        self._find_sink = find_sink
+        self._layer, self._find_sink = layer, find_sink
         attention.register_forward_pre_hook(self._keep, with_kwargs=True)
 
-    def _keep(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._find_sink() is not None:
-            self._given = {name: kwargs.get(name) for name in self.NAMES}
+    def _keep(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        sink = self._find_sink()
+        if sink is None:
+            return None
+        self._given = {name: kwargs.get(name) for name in self.NAMES}
+        mask, hidden = kwargs.get("attention_mask"), args[0] if args else kwargs["hidden_states"]
+        n_key = sink.stop if mask is None else mask.shape[3]
+        new = sink.masked(self._layer, mask, hidden[:, None], n_key)
+        return None if new is mask else (args, {**kwargs, "attention_mask": new})
 
     def take(self) -> dict[str, Any]:
         given, self._given = self._given, {}
@@ -73,7 +83,7 @@ class _Call:
 
 def _listen_bloom(attention: Any, layer: int, find_sink: FindSink) -> None:
     """Bloom: `_reshape` makes q, k and v; ALiBi (H, 1, keys) is added to the scores."""
-    call, inner, scaling = _Call(attention, find_sink), attention._reshape, float(attention.inv_norm_factor)
+    call, inner, scaling = _Call(attention, layer, find_sink), attention._reshape, float(attention.inv_norm_factor)
 
     def reshape(fused: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = inner(fused)
@@ -90,7 +100,7 @@ def _listen_bloom(attention: Any, layer: int, find_sink: FindSink) -> None:
 
 def _listen_mpt(attention: Any, layer: int, find_sink: FindSink) -> None:
     """MPT: `Wqkv` makes q, k and v, clipped by config; the bias (H, 1, context) is aligned to the last key."""
-    call, scaling, limit = _Call(attention, find_sink), float(attention.softmax_scale), attention.clip_qkv
+    call, scaling, limit = _Call(attention, layer, find_sink), float(attention.softmax_scale), attention.clip_qkv
 
     def split(_: nn.Module, args: tuple[Any, ...], fused: Tensor) -> None:
         sink = find_sink()
@@ -111,7 +121,7 @@ def _listen_mpt(attention: Any, layer: int, find_sink: FindSink) -> None:
 
 def _listen_falcon(attention: Any, layer: int, find_sink: FindSink) -> None:
     """Falcon: `_split_heads` makes q, k and v before RoPE, in the new decoder with k and v repeated for every head."""
-    call, inner, scaling = _Call(attention, find_sink), attention._split_heads, float(attention.inv_norm_factor)
+    call, inner, scaling = _Call(attention, layer, find_sink), attention._split_heads, float(attention.inv_norm_factor)
     rotate = sys.modules[type(attention).__module__].apply_rotary_pos_emb
     repeated = attention.num_heads // attention.num_kv_heads if attention.new_decoder_architecture else 1
 

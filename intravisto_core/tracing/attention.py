@@ -40,7 +40,9 @@ def _traced_attention(
             soft_cap=float(options.get("softcap") or 0.0),
             sinks=None if sinks is None else sinks.detach(),
         )
-        sink.attention(int(cast(int, module.layer_idx)), query, key, value, attention_mask, facts)
+        layer = int(cast(int, module.layer_idx))
+        sink.attention(layer, query, key, value, attention_mask, facts)
+        attention_mask = sink.masked(layer, attention_mask, query, key.shape[2])
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     if eager is None:
         raise TraceError(f"attention: expected {type(module).__name__} to have an eager function of its own")

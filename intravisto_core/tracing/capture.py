@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from intravisto_core.analysis.attention import pattern
 from intravisto_core.errors import TraceError, expected
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
+from intravisto_core.tracing.edits import Edits
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class TraceData:
     """The activations of one run, in the model's dtype on its device.
 
     buffers: (L, T, width), or (L, heads, T, width) of sites with heads. final: `resid_post[L−1]` (T, d).
-    first, last: (L, T), the keys that each query may see. last_logits: after the last position (V,).
+    first, last: (L, T), the keys that each query may see. layers_are_tuples: whether the model's layers return tuples.
+    last_logits: after the last position (V,).
     """
 
     ids: tuple[int, ...]
@@ -47,6 +49,7 @@ class TraceData:
     last: Int[Tensor, "L T"]
     facts: tuple[AttentionFacts | None, ...]
     last_logits: Float[Tensor, " V"]
+    layers_are_tuples: bool = False
     forced_length: int = 0
     cancelled: bool = False
     notes: tuple[str, ...] = ()
@@ -101,19 +104,37 @@ class TraceData:
             key_bias=None if bias is None else bias[heads, : self.length],
             sinks=None if sinks is None else sinks[heads],
             in_float32=facts.in_float32,
+            cut=self.cut(layer, heads),
         )
+
+    def cut(self, layer: int, heads: slice) -> Bool[Tensor, "H T T"] | None:
+        """Attention edges that an edit took away, or None."""
+        return None
 
 
 class CaptureSink:
     """Buffers of a run under way. `start` and `stop` are the positions of the current call, if `active`.
 
-    every_resid_post: also keep `resid_post` of all layers by its own hook (the self-check compares it).
+    every_resid_post: also keep `resid_post` of all layers by its own hook (the self-check compares it). edits: what is
+    changed on the way. base: the run whose layers before `first_layer` and positions before `first_position` hold here
+    too: they are not run, and have no room here.
     """
 
     def __init__(
-        self, model: LoadedModel, length: int, sites: tuple[Site, ...] | None, every_resid_post: bool = False
+        self,
+        model: LoadedModel,
+        length: int,
+        sites: tuple[Site, ...] | None,
+        every_resid_post: bool = False,
+        edits: Edits | None = None,
+        base: TraceData | None = None,
+        first_layer: int = 0,
+        first_position: int = 0,
     ) -> None:
-        self.start = self.stop = 0
+        self.edits, self.base = edits, base
+        self.first_layer, self.first_position = first_layer, first_position
+        self.layers_are_tuples = False
+        self.start = self.stop = first_position
         self.active = False
         self.cancelled = False
         self.wanted: set[Site] = {kept for site in (Site if sites is None else sites) for kept in site.captured}
@@ -126,16 +147,17 @@ class CaptureSink:
         if model.blueprint.architecture.w_out is None:
             self.wanted.discard(Site.ACT)
         size, n_layers = model.dimensions, model.dimensions.n_layers
+        self.length, n, n_kept = length, length - first_position, n_layers - first_layer
         shapes = {
-            Site.Q: (size.n_heads, length, size.d_head),
-            Site.K: (size.n_kv_heads, length, size.d_head),
-            Site.V: (size.n_kv_heads, length, size.d_value),
-            Site.Z: (length, size.n_heads * size.d_value),
-            Site.ACT: (length, size.d_mlp),
+            Site.Q: (size.n_heads, n, size.d_head),
+            Site.K: (size.n_kv_heads, n, size.d_head),
+            Site.V: (size.n_kv_heads, n, size.d_value),
+            Site.Z: (n, size.n_heads * size.d_value),
+            Site.ACT: (n, size.d_mlp),
         }
         dtype, device = model.dtype, model.device
         self.buffers = {
-            site: torch.empty((n_layers, *shapes.get(site, (length, size.d_model))), dtype=dtype, device=device)
+            site: torch.empty((n_kept, *shapes.get(site, (n, size.d_model))), dtype=dtype, device=device)
             for site in Site
             if site in self.wanted
         }
@@ -163,12 +185,34 @@ class CaptureSink:
         new = query.shape[2]
         for site, x in ((Site.Q, query), (Site.K, key), (Site.V, value)):
             if site in self.wanted:
-                self.buffers[site][layer, :, self.start : self.stop] = x[0, :, -new:]
+                self.buffers[site][layer - self.first_layer, :, self.rows] = x[0, :, -new:]
         if Site.Q in self.wanted:
             first, last = self._visible(mask, new, n_key or key.shape[2])
             self.first[layer, self.start : self.stop] = first
             self.last[layer, self.start : self.stop] = last
             self.facts[layer] = facts
+
+    def masked(
+        self, layer: int, mask: Tensor | None, query: Tensor, n_key: int, seen: Tensor | None = None
+    ) -> Tensor | None:
+        """The mask that a call's attention gets: with the edges hidden that an edit cuts.
+
+        query: (1, any, q, width), for its length, dtype and device. seen: (1, 1, q, k), where the mask does not say
+        all that is hidden.
+        """
+        if self.edits is None:
+            return mask
+        return self.edits.masked(layer, mask, seen, query, self.stop, n_key)
+
+    def so_far(self, site: Site, layer: int) -> Float[Tensor, "heads T width"]:
+        """Queries, keys or values of a layer (heads, T, width) up to the end of the current call."""
+        own = self.buffers[site][layer - self.first_layer][:, : self.rows.stop]
+        return own if self.base is None else torch.cat([self.base.site(site, layer)[:, : self.first_position], own], 1)
+
+    @property
+    def rows(self) -> slice:
+        """The rows of the buffers that the current call fills."""
+        return slice(self.start - self.first_position, self.stop - self.first_position)
 
     def _visible(self, mask: Tensor | None, n_query: int, n_key: int) -> tuple[Tensor, Tensor]:
         """The stretch of keys that each query sees; layers of one call share a mask, so it is read once."""
@@ -193,11 +237,12 @@ class CaptureSink:
     def finish(self, length: int) -> tuple[dict[Site, Tensor], Tensor, Tensor, Tensor]:
         """Buffers, final stream, first and last keys, cut to the positions that were run."""
 
-        def cut(x: Tensor, dim: int) -> Tensor:
-            part = x.narrow(dim, 0, length)
-            return part if length > 0.8 * x.shape[dim] else part.clone()
+        def cut(x: Tensor, dim: int, n: int = length) -> Tensor:
+            part = x.narrow(dim, 0, n)
+            return part if n > 0.8 * x.shape[dim] else part.clone()
 
-        buffers = {s: cut(b, 2 if s in (Site.Q, Site.K, Site.V) else 1) for s, b in self.buffers.items()}
+        n = length - self.first_position
+        buffers = {s: cut(b, 2 if s in (Site.Q, Site.K, Site.V) else 1, n) for s, b in self.buffers.items()}
         if Site.Z in buffers:
             z = buffers[Site.Z]
             buffers[Site.Z] = z.unflatten(2, (self._n_heads, -1)).transpose(1, 2)

@@ -14,19 +14,15 @@ from intravisto_core.errors import Cancelled
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import CaptureSink
+from intravisto_core.tracing.edit_hooks import edit_hooks, first_input
 
 Keep = Callable[[Tensor], None]
-
-
-def _first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    x: Tensor = args[0] if args else kwargs["hidden_states"]
-    return x
 
 
 def _on_input(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHandle:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if sink.active:
-            keep(_first_input(args, kwargs))
+            keep(first_input(args, kwargs))
 
     return module.register_forward_pre_hook(hook, with_kwargs=True)
 
@@ -39,12 +35,23 @@ def _on_output(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHan
     return module.register_forward_hook(hook)
 
 
-def _keeper(sink: CaptureSink, buffer: Tensor, multiplier: float = 1.0) -> Keep:
+def _keeper(sink: CaptureSink, site: Site, layer: int, multiplier: float = 1.0) -> Keep:
+    buffer = sink.buffers[site][layer - sink.first_layer]
+
     def keep(x: Tensor) -> None:
         x = x.reshape(-1, x.shape[-1])
-        buffer[sink.start : sink.stop] = x if multiplier == 1.0 else x * multiplier
+        buffer[sink.rows] = x if multiplier == 1.0 else x * multiplier
 
     return keep
+
+
+def _on_final(sink: CaptureSink, layer: nn.Module) -> RemovableHandle:
+    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if sink.active:
+            sink.layers_are_tuples = isinstance(output, tuple)
+            sink.final[sink.start : sink.stop] = (output[0] if sink.layers_are_tuples else output)[0]
+
+    return layer.register_forward_hook(hook)
 
 
 def _stop_when_cancelled(sink: CaptureSink) -> Keep:
@@ -65,12 +72,12 @@ def _block_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier:
     )
     for site, module in inputs:
         if site in sink.wanted and module is not None:
-            yield _on_input(sink, module, _keeper(sink, sink.buffers[site][layer]))
+            yield _on_input(sink, module, _keeper(sink, site, layer))
     for site, module in ((Site.ATTN_OUT, block.attn_out), (Site.MLP_OUT, block.mlp_out)):
         if site in sink.wanted:
-            yield _on_output(sink, module, _keeper(sink, sink.buffers[site][layer], multiplier))
+            yield _on_output(sink, module, _keeper(sink, site, layer, multiplier))
     if Site.RESID_POST in sink.wanted:
-        yield _on_output(sink, block.layer, _keeper(sink, sink.buffers[Site.RESID_POST][layer]))
+        yield _on_output(sink, block.layer, _keeper(sink, Site.RESID_POST, layer))
 
 
 @contextmanager
@@ -78,9 +85,15 @@ def capturing(model: LoadedModel, sink: CaptureSink) -> Iterator[None]:
     """Hooks that stay for a whole run; they fill the sink only while it is active, since other runs take turns."""
     handles: list[RemovableHandle] = []
     try:
+        multiplier = model.blueprint.multiplier
         for layer, block in enumerate(model.blueprint.blocks):
-            handles.extend(_block_hooks(sink, block, layer, model.blueprint.multiplier))
-        handles.append(_on_output(sink, model.blueprint.blocks[-1].layer, _keeper(sink, sink.final)))
+            if layer < sink.first_layer:
+                continue
+            # Edits come first: what is kept is what the model goes on with.
+            if sink.edits is not None:
+                handles.extend(edit_hooks(sink, sink.edits, block, layer, multiplier))
+            handles.extend(_block_hooks(sink, block, layer, multiplier))
+        handles.append(_on_final(sink, model.blueprint.blocks[-1].layer))
         yield
     finally:
         for handle in handles:

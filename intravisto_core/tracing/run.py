@@ -15,7 +15,10 @@ from intravisto_core.request import Generation, TraceRequest
 from intravisto_core.sites import Site
 from intravisto_core.tracing.attention import captured_by
 from intravisto_core.tracing.capture import CaptureSink, TraceData
+from intravisto_core.tracing.edited import EditedData, on_top_of
+from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.hooks import capturing
+from intravisto_core.tracing.reuse import Reuse, catch_up, copy_rows, filled_cache, skipping
 from intravisto_core.tracing.sampling import choose
 
 PREFILL_CHUNK = 512
@@ -83,10 +86,22 @@ def prepare(model: LoadedModel, request: TraceRequest) -> Prepared:
 
 
 class _Run:
-    def __init__(self, model: LoadedModel, prepared: Prepared, generation: Generation, sink: CaptureSink) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        prepared: Prepared,
+        generation: Generation,
+        sink: CaptureSink,
+        reuse: Reuse | None = None,
+    ) -> None:
         self.model, self.prepared, self.generation, self.sink = model, prepared, generation, sink
-        self.cache = DynamicCache(config=model.network.config)
+        self.reuse = reuse
         self.ids: list[int] = []
+        if reuse is None:
+            self.cache = DynamicCache(config=model.network.config)
+        else:
+            self.cache = filled_cache(model, reuse.base, reuse.position)
+            self.ids.extend(reuse.base.ids[: reuse.position])
         self.logits: Tensor = torch.empty(0)
         self.kept: list[Tensor] = []
 
@@ -122,9 +137,9 @@ class _Run:
 def _not_finite(model: LoadedModel, sink: CaptureSink) -> str:
     where = ""
     if Site.RESID_PRE in sink.buffers:
-        streams = sink.buffers[Site.RESID_PRE][:, sink.start : sink.stop]
+        streams = sink.buffers[Site.RESID_PRE][:, sink.rows]
         bad = (~torch.isfinite(streams)).any(-1).nonzero()
-        layer = int(bad[0, 0]) if len(bad) else model.dimensions.n_layers
+        layer = sink.first_layer + int(bad[0, 0]) if len(bad) else model.dimensions.n_layers
         where = f" (first seen {'in the embeddings' if layer == 0 else f'after layer {layer - 1}'})"
     hint = "load it in float32 or bfloat16" if model.dtype == torch.float16 else "check or download the weights again"
     return f"activations: expected finite numbers; this model gave infinity or NaN{where}. To go on, {hint}"
@@ -147,20 +162,28 @@ def run(
     control: RunControl | None = None,
     *,
     checking: bool = False,
+    edits: Edits | None = None,
+    reuse: Reuse | None = None,
 ) -> Turns[int, None, TraceData]:
     """Run a prepared text; yields the number of positions done after each forward call.
 
     Every token, the last generated one too, goes through the model. A cancel during the prompt raises; later it
-    leaves the tokens made so far, marked cancelled. checking: keep all logits and `resid_post` of every layer.
+    leaves the tokens made so far, marked cancelled. checking: keep all logits and `resid_post` of every layer. edits:
+    what is changed on the way; the result is then `EditedData`. reuse: what is taken from another run.
 
     Raises:
         Cancelled: before the prompt was through.
         TraceError: the model gave infinite values.
     """
     control = control or RunControl()
-    sink = CaptureSink(model, len(prepared.prompt) + prepared.n_new, sites, every_resid_post=checking)
+    length = len(prepared.prompt) + prepared.n_new
+    if reuse is None:
+        sink = CaptureSink(model, length, sites, checking, edits)
+    else:
+        first_layer = reuse.layer if reuse.known == length else 0
+        sink = CaptureSink(model, length, sites, checking, edits, reuse.base, first_layer, reuse.position)
     control.sink, sink.cancelled = sink, control.cancelled
-    work = _Run(model, prepared, generation, sink)
+    work = _Run(model, prepared, generation, sink, reuse)
     cancelled = False
     try:
         with capturing(model, sink):
@@ -170,7 +193,8 @@ def run(
             raise
         cancelled = True
     buffers, final, first, last = sink.finish(len(work.ids))
-    return TraceData(
+    edited = edits is not None or reuse is not None
+    data = (EditedData if edited else TraceData)(
         ids=tuple(work.ids),
         prompt_length=len(prepared.prompt),
         buffers=buffers,
@@ -183,19 +207,43 @@ def run(
         cancelled=cancelled,
         notes=prepared.notes,
         step_logits=tuple(work.kept),
+        layers_are_tuples=sink.layers_are_tuples,
     )
+    if isinstance(data, EditedData):
+        data.edits, data.first_layer, data.first_position = edits, sink.first_layer, sink.first_position
+        if reuse is not None:
+            on_top_of(reuse.base, data)
+    return data
 
 
 def _turns(work: _Run, checking: bool) -> Turns[int, None, None]:
     prompt, forced = work.prepared.prompt, work.prepared.forced
-    for ids in (prompt, forced):
+    done = len(forced)
+    if work.reuse is not None:
+        done = work.reuse.known - len(prompt)
+        yield from _resumed(work, checking)
+    for ids in () if work.reuse is not None else (prompt, forced):
         for start in range(0, len(ids), PREFILL_CHUNK):
             work.forward(ids[start : start + PREFILL_CHUNK], checking)
             yield len(work.ids)
     stops, replay = stop_ids(work.model, work.generation), work.prepared.replay
-    for step in range(len(forced), len(replay) or work.prepared.n_new):
+    for step in range(done, len(replay) or work.prepared.n_new):
         if step and not replay and work.ended(stops):
             return
         chosen = replay[step] if replay else choose(work.logits, work.generation, step)
         work.forward((chosen,), checking)
         yield len(work.ids)
+
+
+def _resumed(work: _Run, checking: bool) -> Turns[int, None, None]:
+    """The known positions from the first that is run on, without the layers that are not."""
+    reuse, sink = work.reuse, work.sink
+    assert reuse is not None
+    for start in range(reuse.position, reuse.known, PREFILL_CHUNK):
+        stop = min(start + PREFILL_CHUNK, reuse.known)
+        with skipping(work.model, reuse, start, stop):
+            work.forward(reuse.base.ids[start:stop], checking)
+        yield len(work.ids)
+    if reuse.known < sink.length:
+        catch_up(work.model, work.cache, reuse)
+    copy_rows(sink, reuse)

@@ -1,0 +1,83 @@
+"""What an edit changed, as numbers (docs/methods.md §8), and how two orders of effects agree (§6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+NOISE_FLOORS = 10
+_TILE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a run says after positions 0 … C−1.
+
+    log_prob: (C,) of the token that comes next in a given text, NaN at its end. difference: (C,) target's logit less
+    contrast's. kl: (C,) of a reference's prediction from this one, nats. top: (C,) token ids.
+    """
+
+    log_prob: Float[np.ndarray, " C"]
+    difference: Float[np.ndarray, " C"]
+    kl: Float[np.ndarray, " C"]
+    top: Int[np.ndarray, " C"]
+
+
+def predictions(
+    logits: Callable[[slice], Float[Tensor, "n V"]],
+    reference: Callable[[slice], Float[Tensor, "n V"]],
+    next_ids: Int[Tensor, " C"],
+    target: int,
+    contrast: int,
+    d_vocab: int,
+) -> Predictions:
+    """Read a run against a reference; logits are asked for stretch by stretch. next_ids: −1 where none comes."""
+    parts: list[tuple[Tensor, ...]] = []
+    step = max(1, _TILE_BYTES // (8 * d_vocab))
+    for start in range(0, len(next_ids), step):
+        span = slice(start, min(start + step, len(next_ids)))
+        z, z_ref = logits(span), reference(span)
+        log_p, log_ref = z.log_softmax(-1), z_ref.log_softmax(-1)
+        following = next_ids[span].to(z.device)
+        said = log_p.gather(1, following.clamp(min=0)[:, None])[:, 0].masked_fill(following < 0, torch.nan)
+        parts.append((said, z[:, target] - z[:, contrast], divergence(log_ref, log_p), z.argmax(-1)))
+    said, difference, kl, top = (torch.cat(p).cpu().numpy() for p in zip(*parts, strict=True))
+    return Predictions(said, difference, kl, top.astype(np.int32))
+
+
+def divergence(log_p: Float[Tensor, "n V"], log_q: Float[Tensor, "n V"]) -> Float[Tensor, " n"]:
+    """KL(p ‖ q) in nats, ≥ 0, from log-probabilities; tokens that p never says count nothing."""
+    p = log_p.exp()
+    return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1, dtype=torch.float64).clamp(min=0).float()
+
+
+def recovered_share(m_edit: float, m_clean: float, m_corrupt: float, noise: float) -> float:
+    """`(m_edit − m_corrupt)/(m_clean − m_corrupt)`; NaN where the denominator is under 10 noise floors."""
+    whole = m_clean - m_corrupt
+    if whole == 0 or abs(whole) < NOISE_FLOORS * noise:
+        return float("nan")
+    return (m_edit - m_corrupt) / whole
+
+
+def ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Ranks from 1; equal values share the mean of theirs."""
+    order = np.argsort(values, kind="stable")
+    out = np.empty(len(values))
+    out[order] = np.arange(1, len(values) + 1)
+    _, group = np.unique(values, return_inverse=True)
+    sums, counts = np.bincount(group, out), np.bincount(group)
+    return (sums / counts)[group]
+
+
+def rank_correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    """Spearman's; NaN for fewer than 3 pairs, or where all of one are equal."""
+    if len(a) < 3:
+        return float("nan")
+    x, y = ranks(a) - (len(a) + 1) / 2, ranks(b) - (len(b) + 1) / 2
+    size = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / size if size else float("nan")

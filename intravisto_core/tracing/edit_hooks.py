@@ -1,0 +1,146 @@
+"""The hooks through which interventions act: on module inputs and outputs, and in place on the middle of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from intravisto_core.architectures import BlockModules
+from intravisto_core.sites import Site
+from intravisto_core.tracing.capture import CaptureSink
+from intravisto_core.tracing.edits import Edits, Frozen
+
+
+def edit_hooks(
+    sink: CaptureSink, edits: Edits, block: BlockModules, layer: int, multiplier: float
+) -> Iterator[RemovableHandle]:
+    """Hooks of one block, in the order of the forward pass; they act while the sink is active."""
+    if edits.at(Site.RESID_PRE, layer):
+        yield _change_input(sink, edits, block.layer, Site.RESID_PRE, layer)
+    if edits.on_pattern(layer):
+        yield _change_pattern(sink, edits, block.w_o, layer)
+    if edits.at(Site.Z, layer):
+        yield _change_input(sink, edits, block.w_o, Site.Z, layer)
+    if edits.at(Site.ATTN_OUT, layer):
+        yield _change_output(sink, edits, block.attn_out, Site.ATTN_OUT, layer, multiplier)
+    if edits.at(Site.RESID_MID, layer) and block.mid_reader is not None:
+        yield _change_in_place(sink, edits, block.mid_reader, layer)
+    if edits.at(Site.ACT, layer) and block.w_out is not None:
+        yield _change_input(sink, edits, block.w_out, Site.ACT, layer)
+    if edits.at(Site.MLP_OUT, layer):
+        yield _change_output(sink, edits, block.mlp_out, Site.MLP_OUT, layer, multiplier)
+    if edits.at(Site.RESID_POST, layer):
+        yield _change_output(sink, edits, block.layer, Site.RESID_POST, layer, 1.0)
+
+
+def with_first_input(args: tuple[Any, ...], kwargs: dict[str, Any], x: Tensor) -> tuple[Any, dict[str, Any]]:
+    """A module's arguments with another first input."""
+    return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
+
+
+def first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """A module's first input, by position or by name."""
+    x: Tensor = args[0] if args else kwargs["hidden_states"]
+    return x
+
+
+def _change_input(sink: CaptureSink, edits: Edits, module: nn.Module, site: Site, layer: int) -> RemovableHandle:
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not sink.active:
+            return None
+        x = first_input(args, kwargs)
+        rows = x.reshape(-1, x.shape[-1])
+        new = edits.apply(site, layer, rows, sink.start)
+        return None if new is rows else with_first_input(args, kwargs, new.view(x.shape))
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _change_output(
+    sink: CaptureSink, edits: Edits, module: nn.Module, site: Site, layer: int, multiplier: float
+) -> RemovableHandle:
+    """multiplier: what the stream gets is that times the module's output; elements that stay keep their bits."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if not sink.active:
+            return None
+        raw: Tensor = output[0] if isinstance(output, tuple) else output
+        rows = raw.reshape(-1, raw.shape[-1])
+        old = rows if multiplier == 1.0 else rows * multiplier
+        new = edits.apply(site, layer, old, sink.start)
+        if new is old:
+            return None
+        if multiplier != 1.0:
+            new = torch.where(new == old, rows, new / multiplier)
+        new = new.view(raw.shape)
+        return (new, *output[1:]) if isinstance(output, tuple) else new
+
+    return module.register_forward_hook(hook)
+
+
+def _change_in_place(sink: CaptureSink, edits: Edits, reader: nn.Module, layer: int) -> RemovableHandle:
+    """`resid_mid`: its first reader is given the stream itself, so writing there changes the stream."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if sink.active:
+            x = first_input(args, kwargs)
+            rows = x.reshape(-1, x.shape[-1])
+            new = edits.apply(Site.RESID_MID, layer, rows, sink.start)
+            if new is not rows:
+                x.copy_(new.view(x.shape))
+
+    return reader.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _change_pattern(sink: CaptureSink, edits: Edits, w_o: nn.Module, layer: int) -> RemovableHandle:
+    """z, where no key is left or where the pattern is the baseline's."""
+
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not sink.active:
+            return None
+        x = first_input(args, kwargs)
+        rows = x.reshape(-1, x.shape[-1])
+        new = edits.silence(layer, rows)
+        for frozen in edits.frozen:
+            if frozen.layer == layer:
+                new = _frozen_values(sink, edits, layer, new, frozen)
+        return None if new is rows else with_first_input(args, kwargs, new.view(x.shape))
+
+    return w_o.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _frozen_values(
+    sink: CaptureSink, edits: Edits, layer: int, z: Float[Tensor, "n width"], frozen: Frozen
+) -> Float[Tensor, "n width"]:
+    """`P_baseline @ v` for the rows that the baseline has; rows whose pattern is the same anyway keep their bits."""
+    start, stop = sink.start, min(sink.stop, frozen.base.length)
+    if stop <= start:
+        return z
+    moved = frozen.heads.to(z.device)[:, None] & _moved(sink, edits, layer, frozen, stop)
+    if not bool(moved.any()):
+        return z
+    rows = frozen.base.pattern(layer)[:, start:stop, :stop].to(z.dtype)
+    values = sink.so_far(Site.V, layer)[:, :stop]
+    new = rows @ values.repeat_interleave(rows.shape[0] // values.shape[0], 0)
+    out = z.clone()
+    split = out.unflatten(1, (rows.shape[0], -1))
+    split[: stop - start] = torch.where(moved.T[:, :, None], new.transpose(0, 1), split[: stop - start])
+    return out
+
+
+def _moved(sink: CaptureSink, edits: Edits, layer: int, frozen: Frozen, stop: int) -> Bool[Tensor, "H n"]:
+    """Rows of the call whose pattern can differ from the baseline's: by query, by a key before, or by a cut edge."""
+    start = sink.start
+    differs = [
+        (sink.so_far(site, layer)[:, :stop] != frozen.base.site(site, layer)[:, :stop]).any(-1)
+        for site in (Site.Q, Site.K)
+    ]
+    query, key = differs[0], differs[1].int().cummax(-1).values.bool()
+    moved = (query | key.repeat_interleave(query.shape[0] // key.shape[0], 0))[:, start:]
+    cut = edits.cut(layer, start, stop - start, 0, stop, moved.device)
+    return moved if cut is None else moved | cut[0].any(-1)

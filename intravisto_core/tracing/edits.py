@@ -1,0 +1,165 @@
+"""Interventions bound to a model, a text and their sources: what a run asks at every site it passes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from intravisto_core.sites import Site
+
+if TYPE_CHECKING:
+    from intravisto_core.tracing.capture import TraceData
+
+Change = Callable[[Tensor, list[int]], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteEdit:
+    """One intervention at a site of a layer. change: old values (n, width) at n positions → new ones, any dtype.
+
+    places: absolute positions, sorted. part: the columns that it is about, None for all.
+    """
+
+    site: Site
+    layer: int
+    places: tuple[int, ...]
+    change: Change
+    part: slice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnockedOut:
+    """Attention edges of a layer that are cut. heads: (H,) true where it is; positions are absolute and sorted."""
+
+    layer: int
+    heads: Bool[Tensor, " H"]
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Heads of a layer whose pattern is the one that another run had."""
+
+    layer: int
+    heads: Bool[Tensor, " H"]
+    base: TraceData
+
+
+@dataclass(slots=True)
+class Edits:
+    """All interventions of one run. notes: filled while it runs, for the reader."""
+
+    sites: tuple[SiteEdit, ...] = ()
+    knocked: tuple[KnockedOut, ...] = ()
+    frozen: tuple[Frozen, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    _by_place: dict[tuple[Site, int], list[SiteEdit]] = field(init=False, default_factory=dict)
+    _dead: dict[int, Bool[Tensor, "H q"]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for edit in self.sites:
+            self._by_place.setdefault((edit.site, edit.layer), []).append(edit)
+
+    def at(self, site: Site, layer: int) -> bool:
+        """Whether anything is done there."""
+        return (site, layer) in self._by_place
+
+    def on_pattern(self, layer: int) -> bool:
+        """Whether the attention of a layer is edited."""
+        return any(k.layer == layer for k in self.knocked) or any(f.layer == layer for f in self.frozen)
+
+    @property
+    def first_layer(self) -> int:
+        """The lowest layer that an edit changes; a frozen pattern changes nothing by itself."""
+        return min([e.layer for e in self.sites] + [k.layer for k in self.knocked], default=0)
+
+    @property
+    def first_position(self) -> int:
+        """The first position that an edit changes."""
+        return min([e.places[0] for e in self.sites] + [k.queries[0] for k in self.knocked], default=0)
+
+    def apply(self, site: Site, layer: int, x: Float[Tensor, "n width"], start: int) -> Float[Tensor, "n width"]:
+        """The values after all edits there, in order; x itself where none is about these positions.
+
+        start: the position of the first row. Elements that keep their value keep their bits.
+        """
+        out = x
+        for edit in self._by_place.get((site, layer), ()):
+            places = between(edit.places, start, start + x.shape[0])
+            if not places:
+                continue
+            out = x.clone() if out is x else out
+            rows = torch.tensor([p - start for p in places], device=x.device)
+            columns = edit.part or slice(None)
+            old = out[rows][:, columns]
+            new = edit.change(old, places).to(old.dtype).expand_as(old)
+            out[rows, columns] = torch.where(new == old, old, new)
+        return out
+
+    def masked(
+        self, layer: int, mask: Tensor | None, seen: Tensor | None, like: Tensor, stop: int, n_key: int
+    ) -> Tensor | None:
+        """The attention mask of one call with cut edges hidden, (1, H, q, k); as it was where none is.
+
+        seen: (1, 1, q, k) keys that each query sees, where the mask does not tell all of it. like: (1, any, q, width),
+        for length, dtype and device. stop: one past the last position. Rows with no key left are kept for `silence`.
+        """
+        self._dead.pop(layer, None)
+        n_query = like.shape[2]
+        cut = self.cut(layer, stop - n_query, n_query, stop - n_key, n_key, like.device)
+        if cut is None:
+            return mask
+        if mask is None:
+            mask = torch.zeros((1, 1, n_query, n_key), dtype=like.dtype, device=like.device)
+        if seen is None:
+            seen = ~mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
+        self._dead[layer] = ~(seen & ~cut).any(-1)[0]
+        if mask.dtype == torch.bool:
+            return mask | cut
+        return mask.expand(-1, cut.shape[1], -1, -1).masked_fill(cut, torch.finfo(mask.dtype).min)
+
+    def cut(
+        self, layer: int, first_query: int, n_query: int, first_key: int, n_key: int, device: torch.device
+    ) -> Bool[Tensor, "1 H q k"] | None:
+        """Which edges of a stretch of queries and keys are cut, or None where no edge is."""
+        out = None
+        for edit in self.knocked:
+            queries = [p - first_query for p in between(edit.queries, first_query, first_query + n_query)]
+            keys = [p - first_key for p in between(edit.keys, first_key, first_key + n_key)]
+            if edit.layer != layer or not queries or not keys:
+                continue
+            if out is None:
+                out = torch.zeros((1, len(edit.heads), n_query, n_key), dtype=torch.bool, device=device)
+            rows, columns = torch.zeros(n_query, dtype=torch.bool), torch.zeros(n_key, dtype=torch.bool)
+            rows[queries], columns[keys] = True, True
+            edges = edit.heads[:, None, None] & rows[:, None] & columns
+            out |= edges.to(device)
+        return out
+
+    def silence(self, layer: int, z: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
+        """z with 0 for the heads and rows that no key is left for."""
+        dead = self._dead.pop(layer, None)
+        if dead is None or not bool(dead.any()):
+            return z
+        split = z.unflatten(1, (dead.shape[0], -1))
+        return split.masked_fill(dead.T[:, :, None], 0.0).flatten(1)
+
+
+def between(places: Sequence[int], start: int, stop: int) -> list[int]:
+    """The places from start up to, not with, stop."""
+    return list(places[bisect_left(places, start) : bisect_left(places, stop)])
+
+
+def heads_flag(heads: Iterable[int] | None, n_heads: int) -> Bool[Tensor, " H"]:
+    """(H,) true for the heads named; None is all."""
+    flag = torch.full((n_heads,), heads is None)
+    if heads is not None:
+        flag[list(heads)] = True
+    return flag

@@ -1,0 +1,38 @@
+"""Whether interventions change anything at all; if not, the run takes the baseline's own path (docs/methods.md §8)."""
+
+from __future__ import annotations
+
+import torch
+
+from intravisto_core.sites import Site
+from intravisto_core.tracing.capture import TraceData
+from intravisto_core.tracing.edits import Edits, KnockedOut, SiteEdit, between
+
+
+def changes_nothing(edits: Edits, base: TraceData) -> bool:
+    """Each edit leaves the baseline's own values as they are, bit by bit; so none has anything to pass on."""
+    said = list(edits.notes)
+    try:
+        return all(_keeps(e, base) for e in edits.sites) and not any(_cuts(k, base) for k in edits.knocked)
+    finally:
+        edits.notes[:] = said
+
+
+def _keeps(edit: SiteEdit, base: TraceData) -> bool:
+    places = between(edit.places, 0, base.length)
+    if not places:
+        return True
+    x = base.site(edit.site, edit.layer)
+    rows = (x.transpose(0, 1).flatten(1) if edit.site is Site.Z else x)[places]
+    old = rows if edit.part is None else rows[:, edit.part]
+    return torch.equal(edit.change(old, places).to(old.dtype).expand_as(old), old)
+
+
+def _cuts(edit: KnockedOut, base: TraceData) -> bool:
+    """Whether one of the edges is seen at all."""
+    first, last = base.first[edit.layer].tolist(), base.last[edit.layer].tolist()
+    return any(
+        between(edit.keys, first[query], last[query] + 1)
+        for query in between(edit.queries, 0, base.length)
+        if bool(edit.heads.any())
+    )

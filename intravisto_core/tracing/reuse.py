@@ -1,0 +1,150 @@
+"""Run only what an edit can have changed: later layers, at later positions (docs/methods.md §8, reuse).
+
+The KV cache is filled with the baseline's keys and values; layers below the edit hand on what they get, and the first
+one that is run gets the baseline's stream. The model's own loop runs, so masks, windows and positions come out right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from intravisto_core.architectures import AttentionKind
+from intravisto_core.models import LoadedModel
+from intravisto_core.sites import Site
+from intravisto_core.tracing.capture import CaptureSink, TraceData
+from intravisto_core.tracing.edit_hooks import with_first_input
+
+NEEDED = (Site.RESID_PRE, Site.K, Site.V)
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Layers before `layer`, and positions before `position`, are taken from `base`.
+
+    known: positions before it read the baseline's tokens, and are run without choosing any.
+    """
+
+    base: TraceData
+    layer: int
+    position: int
+    known: int
+
+
+def obstacle(model: LoadedModel, base: TraceData) -> str:
+    """Why later rows cannot be run alone, or ""; what the reader is told."""
+    config = model.network.config
+    if "int8" in str(getattr(model.spec, "quantisation", None)):
+        return "8-bit layers scale their inputs over all positions, so earlier rows change too"
+    if reason := _moving_rope(config, base.length):
+        return reason
+    if model.blueprint.architecture.w_out is None and model.dtype != torch.float32:
+        return "below float32 rounding can send a position to other experts"
+    if missing := [str(s) for s in NEEDED if s not in base.buffers]:
+        return f"the baseline did not keep {', '.join(missing)}"
+    places = {str(d) for d in (getattr(model.network, "hf_device_map", None) or {}).values()} - {"cpu", "disk"}
+    if len(places) > 1:
+        return "the model is spread over several devices"
+    if getattr(config, "num_kv_shared_layers", 0):
+        return "layers share their keys and values"
+    return ""
+
+
+def _moving_rope(config: Any, length: int) -> str:
+    rope = getattr(config, "rope_parameters", None) or {}
+    for kind in (rope, *(v for v in rope.values() if isinstance(v, dict))):
+        if kind.get("rope_type") not in ("dynamic", "longrope"):
+            continue
+        stated = kind.get("original_max_position_embeddings") or getattr(config, "max_position_embeddings", 0)
+        if stated and length > int(stated):
+            return f"its rotary embedding changes with the text's length beyond {int(stated)} positions"
+    return ""
+
+
+def filled_cache(model: LoadedModel, base: TraceData, stop: int) -> DynamicCache:
+    """A cache that has seen the baseline's first `stop` positions, in every layer."""
+    cache = DynamicCache(config=model.network.config)
+    if stop:
+        for layer in range(model.dimensions.n_layers):
+            _fill(model, cache, base, layer, 0, stop)
+    return cache
+
+
+def catch_up(model: LoadedModel, cache: DynamicCache, reuse: Reuse) -> None:
+    """Give the layers that were left out the baseline's keys and values of the known positions."""
+    for layer in range(reuse.layer):
+        _fill(model, cache, reuse.base, layer, reuse.position, reuse.known)
+
+
+def _fill(model: LoadedModel, cache: DynamicCache, base: TraceData, layer: int, start: int, stop: int) -> None:
+    repeats = 1
+    if model.blueprint.architecture.attention_kind is AttentionKind.FALCON:
+        # Falcon's new decoder keeps every key once for each of its query heads.
+        new = model.network.config.new_decoder_architecture
+        repeats = model.dimensions.n_heads // model.dimensions.n_kv_heads if new else 1
+    k, v = (base.site(s, layer)[:, start:stop].repeat_interleave(repeats, 0)[None] for s in (Site.K, Site.V))
+    cache.update(k.contiguous(), v.contiguous(), layer)
+
+
+def copy_rows(sink: CaptureSink, reuse: Reuse) -> None:
+    """Where room is kept for the layers that were left out, the baseline's rows of the known positions."""
+    if sink.first_layer:
+        return
+    rows = slice(0, reuse.known - reuse.position)
+    for site, buffer in sink.buffers.items():
+        for layer in range(reuse.layer):
+            stored = reuse.base.site(site, layer)
+            if site is Site.Z:
+                stored = stored.transpose(0, 1).flatten(1)
+            dim = 1 if site in (Site.Q, Site.K, Site.V) else 0
+            part = stored.narrow(dim, reuse.position, reuse.known - reuse.position)
+            if dim:
+                buffer[layer][:, rows] = part
+            else:
+                buffer[layer][rows] = part
+    known = slice(reuse.position, reuse.known)
+    sink.first[: reuse.layer, known] = reuse.base.first[: reuse.layer, known]
+    sink.last[: reuse.layer, known] = reuse.base.last[: reuse.layer, known]
+
+
+@contextmanager
+def skipping(model: LoadedModel, reuse: Reuse, start: int, stop: int) -> Iterator[None]:
+    """Within this context a forward call of positions start … stop runs only the layers from `reuse.layer`."""
+    blocks = model.blueprint.blocks[: reuse.layer]
+    if not blocks:
+        yield
+        return
+    stream = reuse.base.site(Site.RESID_PRE, reuse.layer)[start:stop][None]
+    as_tuple = reuse.base.layers_are_tuples
+
+    def hand_on(*args: Any, **kwargs: Any) -> Any:
+        x = args[0] if args else kwargs["hidden_states"]
+        return (x, None) if as_tuple else x
+
+    def substitute(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given: Tensor = args[0] if args else kwargs["hidden_states"]
+        rows = stream.to(given.device).expand(given.shape[0], -1, -1).clone()
+        return with_first_input(args, kwargs, rows)
+
+    # Accelerate's dispatch is such an instance attribute itself, to be put back as it was.
+    before = [block.layer.__dict__.get("forward") for block in blocks]
+    handle = model.blueprint.blocks[reuse.layer].layer.register_forward_pre_hook(
+        substitute, prepend=True, with_kwargs=True
+    )
+    try:
+        for block in blocks:
+            block.layer.forward = hand_on
+        yield
+    finally:
+        handle.remove()
+        for block, own in zip(blocks, before, strict=True):
+            if own is None:
+                block.layer.__dict__.pop("forward", None)
+            else:
+                block.layer.forward = own
