@@ -15,13 +15,18 @@ from intravisto_core.engine import Engine, Job, LocalEngine, Pool, Progress, Tra
 from intravisto_core.errors import (
     BusyError,
     Cancelled,
+    HubError,
     IntravistoError,
+    MemoryShortError,
     MissingProgramError,
     ModelError,
     RequestError,
     Superseded,
     TraceError,
 )
+from intravisto_core.models.hub import check_token
+from intravisto_core.models.memory import estimate_memory
+from intravisto_core.models.offered import OfferedModel, cached_models, offer_is_closed, offered_models
 from intravisto_core.records import (
     Activation,
     AttentionSink,
@@ -37,6 +42,7 @@ from intravisto_core.records import (
     HeadShares,
     LinkCheck,
     Logits,
+    MemoryEstimate,
     ModelCard,
     NextTokens,
     Pattern,
@@ -118,10 +124,11 @@ from intravisto_core.sites import (
 __version__ = "0.1.0"
 
 
-def open_model(source: str | Path | ModelSpec = "demo", **options: Any) -> LocalEngine:
+def open_model(source: str | Path | ModelSpec = "demo", *, token: str | None = None, **options: Any) -> LocalEngine:
     """Load a model and check it (docs/methods.md §2).
 
-    source: "demo", a local folder, or a ModelSpec. options: fields of ModelSpec.
+    source: "demo", a local folder, a name on the Hugging Face Hub, or a ModelSpec. token: for a model there that is
+    gated or private; without one, HF_TOKEN or the machine's login serves. options: fields of ModelSpec.
 
     Raises:
         IntravistoError: it cannot be opened, or what it shows would be wrong.
@@ -129,12 +136,12 @@ def open_model(source: str | Path | ModelSpec = "demo", **options: Any) -> Local
     if isinstance(source, ModelSpec):
         if options:
             raise RequestError("open_model: expected a ModelSpec alone, or a source with options; got both")
-        return LocalEngine(source)
+        return LocalEngine(source, token=token)
     unknown = set(options) - set(ModelSpec.__dataclass_fields__)
     if unknown:
         known = ", ".join(ModelSpec.__dataclass_fields__)
         raise RequestError(f"open_model: expected options among {known}; got {', '.join(sorted(unknown))}")
-    return LocalEngine(ModelSpec(str(source), **options))
+    return LocalEngine(ModelSpec(str(source), **options), token=token)
 
 
 __all__ = [
@@ -174,6 +181,7 @@ __all__ = [
     "HeadShares",
     "HeadSharesView",
     "HeatmapView",
+    "HubError",
     "IntravistoError",
     "Job",
     "JobState",
@@ -186,6 +194,8 @@ __all__ = [
     "LocalEngine",
     "Logits",
     "LogitsView",
+    "MemoryEstimate",
+    "MemoryShortError",
     "MissingProgramError",
     "ModelCard",
     "ModelError",
@@ -194,6 +204,7 @@ __all__ = [
     "NextTokensView",
     "NodeKind",
     "NormPolicy",
+    "OfferedModel",
     "Part",
     "Patch",
     "Patching",
@@ -233,8 +244,13 @@ __all__ = [
     "UpdateTokens",
     "UpdateView",
     "Watched",
+    "cached_models",
+    "check_token",
     "diagnostics",
+    "estimate_memory",
     "from_json",
+    "offer_is_closed",
+    "offered_models",
     "open_model",
     "row_label",
     "tensors",

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from intravisto_core.errors import Cancelled, IntravistoError
 from intravisto_core.records import ModelCard, Token
-from intravisto_core.request import Request, Turn, ViewRequest
+from intravisto_core.request import ModelSpec, Request, Turn, ViewRequest
 from intravisto_core.sites import JobState
 
 
@@ -28,9 +28,9 @@ def _nothing() -> None:
 
 
 class Job:
-    """One request on its way. Safe to read from any thread."""
+    """One request, or a model being opened, on its way. Safe to read from any thread."""
 
-    def __init__(self, request: Request, session: str = "") -> None:
+    def __init__(self, request: Request | ModelSpec, session: str = "") -> None:
         self.id = uuid.uuid4().hex
         self.request = request
         self.session = session

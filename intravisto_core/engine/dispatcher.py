@@ -14,13 +14,19 @@ from typing import Any
 import torch
 
 from intravisto_core.engine.base import Job, Progress
-from intravisto_core.errors import Cancelled, IntravistoError, Superseded, TraceError
+from intravisto_core.errors import Cancelled, IntravistoError, MemoryShortError, Superseded, TraceError
+from intravisto_core.models.free_memory import forget, give_back, is_short
 from intravisto_core.models.threads import using_threads
 from intravisto_core.sites import JobState
 
 Work = Generator[Progress, None, Any]
 
 _log = logging.getLogger(__name__)
+
+MORE_ROOM = (
+    "expected enough memory for this; it ran out, and everything that it took was given back. Shorten the prompt, "
+    "capture fewer sites, or open the model in bfloat16 or 4 bit"
+)
 
 
 class Priority(IntEnum):
@@ -147,7 +153,6 @@ class Dispatcher:
         except IntravistoError as error:
             self._end(task, JobState.FAILED, error=error)
         except Exception as error:
-            _log.exception("a job failed unexpectedly")
             self._end(task, JobState.FAILED, error=_wrapped(error))
 
     def _end(self, task: _Task, state: JobState, result: Any = None, error: IntravistoError | None = None) -> None:
@@ -161,6 +166,11 @@ class Dispatcher:
 
 
 def _wrapped(error: Exception) -> IntravistoError:
+    if is_short(error):
+        forget(error)
+        give_back()
+        return MemoryShortError(MORE_ROOM)
+    _log.error("a job failed unexpectedly", exc_info=error)
     wrapped = TraceError(
         f"something unexpected failed inside the model or this program: {type(error).__name__}: {error}"
     )

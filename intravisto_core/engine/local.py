@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import platform
 import secrets
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from intravisto_core.engine.base import Job, Progress
 from intravisto_core.engine.compare import compare
 from intravisto_core.engine.context import ViewContext
+from intravisto_core.engine.cost import RunTimes
 from intravisto_core.engine.dispatcher import Dispatcher, Priority
 from intravisto_core.engine.drawers import DRAWERS
 from intravisto_core.engine.edit import again, edit
@@ -28,8 +28,13 @@ from intravisto_core.errors import RequestError, TraceError
 from intravisto_core.experiments.identities import relative_error, tolerance
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import LoadedModel, load
+from intravisto_core.models.free_memory import freeing, give_back
+from intravisto_core.models.hub import Report
+from intravisto_core.models.loading import nothing
+from intravisto_core.models.memory import require_room, run_estimate
+from intravisto_core.models.source import quiet
 from intravisto_core.models.threads import threads_for, using_threads
-from intravisto_core.records import ConceptDirection, ModelCard, Token
+from intravisto_core.records import ConceptDirection, MemoryEstimate, ModelCard, Token
 from intravisto_core.request import (
     CompareView,
     DirectionRequest,
@@ -54,18 +59,31 @@ Turns = Generator[Progress, None, Any]
 class LocalEngine:
     """Answers requests about one model.
 
-    store_bytes: budget of activations and decoded tiles together.
+    store_bytes: budget of activations and decoded tiles together. token: for the Hub, kept nowhere. report: is told how
+    far opening is. make_room: is told the bytes of the weights before they are read.
 
     Raises:
         ModelError: the model cannot be opened or fails its self-check.
+        MemoryShortError: it does not fit.
     """
 
-    def __init__(self, spec: ModelSpec, store_bytes: int = STORE_BYTES) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        store_bytes: int = STORE_BYTES,
+        *,
+        token: str | None = None,
+        report: Report = quiet,
+        make_room: Callable[[int], None] = nothing,
+    ) -> None:
         self.spec = spec
-        self._model: LoadedModel = load(spec)
-        threads = threads_for(self._model)
-        with using_threads(threads):
-            self._card = check(self._model)
+        with freeing(f"opening {spec.source}"):
+            self._model: LoadedModel = load(spec, token, report, make_room)
+            threads = threads_for(self._model)
+            with using_threads(threads):
+                self._card = check(self._model)
+        give_back()
+        self._times = RunTimes()
         self.store = ByteStore(store_bytes)
         self._entries: OrderedDict[str, TraceEntry] = OrderedDict()
         self._dispatcher = Dispatcher(self._model.name, threads)
@@ -167,15 +185,21 @@ class LocalEngine:
         """Take one pin back."""
         self.store.unpin(("trace", trace))
 
+    def estimate(self, prompt_tokens: int, new_tokens: int = 0, sites: Any = None) -> MemoryEstimate:
+        """What such a run takes beside the loaded model, and what is free for it."""
+        return run_estimate(self._model, prompt_tokens, new_tokens, sites)
+
+    def expected_seconds(self, prompt_tokens: int, new_tokens: int = 0) -> float | None:
+        """How long such a run takes by what earlier ones took, or None before the first."""
+        return self._times.expected(prompt_tokens, new_tokens)
+
     def close(self) -> None:
         """Stop working and let go of the model and its traces."""
         self._dispatcher.close()
         self.store.clear()
         self._entries.clear()
         self.__dict__.pop("_model", None)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
     def _entry(self, trace: str, session: str) -> TraceEntry:
         entry = self._entries.get(trace)
@@ -188,8 +212,10 @@ class LocalEngine:
             return Trace(self, (yield from edit(self, request, session, control)))
         prepared = prepare(self._model, request)
         total = len(prepared.prompt) + prepared.n_new
+        require_room(self.estimate(len(prepared.prompt), prepared.n_new, request.sites), "this run")
         yield Progress(0, total, "reading the prompt")
         turns = run(self._model, prepared, request.generation, request.sites, control)
+        turns = self._times.learning(turns, len(prepared.prompt))
         data: TraceData = yield from reporting(turns, total, "generating")
         return Trace(self, self._remember(request, session, data))
 

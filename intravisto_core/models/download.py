@@ -20,9 +20,7 @@ FIRST_PAUSE_S = 1.0
 _PIECE = 1 << 20
 
 
-def fetch(
-    source: str, name: str, commit: str, token: str | None, blobs: Path, report: Callable[[int], None]
-) -> None:
+def fetch(source: str, name: str, commit: str, token: str | None, blobs: Path, report: Callable[[int], None]) -> None:
     """Put a file into the cache's folder of contents, under its checksum.
 
     report: is told the bytes that are there; what it raises stops the download, and what is there is kept.

@@ -5,10 +5,15 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import torch
+
+from intravisto_core.errors import MemoryShortError
 
 CGROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
@@ -99,6 +104,13 @@ def give_back() -> None:
             trim(0)
 
 
+def forget(error: BaseException | None) -> None:
+    """Let go of what the frames of an error and its causes hold; whoever shows the error may keep it for long."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
 def is_short(error: BaseException) -> bool:
     """Whether an error means that memory ran out."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
@@ -107,3 +119,27 @@ def is_short(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | OSError) and any(
         words in said for words in ("can't allocate memory", "not enough memory", "Cannot allocate memory")
     )
+
+
+@contextmanager
+def freeing(what: str) -> Iterator[None]:
+    """Within this context, memory that runs out is an error of ours, and all that was taken is given back.
+
+    Raises:
+        MemoryShortError: it ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_short(error):
+            raise
+        forget(error)
+        short = True
+    else:
+        short = False
+    if short:
+        give_back()
+        raise MemoryShortError(
+            f"{what}: expected enough memory for it; it ran out, and everything that it took was given back. Choose "
+            "precision bfloat16, 4 bit, offload, or a smaller model"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,16 @@ from transformers.utils import logging as transformers_logging
 
 from intravisto_core.architectures import bind, find, names
 from intravisto_core.errors import ModelError
+from intravisto_core.models import checkpoint, quantisation
 from intravisto_core.models import folder as folders
-from intravisto_core.models import quantisation
-from intravisto_core.models.free_memory import is_short
+from intravisto_core.models.free_memory import all_free, is_short
+from intravisto_core.models.hub import Report
 from intravisto_core.models.inferred import infer
 from intravisto_core.models.loaded import LoadedModel, measure
-from intravisto_core.models.memory import require_room
+from intravisto_core.models.memory import estimate, require_room
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.placement import Placement, place
-from intravisto_core.models.source import Report, locate, quiet
+from intravisto_core.models.source import locate, quiet
 from intravisto_core.models.weights import Weights
 from intravisto_core.request import ModelSpec
 from intravisto_core.tokens import TokenReader
@@ -27,11 +30,20 @@ from intravisto_core.tokens import TokenReader
 ATTENTION_PATH = "eager-captured-1"
 
 
-def load(spec: ModelSpec, token: str | None = None, report: Report = quiet) -> LoadedModel:
+def nothing(nbytes: int) -> None:
+    """Makes no room."""
+
+
+def load(
+    spec: ModelSpec,
+    token: str | None = None,
+    report: Report = quiet,
+    make_room: Callable[[int], None] = nothing,
+) -> LoadedModel:
     """Load a model, downloaded first where it is on the Hub.
 
     token: for the Hub, used for this call and kept nowhere. report: is told how far it is; what it raises ends a
-    download.
+    download. make_room: is told the bytes of the weights before they are read.
 
     Raises:
         ModelError: the source, its files or its family do not serve, with what to do.
@@ -42,11 +54,13 @@ def load(spec: ModelSpec, token: str | None = None, report: Report = quiet) -> L
     config = folders.read_config(folder)
     files = folders.check_weights(folder)
     quantisation.check_stored(config, spec.quantisation)
-    estimate = require_room(spec, folder)
+    needed = estimate(spec, folder, checkpoint.headers(checkpoint.weight_files(folder)))
+    make_room(needed.weights)
+    require_room(replace(needed, free=all_free()), spec.source)
     report(0, 0, "reading the weights")
     tokenizer = _tokenizer(folder)
     settings = _settings(folder)
-    where = place(spec.device_map, settings, estimate.weights)
+    where = place(spec.device_map, settings, needed.weights)
     family = config["model_type"]
     declared = find(family) if family in names() else None
     network = _network(folder, spec, where, declared.kernel(settings) if declared else "eager")

@@ -2,14 +2,271 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from intravisto_core.models import checkpoint
-from intravisto_core.records.memory import MemoryEstimate
+import torch
+from transformers import AutoConfig
+
+from intravisto_core.errors import MemoryShortError, ModelError
+from intravisto_core.models import checkpoint, hub
+from intravisto_core.models.checkpoint import TensorHeader
+from intravisto_core.models.folder import read_config
+from intravisto_core.models.free_memory import all_free
+from intravisto_core.models.loaded import Dimensions, LoadedModel, exact_context
+from intravisto_core.models.placement import device_of
+from intravisto_core.models.quantisation import INT8
+from intravisto_core.models.source import is_local, locate
+from intravisto_core.models.weights import CHUNK
+from intravisto_core.records.memory import MemoryEstimate, size
 from intravisto_core.request import ModelSpec
+from intravisto_core.sites import Site
+
+ATTENTION_BYTES = 256 << 20
+LARGEST_CHUNK, SMALLEST_CHUNK = 512, 16
+TILES = 4
+TILE_BYTES = 64 << 20
+PROBE = 24
+BITS_OF_NF4 = 4 + 8 / 64 + 32 / (64 * 256)
 
 
-def require_room(spec: ModelSpec, folder: Path) -> MemoryEstimate:
-    """The estimate of loading a model, where it fits."""
-    weights = sum(h.numel * 4 for h in checkpoint.headers(checkpoint.weight_files(folder)))
-    return MemoryEstimate(weights, 0, 0, 0, 0, "cpu", {})
+def prefill_chunk(n_heads: int, length: int, itemsize: int) -> int:
+    """How many queries are run at once, so that eager attention's scores over `length` keys stay small.
+
+    A score is there once in the model's dtype and twice in float32, before and after the softmax.
+    """
+    row = n_heads * max(1, length) * (itemsize + 8)
+    return int(min(LARGEST_CHUNK, max(SMALLEST_CHUNK, ATTENTION_BYTES // row)))
+
+
+def captured_bytes(shape: Dimensions, parallel: bool, length: int, itemsize: int, sites: Any = None) -> int:
+    """Activations of a trace of `length` positions (docs/methods.md §1), and the final stream."""
+    kept = {k for site in (Site if sites is None else map(Site, sites)) for k in site.captured} - {Site.RESID_POST}
+    heads = {
+        Site.Q: shape.n_heads * shape.d_head,
+        Site.K: shape.n_kv_heads * shape.d_head,
+        Site.V: shape.n_kv_heads * shape.d_value,
+        Site.Z: shape.n_heads * shape.d_value,
+        Site.ACT: shape.d_mlp,
+        Site.RESID_MID: 0 if parallel else shape.d_model,
+    }
+    if sites is not None and Site.RESID_POST in map(Site, sites):
+        kept.add(Site.RESID_PRE)
+    width = sum(heads.get(site, shape.d_model) for site in kept)
+    return length * itemsize * (shape.n_layers * width + shape.d_model)
+
+
+def cache_bytes(shape: Dimensions, length: int, itemsize: int) -> int:
+    """Keys and values of the model's cache, one layer twice: it grows by being copied."""
+    return length * itemsize * (shape.n_layers + 1) * shape.n_kv_heads * (shape.d_head + shape.d_value)
+
+
+def workspace_bytes(shape: Dimensions, prompt: int, length: int, itemsize: int) -> int:
+    """The most that one forward call, or decoding one tile of cells, takes for a moment."""
+    chunk = min(prompt, prefill_chunk(shape.n_heads, prompt, itemsize))
+    scores = shape.n_heads * chunk * max(1, prompt) * (itemsize + 8)
+    mlp = chunk * (shape.d_mlp + 4 * shape.d_model) * 3 * itemsize
+    cells = min(length * (shape.n_layers + 2) * shape.d_vocab * 4, TILE_BYTES)
+    table = CHUNK * shape.d_model * (4 if itemsize < 4 else 0)
+    return max(scores + mlp, TILES * cells + table)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightBytes:
+    """Bytes of weights: held in memory, left on disk, taken besides while loading, and mapped from files meanwhile."""
+
+    held: int
+    offloaded: int
+    loading: int
+    mapped: int
+
+
+def weight_bytes(tensors: list[TensorHeader], settings: Any, dtype: torch.dtype, spec: ModelSpec) -> WeightBytes:
+    """What a checkpoint's tensors take once loaded by a spec.
+
+    Only matrices of the blocks are quantised; a tied table is held once. A file whose dtype is kept is mapped into
+    memory as it is and not copied, on the CPU; else its pages are there beside the copy, until the system needs them.
+    """
+    tied = bool(getattr(settings, "tie_word_embeddings", False))
+    held = offloaded = loading = stored = 0
+    largest: dict[str, int] = {}
+    same = spec.quantisation is None and device_of(spec.device_map).type == "cpu"
+    for t in tensors:
+        if tied and t.name.endswith(("lm_head.weight", "embed_out.weight")):
+            continue
+        own = t.torch_dtype
+        stored += t.numel * (torch.empty(0, dtype=own).element_size() if own else 1)
+        same = same and own in (dtype, None)
+        nbytes = t.numel * dtype.itemsize
+        if spec.quantisation and t.in_block and len(t.shape) == 2:
+            loading += nbytes
+            bits = 8 + 32 / t.shape[-1] if spec.quantisation == INT8 else BITS_OF_NF4
+            nbytes = int(t.numel * bits / 8)
+        if spec.device_map == "offload" and t.in_block:
+            offloaded += nbytes
+            block = next(part for part in t.name.split(".") if part.isdigit())
+            largest[block] = largest.get(block, 0) + nbytes
+        else:
+            held += nbytes
+    return WeightBytes(held, offloaded, max([loading, *largest.values()]), 0 if same else stored)
+
+
+def dimensions(settings: Any, tensors: list[TensorHeader]) -> Dimensions:
+    """Sizes of a model from its config; the widths of vocabulary and MLP from the weights where these tell."""
+    n_heads, d_model = int(settings.num_attention_heads), int(settings.hidden_size)
+    d_head = int(getattr(settings, "head_dim", None) or d_model // n_heads)
+    mlp = next(
+        (
+            getattr(settings, n)
+            for n in ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
+            if getattr(settings, n, None)
+        ),
+        4 * d_model,
+    )
+    experts = getattr(settings, "num_experts_per_tok", None)
+    if experts:
+        mlp = int(experts) * int(getattr(settings, "moe_intermediate_size", None) or mlp)
+    tables = [t.shape[0] for t in tensors if len(t.shape) == 2 and t.shape[1] == d_model and not t.in_block]
+    return Dimensions(
+        n_layers=int(settings.num_hidden_layers),
+        n_heads=n_heads,
+        n_kv_heads=int(getattr(settings, "num_key_value_heads", None) or n_heads),
+        d_model=d_model,
+        d_head=d_head,
+        d_value=d_head,
+        d_mlp=int(mlp),
+        d_vocab=max([int(settings.vocab_size), *tables]),
+        context=exact_context(settings),
+    )
+
+
+def estimate_memory(
+    source: str | Path | ModelSpec,
+    prompt_tokens: int = 0,
+    new_tokens: int = 0,
+    sites: Any = None,
+    token: str | None = None,
+) -> MemoryEstimate:
+    """What loading a model and running such a prompt will take, before anything is loaded or its weights downloaded.
+
+    sites: captured, None for all. token: for the Hub, as `open_model` takes it.
+
+    Raises:
+        ModelError: the model cannot be had or read.
+    """
+    spec = source if isinstance(source, ModelSpec) else ModelSpec(str(source))
+    if is_local(spec.source) or not hub.is_id(spec.source):
+        folder = locate(spec)
+        tensors = checkpoint.headers(checkpoint.weight_files(folder))
+    else:
+        folder, tensors = hub.config_and_headers(spec.source, spec.revision, token)
+    return estimate(spec, folder, tensors, prompt_tokens, new_tokens, sites)
+
+
+def estimate(
+    spec: ModelSpec,
+    folder: Path,
+    tensors: list[TensorHeader],
+    prompt_tokens: int = 0,
+    new_tokens: int = 0,
+    sites: Any = None,
+) -> MemoryEstimate:
+    """`estimate_memory` of a model whose headers were read."""
+    config = read_config(folder)
+    try:
+        settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        shape = dimensions(settings, tensors)
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"{folder / 'config.json'}: transformers could not read it ({type(error).__name__}: {error}). "
+            "Download or save it again"
+        ) from error
+
+    def made(spec: ModelSpec, prompt: int, sites: Any) -> MemoryEstimate:
+        dtype = checkpoint.stored_dtype(config, tensors) if spec.dtype == "auto" else getattr(torch, spec.dtype)
+        weights = weight_bytes(tensors, settings, dtype, spec)
+        run = _run_of(shape, False, prompt, new_tokens, dtype.itemsize, sites)
+        return replace(
+            run,
+            weights=weights.held,
+            offloaded=weights.offloaded,
+            loading=weights.loading,
+            mapped=weights.mapped,
+            device=str(device_of(spec.device_map)),
+        )
+
+    first = made(spec, max(prompt_tokens, PROBE), sites)
+    if first.verdict == "fits":
+        return first
+    others = {
+        f"a prompt of {prompt_tokens // 2} tokens": (spec, prompt_tokens // 2, sites),
+        "fewer sites (only the streams)": (spec, prompt_tokens, (Site.RESID_PRE,)),
+        "precision bfloat16": (_other(spec, dtype="bfloat16"), prompt_tokens, sites),
+        "8 bits (int8)": (_other(spec, quantisation="int8"), prompt_tokens, sites),
+        "4 bits (nf4)": (_other(spec, quantisation="nf4"), prompt_tokens, sites),
+        "weights read from disk (offload)": (
+            _other(spec, quantisation=None, device_map="offload"),
+            prompt_tokens,
+            sites,
+        ),
+    }
+    tried = {name: made(other, *given) for name, (other, *given) in others.items() if other is not None}
+    return replace(first, remedies=_remedies(first, tried))
+
+
+def run_estimate(model: LoadedModel, prompt_tokens: int, new_tokens: int, sites: Any = None) -> MemoryEstimate:
+    """What a run takes beside a model that is loaded."""
+    parallel, itemsize = model.blueprint.parallel, model.dtype.itemsize
+
+    def made(prompt: int, sites: Any) -> MemoryEstimate:
+        run = _run_of(model.dimensions, parallel, prompt, new_tokens, itemsize, sites)
+        return replace(run, device=str(model.device))
+
+    first = made(prompt_tokens, sites)
+    if first.verdict == "fits":
+        return first
+    others = {
+        f"a prompt of {prompt_tokens // 2} tokens": made(prompt_tokens // 2, sites),
+        "fewer sites (only the streams)": made(prompt_tokens, (Site.RESID_PRE,)),
+    }
+    return replace(first, remedies=_remedies(first, others))
+
+
+def require_room(found: MemoryEstimate, what: str) -> None:
+    """Refuse on the CPU what does not fit; a GPU says so itself, and gives everything back.
+
+    Raises:
+        MemoryShortError: with the numbers, and what would fit.
+    """
+    if found.device == "cpu" and not found.fits:
+        raise MemoryShortError(f"{what}: expected to fit into the memory that is free; it needs {found.text()}")
+
+
+def _run_of(shape: Dimensions, parallel: bool, prompt: int, new: int, itemsize: int, sites: Any) -> MemoryEstimate:
+    length = prompt + new
+    return MemoryEstimate(
+        weights=0,
+        loading=0,
+        kv_cache=cache_bytes(shape, length, itemsize),
+        trace=captured_bytes(shape, parallel, length, itemsize, sites),
+        workspace=workspace_bytes(shape, prompt, length, itemsize),
+        device="cpu",
+        free=all_free(),
+    )
+
+
+def _other(spec: ModelSpec, **changes: Any) -> ModelSpec | None:
+    """The spec with something else, or None where that is what it has, or where it cannot be had."""
+    if all(getattr(spec, name) == value for name, value in changes.items()):
+        return None
+    if changes.get("quantisation") and spec.device_map == "offload":
+        return None
+    return replace(spec, **changes)
+
+
+def _remedies(first: MemoryEstimate, others: dict[str, MemoryEstimate]) -> tuple[str, ...]:
+    """Those that save a tenth or more, with what they would need; those that fit only, if any do."""
+    better = {name: e for name, e in others.items() if e.needed < 0.9 * first.needed}
+    fitting = {name: e for name, e in better.items() if e.fits}
+    return tuple(f"{name} ({size(e.needed)})" for name, e in (fitting or better).items())

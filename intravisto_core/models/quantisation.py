@@ -80,7 +80,8 @@ def keep_packed_as_loaded(network: nn.Module) -> None:
     """
     for module in network.modules():
         if kind_of(module) == NF4:
-            module.support_avx512bf16_for_cpu = False
+            layer: Any = module
+            layer.support_avx512bf16_for_cpu = False
 
 
 def dequantised(module: nn.Module, dtype: torch.dtype, rows: slice | Tensor | None = None) -> Tensor:

@@ -11,6 +11,7 @@ from intravisto_core.records.effects import Comparison, ConceptDirection, LinkCh
 from intravisto_core.records.flow import Disagreement, Flow, HeadShares
 from intravisto_core.records.graph import ContributionGraph
 from intravisto_core.records.grid import DecodedGrid, Watched, row_label
+from intravisto_core.records.memory import MemoryEstimate
 from intravisto_core.records.model import Check, ModelCard, Token
 from intravisto_core.records.route import Route
 
@@ -30,6 +31,7 @@ __all__ = [
     "HeadShares",
     "LinkCheck",
     "Logits",
+    "MemoryEstimate",
     "ModelCard",
     "NextTokens",
     "Pattern",

@@ -14,8 +14,9 @@ class MemoryEstimate:
 
     weights: in memory once loaded, 0 where they are there already. loading: what loading takes besides, for a moment.
     kv_cache, trace: of the run. workspace: the most that one call or view takes for a moment. offloaded: weights that
-    stay on disk. device: where the run is. free: bytes by device, as they were when this was reckoned. remedies: what
-    would make it smaller, best first; only where it does not fit easily.
+    stay on disk. mapped: pages of the files while they are read, which the system drops when it needs room; they count
+    in the peak and not in what must fit. device: where the run is. free: bytes by device, as they were when this was
+    reckoned. remedies: what would make it smaller, best first; only where it does not fit easily.
     """
 
     weights: int
@@ -26,6 +27,7 @@ class MemoryEstimate:
     device: str
     free: Mapping[str, int]
     offloaded: int = 0
+    mapped: int = 0
     remedies: tuple[str, ...] = ()
 
     @property
@@ -35,7 +37,12 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """The most that is taken at once: loading comes before the run."""
+        """The most that is in memory at once: loading comes before the run."""
+        return self.weights + max(self.loading + self.mapped, self.run)
+
+    @property
+    def needed(self) -> int:
+        """What must be free for it."""
         return self.weights + max(self.loading, self.run)
 
     @property
@@ -46,18 +53,18 @@ class MemoryEstimate:
     @property
     def fits(self) -> bool:
         """Whether there is room for it now."""
-        return self.total <= self.available
+        return self.needed <= self.available
 
     @property
     def verdict(self) -> str:
-        """"fits", "tight" (hardly anything would be left) or "too large"."""
+        """ "fits", "tight" (hardly anything would be left) or "too large"."""
         if not self.fits:
             return "too large"
-        return "tight" if self.total > TIGHT * self.available else "fits"
+        return "tight" if self.needed > TIGHT * self.available else "fits"
 
     def line(self) -> str:
         """How much of how much, in a few words."""
-        return f"{size(self.total)} of {size(self.available)} free ({self.device})"
+        return f"{size(self.needed)} of {size(self.available)} free ({self.device})"
 
     def text(self) -> str:
         """The parts, the verdict and the remedies, a sentence each."""

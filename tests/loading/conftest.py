@@ -1,0 +1,47 @@
+"""A Hub of the test's own, empty caches, and a search for the token after every test."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from intravisto_core.models import download
+from tests.loading import fake_hub
+
+
+@pytest.fixture(scope="session")
+def sharded(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Llama in several files, with an index."""
+    folder = tmp_path_factory.mktemp("sharded") / "llama"
+    LlamaForCausalLM.from_pretrained(tiny_llama).save_pretrained(folder, max_shard_size="30KB")
+    AutoTokenizer.from_pretrained(tiny_llama).save_pretrained(folder)
+    assert len(list(folder.glob("*.safetensors"))) > 2
+    return folder
+
+
+@pytest.fixture
+def hub(
+    tiny_llama: Path, sharded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Iterator[fake_hub.Hub]:
+    """A running Hub with "tiny" and "owner/sharded", an empty cache, and no token in the environment."""
+    caplog.set_level(logging.DEBUG)
+    with fake_hub.running({"tiny": tiny_llama, "owner/sharded": sharded}) as running:
+        template = running.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", running.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr(download, "FIRST_PAUSE_S", 0.0)
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        yield running
+    assert fake_hub.GOOD_TOKEN not in caplog.text
+    secret = fake_hub.GOOD_TOKEN.encode()
+    for file in (p for p in tmp_path.rglob("*") if p.is_file()):
+        assert secret not in file.read_bytes(), f"the token was written to {file}"

@@ -1,0 +1,269 @@
+"""Models from the Hub, against a server that speaks its endpoints: what arrives, what goes wrong, and what is said."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from huggingface_hub import constants
+
+import intravisto_core as iv
+from intravisto_core.errors import HubError
+from intravisto_core.models import download, hub_errors
+from intravisto_core.models import hub as hub_module
+from intravisto_core.models.hub import snapshot
+from intravisto_core.models.source import quiet
+from tests.loading.fake_hub import COMMIT, GOOD_TOKEN, Faults
+
+
+def refused(kind: str, source: str = "tiny", revision: str | None = None, token: str | None = None) -> str:
+    """The message with which the Hub's model is refused."""
+    with pytest.raises(HubError) as caught:
+        snapshot(source, revision, token, quiet)
+    message = str(caught.value)
+    assert caught.value.kind == kind, message
+    assert "\n" not in message
+    assert GOOD_TOKEN not in message
+    assert source in message
+    assert caught.value.__cause__ is None, "the Hub's own error, with its headers, is not carried along"
+    return message
+
+
+@pytest.mark.parametrize("source", ["tiny", "owner/sharded"])
+def test_a_model_comes_from_the_hub(hub, case, source):
+    engine = iv.open_model(source)
+    kept = case("llama")
+    trace = engine.trace(kept.trace.request.prompt, max_new_tokens=2)
+    assert engine.model.name == source
+    np.testing.assert_array_equal(trace.logits(3), kept.trace.logits(3))
+    engine.close()
+    asked = len(hub.requests)
+    assert iv.open_model(source).model.name == source
+    assert not any("/resolve/" in path for _, path, _ in hub.requests[asked:]), "nothing is downloaded twice"
+
+
+def test_only_what_is_read_is_downloaded(hub, tiny_llama, tmp_path):
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "repository"))
+    extra = ("pytorch_model.bin", "modeling_own.py", "README.md", "onnx/model.onnx", "consolidated.safetensors")
+    for name in extra:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x" * 5000)
+    hub.repositories["full"] = folder
+    here = snapshot("full", None, None, quiet)
+    assert sorted(p.name for p in here.iterdir()) == sorted(p.name for p in tiny_llama.iterdir())
+    assert not any(name in path for name in extra for _, path, _ in hub.requests)
+
+
+def test_progress_tells_file_and_bytes(hub, sharded):
+    told: list[tuple[int, int, str]] = []
+    snapshot("owner/sharded", None, None, lambda *step: told.append(step))
+    steps = [step for step in told if step[1]]
+    assert [s[0] for s in steps] == sorted(s[0] for s in steps)
+    assert (
+        steps[-1][0]
+        == steps[-1][1]
+        == sum(p.stat().st_size for p in sharded.iterdir() if p.name not in ("config.json",))
+    )
+    assert any("model-00002-of" in text and "file" in text for _, _, text in steps)
+
+
+def test_no_such_model_or_revision(hub):
+    assert "private" in refused("not_found", "nobody/nothing")
+    assert "'v9'" in refused("not_found", revision="v9")
+    assert snapshot("tiny", COMMIT, None, quiet) == snapshot("tiny", "main", None, quiet)
+
+
+def test_a_private_model_needs_a_token(hub):
+    hub.private.add("tiny")
+    refused("not_found")
+    assert snapshot("tiny", None, GOOD_TOKEN, quiet).is_dir()
+
+
+def test_a_gated_model_says_where_to_accept(hub):
+    hub.gated.add("owner/sharded")
+    assert "https://huggingface.co/owner/sharded" in refused("gated", "owner/sharded")
+    hub.let_in = False
+    assert "owner's answer" in refused("gated", "owner/sharded", token=GOOD_TOKEN)
+    hub.let_in = True
+    assert snapshot("owner/sharded", None, f" {GOOD_TOKEN}\n", quiet).is_dir()
+    assert all("Authorization" not in headers for _, _, headers in hub.asked("/storage/"))
+    assert hub.asked("/storage/")
+
+
+def test_the_token_of_the_environment_serves(hub, monkeypatch):
+    hub.gated.add("tiny")
+    monkeypatch.setenv("HF_TOKEN", GOOD_TOKEN)
+    assert snapshot("tiny", None, None, quiet).is_dir()
+
+
+def test_a_wrong_token(hub):
+    message = refused("token", token="hf_wrongWRONGwrong")
+    assert "hf_wrong" not in message
+    for text in ("two words", "hf_abc\nX-Header: 1", "hf_ä", ""):
+        with pytest.raises(iv.RequestError) as caught:
+            snapshot("tiny", None, text, quiet)
+        assert text == "" or text not in str(caught.value)
+
+
+def test_a_token_stays_out_of_requests_and_records(hub, capsys):
+    hub.gated.add("tiny")
+    engine = iv.open_model("tiny", token=GOOD_TOKEN)
+    trace = engine.trace("ab")
+    texts = [
+        iv.to_json(engine.spec),
+        iv.to_json(trace.request),
+        repr(engine.spec) + repr(engine.model) + repr(vars(engine)),
+        iv.diagnostics(engine),
+        trace.fingerprint,
+        trace.heatmap().html(),
+        "".join(capsys.readouterr()),
+    ]
+    assert not any(GOOD_TOKEN in text for text in texts)
+    engine.close()
+
+
+@pytest.mark.parametrize("where", ["/api/models/", "/resolve/", "/storage/"])
+def test_too_many_requests_say_when(hub, where):
+    hub.faults = Faults(limited=where)
+    assert "17 s" in refused("rate_limited")
+
+
+def test_a_hub_in_trouble(hub):
+    hub.faults = Faults(broken="/api/models/")
+    assert "503" in refused("unreachable")
+    hub.faults = Faults(broken="/storage/")
+    assert "kept" in refused("interrupted")
+    hub.faults = Faults()
+    here = snapshot("tiny", None, None, quiet)
+    hub.faults = Faults(broken="/")
+    assert snapshot("tiny", None, None, quiet) == here, "what is cached serves"
+
+
+def test_offline(hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE" in refused("offline")
+    assert not hub.requests
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    here = snapshot("owner/sharded", None, None, quiet)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    asked = len(hub.requests)
+    assert snapshot("owner/sharded", None, None, quiet) == here
+    assert len(hub.requests) == asked
+    next(here.glob("model-00002*")).unlink()
+    refused("offline", "owner/sharded")
+
+
+def test_nobody_there(hub, monkeypatch):
+    for name in ("ENDPOINT", "HUGGINGFACE_CO_URL_TEMPLATE"):
+        monkeypatch.setattr(constants, name, getattr(constants, name).replace(hub.url, "http://127.0.0.1:9"))
+    assert "HF_ENDPOINT" in refused("unreachable")
+
+
+@pytest.mark.parametrize("no_ranges", [False, True])
+def test_a_connection_that_breaks_goes_on_where_it_was(hub, tiny_llama, no_ranges):
+    hub.faults = Faults(cut_after=30_000, cuts=3 if not no_ranges else 1, no_ranges=no_ranges)
+    here = snapshot("tiny", None, None, quiet)
+    assert (here / "model.safetensors").read_bytes() == (tiny_llama / "model.safetensors").read_bytes()
+    ranges = [headers["Range"] for _, _, headers in hub.asked("/storage/tiny/model.safetensors") if "Range" in headers]
+    assert ranges[0] == "bytes=30000-"
+
+
+def test_a_download_that_broke_off_resumes_the_next_time(hub, tiny_llama, monkeypatch):
+    monkeypatch.setattr(download, "RETRIES", 0)
+    hub.faults = Faults(cut_after=0, cuts=1)
+    refused("interrupted")
+    hub.faults = Faults(cut_after=20_000, cuts=1)
+
+    def stopped(done: int, total: int, text: str) -> None:
+        if hub.faults.cuts == 0 and done:
+            raise iv.Cancelled("cancelled")
+
+    with pytest.raises(iv.Cancelled):
+        snapshot("tiny", None, None, stopped)
+    asked = len(hub.requests)
+    here = snapshot("tiny", None, None, quiet)
+    again = [r for r in hub.requests[asked:] if r[1].startswith("/storage/tiny/model.safetensors")]
+    assert [r[2].get("Range") for r in again] == ["bytes=20000-"]
+    assert (here / "model.safetensors").read_bytes() == (tiny_llama / "model.safetensors").read_bytes()
+
+
+def test_what_is_not_what_its_checksum_says_is_thrown_away(hub):
+    hub.faults = Faults(spoilt=True)
+    assert "checksum" in refused("damaged")
+    blobs = Path(constants.HF_HUB_CACHE) / "models--tiny" / "blobs"
+    assert not [p for p in blobs.iterdir() if p.stat().st_size > 2000]
+    hub.faults = Faults()
+    assert snapshot("tiny", None, None, quiet).is_dir()
+
+
+def test_a_slow_download_stops_at_once(hub):
+    hub.faults = Faults(trickle=0.05)
+    begun, wanted, told = threading.Event(), threading.Event(), []
+
+    def report(done: int, total: int, text: str) -> None:
+        told.append(done)
+        if done > 4000:
+            begun.set()
+        if wanted.is_set():
+            raise iv.Cancelled("cancelled")
+
+    ended: list[object] = []
+
+    def work() -> None:
+        try:
+            snapshot("tiny", None, None, report)
+        except iv.Cancelled as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(20)
+    wanted.set()
+    seen = len(told)
+    thread.join(5)
+    assert ended
+    assert len(told) <= seen + 3, "it stops within a piece"
+
+
+def test_a_full_disk(hub, monkeypatch):
+    monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    assert "HF_HOME" in refused("disk_full")
+    assert not hub.asked("/storage/")
+    monkeypatch.undo()
+    error = hub_errors.explained(OSError(errno.ENOSPC, "No space left on device"), "tiny", "main", False)
+    assert (error.kind, "kept" in str(error)) == ("disk_full", True)
+
+
+def test_what_is_refused_is_not_downloaded(hub, tiny_llama, tmp_path):
+    import json
+
+    config = json.loads((tiny_llama / "config.json").read_text())
+    for name, changes, said in (
+        ("own", {"model_type": "strange", "auto_map": {"AutoModelForCausalLM": "own.Own"}}, "own code"),
+        ("t5", {"model_type": "t5"}, "encoder-decoder"),
+    ):
+        folder = Path(shutil.copytree(tiny_llama, tmp_path / name))
+        (folder / "config.json").write_text(json.dumps(config | changes))
+        hub.repositories[name] = folder
+        with pytest.raises(iv.ModelError, match=said):
+            snapshot(name, None, None, quiet)
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "pickled"))
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    hub.repositories["pickled"] = folder
+    with pytest.raises(iv.ModelError, match="refs/pr/1"):
+        snapshot("pickled", None, None, quiet)
+    assert not hub.asked("/storage/")
+
+
+def test_names_that_cannot_be_the_hubs():
+    for source in ("../etc", "a/b/c", "-x", "owner/", "a--b", ""):
+        assert not hub_module.is_id(source)
+    for source in ("gpt2", "openai-community/gpt2", "mistralai/Mistral-7B-Instruct-v0.2"):
+        assert hub_module.is_id(source)
+    with pytest.raises(iv.RequestError, match="revision"):
+        iv.open_model("demo", revision="main")
