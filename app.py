@@ -18,6 +18,8 @@ from intravisto_ui import address, frame, problems, sidebar, workspace  # noqa: 
 
 PAGES = [
     st.Page("pages/heatmap.py", title="Heatmap", default=True),
+    st.Page("pages/flow.py", title="Flow"),
+    st.Page("pages/injection.py", title="Injection"),
     st.Page("pages/model.py", title="About this model"),
 ]
 

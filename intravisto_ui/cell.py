@@ -8,7 +8,7 @@ from intravisto_core.figures.web import panel_data
 from intravisto_core.records import DecodedGrid, Shares, row_label
 from intravisto_core.request import HeatmapView, SharesView
 from intravisto_core.sites import Component
-from intravisto_ui import cell_detail, components, jobs, trajectory, why
+from intravisto_ui import cell_detail, components, edit_here, jobs, trajectory, why
 from intravisto_ui.heatmap_options import Options
 from intravisto_ui.text import escaped, token
 from intravisto_ui.workspace import Workspace
@@ -33,6 +33,7 @@ def draw(here: Workspace, chosen: Options) -> None:
         f'<div class="title"><b>{name} · position {position}</b></div>'
         f'<div class="under">reads {token(read)} · {how}</div>'
     )
+    edit_here.draw(here, view.component, row, position)
     grid = _look(here, chosen, view.component, "cell", top_k=LISTED)
     here.names.update(grid.shown)
     pins = trajectory.pins(here, grid, position)

@@ -62,8 +62,8 @@ def load(here: Workspace, card: Card) -> None:
     here.options["edit_id"] = card.id
 
 
-def prefill(kind: str, site: Site, row: int, position: int) -> None:
-    """Put a place of a picture into the form, in a callback; row: heatmap row from 1."""
+def prefill(kind: str, site: Site, layer: int, position: int) -> None:
+    """Put a place of a picture into the form, from another page."""
     here = workspace.current()
     here.options["edit_id"] = None
     site_key = "stream_site" if kind in ("inject", "steer") else "site"
@@ -71,7 +71,7 @@ def prefill(kind: str, site: Site, row: int, position: int) -> None:
         **{
             KEY + "kind": kind,
             KEY + site_key: site,
-            KEY + "layer": max(0, row - 1),
+            KEY + "layer": layer,
             KEY + "span": AT,
             KEY + "positions": [position],
         }

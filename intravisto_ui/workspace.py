@@ -258,7 +258,7 @@ def kept(widget: Callable[..., Any], label: str, *, key: str, default: Any, vali
 def _initial(kind: str, value: Any, options: Any) -> dict[str, Any]:
     if kind == "selectbox":
         return {"index": list(options).index(value)}
-    return {"default" if kind == "segmented_control" else "value": value}
+    return {"default" if kind in ("segmented_control", "multiselect") else "value": value}
 
 
 def copy_widgets() -> None:

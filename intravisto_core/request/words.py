@@ -37,7 +37,7 @@ _SITES = {
 
 def in_words(what: Intervention) -> str:
     """`layer 3, last prompt token, block output: the main component becomes ␣Paris`."""
-    layer = f"layer {what.layer}" if what.layer >= 0 else f"layer {what.layer} from the last"
+    layer = f"layer {what.layer}" if what.layer >= 0 else f"layer {what.layer} (from the end)"
     if isinstance(what, KnockOut):
         where = f"{layer}, {_heads(what.heads)}"
         return f"{where}: {_positions(what.queries)} no longer looks at {_positions(what.keys)}"
