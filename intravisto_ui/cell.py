@@ -35,7 +35,6 @@ def draw(here: Workspace, chosen: Options) -> None:
     )
     edit_here.draw(here, view.component, row, position)
     grid = _look(here, chosen, view.component, "cell", top_k=LISTED)
-    here.names.update(grid.shown)
     pins = trajectory.pins(here, grid, position)
     cell = panel_data(grid, row, position, listed=LISTED, pins=pins)
     with st.container(key="cell_tokens"):

@@ -72,7 +72,6 @@ def _lists(here: Workspace, data: dict[str, Any], position: int, pins: Mapping[i
 def _written(here: Workspace, component: Component, row: int, position: int, pins: Mapping[int, str]) -> None:
     assert here.shown is not None
     update = _view(here, UpdateView(here.shown.trace.id, component, row, position, LISTED), "written")
-    here.names.update(update.shown)
     _lists(here, update_lists(update, pins), position, pins)
     st.html(
         '<div class="hint">Changes at the scale of the stream it is added to. The rank is the place among all tokens '
@@ -149,7 +148,6 @@ def _sampling(here: Workspace, position: int, pins: Mapping[int, str]) -> None:
     )
     sampling = Generation(temperature=temperature, top_k=top_k or None, top_p=top_p if top_p < 1 else None)
     found = _view(here, NextTokensView(here.shown.trace.id, position, sampling, DRAWN), "sampling")
-    here.names.update(found.shown)
     _lists(here, next_list(found, pins), position, pins)
     listed = float(found.sampled.sum())
     st.html(

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from intravisto_core.request import Turn
+from intravisto_core.request import TraceRequest, Turn
 from intravisto_ui import components, workspace
 from intravisto_ui.workspace import Workspace, kept
 
@@ -29,6 +29,19 @@ def messages(here: Workspace) -> tuple[Turn, ...]:
     for i in range(_exchanges(here)):
         turns += [("user", get(f"said_{i}") or ""), ("assistant", get(f"answered_{i}") or "")]
     return tuple(turns)
+
+
+def options(request: TraceRequest) -> dict[str, Any]:
+    """The options of the conversation that a request holds: `is_on` and `messages` read backwards."""
+    if not request.chat:
+        return {"chat": False}
+    said = [text for role, text in request.messages if role == "user"]
+    answered = [text for role, text in request.messages if role == "assistant"]
+    found: dict[str, Any] = {"chat": True, "exchanges": len(said)}
+    found[SYSTEM] = next((text for role, text in request.messages if role == SYSTEM), "")
+    for i, (question, answer) in enumerate(zip(said, answered, strict=True)):
+        found |= {f"said_{i}": question, f"answered_{i}": answer}
+    return found
 
 
 def draw() -> None:

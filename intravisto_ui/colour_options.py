@@ -69,9 +69,9 @@ def draw() -> Dress:
     return Dress(scale, log_scale, clip, TEXT_SIZES[size])
 
 
-def watched(shown: Shown) -> str:
+def watched(shown: Shown) -> str | int:
     """The token that the colour follows: what is typed, else what the model answers with."""
-    told, name = _answer(shown)
+    answer, name = _answer(shown)
     typed = token_field.draw(
         st,
         shown.engine,
@@ -81,19 +81,17 @@ def watched(shown: Shown) -> str:
         help="Cells are coloured by where this token stands in them. Empty: the first token after the prompt.",
         width=300,
     )
-    return typed or told
+    return typed or answer
 
 
-def _answer(shown: Shown) -> tuple[str, str]:
-    """Text and glyphs of the token after the prompt: the generated one, else the model's most probable one."""
+def _answer(shown: Shown) -> tuple[int, str]:
+    """Id and glyphs of the token after the prompt: the generated one, else the model's most probable one."""
     trace = shown.trace
-    # a token that is only a part of a character cannot be asked for by its text: then the next one that can
-    for following in trace.tokens[trace.prompt_length :]:
-        read = token_field.read(shown.engine, following.text) if following.text else ()
-        if read and read[0].id == following.id:
-            return following.text, following.shown
+    if len(trace.tokens) > trace.prompt_length:
+        following = trace.tokens[trace.prompt_length]
+        return following.id, following.shown
     asked = NextTokensView(trace.id, trace.prompt_length - 1, n=1)
     here = workspace.current()
     found = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "answer"))
-    name = found.shown[int(found.token_ids[0])]
-    return name.replace("␣", " ").replace("⏎", "\n"), name
+    best = int(found.token_ids[0])
+    return best, found.shown[best]

@@ -84,15 +84,28 @@ def chips(tokens: Sequence[Token], *, key: str, rev: str) -> None:
     )
 
 
-def panel(data: dict[str, Any], *, key: str, on_pin: Callable[[int], None] | None = None) -> None:
-    """A part of the panel of a cell: lists of tokens, shares."""
+def panel(
+    data: dict[str, Any],
+    *,
+    key: str,
+    on_pin: Callable[[int], None] | None = None,
+    on_go: Callable[[int], None] | None = None,
+) -> None:
+    """A part of the panel of a cell: lists of tokens (`on_pin` gets the id of one that was clicked), shares, steps
+    (`on_go` gets the number of one that was clicked).
+    """
 
-    def pinned() -> None:
-        token_id = _reported(key, "pin")
-        if on_pin is not None and token_id is not None:
-            on_pin(int(token_id))
+    def told(name: str, answer: Callable[[int], None] | None) -> Callable[[], None]:
+        def act() -> None:
+            value = _reported(key, name)
+            if answer is not None and value is not None:
+                answer(int(value))
 
-    _component("panel")(data=data, key=key, on_pin_change=pinned, height="content")
+        return act
+
+    _component("panel")(
+        data=data, key=key, on_pin_change=told("pin", on_pin), on_go_change=told("go", on_go), height="content"
+    )
 
 
 def live(key: str) -> None:

@@ -19,31 +19,43 @@ from intravisto_ui.workspace import Workspace, kept
 
 _ROW = re.compile(r"\brow\s*=?\s*(-?\d+)|\b(?:layer\s*=?\s*|L)(\d+)|\b(emb|norm)\w*", re.IGNORECASE)
 _POSITION = re.compile(r"\bp(?:os(?:ition)?)?\s*=?\s*(-?\d+)", re.IGNORECASE)
+_HEAD = re.compile(r"\s*L(\d+)H(\d+)\s*", re.IGNORECASE)
+_ID = re.compile(r"\s*id\s*=?\s*(\d+)\s*", re.IGNORECASE)
 TALLEST = 260
+NO_HEADS = "Heads have no page yet. This is the output of their layer."
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What was typed: a row, a position, or both, else a token's text."""
+    """What was typed: a row, a position, or both, or a head of a layer (then row is its block's output); else a token,
+    by its text or its id.
+    """
 
     row: int | None = None
     position: int | None = None
-    text: str = ""
+    head: int | None = None
+    token: str | int = ""
 
 
-def parse(typed: str, n_layers: int, n_positions: int) -> Wanted:
-    """`row 5`, `layer 3`, `L3`, `emb`, `norm`, `p=-1` are places; anything else, or anything in quotes, is a token.
+def parse(typed: str, n_layers: int, n_positions: int, n_heads: int) -> Wanted:
+    """`row 5`, `layer 3`, `L3`, `emb`, `norm`, `p=-1`, `L2H7` are places, `id 17` is the token of that id; anything
+    else, or anything in quotes, is the text of a token.
 
     Raises:
         RequestError: the model or the text has no such place.
     """
     text = typed.replace("␣", " ").replace("⏎", "\n")
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        return Wanted(text=text[1:-1])
+        return Wanted(token=text[1:-1])
+    if found := _HEAD.fullmatch(text):
+        layer, head = _within(int(found[1]), n_layers, "layer"), _within(int(found[2]), n_heads, "head")
+        return Wanted(row=layer + 1, head=head)
+    if found := _ID.fullmatch(text):
+        return Wanted(token=int(found[1]))
     row, position = _ROW.search(text), _POSITION.search(text)
     rest = _POSITION.sub("", _ROW.sub("", text))
     if (row is None and position is None) or re.sub(r"[\s,·]", "", rest):
-        return Wanted(text=text)
+        return Wanted(token=text)
     return Wanted(
         None if row is None else _within(_row(row, n_layers), n_layers + 2, "row"),
         None if position is None else _within(int(position[1]), n_positions, "position"),
@@ -73,7 +85,8 @@ def popover(place: Any) -> None:
             key="wanted",
             placeholder='" Rome"    row 5    p=-1',
             on_change=_go,
-            help='A place: row 5, layer 3, emb, norm, p=-1 (the last position). A token: " Rome", with its space.',
+            help='A place: row 5, layer 3, emb, norm, p=-1 (the last position), L2H7 (a head). A token: " Rome", with '
+            "its space, or id 17. It is marked where it first comes up, and the nearest such cell is selected.",
         )
         if here.sought is not None:
             _sought(here, here.sought)
@@ -85,32 +98,44 @@ def _go() -> None:
     here.sought = None
     if here.shown is None or not typed.strip():
         return
+    model = here.shown.engine.model
     try:
-        wanted = parse(typed, here.shown.engine.model.n_layers, len(here.shown.trace.tokens))
+        wanted = parse(typed, model.n_layers, len(here.shown.trace.tokens), model.n_heads)
+        if wanted.token != "":
+            here.sought = QueryView(here.shown.trace.id, wanted.token)
+            _go_to_nearest(here)
+            return
     except IntravistoError as error:
         here.sought = str(error)
         return
-    if wanted.text:
-        here.sought = QueryView(here.shown.trace.id, wanted.text, top_k=int(here.options.get("find_k") or 5))
+    here.go(wanted.row, wanted.position)
+    if wanted.head is not None:
+        here.sought = NO_HEADS
+
+
+def _go_to_nearest(here: Workspace) -> None:
+    """Select the marked cell whose column is nearest to the selected one; nothing where the token never comes up."""
+    found = _found(here)
+    if found is None or not (found.first_row >= 0).any():
         return
-    row = here.place.row if wanted.row is None else wanted.row
-    position = here.place.position if wanted.position is None else wanted.position
-    # a number of its own, newer than any click so far
-    here.place = replace(here.place, row=row or 0, position=position or 0, target=None, n=here.place.n + 1, part="")
+    hits = [i for i, row in enumerate(found.first_row) if row >= 0]
+    now = here.place.position or 0
+    nearest = min(hits, key=lambda i: abs(int(found.positions[i]) - now))
+    here.go(int(found.first_row[nearest]), int(found.positions[nearest]))
 
 
 def _sought(here: Workspace, sought: QueryView | str) -> None:
     if isinstance(sought, str):
         st.html(f'<div class="hint">{escaped(sought)}</div>')
         return
-    top_k = kept(st.number_input, "Found when among the top", key="find_k", default=5, min_value=1, max_value=1000)
-    found = query(here, replace(sought, top_k=top_k))
+    kept(st.number_input, "Found when among the top", key="find_k", default=5, min_value=1, max_value=1000)
+    found = _found(here)
     if found is None:
         return
-    _typed(here, sought.token)
+    _typed(here, found)
     n = int((found.first_row >= 0).sum())
     st.html(
-        f'<div class="hint">{token(found.shown)} comes among the top {top_k} at {n} of '
+        f'<div class="hint">{token(found.shown)} comes among the top {found.top_k} at {n} of '
         f"{plural(len(found.positions), 'position')}. In the picture ◆ marks the lowest row where it does.</div>"
     )
     if n:
@@ -118,12 +143,16 @@ def _sought(here: Workspace, sought: QueryView | str) -> None:
     st.button("Clear", key="find_clear", on_click=_clear)
 
 
-def _typed(here: Workspace, text: str) -> None:
+def _typed(here: Workspace, found: TokenQuery) -> None:
     """The token that a typed text is, its id, and the form with a leading space."""
     assert here.shown is not None
-    st.html(f'<div class="hint">{token_field.in_words(token_field.read(here.shown.engine, text))}</div>')
-    if not text.startswith(" "):
-        st.button("With a space before it", key="find_space", on_click=_respell, args=(f'" {text}"',))
+    asked = here.sought.token if isinstance(here.sought, QueryView) else ""
+    if isinstance(asked, int):
+        st.html(f'<div class="hint">the token of <b>id {asked:,}</b>: {token(found.shown)}</div>')
+        return
+    st.html(f'<div class="hint">{token_field.in_words(token_field.read(here.shown.engine, asked))}</div>')
+    if not asked.startswith(" "):
+        st.button("With a space before it", key="find_space", on_click=_respell, args=(f'" {asked}"',))
 
 
 def _respell(text: str) -> None:
@@ -136,19 +165,18 @@ def _clear() -> None:
     st.session_state["wanted"] = ""
 
 
-def query(here: Workspace, view: QueryView) -> TokenQuery | None:
-    """Where the token comes up; None where the trace is another one by now."""
-    if here.shown is None or view.trace != here.shown.trace.id:
+def _found(here: Workspace) -> TokenQuery | None:
+    """Where the sought token comes up in the trace that is shown; None where none is sought."""
+    if here.shown is None or not isinstance(here.sought, QueryView):
         return None
-    engine = here.shown.engine
+    engine, top_k = here.shown.engine, int(here.options.get("find_k") or 5)
+    view = replace(here.sought, trace=here.shown.trace.id, top_k=top_k)
     return here.payload(view, lambda: jobs.view(engine, view, here.id, "find"))
 
 
 def marks(here: Workspace) -> tuple[Mark, ...]:
     """The cells to mark: in each column the lowest row where the sought token is among the top."""
-    if not isinstance(here.sought, QueryView):
-        return ()
-    found = query(here, replace(here.sought, top_k=int(here.options.get("find_k") or 5)))
+    found = _found(here)
     if found is None:
         return ()
     pairs = zip(found.first_row, found.positions, strict=True)
@@ -169,8 +197,12 @@ def _table(here: Workspace, found: TokenQuery) -> None:
             "MLP": found.mlp[hits],
         }
     )
+    places = [(int(found.first_row[i]), int(found.positions[i])) for i in hits]
     st.dataframe(
         frame,
+        key="found",
+        on_select=lambda: _chosen(here, places),
+        selection_mode="single-cell",
         hide_index=True,
         height=min(TALLEST, 38 + 35 * len(frame)),
         column_config={
@@ -178,3 +210,10 @@ def _table(here: Workspace, found: TokenQuery) -> None:
             "MLP": st.column_config.NumberColumn(format="%+.2f", help="Change of its logit by the MLP there"),
         },
     )
+    st.html('<div class="hint">Click a line to select its cell.</div>')
+
+
+def _chosen(here: Workspace, places: list[tuple[int, int]]) -> None:
+    """Go to the cell of the clicked line."""
+    for line, _ in st.session_state["found"].selection.cells[:1]:
+        here.go(*places[line])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from intravisto_core.request import Generation, TraceRequest
 from intravisto_ui import chat, settings, workspace
 from intravisto_ui.examples import DEFAULT
+from intravisto_ui.text import plural
 from intravisto_ui.workspace import Workspace, kept
 
 SAMPLING: tuple[tuple[str, str, float, dict[str, float], str], ...] = (
@@ -52,6 +55,32 @@ def request(here: Workspace) -> TraceRequest:
         chat=chat.is_on(here),
         messages=chat.messages(here),
     )
+
+
+def options(request: TraceRequest) -> dict[str, Any]:
+    """The sidebar's options that ask for that run: `request` read backwards. Only for requests that it made."""
+    asked = request.generation
+    found: dict[str, Any] = {
+        "prompt": request.prompt,
+        "max_new_tokens": asked.max_new_tokens,
+        "decoding": "greedy" if asked.temperature is None else "sample",
+        "seed": asked.seed,
+        "stop": "\n".join(str(text).replace("\n", "\\n") for text in asked.stop),
+        "forced": asked.forced or "",
+        "add_special_tokens": request.add_special_tokens,
+    }
+    if asked.temperature is not None:
+        found |= {"temperature": asked.temperature, "top_k": asked.top_k or 0, "top_p": asked.top_p or 1.0}
+    return found | chat.options(request)
+
+
+def in_words(request: TraceRequest) -> str:
+    """How the text was made to go on, briefly: `10 tokens, sampled`."""
+    asked = request.generation
+    told = [plural(asked.max_new_tokens, "token")]
+    if asked.temperature is not None:
+        told.append(f"sampled at {asked.temperature:g}, seed {asked.seed}")
+    return ", ".join(told)
 
 
 def _below_one(p: object) -> float | None:

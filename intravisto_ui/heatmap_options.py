@@ -8,11 +8,22 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.analysis.lenses import default_policy
-from intravisto_core.request import HeatmapView, Selection, Span
-from intravisto_core.sites import BlockKind, Choice, Colour, Component, Lens, NormPolicy, Reading, ShareMeasure
-from intravisto_ui import colour_options
+from intravisto_core.figures.numbers import share
+from intravisto_core.request import AttentionSinkView, HeatmapView, Selection, Span
+from intravisto_core.sites import (
+    BlockKind,
+    Capability,
+    Choice,
+    Colour,
+    Component,
+    Lens,
+    NormPolicy,
+    Reading,
+    ShareMeasure,
+)
+from intravisto_ui import colour_options, jobs, workspace
 from intravisto_ui.colour_options import Dress
-from intravisto_ui.text import plural
+from intravisto_ui.text import escaped, plural
 from intravisto_ui.workspace import Shown, kept
 
 AUTO = "auto"
@@ -57,7 +68,7 @@ def draw(shown: Shown) -> Options:
     notes = []
     first = 1 if hide_first and positions[0] == 0 and positions[1] > 0 else positions[0]
     if first != positions[0]:
-        notes.append(f"Position 0 is left out: 1 of {plural(len(shown.trace.tokens), 'position')}.")
+        notes.append(f"Position 0 is left out: 1 of {plural(len(shown.trace.tokens), 'position')}. {_sink(shown)}")
     if rows[1] - rows[0] >= MANY_ROWS * strides[0] or positions[1] - first >= MANY_POSITIONS * strides[1]:
         notes.append("A large picture: it scrolls. Under More it can show every n-th layer or position only.")
     view = HeatmapView(
@@ -189,7 +200,19 @@ def _more(component: Component, shown: Shown) -> tuple[Any, ...]:
         default=False,
         help="Heads look at the first position when they have nothing to do; its numbers are often extreme.",
     )
+    st.html(f'<div class="hint">{escaped(_sink(shown))}</div>')
     return None if norm == AUTO else norm, reading, measure, dress, strides, hide
+
+
+def _sink(shown: Shown) -> str:
+    """How much leaving out position 0 hides."""
+    if len(shown.trace.tokens) < 2:
+        return "There is no other position."
+    if not shown.engine.model.capabilities[Capability.PATTERN].ok:
+        return "How much attention goes to it is not known: this model's patterns cannot be shown."
+    asked, here = AttentionSinkView(shown.trace.id), workspace.current()
+    found = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "sink"))
+    return f"It receives {share(found.share)} of the attention of all others (mean over layers, heads and positions)."
 
 
 def _helps(kind: type[Choice]) -> str:

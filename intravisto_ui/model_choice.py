@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from intravisto_core.errors import IntravistoError, ModelError
@@ -32,6 +34,15 @@ def spec(here: Workspace) -> ModelSpec:
                 "folder: expected the path of a folder with config.json and safetensors; got nothing. Type one."
             )
     return ModelSpec(source, dtype=get("dtype") or "auto", device_map=get("device_map") or "auto")
+
+
+def options(spec: ModelSpec) -> dict[str, Any]:
+    """The sidebar's options that ask for that model: `spec` read backwards."""
+    if settings.read().models is not None:
+        return {"model": spec.source}
+    if spec.source == DEMO:
+        return {"model": DEMO}
+    return {"model": FOLDER, "folder": spec.source, "dtype": spec.dtype, "device_map": spec.device_map}
 
 
 def draw() -> None:

@@ -20,10 +20,9 @@ def pool() -> Any:
     return iv.Pool(byte_budget=int(PART_OF_MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
 
 
-def renew(spec: ModelSpec, session: str) -> None:
-    """Keep a loaded model for a session that still looks at it; one that is gone is not loaded again."""
-    if spec in pool().specs:
-        pool().lease(spec, session=session)
+def renew(spec: ModelSpec, session: str) -> Any:
+    """Keep a loaded model for a session that still looks at it; None where it is gone: it is not loaded again."""
+    return pool().lease(spec, session=session) if spec in pool().specs else None
 
 
 def release(spec: ModelSpec, session: str) -> None:

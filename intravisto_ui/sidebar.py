@@ -8,8 +8,8 @@ from intravisto_core.errors import IntravistoError
 from intravisto_ui import generation, jobs, model_choice, workspace
 from intravisto_ui.examples import DEFAULT, EXAMPLES
 from intravisto_ui.prompt import prompt_field
-from intravisto_ui.text import escaped, plural
-from intravisto_ui.workspace import Workspace
+from intravisto_ui.text import escaped, escaped_markdown, plural
+from intravisto_ui.workspace import Shown, Workspace
 
 
 def begin() -> None:
@@ -122,15 +122,25 @@ def _seconds(s: float) -> str:
 
 def _recent() -> None:
     here = workspace.current()
-    if len(here.prompts) < 2:
+    if len(here.past) < 2:
         return
-    with st.popover("Earlier prompts", width="stretch"):
-        for i, text in enumerate(here.prompts):
-            line = " ".join(text.split())
+    with st.popover("Earlier runs", width="stretch"):
+        for i, past in enumerate(here.past):
+            line = " ".join(str(past.request.prompt).split())
             st.button(
-                line if len(line) < 60 else line[:58] + "…",
+                escaped_markdown(
+                    f"{line if len(line) < 60 else line[:58] + '…'} · {generation.in_words(past.request)}"
+                ),
                 key=f"recent{i}",
                 type="tertiary",
-                on_click=workspace.put,
-                kwargs={"prompt": text},
+                on_click=_again,
+                args=(past,),
+                help="Shown at once while its model is loaded; its settings are put back too.",
             )
+
+
+def _again(past: Shown) -> None:
+    here = workspace.current()
+    workspace.put(**model_choice.options(past.spec), **generation.options(past.request))
+    if not here.show_again(past):
+        run()

@@ -6,6 +6,7 @@ import html
 import math
 import re
 
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|~$:&]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
@@ -13,6 +14,11 @@ def escaped(text: str) -> str:
     """Text as HTML that shows exactly that text. Control characters become their pictures."""
     clean = _CONTROL.sub(lambda m: chr(0x2400 + ord(m[0])) if ord(m[0]) < 32 else "\ufffd", text)
     return html.escape(clean, quote=True)
+
+
+def escaped_markdown(text: str) -> str:
+    """Text for a label, which Streamlit reads as Markdown: shows exactly that text."""
+    return _MARKDOWN.sub(r"\\\g<0>", text)
 
 
 def token(shown: str) -> str:

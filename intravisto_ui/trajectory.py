@@ -38,15 +38,12 @@ def pins(here: Workspace, grid: DecodedGrid, position: int) -> dict[int, str]:
         tokens = here.shown.trace.tokens if here.shown else ()
         following = [tokens[position + 1].id] if position + 1 < len(tokens) else []
         top = [int(i) for i in grid.token_ids[0, 0, :2] if i >= 0]
-        chosen = [i for i in dict.fromkeys(following + top) if typed(here, i) is not None][:3]
+        chosen = list(dict.fromkeys(following + top))[:3]
     return dict(zip(chosen, LINES[theme()], strict=False))
 
 
 def toggle(here: Workspace, position: int, now: list[int], token_id: int) -> None:
     """Put a token's line into the chart, or take it out."""
-    if token_id not in now and typed(here, token_id) is None:
-        st.toast("This token cannot be followed over the layers: its text alone is read as other tokens.")
-        return
     here.pins[position] = [i for i in now if i != token_id] if token_id in now else [*now, token_id][-MOST:]
 
 
@@ -66,34 +63,19 @@ def draw(here: Workspace, pinned: dict[int, str], row: int, position: int) -> No
         label_visibility="collapsed",
     )
     lines = _followed(here, pinned, position)
-    if not lines:
-        st.html('<div class="hint">These tokens cannot be followed: their text alone is read as other tokens.</div>')
-        return
     labels = [row_label(r, here.shown.engine.model.n_layers) for r in range(here.shown.engine.model.n_layers + 2)]
     figure = chart([(w, pinned[w.token_id]) for w in lines], labels, row, how, theme())
     st.plotly_chart(figure, key="lines", theme=None, width="stretch", config={"displayModeBar": False})
 
 
-def _followed(here: Workspace, pinned: dict[int, str], position: int) -> list[Watched]:
-    """The pinned tokens over all rows. A token is asked for by its text, so its text must be read as that token."""
-    shown = here.shown
-    assert shown is not None
-    texts = tuple(t for i in pinned if (t := typed(here, i)) is not None)
-    if not texts:
-        return []
-    asked = HeatmapView(shown.trace.id, Component.BLOCK, Lens.OUTPUT, positions=(position,), top_k=1, watch=texts)
-    grid = jobs.view(shown.engine, asked, here.id, "lines")
-    return [w for w in grid.watch if w.token_id in pinned]
-
-
-def typed(here: Workspace, token_id: int) -> str | None:
-    """The text that is read as this token alone; None where there is none."""
-    text = here.names.get(token_id)
-    if text is None or here.shown is None:
-        return None
-    text = text.replace("␣", " ").replace("⏎", "\n")
-    tokens = here.shown.engine.tokenize(text, add_special_tokens=False)
-    return text if tokens and tokens[0].id == token_id else None
+def _followed(here: Workspace, pinned: dict[int, str], position: int) -> tuple[Watched, ...]:
+    """The pinned tokens over all rows."""
+    assert here.shown is not None
+    asked = HeatmapView(
+        here.shown.trace.id, Component.BLOCK, Lens.OUTPUT, positions=(position,), top_k=1, watch=tuple(pinned)
+    )
+    grid: DecodedGrid = jobs.view(here.shown.engine, asked, here.id, "lines")
+    return grid.watch
 
 
 def chart(lines: list[tuple[Watched, str]], labels: list[str], row: int, how: str, mode: str) -> go.Figure:

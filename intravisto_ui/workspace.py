@@ -24,8 +24,8 @@ from intravisto_ui.jobs import Run
 
 LIFETIME_S = 12 * 3600
 QUICK_S = 0.4
-PAYLOADS_KEPT = 8
-PROMPTS_KEPT = 12
+PAYLOADS_KEPT = 16
+RUNS_KEPT = 12
 
 T = TypeVar("T")
 
@@ -69,9 +69,8 @@ class Workspace:
     run: Run | None = None
     place: Place = field(default_factory=Place)
     pins: dict[int, list[int]] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
     sought: QueryView | str | None = None
-    prompts: list[str] = field(default_factory=list)
+    past: list[Shown] = field(default_factory=list)
     problem: Exception | None = None
     notice: str = ""
     started: bool = False
@@ -120,6 +119,9 @@ class Workspace:
         self.collect()
         for spec in self._specs():
             pool.renew(spec, self.id)
+        if self.engine is not None and self.spec is not None and self.spec not in pool.pool().specs:
+            self.engine = None
+            self.notice = "The model was put away to make room for another one. Press Run to open it again."
 
     def _specs(self) -> set[ModelSpec]:
         return {s for s in (self.spec, self.base and self.base.spec) if s is not None}
@@ -137,15 +139,22 @@ class Workspace:
         shown.trace.pin()
         self.base = shown
         self.pins.clear()
-        if isinstance(self.sought, QueryView):
-            self.sought = replace(self.sought, trace=shown.trace.id)
-        self.names = {t.id: t.shown for t in shown.trace.tokens}
         self.payloads.clear()
         top = shown.engine.model.n_layers + 1
         self.place = Place(top, shown.trace.prompt_length - 1, None, self.place.n)
-        prompt = shown.request.prompt
-        if isinstance(prompt, str):
-            self.prompts = [prompt, *(p for p in self.prompts if p != prompt)][:PROMPTS_KEPT]
+        asked = (shown.spec, shown.request)
+        self.past = [shown, *(p for p in self.past if (p.spec, p.request) != asked)][:RUNS_KEPT]
+
+    def show_again(self, past: Shown) -> bool:
+        """Show an earlier run without running it. False where its model was put away since, or something runs now."""
+        if pool.renew(past.spec, self.id) is not past.engine:
+            return False
+        with self._lock:
+            if self.run is not None:
+                return False
+            self.engine, self.spec, self.problem, self.notice = past.engine, past.spec, None, ""
+            self._show(past)
+            return True
 
     def select(self, chosen: Any) -> None:
         """Take a selection that a component reported, unless it is of another trace or older than what is known."""
@@ -160,6 +169,13 @@ class Workspace:
         """The traces whose cells can be selected: the baseline and its edited runs, which share their places."""
         edited = (trace for node in self.edits.runs.values() for trace in node.traces())
         return {trace.id for trace in (*edited, *([self.base.trace] if self.base else []))}
+
+    def go(self, row: int | None = None, position: int | None = None, target: int | None = None) -> None:
+        """Select a place that something on the page names; what is None stays, the target goes."""
+        now = self.place
+        # a number of its own, newer than any click so far
+        row, position = (now.row or 0) if row is None else row, (now.position or 0) if position is None else position
+        self.place = Place(row, position, target, now.n + 1)
 
     def payload(self, key: Any, make: Callable[[], T]) -> T:
         """What `make` gives, kept for the last few keys, so that a click does not draw the picture again."""

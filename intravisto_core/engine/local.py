@@ -96,7 +96,13 @@ class LocalEngine:
     def tokenize(
         self, text: str, add_special_tokens: bool = True, *, chat: bool = False, messages: Sequence[Turn] = ()
     ) -> tuple[Token, ...]:
-        """The tokens that a prompt would have, without running anything; see `TraceRequest` for chat and messages."""
+        """The tokens that a prompt would have, without running anything; see `TraceRequest` for chat and messages.
+
+        Raises:
+            TraceError: the engine was closed.
+        """
+        if "_model" not in self.__dict__:
+            raise TraceError("engine: expected an open one; it was closed. Open the model again")
         reader = self._model.reader
         ids = reader.encode_chat((*messages, ("user", text))) if chat else reader.encode(text, add_special_tokens)
         return reader.tokens(ids, len(ids))

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from intravisto_core.figures.web import next_list, update_lists
+from intravisto_core.figures.web import Step, next_list, step_list, update_lists
 from intravisto_core.records import NextTokens, UpdateTokens
 from intravisto_core.sites import Component
 from tests.figures import made
@@ -48,3 +48,13 @@ def test_next_tokens_stand_beside_the_models_own() -> None:
     (listed,) = next_list(tokens)["lists"]
     assert [(e["value"], e["aside"]) for e in listed["entries"]] == [(0.8, "50.0 %"), (0.2, "25.0 %"), (0.0, "10.0 %")]
     assert listed["columns"] == ("drawn with", "model")
+
+
+def test_steps_name_their_cells() -> None:
+    data = step_list([Step(2, Component.MLP, 1.5), Step(1, Component.ATTENTION, -0.5)], "\x00 over b", 6)
+    json.dumps(data, allow_nan=False)
+    assert data["steps"]["title"] == "␀ over b"
+    assert [(e["kind"], e["name"], e["value"]) for e in data["steps"]["entries"]] == [
+        ("mlp", "layer 1 MLP", 1.5),
+        ("attention", "layer 0 attention", -0.5),
+    ]

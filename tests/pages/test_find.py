@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from intravisto_core.errors import RequestError
-from intravisto_core.request import HeatmapView, QueryView
+from intravisto_core.request import HeatmapView
 from intravisto_ui import find
 from tests.pages.conftest import App
 
@@ -25,7 +26,7 @@ from tests.pages.conftest import App
     ],
 )
 def test_places(typed: str, row: int | None, position: int | None) -> None:
-    assert find.parse(typed, n_layers=6, n_positions=10) == find.Wanted(row, position)
+    assert find.parse(typed, n_layers=6, n_positions=10, n_heads=4) == find.Wanted(row, position)
 
 
 @pytest.mark.parametrize(
@@ -38,16 +39,40 @@ def test_places(typed: str, row: int | None, position: int | None) -> None:
         ("a row 5 more", "a row 5 more"),
         ("norms of", "norms of"),
         ("⏎", "\n"),
+        ("id 17", 17),
+        ("ID=17", 17),
+        ('"id 17"', "id 17"),
+        ("id 17 more", "id 17 more"),
     ],
 )
-def test_tokens(typed: str, text: str) -> None:
-    assert find.parse(typed, n_layers=6, n_positions=10) == find.Wanted(text=text)
+def test_tokens(typed: str, text: str | int) -> None:
+    assert find.parse(typed, n_layers=6, n_positions=10, n_heads=4) == find.Wanted(token=text)
 
 
-@pytest.mark.parametrize("typed", ["row 8", "row -9", "layer 7", "p=10", "p=-11"])
+@pytest.mark.parametrize("typed", ["row 8", "row -9", "layer 7", "p=10", "p=-11", "L6H0", "L0H4"])
 def test_places_that_are_not_there(typed: str) -> None:
     with pytest.raises(RequestError, match="expected"):
-        find.parse(typed, n_layers=6, n_positions=10)
+        find.parse(typed, n_layers=6, n_positions=10, n_heads=4)
+
+
+def test_a_head() -> None:
+    assert find.parse("L2H3", n_layers=6, n_positions=10, n_heads=4) == find.Wanted(row=3, head=3)
+
+
+def test_a_head_is_shown_by_its_layer_and_says_so(app: App) -> None:
+    app.set("text_input", "wanted", "L2H3").assert_calm()
+    assert app.workspace.place.row == 3
+    assert find.NO_HEADS in app.html()
+
+
+def test_a_token_is_gone_to_where_it_first_comes_up(app: App) -> None:
+    last = app.workspace.shown.trace.prompt_length - 1
+    app.set("text_input", "wanted", '" Rome"').assert_calm()
+    found = find._found(app.workspace)
+    place = app.workspace.place
+    assert place.row == found.first_row[place.position] >= 0
+    hits = np.flatnonzero(found.first_row >= 0)
+    assert abs(place.position - last) == abs(hits - last).min()
 
 
 def test_a_place_is_gone_to(app: App) -> None:
@@ -79,7 +104,15 @@ def test_a_token_is_marked_at_the_lowest_row_where_it_comes_up(app: App) -> None
 
 def test_what_is_sought_is_sought_in_the_next_trace_too(app: App) -> None:
     app.set("text_input", "wanted", '" Rome"').click("run").assert_calm()
-    assert app.workspace.sought == QueryView(app.workspace.shown.trace.id, " Rome")
+    assert find._found(app.workspace).trace == app.workspace.shown.trace.id
+
+
+def test_a_token_is_sought_by_its_id(app: App) -> None:
+    app.set("text_input", "wanted", "id 300").assert_calm()
+    assert app.workspace.sought.token == 300
+    assert "the token of <b>id 300</b>" in app.html()
+    app.set("text_input", "wanted", "id 99999").assert_calm()
+    assert "token id: expected" in app.html()
 
 
 def test_the_form_with_a_space_is_offered(app: App) -> None:

@@ -17,18 +17,6 @@ def ask(app: App, target: int) -> App:
     return app
 
 
-def two_promoted(shown, asked: UpdateView, session: str) -> tuple[tuple[str, ...], list[int]]:
-    """Texts and ids of the first two tokens that an update promoted and that their own text names."""
-    update = shown.engine.view(asked, session=session)
-    found: dict[int, str] = {}
-    for i in update.promoted_ids.tolist():
-        text = update.shown[i].replace("␣", " ")
-        if [t.id for t in shown.engine.tokenize(text, add_special_tokens=False)] == [i]:
-            found[i] = text
-    ids = list(found)[:2]
-    return tuple(found[i] for i in ids), ids
-
-
 def test_the_runner_up_is_named_with_both_odds(app: App) -> None:
     shown = app.workspace.shown
     target = shown.trace.prompt_length
@@ -44,9 +32,10 @@ def test_steps_are_what_each_update_promoted(app: App) -> None:
     shown = app.workspace.shown
     target = shown.trace.prompt_length
     ask(app, target)
-    texts, ids = two_promoted(shown, UpdateView(shown.trace.id, "mlp", 3, target - 1, 32), app.workspace.id)
+    asked = UpdateView(shown.trace.id, "mlp", 3, target - 1, 32)
+    ids = shown.engine.view(asked, session=app.workspace.id).promoted_ids[:2].tolist()
     checked = 0
-    for step in why._steps(app.workspace, target - 1, texts):
+    for step in why._steps(app.workspace, target - 1, tuple(ids)):
         asked = UpdateView(shown.trace.id, step.component, step.row, target - 1, 32)
         update = shown.engine.view(asked, session=app.workspace.id)
         told = dict(zip(update.promoted_ids.tolist(), update.promoted.tolist(), strict=True))
@@ -58,3 +47,15 @@ def test_steps_are_what_each_update_promoted(app: App) -> None:
 
 def test_a_prompt_token_asks_nothing(app: App) -> None:
     assert "Why <span" not in app.html()
+
+
+def test_bytes_of_a_character_are_told_apart_too(app: App) -> None:
+    app.tester.text_area(key="prompt").set_value("日本").run()
+    app.click("run").assert_calm()
+    trace = app.workspace.shown.trace
+    assert trace.tokens[2].kind == "bytes"
+    app.workspace.select({"row": 3, "position": 1, "target": 2, "rev": trace.id, "n": 70})
+    app.tester.run()
+    app.assert_calm()
+    assert "intravisto_panel" in app.components()
+    assert "Why <span" in app.html()

@@ -5,15 +5,17 @@ from intravisto_core.figures.web.panel import panel_data
 from intravisto_core.figures.web.payload import Mark, grid_payload
 from intravisto_core.figures.web.sources import component_source
 from intravisto_core.figures.web.strip import strip_tokens
-from intravisto_core.figures.web.written import next_list, update_lists
+from intravisto_core.figures.web.written import Step, next_list, step_list, update_lists
 
 __all__ = [
     "Mark",
+    "Step",
     "comparison_payload",
     "component_source",
     "grid_payload",
     "next_list",
     "panel_data",
+    "step_list",
     "strip_tokens",
     "update_lists",
 ]

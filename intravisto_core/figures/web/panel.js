@@ -43,6 +43,23 @@ function listTokens(root, { title, kind, down, entries, columns }, pin) {
   });
 }
 
+function listSteps(root, { title, entries }, go) {
+  const table = element("table", "iv-list iv-steps", root);
+  element("caption", "", table, title);
+  const body = element("tbody", "", table);
+  const most = Math.max(...entries.map(({ value }) => Math.abs(value))) || 1;
+  entries.forEach(({ kind, name, value }, index) => {
+    const row = element("tr", "", body);
+    const button = element("button", "iv-pick", element("td", "iv-place", row), name);
+    button.type = "button";
+    button.title = "open this cell";
+    row.addEventListener("click", () => go(index));
+    const bar = element("span", "iv-gauge", element("td", "", row));
+    element("i", `iv-${kind}`, bar).style.width = `${(100 * Math.max(0, value)) / most}%`;
+    element("td", "iv-number", row, change(value));
+  });
+}
+
 function showFacts(root, facts) {
   if (!facts.length) return;
   const list = element("dl", "iv-facts", root);
@@ -95,6 +112,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.replaceChildren();
   if (data.reason) element("p", "iv-reason", root, data.reason);
   for (const list of data.lists ?? []) listTokens(root, list, (id) => setTriggerValue("pin", id));
+  if (data.steps) listSteps(root, data.steps, (index) => setTriggerValue("go", index));
   showFacts(root, data.facts ?? []);
   for (const junction of data.junctions ?? []) showJunction(root, junction);
   showWrites(root, data.writes ?? []);

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from intravisto_core.figures.numbers import probability, rank
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.web.panel import Entry, TokenList
-from intravisto_core.records import NextTokens, UpdateTokens
+from intravisto_core.records import NextTokens, UpdateTokens, row_label
+from intravisto_core.sites import Component
 
 
 def update_lists(update: UpdateTokens, pins: Mapping[int, str] | None = None) -> dict[str, Any]:
@@ -57,6 +58,28 @@ def next_list(tokens: NextTokens, pins: Mapping[int, str] | None = None) -> dict
         for i, own, sampled in zip(tokens.token_ids, tokens.model, tokens.sampled, strict=True)
     ]
     return _only_lists([TokenList("Next token", "chance", entries, columns=("drawn with", "model"))])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an update did to one token's lead over another, as a change of logit. row: 1 to L."""
+
+    row: int
+    component: Component
+    change: float
+
+
+def step_list(steps: Sequence[Step], title: str, n_layers: int) -> dict[str, Any]:
+    """Updates as lines that lead to their cells; a click reports the line's number from 0."""
+    entries = [
+        {
+            "kind": str(s.component),
+            "name": f"{row_label(s.row, n_layers)} {s.component.label}",
+            "value": s.change,
+        }
+        for s in steps
+    ]
+    return _only_lists([]) | {"steps": {"title": printable(title), "entries": entries}}
 
 
 def _only_lists(lists: Any) -> dict[str, Any]:
