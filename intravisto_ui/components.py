@@ -15,7 +15,7 @@ import streamlit as st
 from intravisto_core.figures.web import component_source, strip_tokens
 from intravisto_core.records import Token
 
-SOURCES = {"chips": "strip"}
+SOURCES = {"chips": "strip", "links": "flow_links"}
 
 
 def _component(name: str) -> Any:
@@ -35,6 +35,41 @@ def grid(payload: bytes, *, key: str, on_select: Callable[[Any], None]) -> None:
         key=key,
         default={"selection": None},
         on_selection_change=lambda: on_select(_reported(key, "selection")),
+        height="content",
+    )
+
+
+def flow(payload: bytes, *, key: str, on_select: Callable[[Any], None]) -> None:
+    """The flow. `on_select` gets the node or link that was clicked, as `grid` its cell."""
+    _component("flow")(
+        data=payload,
+        key=key,
+        default={"selection": None},
+        on_selection_change=lambda: on_select(_reported(key, "selection")),
+        height="content",
+    )
+
+
+def links(
+    data: dict[str, Any],
+    *,
+    key: str,
+    on_select: Callable[[Any], None],
+    on_open: Callable[[str], None] | None = None,
+) -> None:
+    """Lists of places; `on_select` gets the one that was clicked, `on_open` the id of one that can be unfolded."""
+
+    def opened() -> None:
+        found = _reported(key, "open")
+        if on_open is not None and found is not None:
+            on_open(str(found))
+
+    _component("links")(
+        data=data,
+        key=key,
+        default={"selection": None},
+        on_selection_change=lambda: on_select(_reported(key, "selection")),
+        on_open_change=opened,
         height="content",
     )
 

@@ -22,6 +22,7 @@ from intravisto_core.sites import (
     ShareMeasure,
 )
 from intravisto_ui import colour_options, jobs, workspace
+from intravisto_ui.choices import choice
 from intravisto_ui.colour_options import Dress
 from intravisto_ui.text import escaped, plural
 from intravisto_ui.workspace import Shown, kept
@@ -46,7 +47,7 @@ class Options:
 def draw(shown: Shown) -> Options:
     """Draw the line of options; returns what was chosen, with choices that cannot go together put right."""
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="options")
-    component = _choice(line, "Component", "component", tuple(Component), 142)
+    component = choice(line, "Component", "component", tuple(Component), 142)
     lens_slot, colour_slot = line.container(width=132, key="lens_slot"), line.container(width=164, key="colour_slot")
     rows = _rows(line, shown.engine.model.n_layers)
     positions = _positions(line, len(shown.trace.tokens))
@@ -54,7 +55,7 @@ def draw(shown: Shown) -> Options:
         norm, reading, measure, dress, strides, hide_first = _more(component, shown)
     update = is_update(component, Lens.OUTPUT, norm, reading)
     lens = _lens(lens_slot, shown, update)
-    colour = _choice(
+    colour = choice(
         colour_slot,
         "Colour",
         "colour",
@@ -89,27 +90,12 @@ def is_update(component: Component, lens: Lens, norm: NormPolicy | None, reading
     return (norm or default_policy(component, lens, reading)) is NormPolicy.STREAM
 
 
-def _choice(place: Any, label: str, key: str, options: tuple[Choice, ...], width: Any, why: str = "") -> Any:
-    texts = [f"**{o.label}**: {o.help}" for o in options]
-    return kept(
-        place.selectbox,
-        label,
-        key=key,
-        default=options[0],
-        valid=lambda v: v in options,
-        options=options,
-        format_func=lambda o: o.label,
-        width=width,
-        help="  \n".join([*texts, why]),
-    )
-
-
 def _lens(place: Any, shown: Shown, update: bool) -> Lens:
     offered = tuple(lens for lens in Lens if not (update and lens is Lens.MAX))
     why = "Max probability is not offered for updates: a change has no probability." if update else ""
     if shown.engine.model.tied:
         why += " This model's input and output tables are the same one, so all lenses agree."
-    return _choice(place, "Lens", "lens", offered, "stretch", why)
+    return choice(place, "Lens", "lens", offered, "stretch", why)
 
 
 def _rows(place: Any, n_layers: int) -> tuple[int, int]:
@@ -166,7 +152,7 @@ def _more(component: Component, shown: Shown) -> tuple[Any, ...]:
     )
     is_block = component is Component.BLOCK
     readings = tuple(r for r in Reading if is_block or r is not Reading.DIFFERENCE)
-    reading = _choice(
+    reading = choice(
         st,
         "Tokens listed in a cell",
         "reading",
@@ -176,7 +162,7 @@ def _more(component: Component, shown: Shown) -> tuple[Any, ...]:
     )
     parallel = shown.engine.model.block == BlockKind.PARALLEL
     measures = tuple(m for m in ShareMeasure if not (parallel and m is ShareMeasure.KL_PAIR))
-    measure = _choice(
+    measure = choice(
         st,
         "Shares measured by",
         "measure",

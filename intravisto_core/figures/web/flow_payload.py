@@ -169,3 +169,27 @@ def _reading(flow: Flow, q: int, vocabulary: dict[int, int]) -> list[Any]:
     ]
     where = [vocabulary.setdefault(i, len(vocabulary)) for i, _ in kept]
     return [str(flow.reading_unit[q]), where, rounded(np.array([v for _, v in kept]))]
+
+
+UNITS = {"probability": "probability", "change": "logit", "coefficient": "coefficient"}
+
+
+def reading_list(flow: Flow, q: int, name: str, listed: int = 10) -> dict[str, Any] | None:
+    """A reading as a list of panel.js; None where there is none."""
+    if q < 0:
+        return None
+    unit = str(flow.reading_unit[q])
+    pairs = zip(flow.reading_ids[q], flow.reading_numbers[q], strict=True)
+    entries = [
+        {
+            "id": int(i),
+            "token": printable(flow.shown.get(int(i), f"id {i}")),
+            "value": float(v),
+            "colour": None,
+            "aside": "",
+        }
+        for i, v in pairs
+        if i >= 0 and math.isfinite(v)
+    ][:listed]
+    more = {"change": " (change of logit)", "coefficient": ", one token taken away after the other"}.get(unit, "")
+    return {"title": f"{name}{more}", "kind": UNITS[unit], "entries": entries, "down": False, "columns": []}

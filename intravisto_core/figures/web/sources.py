@@ -22,6 +22,7 @@ MODULES = {
         *("flow_data", "flow_layout", "flow_labels", "flow_draw", "flow_hover", "flow"),
     ),
     "panel": ("base", "numbers", "panel"),
+    "flow_links": ("base", "flow_links"),
 }
 STYLES = {"grid": ("theme", "picture", "grid"), "flow": ("theme", "picture", "flow")}
 _IMPORT = re.compile(r'^import (\{.*\}) from "\./(\w+)\.js";$', re.MULTILINE)

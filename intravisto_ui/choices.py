@@ -1,0 +1,40 @@
+"""Select boxes over closed sets, each option explained at hover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from intravisto_core.sites import Choice
+from intravisto_ui.workspace import kept
+
+
+def choice(place: Any, label: str, key: str, options: tuple[Choice, ...], width: Any, why: str = "") -> Any:
+    """One of the options, the first one at first; `why`: what else to say of them."""
+    texts = [f"**{o.label}**: {o.help}" if o.help else f"**{o.label}**" for o in options]
+    return kept(
+        place.selectbox,
+        label,
+        key=key,
+        default=options[0],
+        valid=lambda v: v in options,
+        options=options,
+        format_func=lambda o: o.label,
+        width=width,
+        help="  \n".join([*texts, why]),
+    )
+
+
+def named(place: Any, label: str, key: str, names: Mapping[str, str], help: str, default: str, **how: Any) -> str:
+    """One of the keys of `names`, shown as its value."""
+    return kept(
+        place.selectbox,
+        label,
+        key=key,
+        default=default,
+        options=list(names),
+        valid=lambda v: v in names,
+        format_func=lambda v: names[v],
+        help=help,
+        **how,
+    )

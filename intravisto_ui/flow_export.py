@@ -1,0 +1,102 @@
+"""Taking a view of the flow page away: files, and the lines of Python that make the same."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from intravisto_core.figures.web.flow_payload import FlowDress
+from intravisto_core.records import Record
+from intravisto_core.request import Span
+from intravisto_ui import python_lines
+from intravisto_ui.flow_options import FlowOptions
+from intravisto_ui.flow_picture import disagreement, marks
+from intravisto_ui.workspace import Shown, Workspace
+
+FORMATS = (
+    ("html", "text/html", "One page that works without network"),
+    ("csv", "text/csv", "A table of the numbers"),
+    ("json", "application/json", "All numbers, with what was asked for"),
+)
+
+
+def popover(place: Any, here: Workspace, chosen: FlowOptions) -> None:
+    """The export menu of the flow."""
+    shown = here.shown
+    assert shown is not None
+    dressed = changed(chosen.dress, FlowDress())
+    view = chosen.view
+
+    def options() -> dict[str, Any]:
+        return dressed | {"marks": marks(disagreement(here, chosen))}
+
+    call = f"flow = trace.flow({arguments(view)})"
+    saved = f'flow.save("flow.html"{"".join(f", {n}={v!r}" for n, v in dressed.items())})'
+    menu(place, here, view, "flow", options, [call, saved], "PNG and SVG: the buttons under the picture.")
+
+
+def menu(
+    place: Any,
+    here: Workspace,
+    view: Any,
+    name: str,
+    options: Callable[[], dict[str, Any]],
+    lines: list[str],
+    hint: str,
+) -> None:
+    """Files of the record that a view asks for, and Python. options: how its page is drawn."""
+    shown = here.shown
+    assert shown is not None
+    with place.popover("Export"):
+        st.html('<div class="cap">This picture</div>')
+        line = st.container(horizontal=True, gap="small")
+        for suffix, mime, why in FORMATS:
+            line.download_button(
+                suffix.upper(),
+                data=_file(shown, here.id, view, f"{name}.{suffix}", options if suffix == "html" else dict),
+                file_name=f"{name}.{suffix}",
+                mime=mime,
+                help=why,
+                on_click="ignore",
+                key=f"export_{name}_{suffix}",
+            )
+        st.html(f'<div class="hint">{hint}</div>')
+        st.html('<div class="cap">The same in Python</div>')
+        st.code("\n".join([*python_lines.traced(shown), *lines]), language="python", wrap_lines=True)
+
+
+def _file(
+    shown: Shown, session: str, view: Any, name: str, options: Callable[[], dict[str, Any]]
+) -> Callable[[], bytes]:
+    def make() -> bytes:
+        record: Record = shown.engine.view(view, session=session, slot="")
+        with tempfile.TemporaryDirectory() as folder:
+            return record.save(Path(folder) / name, **options()).read_bytes()
+
+    return make
+
+
+def changed(value: Any, plain: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from those of a plain one."""
+    return {n: v for n, v in asdict(value).items() if v != getattr(plain, n)}
+
+
+def arguments(view: Any, without: Mapping[str, Any] | None = None) -> str:
+    """A view's fields that are not at their defaults, as arguments of the trace's method."""
+    told = []
+    for field in fields(view):
+        value = getattr(view, field.name)
+        if field.name == "trace" or value == field.default:
+            continue
+        if isinstance(value, Span):
+            text = python_lines.selection(value)
+        else:
+            text = repr(str(value)) if isinstance(value, Enum) else repr(value)
+        told.append(f"{field.name}={text}")
+    return ", ".join(told)

@@ -1,0 +1,68 @@
+"""The texts behind the “?” of the flow page."""
+
+FLOW = """
+**What it shows.** The answer at the top is the sum of many things: what was there before, and what each layer's
+attention and MLP added. The picture starts with 100 % at the cell you chose and hands it down: at every sum, each
+part takes a share by its size. What reaches a token at the bottom is that token's part in the book-keeping.
+
+**How to read it.** Columns are positions, rows are layers, as in the heatmap. A black bar is the state after a layer,
+as wide as the mass that runs through it. Blue bands hand the state on as it is; magenta goes through the MLP; green
+goes through attention, which fetches from other positions: strokes run from the attention node to the positions it
+read. A stronger colour means that the prediction differs more between the two ends (KL). Hatched or dashed is
+negative: that part points against the sum.
+
+**What to do with it.** Click a bar or a band: its numbers open at the side. *Start here* follows the flow from there.
+The strip above the picture chooses another position. Under *More*: how many rows, thinner links, labels, size.
+
+**How it is computed.** Where parts are added, each takes a share by the measure under *Shares by*; what attention
+takes is divided over the positions it read by *Attention by*. At every height the shares add up to all of the mass:
+the largest error is under the picture. What is not drawn is only not shown; its part is under the picture too.
+
+**Where it misleads.** It is a book-keeping of sizes, not of causes. A large part may be cancelled later or ignored by
+what reads it, and another measure gives other bands. *Mark where another measure disagrees* shows how much hangs on
+the measure.
+"""
+
+GRAPH = """
+**What it shows.** From the chosen cell down: every step that contributes at least the share you set. A dot is the
+state of a position after a layer. A blue line hands it on; a green line is what attention brought from another
+position.
+
+**How to read it.** Thicker is more. A magenta ring marks where the MLP's own share is above the threshold. Lower the
+threshold to see more steps, raise it to see only the main ones.
+
+**What to do with it.** Click a line: which heads carry it, and where else they look. Click a dot: what it is made of,
+and what its layer adds to the token asked about.
+
+**How it is computed.** At each state the parts are the state below and every (head, source position); a part's share
+is how much nearer the sum comes with it, in L1 distance. The joint form: all shares at a state add up to 1.
+
+**Where it misleads.** Many small parts may matter together and yet all lie below the threshold.
+"""
+
+ATTRIBUTION = """
+**What it shows.** The score (logit) of a token is a sum over everything that was written into the last state of its
+position. Each bar is one part's term: token embedding, each attention, each MLP.
+
+**How to read it.** Bars to the right raise the target over the contrast, bars to the left lower it. All bars
+together, with the remainder, are the model's own difference of scores. Click a bar of attention to see its heads, of
+an MLP its neurons. The line below shows how the sum grows from layer to layer.
+
+**How it is computed.** The final norm's scale is held at its value in this run; then every part's term is exact and
+they add up. Without a contrast, the target is compared with the mean of all tokens.
+
+**Where it misleads.** Only direct effects count: a layer that prepares something for a later one gets nothing here.
+That later one gets it all.
+"""
+
+ROUTE = """
+**What it shows.** One line for each generated token: the flow from the state that says it, added up over the
+positions where it ends, and over the layers and heads that it runs through.
+
+**How to read it.** The strip of each line is the text so far: darker squares gave more. Beside it the positions,
+layers and heads that carry most. A head counts only what it brings from other positions.
+
+**Where it misleads.** As the flow: sizes, not causes. Position 0 often takes much that means nothing.
+"""
+
+PAGES = {"The flow": FLOW, "The graph": GRAPH, "The attribution": ATTRIBUTION, "The route": ROUTE}

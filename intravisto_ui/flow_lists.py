@@ -1,0 +1,140 @@
+"""Links, heads and parts as lists that can be clicked: what the component `links` is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from intravisto_core.figures.numbers import nats, share
+from intravisto_core.figures.text import printable
+from intravisto_core.records import Token, row_label
+from intravisto_core.records.flow import Disagreement, Flow
+from intravisto_core.sites import NodeKind
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line. kind: what colours it. name: its words; token: glyphs after them. size: of its bar, from 0 to 1.
+
+    number: written out; aside: a further number. row, position, part: where a click leads; part "" for the cell, None
+    for lines that cannot be clicked. id: of a line that a click unfolds, instead; open: whether it is; level: how deep.
+    """
+
+    kind: str
+    name: str
+    token: str
+    size: float
+    number: str
+    aside: str = ""
+    negative: bool = False
+    row: int | None = None
+    position: int | None = None
+    part: str | None = None
+    help: str = ""
+    id: str | None = None
+    open: bool = False
+    level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A table of lines. columns: names of number and aside."""
+
+    title: str
+    lines: list[Line]
+    columns: tuple[str, ...] = ()
+    more: str = ""
+
+
+def packed(rev: str, tables: Iterable[Lines]) -> dict[str, Any]:
+    """The data of flow_links.js."""
+    return {"rev": rev, "tables": [asdict(t) for t in tables if t.lines or t.more]}
+
+
+def place_of(node: str) -> tuple[str, int, int]:
+    """Kind, row and position of a node's id; position −1 of a terminal."""
+    kind, row, *position = node.split(".")
+    return kind, int(row), int(position[0]) if position else -1
+
+
+def node_name(node: str, n_layers: int, own_row: int | None = None) -> str:
+    """`after attention · layer 3 · position 7`, without the row where that is known."""
+    kind, row, position = place_of(node)
+    words = [NodeKind(kind).label]
+    if row != own_row or kind == NodeKind.BLOCK:
+        words.append(row_label(row, n_layers))
+    return " · ".join([*words, f"position {position}"] if position >= 0 else words)
+
+
+def kind_of(kind: str, source: str) -> str:
+    """What colours a link: that of a terminal is of no kind."""
+    start = place_of(source)[0]
+    return "end" if NodeKind(start).terminal else kind
+
+
+def shown_at(tokens: tuple[Token, ...], position: int) -> str:
+    """Glyphs of the token at a position; "" for a terminal."""
+    return printable(tokens[position].shown) if 0 <= position < len(tokens) else ""
+
+
+def links_at(flow: Flow, node: str, most: int = 8) -> list[Lines]:
+    """The links at a node with their exact numbers: from what it is made, and what it goes into."""
+    ids = np.array(flow.node_id, dtype=object)
+    tables = []
+    for title, own, far in (
+        ("Made of", flow.link_target, flow.link_source),
+        ("Goes into", flow.link_source, flow.link_target),
+    ):
+        here = np.flatnonzero(ids[own] == node)
+        lines = [_link_line(flow, int(i), str(ids[far[i]]), str(ids[flow.link_source[i]]), node) for i in here[:most]]
+        left = len(here) - most
+        tables.append(Lines(title, lines, ("mass", "share"), f"and {left} lighter links" if left > 0 else ""))
+    return tables
+
+
+def _link_line(flow: Flow, i: int, far: str, source: str, own: str) -> Line:
+    _, row, position = place_of(far)
+    ids = flow.node_id
+    mass, part = float(flow.link_mass[i]), float(flow.link_share[i])
+    kl = float(flow.link_kl[i])
+    return Line(
+        kind=kind_of(str(flow.link_kind[i]), source),
+        name=node_name(far, flow.n_layers, place_of(own)[1]),
+        token=shown_at(flow.tokens, position) if position != place_of(own)[2] else "",
+        size=min(1.0, abs(mass)),
+        number=share(mass),
+        aside=share(part),
+        negative=mass < 0,
+        row=row,
+        position=position if position >= 0 else None,
+        part=f"{ids[flow.link_source[i]]}>{ids[flow.link_target[i]]}",
+        help="" if math.isnan(kl) else f"KL of the upper from the lower end: {nats(kl)}",
+    )
+
+
+def disagreement(found: Disagreement, most: int) -> dict[str, Any]:
+    """The links that two measures place most differently, numbered."""
+    first, second = (m.label for m in found.measures)
+    lines = []
+    for i in range(min(most, len(found.distance))):
+        source, target = str(found.source[i]), str(found.target[i])
+        _, row, position = place_of(target)
+        lines.append(
+            Line(
+                kind=kind_of(str(found.kind[i]), source),
+                name=f"{i + 1}. {node_name(source, found.n_layers)} → {node_name(target, found.n_layers)}",
+                token=shown_at(found.tokens, place_of(source)[2]),
+                size=min(1.0, abs(float(found.first_mass[i]))),
+                number=f"{share(float(found.first_mass[i]))} · place {int(found.first_place[i]):,}",
+                aside=f"{share(float(found.second_mass[i]))} · place {int(found.second_place[i]):,}",
+                negative=float(found.first_mass[i]) < 0,
+                row=row,
+                position=position,
+                part=f"{source}>{target}",
+            )
+        )
+    return packed(found.trace, [Lines("", lines, (first, second))]) | {"wide": True}

@@ -1,0 +1,60 @@
+"""The four views of the flow page; only the one that is looked at is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from intravisto_ui import flow_export, flow_options, flow_panel, flow_picture, problems
+from intravisto_ui.workspace import Workspace, kept
+
+FLOW, GRAPH, ATTRIBUTION, ROUTE = "flow", "graph", "attribution", "route"
+TABS = {FLOW: "Flow", GRAPH: "Threshold graph", ATTRIBUTION: "Attribution", ROUTE: "Route"}
+QUESTIONS = {
+    FLOW: "Where does this prediction come from?",
+    GRAPH: "Which contributions are large?",
+    ATTRIBUTION: "Which parts wrote this token's score?",
+    ROUTE: "Where did each generated token come from?",
+}
+HELP = (
+    "**Flow**: mass handed down from the prediction to what it was added up from.  \n**Threshold graph**: only the "
+    "steps that contribute more than a share you choose.  \n**Attribution**: how much each part of the model adds to "
+    "one token's score.  \n**Route**: sources, layers and heads of every generated token."
+)
+
+
+def switch() -> str:
+    """Which view is shown."""
+    return kept(
+        st.segmented_control,
+        "View",
+        key="flow_tab",
+        default=FLOW,
+        valid=lambda v: v in TABS,
+        options=list(TABS),
+        format_func=TABS.__getitem__,
+        required=True,
+        label_visibility="collapsed",
+    )
+
+
+def stage() -> tuple[Any, Any]:
+    """Room for a picture, and for a panel beside it."""
+    room = st.container(horizontal=True, gap="small", key="stage")
+    return room.container(width="stretch", key="picture"), room.container(width=340, key="detail", border=True)
+
+
+def draw(here: Workspace, tab: str, line: Any) -> None:
+    """The chosen view; `line` is the headline, for its export menu."""
+    {FLOW: _flow}[tab](here, line)
+
+
+def _flow(here: Workspace, line: Any) -> None:
+    chosen = flow_options.draw(here)
+    flow_export.popover(line, here, chosen)
+    picture, detail = stage()
+    with picture, problems.guarded():
+        flow_picture.draw(here, chosen)
+    with detail, problems.guarded():
+        flow_panel.draw(here, chosen)
