@@ -33,7 +33,6 @@ from intravisto_core.sites import Capability, Part, Refinement, Site
 
 MEAN = -1
 MEAN_SHOWN = "mean over the vocabulary"
-DIRECT = "direct effects at the final norm's frozen scale: what later layers make of a part is not told"
 
 
 @dataclass(slots=True)
@@ -89,7 +88,7 @@ def draw_attribution(context: ViewContext, view: AttributionView) -> Generator[P
         capped=direction.pick(capped(model, raw)),
         remainder=logit - float(parts.value.sum()),
         soft_cap=model.blueprint.soft_cap,
-        notes=(*entry.notes, *notes, DIRECT),
+        notes=(*entry.notes, *notes),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits, Links, Places, find_links
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
-from intravisto_core.engine.flow_views import NO_CAUSES, drawn_rows, follow, start
+from intravisto_core.engine.flow_views import drawn_rows, follow, start
 from intravisto_core.records import Disagreement
 from intravisto_core.records.flow import node_ids
 from intravisto_core.request import DisagreementView
@@ -49,7 +49,7 @@ def draw_disagreement(context: ViewContext, view: DisagreementView) -> Generator
         distance=distance[order],
         agreement=_spearman(first, second),
         n_links=len(distance),
-        notes=(*context.entry.notes, NO_CAUSES),
+        notes=tuple(context.entry.notes),
     )
 
 

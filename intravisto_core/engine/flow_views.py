@@ -31,8 +31,6 @@ from intravisto_core.sites import AttentionDivision, BlockKind, NodeKind, Readin
 
 Array = np.ndarray
 
-NO_CAUSES = "a bookkeeping of sizes, not of causes: what would happen without a link is another question"
-
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -191,7 +189,7 @@ class _Recorder:
             cut={name: lost / links.total if links.total else 0.0 for name, lost in links.cut.items()},
             hidden=flow.hidden,
             conservation=flow.masses.error(self.begin.row),
-            notes=(*entry.notes, NO_CAUSES),
+            notes=tuple(entry.notes),
         )
 
 

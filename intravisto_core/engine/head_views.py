@@ -21,7 +21,6 @@ from intravisto_core.request import GraphView, HeadSharesView
 from intravisto_core.sites import AttentionDivision, BlockKind, ShareMeasure, Site
 
 TURN_ELEMENTS = 1 << 27
-NO_HEADS = "an edge is the sum over the heads of what they bring from that position"
 
 
 def draw_head_shares(context: ViewContext, view: HeadSharesView) -> Generator[Progress, None, HeadShares]:
@@ -125,7 +124,7 @@ def draw_graph(context: ViewContext, view: GraphView) -> Generator[Progress, Non
         edge_kind=kind,
         edge_share=share,
         n_edges=graph.count(set(rows)),
-        notes=(*entry.notes, NO_HEADS),
+        notes=tuple(entry.notes),
     )
 
 

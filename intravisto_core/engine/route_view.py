@@ -11,7 +11,6 @@ from intravisto_core.analysis.flow import propagate
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.flow_parts import attention_of, flow_blocks, has_sinks, start_positions, without_start
-from intravisto_core.engine.flow_views import NO_CAUSES
 from intravisto_core.records import Route
 from intravisto_core.request import RouteView
 from intravisto_core.request.flow import GENERATED
@@ -57,7 +56,7 @@ def draw_route(context: ViewContext, view: RouteView) -> Generator[Progress, Non
         heads=heads,
         lost=masses.lost.sum(0),
         conservation=masses.error(size.n_layers + 1),
-        notes=(*entry.notes, NO_CAUSES),
+        notes=tuple(entry.notes),
     )
 
 

@@ -7,6 +7,7 @@ from intravisto_core.figures.arrays import (
     logits_figure,
     pattern_figure,
 )
+from intravisto_core.figures.attribution import attribution_figure, attribution_frame
 from intravisto_core.figures.cell import (
     cell_shares_figure,
     cell_shares_frame,
@@ -18,8 +19,12 @@ from intravisto_core.figures.cell import (
     update_frame,
 )
 from intravisto_core.figures.export import save
+from intravisto_core.figures.flow_html import flow_html
+from intravisto_core.figures.graph import graph_figure, graph_frame
 from intravisto_core.figures.heatmap import heatmap_figure
 from intravisto_core.figures.html import figure_html, grid_html
+from intravisto_core.figures.route import head_shares_figure, head_shares_frame, route_figure, route_frame
+from intravisto_core.figures.sankey import disagreement_figure, disagreement_frame, flow_figure, flow_frame
 from intravisto_core.figures.shares import shares_figure
 from intravisto_core.figures.tables import (
     activation_frame,
@@ -31,12 +36,18 @@ from intravisto_core.figures.tables import (
 from intravisto_core.records import (
     Activation,
     AttentionSink,
+    Attribution,
     CellShares,
+    ContributionGraph,
     DecodedGrid,
+    Disagreement,
     Drawer,
+    Flow,
+    HeadShares,
     Logits,
     NextTokens,
     Pattern,
+    Route,
     Shares,
     TokenQuery,
     UpdateTokens,
@@ -53,3 +64,9 @@ register_drawer(UpdateTokens, Drawer(update_figure, figure_html, update_frame, s
 register_drawer(CellShares, Drawer(cell_shares_figure, figure_html, cell_shares_frame, save))
 register_drawer(NextTokens, Drawer(next_tokens_figure, figure_html, next_tokens_frame, save))
 register_drawer(TokenQuery, Drawer(query_figure, figure_html, query_frame, save))
+register_drawer(Flow, Drawer(flow_figure, flow_html, flow_frame, save))
+register_drawer(Disagreement, Drawer(disagreement_figure, figure_html, disagreement_frame, save))
+register_drawer(HeadShares, Drawer(head_shares_figure, figure_html, head_shares_frame, save))
+register_drawer(ContributionGraph, Drawer(graph_figure, figure_html, graph_frame, save))
+register_drawer(Route, Drawer(route_figure, figure_html, route_frame, save))
+register_drawer(Attribution, Drawer(attribution_figure, figure_html, attribution_frame, save))

@@ -1,0 +1,149 @@
+"""`intravisto flow` and `intravisto attribute`: where a prediction comes from."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intravisto_core.cli.options import FORMAT, add_generation, add_model, open_engine, run_prompt
+from intravisto_core.errors import RequestError, expected
+from intravisto_core.figures.attribution import measured, part_names
+from intravisto_core.figures.numbers import change, share
+from intravisto_core.records import Attribution, Flow
+from intravisto_core.request import GENERATED, Span
+from intravisto_core.sites import AttentionDivision, NodeKind, Refinement, ShareMeasure
+
+LISTED = 12
+
+
+def add(commands: Any) -> None:
+    """Add both commands to the parser's commands."""
+    _add_flow(commands)
+    _add_attribute(commands)
+
+
+def _add_flow(commands: Any) -> None:
+    flow = commands.add_parser(
+        "flow",
+        help="show from which tokens a prediction comes, and on which way",
+        epilog='example:\n  intravisto flow "Q: What is the capital of Italy? A:" --position -1 --out flow.html',
+        **FORMAT,
+    )
+    flow.add_argument("prompt", help="the text to run")
+    add_model(flow)
+    add_generation(flow)
+    flow.add_argument("--position", type=_position, default=-1, help=f'position, or "{GENERATED}" (default -1)')
+    flow.add_argument("--row", type=int, help="heatmap row to start at (default: the final norm)")
+    flow.add_argument("--rows", type=_rows, metavar="A:B", help="rows to draw, from A up to but not B (default all)")
+    flow.add_argument("--measure", choices=list(map(str, ShareMeasure)), default="norm", help="shares of a sum's parts")
+    flow.add_argument(
+        "--attention", choices=list(map(str, AttentionDivision)), default="weights", help="shares of the sources"
+    )
+    flow.add_argument("--attention-links", type=int, metavar="K", help="sources drawn a node at most (default all)")
+    flow.add_argument("--min-weight", type=float, default=0.0, metavar="W", help="least share of a drawn source")
+    flow.add_argument("--min-mass", type=float, default=1e-4, metavar="M", help="least mass of a drawn link")
+    flow.add_argument("--hide-start", action="store_true", help="leave out attention to position 0")
+    flow.add_argument("--reweigh", action="store_true", help="with --hide-start: share the rest out anew")
+    flow.add_argument("--out", type=Path, metavar="FILE", help="write .html, .csv, .json, .png, .svg or .pdf")
+    flow.set_defaults(run=_flow)
+
+
+def _add_attribute(commands: Any) -> None:
+    attribute = commands.add_parser(
+        "attribute",
+        help="show what each part of the model adds to a token's logit",
+        epilog='example:\n  intravisto attribute "Q: What is the capital of Italy? A:" --target " Rome" '
+        '--contrast " Paris"',
+        **FORMAT,
+    )
+    attribute.add_argument("prompt", help="the text to run")
+    add_model(attribute)
+    add_generation(attribute)
+    attribute.add_argument("--target", metavar="TEXT", help="token (default: what the model says)")
+    attribute.add_argument("--contrast", metavar="TEXT", help="token to compare with (default: all, on average)")
+    attribute.add_argument("--position", type=int, default=-1, help="position whose next token is meant (default -1)")
+    attribute.add_argument("--by", choices=list(map(str, Refinement)), default="components", help="how finely")
+    attribute.add_argument("--layer", type=int, help="refine this layer only")
+    attribute.add_argument("--n", type=int, default=100, help="neurons listed at most (default 100)")
+    attribute.add_argument("--out", type=Path, metavar="FILE", help="write .html, .csv, .json, .png, .svg or .pdf")
+    attribute.set_defaults(run=_attribute)
+
+
+def _position(text: str) -> int | str:
+    return text if text == GENERATED else int(text)
+
+
+def _rows(text: str) -> Span:
+    start, colon, stop = text.partition(":")
+    try:
+        if colon:
+            return Span(int(start), int(stop))
+    except ValueError:
+        pass
+    raise RequestError(expected("--rows", "two rows with a colon between, as 0:4", text))
+
+
+def _flow(options: argparse.Namespace) -> int:
+    trace = run_prompt(options, open_engine(options))
+    flow = trace.flow(
+        row=options.row,
+        position=options.position,
+        measure=options.measure,
+        attention=options.attention,
+        rows=options.rows,
+        top_k=options.attention_links,
+        min_mass=options.min_mass,
+        min_weight=options.min_weight,
+        hide_start=options.hide_start,
+        reweigh=options.reweigh,
+    )
+    print(trace.text)
+    if options.out is None:
+        print(sources(flow))
+    else:
+        print(f"wrote {flow.save(options.out)}")
+    for note in flow.notes:
+        print(f"note: {note}")
+    return 0
+
+
+def sources(flow: Flow) -> str:
+    """From which positions the mass comes at the lowest row that is drawn."""
+    lowest = int(flow.rows.min())
+    here = np.flatnonzero((flow.node_row == lowest) & (flow.node_kind == str(NodeKind.BLOCK)))
+    order = here[np.argsort(-np.abs(flow.node_mass[here]), kind="stable")][:LISTED]
+    lines = [f"mass at row {lowest}, by position; {share(flow.drawn_in_rows)} of the flow in these rows is drawn"]
+    for n in order:
+        position = int(flow.node_position[n])
+        lines.append(f"{share(float(flow.node_mass[n])):>9}  {position:>4} {flow.tokens[position].shown}")
+    return "\n".join(lines)
+
+
+def _attribute(options: argparse.Namespace) -> int:
+    trace = run_prompt(options, open_engine(options))
+    found = trace.attribution(
+        options.target, options.contrast, options.position, options.by, layer=options.layer, n=options.n
+    )
+    print(trace.text)
+    if options.out is None:
+        print(bars(found))
+    else:
+        print(f"wrote {found.save(options.out)}")
+    for note in found.notes:
+        print(f"note: {note}")
+    return 0
+
+
+def bars(found: Attribution) -> str:
+    """The largest parts in the order of the model, their sum and the remainder."""
+    names = part_names(found)
+    largest = np.sort(np.argsort(-np.abs(found.value), kind="stable")[: 2 * LISTED])
+    lines = [f"{measured(found)}, after position {found.position}: {change(found.logit)}"]
+    lines += [f"{change(float(found.value[i])):>9}  {names[i]}" for i in largest]
+    if len(largest) < len(names):
+        rest = float(found.value.sum() - found.value[largest].sum())
+        lines.append(f"{change(rest):>9}  {len(names) - len(largest):,} other parts")
+    return "\n".join([*lines, f"{change(found.remainder):>9}  remainder"])
