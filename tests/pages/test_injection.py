@@ -1,0 +1,188 @@
+"""The injection page: an edit is made, run, looked at from every side, taken back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import intravisto_core as iv
+from intravisto_ui.edits import BASELINE, DIFFERENCE, EDITED, EditRun
+from tests.pages.conftest import SECONDS, App
+
+PAGE = "pages/injection.py"
+
+
+def answer(app: App) -> tuple[str, int]:
+    """What the demo model says after its first prompt, and at which position."""
+    trace = app.workspace.base.trace
+    at = trace.prompt_length - 1
+    return trace.tokens[at + 1].text, at
+
+
+def other_answer(app: App) -> str:
+    """What it says of another country: a token to put in the answer's place."""
+    trace = app.workspace.engine.trace("Q: What is the capital of France? A:", 1)
+    return trace.tokens[-1].text
+
+
+def run_edits(app: App) -> EditRun:
+    app.click("edits_run")
+    node = app.workspace.edits.node()
+    for job in list(node.jobs.values()):
+        job.result(timeout=SECONDS)
+    node.collect()
+    app.tester.run()
+    app.assert_calm()
+    return node
+
+
+def at_the_answer(app: App, token: str) -> iv.ReplaceMain:
+    n_layers = app.workspace.engine.model.n_layers
+    return iv.ReplaceMain("resid_post", n_layers - 1, (answer(app)[1],), token=token)
+
+
+def test_the_page_begins_with_what_to_do(app: App) -> None:
+    app.tester.switch_page(PAGE).run()
+    app.assert_calm()
+    assert "No edits yet" in app.html()
+    assert app.tester.button(key="edits_run").disabled
+
+
+def test_injecting_another_answer_changes_the_answer(app: App) -> None:
+    app.tester.switch_page(PAGE).run()
+    token = other_answer(app)
+    was, at = answer(app)
+    assert token != was
+    n_layers = app.workspace.engine.model.n_layers
+    app.set("text_input", "edit_token", token)
+    app.set("selectbox", "edit_layer", n_layers - 1)
+    app.set("multiselect", "edit_positions", [at])
+    app.click("edit_add")
+    app.assert_calm()
+    card = app.workspace.edits.cards[0]
+    assert card.what == iv.Replace("resid_post", n_layers - 1, (at,), token=token)
+    node = run_edits(app)
+    assert node.free.tokens[at + 1].text == token
+    text = app.html()
+    assert "Edited writes" in text
+    assert token.strip() in text
+    assert "noise floor" in text
+
+
+def test_every_kind_of_edit_has_its_form(app: App) -> None:
+    app.tester.switch_page(PAGE).run()
+    for kind in ("ablate", "steer", "patch", "scale", "attention", "inject"):
+        app.set("selectbox", "edit_kind", kind)
+        app.assert_calm()
+
+
+def test_a_form_that_lacks_something_says_so_and_keeps_what_was_typed(app: App) -> None:
+    app.tester.switch_page(PAGE).run()
+    app.click("edit_add")
+    assert "expected a text to inject" in app.html()
+    assert not app.workspace.edits.cards
+    app.set("selectbox", "edit_kind", "ablate").click("edit_add")
+    assert len(app.workspace.edits.cards) == 1
+
+
+def test_the_switch_shows_baseline_edited_and_difference(app: App) -> None:
+    here = app.workspace
+    here.edits.add(at_the_answer(app, other_answer(app)))
+    app.tester.switch_page(PAGE).run()
+    node = run_edits(app)
+    assert here.edits.look == DIFFERENCE
+    assert here.shown.trace.id == node.held.id
+    app.tester.switch_page("pages/heatmap.py").run()
+    app.assert_calm()
+    assert "grid" in " ".join(app.components())
+    for look, trace in ((EDITED, node.held), (BASELINE, here.base.trace), (DIFFERENCE, node.held)):
+        here.edits.look = look
+        app.tester.run()
+        app.assert_calm()
+        assert here.shown.trace.id == trace.id
+
+
+def test_the_tree_returns_to_any_run(app: App) -> None:
+    here = app.workspace
+    here.edits.add(at_the_answer(app, other_answer(app)))
+    app.tester.switch_page(PAGE).run()
+    first = run_edits(app)
+    here.edits.add(iv.Ablate("attn_out", 2, (3,)))
+    second = run_edits(app)
+    assert (first.parent, second.parent) == (0, first.id)
+    app.click(f"node_{first.id}")
+    assert here.edits.node() is first
+    assert [c.what for c in here.edits.on()] == [c.what for c in first.cards]
+    app.click("node_0")
+    assert here.edits.node() is None
+    assert here.shown is here.base
+    assert "Compare two runs" in [e.label for e in app.tester.expander] or not app.tester.expander
+    app.click(f"node_{second.id}").assert_calm()
+
+
+def test_undo_takes_back_and_redo_brings_again(app: App) -> None:
+    app.workspace.edits.add(iv.Ablate("attn_out", 2, (3,)))
+    app.tester.switch_page(PAGE).run()
+    app.click("edits_undo")
+    assert not app.workspace.edits.cards
+    app.click("edits_redo")
+    assert len(app.workspace.edits.cards) == 1
+
+
+def test_an_edit_that_does_not_fit_is_refused_and_nothing_is_lost(app: App) -> None:
+    here = app.workspace
+    here.edits.add(iv.Ablate("attn_out", 2, (3,)))
+    here.edits.add(iv.Ablate("attn_out", 99, (3,)))
+    app.tester.switch_page(PAGE).run()
+    base = here.base
+    app.click("edits_run")
+    assert here.problem is not None
+    assert "99" in str(here.problem)
+    assert len(here.edits.cards) == 2
+    assert here.base is base
+
+
+def test_an_edit_that_does_nothing_changes_nothing(app: App) -> None:
+    here = app.workspace
+    here.edits.add(iv.Scale("attn_out", 2, (3,), factor=1.0))
+    app.tester.switch_page(PAGE).run()
+    node = run_edits(app)
+    compared = here.base.trace.compare(node.held)
+    assert np.nanmax(compared.kl) <= compared.noise["kl"]
+    assert node.free.text == here.base.trace.text
+
+
+def test_another_prompt_keeps_the_cards_and_drops_the_runs(app: App) -> None:
+    here = app.workspace
+    here.edits.add(iv.Ablate("attn_out", 2, (3,)))
+    app.tester.switch_page(PAGE).run()
+    run_edits(app)
+    app.set("text_area", "prompt", "1 2 3 4 5 6").click("run")
+    assert len(here.edits.cards) == 1
+    assert not here.edits.runs
+    app.assert_calm()
+
+
+def test_a_place_on_the_heatmap_becomes_an_edit(app: App) -> None:
+    here = app.workspace
+    here.select({"rev": here.base.trace.id, "row": 4, "position": 5, "n": here.place.n + 1})
+    app.tester.run()
+    app.tester.button(key="ablate_here").click().run()
+    app.settle()
+    assert [c.what for c in here.edits.cards] == [iv.Ablate("resid_post", 3, (5,))]
+    app.assert_calm()
+    assert "layer 3" in app.html()
+
+
+def test_copied_python_makes_the_same_run(app: App, tmp_path, monkeypatch) -> None:
+    from intravisto_ui import edit_python
+
+    here = app.workspace
+    here.edits.add(at_the_answer(app, other_answer(app)))
+    app.tester.switch_page(PAGE).run()
+    node = run_edits(app)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    exec(edit_python.python(here, node.cards), scope)
+    assert (tmp_path / "difference.html").stat().st_size > 1000
+    made = scope["edited"]
+    assert np.array_equal(made.logits(answer(app)[1]), node.held.logits(answer(app)[1]))
