@@ -6,6 +6,7 @@ from intravisto_ui import (
     address,
     edit_cards,
     edit_form,
+    edit_help,
     edit_python,
     edit_results,
     edit_tree,
@@ -39,7 +40,7 @@ def body() -> None:
         frame.strip()
         with head:
             line = frame.headline(TITLE, QUESTION, frame.place_in_words())
-            help_texts.button(line, help_texts.PAGES)
+            help_texts.button(line, edit_help.PAGES)
             edit_python.popover(line, here)
         left, right = st.columns([3, 7], gap="medium")
         with left, problems.guarded():
