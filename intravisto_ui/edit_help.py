@@ -1,31 +1,32 @@
 """The texts behind the “?” of the injection page."""
 
 INJECTION = """
-**What it shows.** The heatmap tells what a state looks like; it does not tell whether that state matters. Here you change
-something inside the model, let the same prompt run again, and see what follows.
+**What it shows.** The heatmap tells what a state looks like; it does not tell whether that state matters. Here you
+change something inside the model, let the same prompt run again, and see what follows.
 
-**How to do it.** Make an edit at the left: what is done, at which layer, at which tokens. Each edit is a card; those that
-are on are run together, in the order of the forward pass and, at one place, in the order of the cards. *Run* makes two
-runs: one in which the model reads exactly the same text (all numbers come from it, so every position can be compared),
-and one in which it writes on freely after the prompt.
+**How to do it.** Make an edit at the left: what is done, at which layer, at which tokens. Each edit is a card;
+those that are on are run together, in the order of the forward pass and, at one place, in the order of the cards.
+*Run* makes two runs: one in which the model reads exactly the same text (all numbers come from it, so every
+position can be compared), and one in which it writes on freely after the prompt.
 
-**How to read it.** At the top both texts. Below, the lead of one token over another (the answer and its runner-up, if you
-name none) at the end of the prompt. In the *difference map* each cell shows the edited run's top token, coloured by how
-far the cell moved; outlines mark where you edited. Below an edit in the picture nothing can have changed.
+**How to read it.** At the top both texts. Below, the lead of one token over another (the answer and its runner-up,
+if you name none) at the end of the prompt. In the *difference map* each cell shows the edited run's top token,
+coloured by how far the cell moved; outlines mark where you edited. Below an edit in the picture nothing can have
+changed.
 
 **The noise floor** is how far the numbers move when nothing is changed on the same path. An effect near it is none.
 """
 
 OPERATIONS = """
-- *Inject a token*: the token's vector, from the output table (what the model would say), the input table (what it would
-  read), or a mix of both, takes the place of what was there. *The main component* swaps only the part along the cell's
-  present top token and keeps the rest.
-- *Ablate*: a part is taken away (zero), or its mean over the text or another prompt's value is put in its place. Zero is
-  a strong change: the model has never seen it. Mean and another prompt's value are milder.
+- *Inject a token*: the token's vector, from the output table (what the model would say), the input table (what it
+  would read), or a mix of both, takes the place of what was there. *The main component* swaps only the part along
+  the cell's present top token and keeps the rest.
+- *Ablate*: a part is taken away (zero), or its mean over the text or another prompt's value is put in its place.
+  Zero is a strong change: the model has never seen it. Mean and another prompt's value are milder.
 - *Steer*: a direction is added. A strength of 1 is the usual length of the stream there.
 - *Patch*: values of another prompt are put in, of the same place or of other tokens and layers.
-- *Attention*: some tokens no longer see others; the rest of what they see counts more. *Freeze* keeps who looks where
-  as it was, so that only what is moved can change.
+- *Attention*: some tokens no longer see others; the rest of what they see counts more. *Freeze* keeps who looks
+  where as it was, so that only what is moved can change.
 """
 
 MISLEADS = """
