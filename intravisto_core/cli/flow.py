@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from intravisto_core.cli.options import FORMAT, add_generation, add_model, open_engine, run_prompt
-from intravisto_core.errors import RequestError, expected
 from intravisto_core.figures.attribution import measured, part_names
 from intravisto_core.figures.numbers import change, share
 from intravisto_core.records import Attribution, Flow
@@ -73,17 +72,22 @@ def _add_attribute(commands: Any) -> None:
 
 
 def _position(text: str) -> int | str:
-    return text if text == GENERATED else int(text)
+    try:
+        return text if text == GENERATED else int(text)
+    except ValueError:
+        raise _wrong(f'a whole number or "{GENERATED}"', text) from None
 
 
 def _rows(text: str) -> Span:
-    start, colon, stop = text.partition(":")
+    start, _, stop = text.partition(":")
     try:
-        if colon:
-            return Span(int(start), int(stop))
+        return Span(int(start), int(stop))
     except ValueError:
-        pass
-    raise RequestError(expected("--rows", "two rows with a colon between, as 0:4", text))
+        raise _wrong("two rows with a colon between, as 0:4", text) from None
+
+
+def _wrong(allowed: str, text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"expected {allowed}; got {text!r}")
 
 
 def _flow(options: argparse.Namespace) -> int:

@@ -237,7 +237,7 @@ def test_the_app_without_its_pages_says_where_they_are(capsys, monkeypatch, tmp_
     assert "clone" in run(capsys, "app", "--help")[1]
 
 
-@pytest.mark.parametrize("command", [[], ["trace"], ["check"]])
+@pytest.mark.parametrize("command", [[], ["trace"], ["flow"], ["attribute"], ["check"]])
 def test_examples_of_the_help_can_be_typed(capsys, command):
     code, out, _ = run(capsys, *command, "--help")
     assert code == 0
@@ -257,6 +257,9 @@ WRONG = [
     (["trace", ""], "prompt"),
     (["trace", "abc", "--out", "x.docx"], "html"),
     (["trace", "abc", "--temperature", "0"], "temperature"),
+    (["flow", "abc", "--rows", "3"], "0:4"),
+    (["flow", "abc", "--position", "last"], "generated"),
+    (["flow", "abc", "--measure", "size"], "projection"),
     (["paint"], "trace"),
     ([], "COMMAND"),
 ]
