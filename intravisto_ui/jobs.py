@@ -9,10 +9,12 @@ from typing import Any
 
 import streamlit as st
 
+from intravisto_core.engine import Progress
 from intravisto_core.errors import BusyError, Cancelled
 from intravisto_core.request import ModelSpec, Request, TraceRequest
 from intravisto_ui import settings
 from intravisto_ui.pool import pool
+from intravisto_ui.text import size
 
 POLL_S = 0.2
 log = logging.getLogger("intravisto")
@@ -21,10 +23,12 @@ log = logging.getLogger("intravisto")
 class Run:
     """Opening a model, then running a request on it, in a thread of its own. Safe to read from any thread.
 
-    request: None only opens the model.
+    request: None only opens the model. token: for the Hub, kept until the model is open.
     """
 
-    def __init__(self, spec: ModelSpec, request: TraceRequest | None, session: str) -> None:
+    def __init__(self, spec: ModelSpec, request: TraceRequest | None, session: str, token: str = "") -> None:
+        self._token: str | None = token or None
+        self._opening: Any = None
         self.spec = spec
         self.request = request
         self.session = session
@@ -54,7 +58,11 @@ class Run:
     def _open_and_run(self) -> None:
         allowed = settings.read()
         allowed.check_model(self.spec)
-        self.engine = pool().lease(self.spec, session=self.session)
+        self._opening = pool().open(self.spec, session=self.session, token=self._token)
+        self._token = None
+        if self._cancelled:
+            self._opening.cancel()
+        self.engine = self._opening.result()
         if self.request is None:
             return
         if self._cancelled:
@@ -73,10 +81,11 @@ class Run:
         self.seconds = time.perf_counter() - began
 
     def cancel(self) -> None:
-        """Ask it to stop; a model that is being opened is opened to the end."""
+        """Ask it to stop; a download ends at once and goes on from there the next time."""
         self._cancelled = True
-        if self._job is not None:
-            self._job.cancel()
+        for job in (self._opening, self._job):
+            if job is not None:
+                job.cancel()
 
     def age(self) -> float:
         """Seconds since it was made."""
@@ -97,13 +106,19 @@ class Run:
         if self._cancelled:
             return 1.0, "Stopping …"
         if job is None:
-            name = "the demo model" if self.spec.source == "demo" else self.spec.source
-            return 0.0, f"Opening {name} …"
+            return self._opening_progress()
         if job.place > 0:
             return 0.0, f"Waiting: {job.place} before this one"
         done, total, text = job.progress.done, job.progress.total, job.progress.text
         part = min(1.0, done / total) if total else 0.0
         return part, f"{text or 'Running'} · {done} of {total}" if total else text or "Running …"
+
+    def _opening_progress(self) -> tuple[float, str]:
+        name = "the demo model" if self.spec.source == "demo" else self.spec.source
+        step = self._opening.progress if self._opening is not None else Progress()
+        if not step.total:
+            return 0.0, f"Opening {name} …" + (f" {step.text}" if step.text else "")
+        return min(1.0, step.done / step.total), f"{name}: {step.text} · {size(step.done)} of {size(step.total)}"
 
 
 def view(engine: Any, request: Request, session: str, slot: str) -> Any:

@@ -27,7 +27,7 @@ def card(model: ModelCard) -> None:
     block = "attention, then MLP" if model.block == "serial" else "attention and MLP side by side"
     rows = [
         ("Name", model.name, ""),
-        ("Family", model.family, "The kind of architecture"),
+        ("Family", f"{model.family} (inferred)" if model.inferred else model.family, "The kind of architecture"),
         ("Parameters", f"{count(model.n_parameters)} ({size(model.weight_bytes)})", "Numbers that were learned"),
         ("Layers", f"{model.n_layers:,}", "Blocks that the text passes, one after the other"),
         ("In a block", block, "Order of the two parts of a block"),

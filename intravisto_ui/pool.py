@@ -22,7 +22,7 @@ def pool() -> Any:
 
 def renew(spec: ModelSpec, session: str) -> Any:
     """Keep a loaded model for a session that still looks at it; None where it is gone: it is not loaded again."""
-    return pool().lease(spec, session=session) if spec in pool().specs else None
+    return pool().lease(spec, session=session) if pool().renew(spec, session=session) else None
 
 
 def release(spec: ModelSpec, session: str) -> None:

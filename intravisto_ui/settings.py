@@ -1,8 +1,9 @@
 """What the server allows: everything on one's own machine, fixed models and limits in the public mode.
 
-Environment: INTRAVISTO_PUBLIC=1 turns the public mode on. Then INTRAVISTO_MODELS lists the models on offer ("demo" and
-folders of the server, separated by commas), INTRAVISTO_PROMPT_TOKENS, INTRAVISTO_NEW_TOKENS and INTRAVISTO_QUEUE change
-the limits.
+Environment: INTRAVISTO_MODELS_FILE names a file that fixes the list of models (docs/deploy.md). INTRAVISTO_PUBLIC=1
+turns the public mode on. Then, without such a file, INTRAVISTO_MODELS lists the models on offer ("demo", folders of the
+server and names on the Hub, separated by commas), and INTRAVISTO_PROMPT_TOKENS, INTRAVISTO_NEW_TOKENS and
+INTRAVISTO_QUEUE change the limits.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from intravisto_core.request import MAX_NEW_TOKENS, ModelSpec, TraceRequest
 DEMO = "demo"
 PUBLIC = "INTRAVISTO_PUBLIC"
 MODELS = "INTRAVISTO_MODELS"
+MODELS_FILE = "INTRAVISTO_MODELS_FILE"
 CHARACTERS = 16  # a text with more characters than this a token is refused uncounted
 LIMITS = {"prompt_tokens": 256, "new_tokens": 64, "queue": 20}
 
@@ -27,11 +29,11 @@ LIMITS = {"prompt_tokens": 256, "new_tokens": 64, "queue": 20}
 class Settings:
     """What may be asked for. Sizes are None where there is no limit but the model's own.
 
-    models: sources on offer, None for any. queue: how many runs may wait before one more is refused.
+    models: those on offer, as they are loaded; None for any. queue: how many runs may wait before one more is refused.
     """
 
     public: bool = False
-    models: tuple[str, ...] | None = None
+    models: tuple[ModelSpec, ...] | None = None
     prompt_tokens: int | None = None
     new_tokens: int = MAX_NEW_TOKENS
     queue: int | None = None
@@ -40,11 +42,9 @@ class Settings:
         """Raises:
         ModelError: the model is not on offer here, or not in that precision or place.
         """
-        if self.models is None:
-            return
-        if spec.source not in self.models or (spec.dtype, spec.device_map) != ("auto", "auto"):
-            offered = ", ".join(name(m) for m in self.models)
-            raise ModelError(f"model: expected one that this public server offers ({offered}); got another one")
+        if self.models is not None and spec not in self.models:
+            offered = ", ".join(name(m.source) for m in self.models)
+            raise ModelError(f"model: expected one that this server offers ({offered}); got another one")
 
     def check_request(self, request: TraceRequest, tokenize: Callable[..., Sequence[Any]]) -> None:
         """tokenize: as an engine's; only called where there is a limit.
@@ -98,12 +98,23 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         RequestError: a limit is no whole number.
     """
     given = os.environ if environment is None else environment
+    listed = _listed(given)
     if given.get(PUBLIC, "").strip().lower() not in ("1", "true", "yes", "on"):
-        return Settings()
-    models = tuple(m.strip() for m in given.get(MODELS, DEMO).split(",") if m.strip())
+        return Settings(models=listed)
+    sources = tuple(m.strip() for m in given.get(MODELS, DEMO).split(",") if m.strip())
+    models = listed or tuple(ModelSpec(source) for source in sources or (DEMO,))
     limits = {limit: _whole(given, f"INTRAVISTO_{limit.upper()}", usual) for limit, usual in LIMITS.items()}
     limits["new_tokens"] = min(limits["new_tokens"], MAX_NEW_TOKENS)
-    return Settings(True, models or (DEMO,), **limits)
+    return Settings(True, models, **limits)
+
+
+def _listed(given: Mapping[str, str]) -> tuple[ModelSpec, ...] | None:
+    """The models of the file that fixes the list, or None without one."""
+    if not given.get(MODELS_FILE, "").strip():
+        return None
+    import intravisto_core as iv
+
+    return tuple(offer.spec for offer in iv.offered_models(given[MODELS_FILE]))
 
 
 def _whole(given: Mapping[str, str], variable: str, usual: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from intravisto_core.errors import IntravistoError
-from intravisto_ui import generation, jobs, model_choice, workspace
+from intravisto_core.request import ModelSpec
+from intravisto_ui import cost, generation, jobs, model_choice, workspace
 from intravisto_ui.examples import DEFAULT, EXAMPLES
 from intravisto_ui.prompt import prompt_field
 from intravisto_ui.text import escaped, escaped_markdown, plural
@@ -84,6 +85,15 @@ def _run() -> None:
         shortcut="Ctrl+Enter",
     )
     st.html(_status(here))
+    if here.engine is not None and here.spec == _chosen(here):
+        cost.line(here)
+
+
+def _chosen(here: Workspace) -> ModelSpec | None:
+    try:
+        return model_choice.spec(here)
+    except IntravistoError:
+        return None
 
 
 @st.fragment(run_every=jobs.POLL_S)

@@ -20,6 +20,7 @@ from intravisto_core.errors import Cancelled
 from intravisto_core.request import ModelSpec, QueryView, TraceRequest
 from intravisto_ui import address, pool
 from intravisto_ui.edits import BASELINE, Edits
+from intravisto_ui.estimates import Estimates
 from intravisto_ui.jobs import Run
 
 LIFETIME_S = 12 * 3600
@@ -74,6 +75,8 @@ class Workspace:
     problem: Exception | None = None
     notice: str = ""
     started: bool = False
+    token: str = field(default="", repr=False)
+    estimates: Estimates = field(default_factory=Estimates)
     touched: float = field(default_factory=time.monotonic)
     payloads: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -93,7 +96,7 @@ class Workspace:
                 self.run.cancel()
             self.problem, self.notice = None, "" if self.started else self.notice
             self.started = True
-            self.run = Run(spec, request, session=self.id)
+            self.run = Run(spec, request, self.id, self.token)
             self.run.start()
 
     def collect(self) -> bool:

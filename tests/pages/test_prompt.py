@@ -85,7 +85,7 @@ def test_the_demo_model_has_no_chat(app: App) -> None:
 def talking(open_app: Callable[..., App], tmp_path_factory: pytest.TempPathFactory) -> App:
     folder: Path = models_tiny.write_chat(models_tiny.build("llama"), tmp_path_factory.mktemp("chat"))
     app = open_app()
-    app.set("selectbox", "model", model_choice.FOLDER).set("text_input", "folder", str(folder))
+    app.set("selectbox", "model", model_choice.OTHER).set("text_input", "source", str(folder))
     return app.set("text_area", "prompt", "ab").set("toggle", "chat", True)
 
 

@@ -32,7 +32,7 @@ def test_on_ones_own_machine_nothing_is_limited() -> None:
 
 def test_limits_come_from_the_environment() -> None:
     read = settings.read({"INTRAVISTO_PUBLIC": "yes", "INTRAVISTO_MODELS": "demo, /srv/tiny ", "INTRAVISTO_QUEUE": "3"})
-    assert read.models == ("demo", "/srv/tiny")
+    assert read.models == (ModelSpec("demo"), ModelSpec("/srv/tiny"))
     assert (read.prompt_tokens, read.new_tokens, read.queue) == (256, 64, 3)
     assert settings.name("/srv/tiny") == "tiny"
     with pytest.raises(RequestError, match="INTRAVISTO_QUEUE"):
@@ -87,7 +87,7 @@ def test_the_public_page_offers_no_folder_and_short_texts(public: None, open_app
 
 def test_a_model_forced_into_the_options_is_not_opened(public: None, open_app: Callable[..., App]) -> None:
     app = open_app()
-    app.workspace.options.update(model="a folder on this machine", folder="/etc")
+    app.workspace.options.update(model="another model", source="/etc")
     app.tester.run()
     app.settle().assert_calm()
     assert app.workspace.spec == ModelSpec("demo")

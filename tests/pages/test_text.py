@@ -52,6 +52,6 @@ def test_plural() -> None:
 
 
 def test_an_error_that_quotes_markup_shows_it_as_text(app: App) -> None:
-    app.set("selectbox", "model", "a folder on this machine").set("text_input", "folder", "/none/<img src=x>")
+    app.set("selectbox", "model", "another model").set("text_input", "source", "/none/<img src=x>")
     assert "&lt;img src=x&gt;" in app.html()
     assert "<img" not in app.html()

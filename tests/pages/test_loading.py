@@ -1,0 +1,195 @@
+"""The sidebar's way to a model: sized before it is loaded, with progress, refusals that say what to do, and release."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import intravisto_core as iv
+from intravisto_core.records import Check, MemoryEstimate
+from intravisto_core.request import ModelSpec
+from intravisto_core.sites import Capability
+from intravisto_ui import cost, model_badges, model_choice, offers, settings
+from intravisto_ui.jobs import Run
+from intravisto_ui.pool import pool
+from tests.loading import fake_hub
+from tests.loading.conftest import hub, sharded  # noqa: F401  (fixtures)
+from tests.pages.conftest import App
+
+PATIENCE_S = 60
+
+
+def until(app: App, words: str) -> App:
+    """Draw again until the page says these words, as a browser that polls does."""
+    end = time.monotonic() + PATIENCE_S
+    while words not in app.html():
+        assert time.monotonic() < end, app.html()
+        time.sleep(0.05)
+        app.tester.run()
+    return app
+
+
+def ask_for(app: App, source: str) -> App:
+    return app.set("selectbox", "model", model_choice.OTHER).set("text_input", "source", source)
+
+
+def keys(app: App, kind: str) -> set[str]:
+    return {widget.key for widget in getattr(app.tester, kind)}
+
+
+def test_a_model_of_the_hub_is_sized_then_loaded_then_released(app: App, hub: fake_hub.Hub) -> None:  # noqa: F811
+    before = app.workspace.shown.trace.id
+    until(ask_for(app, "owner/sharded@main"), "Needs ")
+    assert "It fits" in app.html()
+    assert app.workspace.spec == ModelSpec("demo"), "nothing is loaded before it is asked for"
+    app.click("load").assert_calm()
+    wanted = ModelSpec("owner/sharded", "main")
+    assert app.workspace.spec == wanted
+    assert "3 layers" in app.html()
+    assert app.workspace.shown.trace.id == before, "the picture stays until something is run"
+    app.set("text_area", "prompt", "ab").click("run").assert_calm()
+    assert "This run: about" in app.html()
+    assert " s and " in app.html() or "no time and" in app.html()
+    app.click("release")
+    assert "released" in app.html()
+    assert app.workspace.engine is None
+    assert wanted not in pool().specs
+    app.click("run").assert_calm()
+    assert app.workspace.spec == wanted, "Run opens it again"
+
+
+def test_a_gated_model_asks_for_a_token_that_nobody_sees_again(app: App, hub: fake_hub.Hub) -> None:  # noqa: F811
+    hub.gated.add("tiny")
+    until(ask_for(app, "tiny"), "gives access on request")
+    assert "hub_token" in keys(app, "text_input")
+    app.set("text_input", "hub_token", "no token at all")
+    assert "token" in str(app.workspace.problem)
+    app.set("text_input", "hub_token", f" {fake_hub.GOOD_TOKEN} ")
+    until(app, "Needs ")
+    assert app.workspace.token == fake_hub.GOOD_TOKEN
+    app.click("load").assert_calm()
+    told = [app.html(), repr(app.workspace), str(app.workspace.options), str(dict(app.tester.query_params))]
+    state = app.tester.session_state
+    told += [state["hub_token"] if "hub_token" in state else "", iv.diagnostics(app.workspace.engine)]
+    assert all(fake_hub.GOOD_TOKEN not in text for text in told)
+    app.set("text_input", "source", "owner/none")
+    app.workspace.problem = None
+    until(app, "owner/none")
+    app.workspace.token = ""
+
+
+def test_a_download_is_told_and_can_be_cancelled(app: App, hub: fake_hub.Hub) -> None:  # noqa: F811
+    hub.faults.trickle = 0.05
+    until(ask_for(app, "owner/sharded"), "Needs ")
+    app.tester.button(key="load").click().run()
+    run = app.workspace.run
+    end = time.monotonic() + PATIENCE_S
+    while " of " not in run.progress()[1]:
+        assert time.monotonic() < end, run.progress()
+        time.sleep(0.02)
+    assert "file" in run.progress()[1]
+    assert "kB" in run.progress()[1]
+    app.tester.button(key="cancel").click().run()
+    assert run.wait(PATIENCE_S)
+    app.tester.run()
+    assert "Cancelled" in app.html()
+    assert app.workspace.spec == ModelSpec("demo")
+    app.click("run")
+
+
+def estimate(weights: int, free: int, remedies: tuple[str, ...] = ()) -> MemoryEstimate:
+    return MemoryEstimate(weights, 0, 10**6, 2 * 10**6, 10**6, "cpu", {"cpu": free}, remedies=remedies)
+
+
+def test_what_does_not_fit_is_told_before_loading(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = estimate(16 * 10**9, 10**9, ("4 bits (nf4) (5.2 GB)",))
+    monkeypatch.setattr(iv, "estimate_memory", lambda *_, **__: large)
+    until(ask_for(app, "owner/large"), "does not fit")
+    assert "4 bits (nf4)" in app.html()
+    assert app.tester.button(key="load").disabled
+
+
+def test_words_of_the_cost_line() -> None:
+    assert cost.words(estimate(0, 10**9), None) == "This run: about 4 MB"
+    assert cost.words(estimate(0, 10**9), 2.4) == "This run: about 2 s and 4 MB"
+    told = cost.words(estimate(0, 3 * 10**6, ("a prompt of 5 tokens (1.0 MB)",)), 200.0)
+    assert "3 min and 4 MB; 3 MB are free on cpu" in told
+    assert told.endswith("It is too large: try a prompt of 5 tokens (1.0 MB).")
+
+
+def test_how_it_is_loaded_goes_into_the_spec(app: App) -> None:
+    app.set("selectbox", "model", model_choice.OTHER)
+    for key, value in (("dtype", "bfloat16"), ("quantisation", "int8"), ("device_map", "cpu")):
+        app.set("selectbox", key, value)
+    app.workspace.options["source"] = "owner/name@v2"
+    assert model_choice.spec(app.workspace) == ModelSpec("owner/name", "v2", "bfloat16", "int8", "cpu")
+    app.set("selectbox", "device_map", "offload")
+    assert app.tester.selectbox(key="quantisation").disabled
+    app.workspace.options["source"] = "owner/name"
+    assert model_choice.spec(app.workspace).quantisation is None
+    app.workspace.options["source"] = "/a/folder@home"
+    assert model_choice.spec(app.workspace).source == "/a/folder@home"
+
+
+def test_the_list_offers_known_models_and_any_other(app: App) -> None:
+    listed = offers.read()
+    box = app.tester.selectbox(key="model")
+    assert next(iter(listed.specs)) == model_choice.DEMO
+    assert len(box.options) == len(listed.specs) + 1 > 8
+    packed = next(key for key, spec in listed.specs.items() if spec.quantisation == "nf4")
+    app.set("selectbox", "model", packed)
+    assert model_choice.spec(app.workspace) == listed.specs[packed]
+
+
+@pytest.fixture
+def fixed(tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(f'[[model]]\nsource = "{tiny_llama}"\nname = "Tiny"\n\n[[model]]\nsource = "demo"\n')
+    monkeypatch.setenv("INTRAVISTO_MODELS_FILE", str(file))
+
+
+def test_a_deployment_can_fix_the_list(fixed: None, open_app: Callable[..., App], tiny_llama: Path) -> None:
+    app = open_app()
+    app.assert_calm()
+    assert app.workspace.spec == ModelSpec(str(tiny_llama))
+    assert app.tester.selectbox(key="model").options == ["Tiny", "demo"]
+    assert {"source", "hub_token"}.isdisjoint(keys(app, "text_input"))
+    app.workspace.options.update(model=model_choice.OTHER, source="/etc")
+    app.tester.run()
+    app.settle().assert_calm()
+    with pytest.raises(iv.ModelError, match="this server offers"):
+        settings.read().check_model(ModelSpec("demo", dtype="float16"))
+
+
+def test_badges_tell_only_what_a_model_lacks(app: App) -> None:
+    assert 'class="lacks"' not in app.html()
+    engine = app.workspace.engine
+    failed = Check(False, 0.031, "heads are mixed after they were split.", 1e-5)
+    capabilities = {**engine.model.capabilities, Capability.HEADS: failed}
+    app.workspace.engine = SimpleNamespace(
+        model=replace(engine.model, inferred=True, capabilities=capabilities),
+        tokenize=engine.tokenize,
+        estimate=engine.estimate,
+        expected_seconds=engine.expected_seconds,
+    )
+    app.tester.run()
+    app.workspace.engine = engine
+    html = app.html()
+    assert html.count('class="lacks"') == 1
+    assert "heads are mixed after they were split. Measured error 0.031, allowed 1e-05." in html
+    assert ">inferred<" in html
+    assert model_badges.why_not(Check(False, None, "no such part")) == "no such part."
+
+
+def test_progress_in_words() -> None:
+    run = Run(ModelSpec("owner/name"), None, "")
+    assert run.progress() == (0.0, "Opening owner/name …")
+    run._opening = SimpleNamespace(progress=iv.Progress(120_000_000, 480_000_000, "model.safetensors, file 2 of 3"))
+    assert run.progress() == (0.25, "owner/name: model.safetensors, file 2 of 3 · 120 MB of 480 MB")
+    run._opening = SimpleNamespace(progress=iv.Progress(text="reading the weights"))
+    assert run.progress() == (0.0, "Opening owner/name … reading the weights")
