@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -101,4 +102,28 @@ def case(tiny_folder: models_tiny.Folders) -> Iterator[Callable[[str], Case]]:
     with patch("gc.collect"):
         for each in made.values():
             each.engine.close()
+    gc.collect()
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
+    """`family("Bloom")`: that tiny model of `tests/families/tiny.py`, opened and traced once; for reading only."""
+    from intravisto_core.models.threads import using_threads
+    from tests.families.tiny import Case as Family
+
+    made: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in made:
+            # These models are too small for a second thread.
+            with using_threads(1):
+                made[name] = Family(name, tmp_path_factory.mktemp("family"))
+        return made[name]
+
+    yield get
+    # One collection for all: each engine's own would walk through everything that the tests hold.
+    with patch("gc.collect"):
+        for each in made.values():
+            each.engine.close()
+    made.clear()
     gc.collect()
