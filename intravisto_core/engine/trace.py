@@ -338,7 +338,7 @@ class Trace:
 
 def _asked(kind: type[Asked], **options: Any) -> Asked:
     """A request of that kind; what it has no option for is refused with the options that it has."""
-    known = [f.name for f in fields(kind) if f.name != "trace"]
+    known = [name for name in signature(kind).parameters if name != "trace"]
     unknown = sorted(set(options) - {"trace", *known})
     if unknown:
         raise RequestError(expected(f"options of {kind.__name__}", known, ", ".join(unknown)))
