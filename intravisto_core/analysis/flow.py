@@ -117,7 +117,8 @@ def known(*shares: Array) -> tuple[Array, ...]:
 def propagate(start: Float[Array, "S T"], row: int, blocks: Sequence[Block], parallel: bool) -> Masses:
     """Hand the mass of each start down from `row` (1 to L+1) to row 0. blocks: all L, the first one first."""
     n_rows = len(blocks) + 2
-    masses = Masses(*(np.zeros((n_rows, *start.shape)) for _ in range(4)), np.zeros((n_rows, len(start), 4)))
+    block, mid, mlp, attention = np.zeros((4, n_rows, *start.shape))
+    masses = Masses(block, mid, mlp, attention, np.zeros((n_rows, len(start), len(TERMINALS))))
     masses.block[row] = start
     if row == n_rows - 1:
         masses.block[row - 1] = start

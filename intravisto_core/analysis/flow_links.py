@@ -126,8 +126,8 @@ class _Collector:
     def links(self) -> Links:
         """All that were taken in."""
         empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int8), np.zeros(0), np.zeros(0))
-        arrays = (np.concatenate(columns) for columns in zip(empty, *self.parts, strict=True))
-        return Links(*arrays, self.n_all, self.total, self.inside, self.cut)
+        source, target, kind, share, mass = (np.concatenate(a) for a in zip(empty, *self.parts, strict=True))
+        return Links(source, target, kind, share, mass, self.n_all, self.total, self.inside, self.cut)
 
 
 def find_links(

@@ -111,10 +111,10 @@ def describe(context: ViewContext, drawn: Drawn, iterative: bool) -> Generator[P
             details.reading[i] = readings.at(name, node)
             if (change := _change(node, context.model.dimensions.n_layers)) is not None:
                 details.difference[i] = readings.at(*change)
-    for i in np.flatnonzero(drawn.link_kind == LINK_KINDS.index(LinkKind.RESIDUAL)):
-        lower, upper = nodes[drawn.source[i]], nodes[drawn.target[i]]
+    for link in np.flatnonzero(drawn.link_kind == LINK_KINDS.index(LinkKind.RESIDUAL)):
+        lower, upper = nodes[drawn.source[link]], nodes[drawn.target[link]]
         if lower is not None and upper is not None:
-            details.link_difference[i] = readings.at(*_between(lower, upper, parallel))
+            details.link_difference[link] = readings.at(*_between(lower, upper, parallel))
     yield from readings.fill(context, details)
     yield from _divergences(context, drawn, nodes, details)
     return details

@@ -33,6 +33,10 @@ class Node(NamedTuple):
     position: int
 
 
+Groups = dict[tuple[Component, int], list[int]]
+Rows = dict[tuple[Component, int], Arrays]
+
+
 class Vectors(NamedTuple):
     """Vectors of nodes (n, d), the stream beside each, and which are the final-normed state already; float32."""
 
@@ -65,8 +69,8 @@ def vectors(context: ViewContext, nodes: Sequence[Node], difference: bool = Fals
     return Vectors(x, stream, torch.tensor([n.row == top for n in nodes], device=device))
 
 
-def _by_row(nodes: Sequence[Node]) -> dict[tuple[Component, int], list[int]]:
-    groups: dict[tuple[Component, int], list[int]] = {}
+def _by_row(nodes: Sequence[Node]) -> Groups:
+    groups: Groups = {}
     for i, node in enumerate(nodes):
         groups.setdefault((node.component, node.row), []).append(i)
     return groups
@@ -128,13 +132,13 @@ def decoded(
 ) -> Generator[Progress, None, Arrays]:
     """Arrays over the nodes in their order, kept under `name`; a turn is a few dozen nodes that were not kept."""
     groups = _by_row(nodes)
-    rows = {place: context.look(("node", name, *place)) for place in groups}
+    rows: Rows = {place: context.look(("node", name, *place)) or {} for place in groups}
     missing = sorted(
         {
             nodes[i]
             for place, at in groups.items()
             for i in at
-            if rows[place] is None or nodes[i].position not in rows[place]["positions"]
+            if nodes[i].position not in rows[place].get("positions", ())
         },
         key=lambda n: (n.component in UPDATES, n.component, n.row, n.position),
     )
@@ -149,18 +153,18 @@ def decoded(
     for batch, arrays in fresh:
         for place, at in _by_row(batch).items():
             rows[place] = _merged(
-                rows.get(place), [batch[i].position for i in at], {n: a[at] for n, a in arrays.items()}
+                rows.get(place, {}), [batch[i].position for i in at], {n: a[at] for n, a in arrays.items()}
             )
             context.keep(("node", name, *place), rows[place])
     return _in_order(nodes, groups, rows)
 
 
-def _merged(kept: Arrays | None, positions: list[int], arrays: Arrays) -> Arrays:
+def _merged(kept: Arrays, positions: list[int], arrays: Arrays) -> Arrays:
     added = {"positions": np.array(positions), **arrays}
-    return added if kept is None else {n: np.concatenate([kept[n], a]) for n, a in added.items()}
+    return {n: np.concatenate([kept[n], a]) if kept else a for n, a in added.items()}
 
 
-def _in_order(nodes: Sequence[Node], groups: dict, rows: dict) -> Arrays:
+def _in_order(nodes: Sequence[Node], groups: Groups, rows: Rows) -> Arrays:
     out: Arrays = {}
     for place, at in groups.items():
         kept = rows[place]

@@ -25,7 +25,7 @@ from intravisto_core.engine.flow_parts import flow_blocks, start_positions, star
 from intravisto_core.engine.select import indices
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import Flow
-from intravisto_core.request import FlowView
+from intravisto_core.request import FlowView, Selection
 from intravisto_core.request.flow import Position
 from intravisto_core.sites import AttentionDivision, BlockKind, NodeKind, Reading, ShareMeasure
 
@@ -55,7 +55,7 @@ def start(context: ViewContext, row: int | None, position: Position) -> Start:
     return Start(start_row(context, row), start_positions(context, position))
 
 
-def drawn_rows(context: ViewContext, rows: object, start: Start) -> tuple[int, ...]:
+def drawn_rows(context: ViewContext, rows: Selection, start: Start) -> tuple[int, ...]:
     """The rows that are drawn.
 
     Raises:

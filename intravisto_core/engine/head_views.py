@@ -22,6 +22,8 @@ from intravisto_core.sites import AttentionDivision, BlockKind, ShareMeasure, Si
 
 TURN_ELEMENTS = 1 << 27
 
+Place = tuple[int, int]
+
 
 def draw_head_shares(context: ViewContext, view: HeadSharesView) -> Generator[Progress, None, HeadShares]:
     """How one cell's attention divides over heads and sources.
@@ -128,13 +130,17 @@ def draw_graph(context: ViewContext, view: GraphView) -> Generator[Progress, Non
     )
 
 
+def _ends(edges: list[tuple[Place, Place, str, float]]) -> tuple[list[Place], list[Place]]:
+    return [e[0] for e in edges], [e[1] for e in edges]
+
+
 class _Search:
     """Walks down from the start over edges that are large enough."""
 
     def __init__(self, tables: list[Arrays], mlp: np.ndarray, threshold: float, parallel: bool) -> None:
         self.tables, self.mlp, self.threshold, self.parallel = tables, mlp, threshold, parallel
-        self.nodes: list[tuple[int, int]] = []
-        self.edges: list[tuple[tuple[int, int], tuple[int, int], str, float]] = []
+        self.nodes: list[Place] = []
+        self.edges: list[tuple[Place, Place, str, float]] = []
 
     def over(self, row: int) -> list[tuple[str, np.ndarray]]:
         """Shares of the edges into a row by kind, (T target, T source), 0 where too small."""
@@ -164,7 +170,7 @@ class _Search:
         at = {n: i for i, n in enumerate(nodes)}
         edges = sorted((e for e in self.edges if e[0] in at and e[1] in at), key=lambda e: -e[3])
         keys = np.array(nodes, dtype=np.int32).reshape(-1, 2)
-        source, target = (np.array([at[e[side]] for e in edges], dtype=np.int32) for side in (0, 1))
+        source, target = (np.array([at[p] for p in side], dtype=np.int32) for side in _ends(edges))
         kind = np.array([e[2] for e in edges], dtype="<U9")
         return keys, source, target, kind, np.array([e[3] for e in edges])
 

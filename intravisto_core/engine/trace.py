@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
+from inspect import signature
 from typing import Any, TypeVar
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from intravisto_core.records.model import Token
 from intravisto_core.sites import AttentionDivision, Reading, ShareMeasure
 
 
-def node_ids(kinds: Array, rows: Array, positions: Array) -> list[str]:
+def node_ids(kinds: Iterable[object], rows: Array, positions: Array) -> list[str]:
     """Names of flow nodes, the same in every flow of a trace: `mid.3.7`; a terminal is of a row only: `sink.3`."""
     return [
         f"{kind}.{row}" if position < 0 else f"{kind}.{row}.{position}"
@@ -92,10 +92,10 @@ class Flow(Record):
     def __post_init__(self) -> None:
         nodes, links = self.node_mass.shape, self.link_mass.shape
         readings = (self.reading_ids.shape, self.reading_ids.shape[:1])
-        names = ("node_kind", "node_row", "node_position", "node_reading", "node_difference")
-        check_shapes(self, **{n: (getattr(self, n), nodes) for n in names})
-        names = ("link_source", "link_target", "link_kind", "link_share", "link_kl", "link_difference")
-        check_shapes(self, **{n: (getattr(self, n), links) for n in names})
+        of_node = ("node_kind", "node_row", "node_position", "node_reading", "node_difference")
+        check_shapes(self, **{n: (getattr(self, n), nodes) for n in of_node})
+        of_link = ("link_source", "link_target", "link_kind", "link_share", "link_kl", "link_difference")
+        check_shapes(self, **{n: (getattr(self, n), links) for n in of_link})
         check_shapes(self, reading_numbers=(self.reading_numbers, readings[0]))
         check_shapes(self, reading_unit=(self.reading_unit, readings[1]))
 
