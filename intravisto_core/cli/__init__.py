@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from intravisto_core import __version__
-from intravisto_core.cli import app, check, flow, trace
+from intravisto_core.cli import app, check, edit, flow, trace
 from intravisto_core.cli.options import FORMAT, Parser
 from intravisto_core.errors import IntravistoError
 
@@ -16,6 +16,7 @@ _EXAMPLES = """examples:
   intravisto trace "1 2 3 4" --lens linear --out heatmap.html
   intravisto flow "Q: What is the capital of Italy? A:" --out flow.html
   intravisto attribute "Q: What is the capital of Italy? A:" --target " Rome" --contrast " Paris"
+  intravisto edit "Q: What is the capital of Italy? A:" --max-new-tokens 3 --inject " Paris"@resid_post:3:-1
   intravisto check path/to/model
   intravisto app
 """
@@ -30,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"intravisto {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    for command in (trace, flow, check, app):
+    for command in (trace, flow, edit, check, app):
         command.add(commands)
     return parser
 

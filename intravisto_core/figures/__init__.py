@@ -18,6 +18,14 @@ from intravisto_core.figures.cell import (
     update_figure,
     update_frame,
 )
+from intravisto_core.figures.effects import (
+    comparison_figure,
+    comparison_frame,
+    direction_figure,
+    direction_frame,
+    link_check_figure,
+    link_check_frame,
+)
 from intravisto_core.figures.export import save
 from intravisto_core.figures.flow_html import flow_html
 from intravisto_core.figures.graph import graph_figure, graph_frame
@@ -38,12 +46,15 @@ from intravisto_core.records import (
     AttentionSink,
     Attribution,
     CellShares,
+    Comparison,
+    ConceptDirection,
     ContributionGraph,
     DecodedGrid,
     Disagreement,
     Drawer,
     Flow,
     HeadShares,
+    LinkCheck,
     Logits,
     NextTokens,
     Pattern,
@@ -70,3 +81,6 @@ register_drawer(HeadShares, Drawer(head_shares_figure, figure_html, head_shares_
 register_drawer(ContributionGraph, Drawer(graph_figure, figure_html, graph_frame, save))
 register_drawer(Route, Drawer(route_figure, figure_html, route_frame, save))
 register_drawer(Attribution, Drawer(attribution_figure, figure_html, attribution_frame, save))
+register_drawer(Comparison, Drawer(comparison_figure, figure_html, comparison_frame, save))
+register_drawer(LinkCheck, Drawer(link_check_figure, figure_html, link_check_frame, save))
+register_drawer(ConceptDirection, Drawer(direction_figure, figure_html, direction_frame, save))

@@ -1,0 +1,129 @@
+"""Edits of 200 held tokens (12 layers, d 768): later rows alone beside a full run, and checked links beside full runs.
+
+The runs of each pair take turns. A full run is the same edit with reuse switched off.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+
+import numpy as np
+from common import interleaved, machine, random_ids, random_model, table
+
+TOKENS, LAYERS = 200, 12
+N_LINKS = 50
+
+
+def edits(repetitions: int) -> list[list[object]]:
+    """One edit at the middle layer and last position, and one early, against full runs."""
+    import intravisto_core as iv
+
+    rows: list[list[object]] = []
+    with random_model("llama", LAYERS) as folder:
+        engine = iv.open_model(folder)
+        trace = engine.trace(random_ids(TOKENS, 0))
+        trace.pin()
+        for layer, position in ((LAYERS // 2, TOKENS - 1), (3, 100)):
+            works = {name: edit(trace, layer, position, name == "full") for name in ("reuse", "full")}
+            for work in works.values():
+                work(0)
+            found = interleaved(works, repetitions)
+            left = (LAYERS - layer) / LAYERS * (TOKENS - position) / TOKENS
+            share = found["reuse"] / found["full"]
+            rows.append([f"layer {layer}, position {position}", found["reuse"], found["full"], share, left])
+        rows.append(links(trace, repetitions))
+        engine.close()
+    return rows
+
+
+def edit(trace, layer: int, position: int, in_full: bool) -> Callable[[int], None]:
+    """A call that makes the edit once; the factor differs each time."""
+    import intravisto_core as iv
+
+    def work(repetition: int) -> None:
+        with reuse_off(in_full):
+            edited = trace.edit(iv.Scale("resid_pre", layer, position, factor=2.0 + repetition))
+        assert (edited._entry.reused is None) == in_full
+        trace.engine.forget(edited.id)
+
+    return work
+
+
+class reuse_off:
+    """Within it nothing is reused, where it is asked for."""
+
+    def __init__(self, asked: bool) -> None:
+        self.asked = asked
+        self.places = [import_module(f"intravisto_core.{m}") for m in ("engine.edit", "experiments.check_links")]
+
+    def __enter__(self) -> None:
+        self.kept = [place.obstacle for place in self.places]
+        if self.asked:
+            for place in self.places:
+                place.obstacle = lambda *_: "measured in full"
+
+    def __exit__(self, *_: object) -> None:
+        for place, kept in zip(self.places, self.kept, strict=True):
+            place.obstacle = kept
+
+
+def links(trace, repetitions: int) -> list[object]:
+    """The largest links of the flow from the last token: checked together, and each by a full run."""
+    chosen = largest(trace, N_LINKS)
+    found = {}
+
+    def check(in_full: bool) -> Callable[[int], None]:
+        def work(_: int) -> None:
+            with reuse_off(in_full):
+                found[in_full] = trace.check_links(chosen, 11, 12)
+
+        return work
+
+    times = interleaved({"together": check(False), "one by one": check(True)}, max(1, repetitions // 3))
+    apart = float(np.abs(found[False].measured - found[True].measured).max())
+    floor = max(found[False].noise, found[True].noise)
+    print(f"  {len(chosen)} links: largest difference of the two {apart:.1e}, noise floor {floor:.1e}")
+    print(f"  rank correlation of predicted and measured {found[False].rank_correlation:.2f}")
+    share = times["together"] / times["one by one"]
+    return [f"{len(chosen)} links", times["together"], times["one by one"], share, 1 / 3]
+
+
+def largest(trace, n: int):
+    """The n links of most mass that carry a vector into the stream."""
+    import intravisto_core as iv
+
+    flow = trace.flow(details=False, max_links=None, max_nodes=None, min_mass=0.0, top_k=8)
+    nodes = flow.nodes.set_index("id")
+    frame = flow.links.sort_values("mass", ascending=False)
+    chosen: dict[iv.Link, None] = {}
+    for _, line in frame.iterrows():
+        source, target = nodes.loc[line["source"]], nodes.loc[line["target"]]
+        layer, at = int(target["row"]) - 1, int(target["position"])
+        kind, into = str(source["kind"]), str(target["kind"])
+        if into == "attention" and kind == "block":
+            chosen[iv.Link("attention", layer, at, source=int(source["position"]))] = None
+        elif kind in ("attention", "mlp") and into in ("mid", "block"):
+            chosen[iv.Link(kind, layer, at)] = None
+        if len(chosen) == n:
+            break
+    return list(chosen)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=9)
+    options = parser.parse_args()
+    rows = edits(options.repetitions)
+    print(machine())
+    table(
+        f"edit: {LAYERS} layers, d 768, {TOKENS} tokens held, fp32 (medians of {options.repetitions})",
+        ["edit", "reuse s", "full s", "reuse/full", "work left or goal"],
+        rows,
+    )
+    print(f"  goals: middle layer, last position ≤ 0.15; {N_LINKS} links together ≤ 1/3 of one by one")
+
+
+if __name__ == "__main__":
+    main()

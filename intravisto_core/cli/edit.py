@@ -1,0 +1,188 @@
+"""`intravisto edit`: change something inside a run and see what follows."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from intravisto_core.cli.options import FORMAT, add_generation, add_model, open_engine, run_prompt
+from intravisto_core.errors import RequestError, expected
+from intravisto_core.records import Comparison
+from intravisto_core.request import (
+    Ablate,
+    Generated,
+    Intervention,
+    KnockOut,
+    Replace,
+    ReplaceMain,
+    Scale,
+    Span,
+    Steer,
+)
+from intravisto_core.request.positions import Positions
+from intravisto_core.sites import Ablation, Lens, SteerUnit, TextMode
+
+_PLACES = """places are SITE:LAYER:POSITIONS, as in attn_out:2:-1
+  SITE       resid_pre, resid_mid, resid_post, attn_out, mlp_out, z.HEAD or act.NEURON
+  POSITIONS  a number (negatives count from the end of the prompt), several with commas, FROM..TO (TO is left out),
+             gSTEP (the generated token of that step, from 0), prompt, or all (the default)
+
+examples:
+  intravisto edit "Q: What is the capital of Italy? A:" --max-new-tokens 3 --inject " Paris"@resid_post:3:-1
+  intravisto edit "1 2 3 4" --ablate attn_out:2:-1 --ablate z.1:3:prompt --out difference.html
+  intravisto edit "1 2 3 4" --knock-out 2:-1:0,1 --scale 0.5@mlp_out:3:all
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    edit = commands.add_parser(
+        "edit", help="change something inside a run and see what follows", epilog=_PLACES, **FORMAT
+    )
+    edit.add_argument("prompt", help="the text to run")
+    add_model(edit)
+    add_generation(edit)
+
+    def option(name: str, metavar: str, read: Callable[[str], Callable[[argparse.Namespace], Intervention]], says: str):
+        edit.add_argument(name, dest="edits", action="append", type=_reader(read), metavar=metavar, help=says)
+
+    option("--inject", "TOKEN@PLACE", _inject, "put a token's vector there")
+    option("--inject-main", "TOKEN@PLACE", _inject_main, "give the main component's share to a token")
+    option("--ablate", "PLACE", _ablate, "take out what is there (see --how)")
+    option("--scale", "FACTOR@PLACE", _scale, "multiply what is there")
+    option("--steer", "TOKEN*STRENGTH@PLACE", _steer, "add a token's direction, in median lengths of the stream")
+    option("--knock-out", "LAYER:QUERIES:KEYS[:HEADS]", _knock_out, "hide keys from queries")
+    edit.add_argument("--how", choices=[str(a) for a in (Ablation.ZERO, Ablation.MEAN)], default="zero")
+    edit.add_argument(
+        "--lens", choices=["output", "input", "linear", "quadratic"], default="output", help="of --inject"
+    )
+    edit.add_argument("--keep-norm", action="store_true", help="--inject a vector as long as it is in the table")
+    edit.add_argument(
+        "--text", choices=[str(m) for m in TextMode], default="free", help="feed the same tokens, or go on"
+    )
+    edit.add_argument("--target", metavar="TEXT", help="token whose logit is followed (default: the model's own top)")
+    edit.add_argument("--contrast", metavar="TEXT", help="token that it is held against (default: the runner-up)")
+    edit.add_argument("--out", type=Path, metavar="FILE", help="write .html, .csv, .json, .png, .svg or .pdf")
+    edit.set_defaults(run=_edit)
+
+
+def _edit(options: argparse.Namespace) -> int:
+    if not options.edits:
+        raise RequestError("edit: expected at least one of --inject, --ablate and the like; got none")
+    interventions = [made(options) for made in options.edits]
+    trace = run_prompt(options, open_engine(options))
+    edited = trace.edit(*interventions, text=options.text)
+    comparison = trace.compare(edited, options.target, options.contrast)
+    print(report(comparison))
+    if options.out is not None:
+        print(f"wrote {comparison.save(options.out)}")
+    return 0
+
+
+def report(comparison: Comparison, lines: int = 12) -> str:
+    """The edits, both texts, and the positions that changed most, as text."""
+    shown, noise = comparison.shown, comparison.noise
+    out = [*comparison.edits, f"before: {comparison.text}", f"after:  {comparison.edited_text}"]
+    names = f"{shown[comparison.target]} − {shown[comparison.contrast]}"
+    out.append(f"{'':>4} {'reads':<12} {'says':<12} {'edited':<12} {'KL':>8} {'log-prob':>17} {names:>21}")
+    order = (-comparison.kl).argsort(kind="stable")[:lines]
+    for p in sorted(int(i) for i in order):
+        says, edited = (shown[int(ids[p])][:12] for ids in (comparison.top_ids, comparison.edited_top_ids))
+        out.append(
+            f"{p:>4} {comparison.tokens[p].shown[:12]:<12} {says:<12} {edited:<12} {comparison.kl[p]:>8.3g} "
+            f"{comparison.log_prob[p]:>7.3g} → {comparison.edited_log_prob[p]:>7.3g} "
+            f"{comparison.logit_difference[p]:>9.3g} → {comparison.edited_logit_difference[p]:>9.3g}"
+        )
+    floor = "bit-identical" if comparison.exact else f"KL {noise['kl']:.1g}, logits {noise['logit_difference']:.1g}"
+    return "\n".join([*out, f"noise floor: {floor}", *(f"note: {note}" for note in comparison.notes)])
+
+
+def _reader(read: Callable[[str], Callable[[argparse.Namespace], Intervention]]) -> Callable[[str], Any]:
+    """What cannot be read is told by the parser, as its other errors are."""
+
+    def parse(text: str) -> Callable[[argparse.Namespace], Intervention]:
+        try:
+            return read(text)
+        except (RequestError, ValueError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
+def place(text: str) -> dict[str, Any]:
+    """`attn_out:2:-1` as site, layer and positions.
+
+    Raises:
+        RequestError: it is no place.
+    """
+    site, _, rest = text.partition(":")
+    layer, _, where = rest.partition(":")
+    name, _, part = site.partition(".")
+    try:
+        found: dict[str, Any] = {"site": name, "layer": int(layer), "positions": positions(where or "all")}
+        if part:
+            found["neuron" if name == "act" else "head"] = int(part)
+    except ValueError:
+        raise RequestError(expected("place", "SITE:LAYER:POSITIONS, as attn_out:2:-1", text)) from None
+    return found
+
+
+def positions(text: str) -> Positions:
+    """Positions as they are typed; ValueError where they are none."""
+    if text in ("all", "prompt"):
+        return text
+    if text.startswith("g"):
+        return Generated(int(text[1:]))
+    if ".." in text:
+        start, _, stop = text.partition("..")
+        return Span(int(start), int(stop))
+    return tuple(int(p) for p in text.split(","))
+
+
+def _at(text: str, what: str) -> tuple[str, dict[str, Any]]:
+    given, at, where = text.rpartition("@")
+    if not at or not given:
+        raise RequestError(expected(what, f"{what}@SITE:LAYER:POSITIONS", text))
+    return given, place(where)
+
+
+def _inject(text: str) -> Callable[[argparse.Namespace], Intervention]:
+    token, where = _at(text, "TOKEN")
+    made = Replace(**where, token=token)
+    return lambda options: Replace(**where, token=made.token, lens=Lens(options.lens), match_norm=not options.keep_norm)
+
+
+def _inject_main(text: str) -> Callable[[argparse.Namespace], Intervention]:
+    token, where = _at(text, "TOKEN")
+    made = ReplaceMain(**where, token=token)
+    return lambda options: ReplaceMain(**where, token=made.token, lens=Lens(options.lens))
+
+
+def _ablate(text: str) -> Callable[[argparse.Namespace], Intervention]:
+    where = place(text)
+    Ablate(**where)
+    return lambda options: Ablate(**where, how=Ablation(options.how))
+
+
+def _scale(text: str) -> Callable[[argparse.Namespace], Intervention]:
+    factor, where = _at(text, "FACTOR")
+    made = Scale(**where, factor=float(factor))
+    return lambda _: made
+
+
+def _steer(text: str) -> Callable[[argparse.Namespace], Intervention]:
+    given, where = _at(text, "TOKEN*STRENGTH")
+    token, _, strength = given.rpartition("*")
+    made = Steer(**where, direction=token, strength=float(strength), unit=SteerUnit.STREAM)
+    return lambda _: made
+
+
+def _knock_out(text: str) -> Callable[[argparse.Namespace], Intervention]:
+    parts = text.split(":")
+    if len(parts) not in (3, 4):
+        raise RequestError(expected("knock-out", "LAYER:QUERIES:KEYS[:HEADS]", text))
+    heads: Any = "all" if len(parts) == 3 or parts[3] == "all" else tuple(int(h) for h in parts[3].split(","))
+    made = KnockOut(int(parts[0]), positions(parts[1]), positions(parts[2]), heads)
+    return lambda _: made

@@ -1,0 +1,159 @@
+"""Checked links against manual hooks: what is predicted, what is measured, and how the two agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import intravisto_core as iv
+from intravisto_core.analysis.effects import predictions, rank_correlation, recovered_share
+from intravisto_core.experiments import tiny
+from tests.families.tiny import Case, is_parallel
+from tests.interventions.manual import Hand, run
+
+TARGET, CONTRAST = 11, 23
+SITES = {"attention": "attn_out", "mlp": "mlp_out", "mid": "resid_mid", "block": "resid_pre"}
+
+
+def metric(case: Case, stream: np.ndarray, position: int) -> float:
+    """The logit difference after a position, by the plain model's own norm and table."""
+    model = case.plain.model
+    trunk = model.base_model
+    norm = next(getattr(trunk, n) for n in ("norm", "ln_f", "final_layer_norm") if hasattr(trunk, n))
+    with torch.no_grad():
+        logits = model.get_output_embeddings()(norm(torch.tensor(stream[position])))
+    if case.plain.kind == "gemma2":
+        logits = torch.tanh(logits / 6.0) * 6.0
+    if case.plain.kind == "granite":
+        logits = logits / case.plain.config.logits_scaling
+    return float(logits[TARGET] - logits[CONTRAST])
+
+
+def by_hand(case: Case, link: iv.Link, position: int, share: float = 1.0) -> float:
+    """m without (a share of) the whole of what a component hands on at a place, less m."""
+    vector = torch.tensor(case.plain.sites[SITES[str(link.component)]][link.layer][link.position])
+    # Without this is what attention, or the MLP, wrote for it.
+    site = "mlp_out" if link.component in ("mlp", "mid") else "attn_out"
+    hand = Hand(site, link.layer, (link.position,), lambda x: x - share * vector)
+    stream = run(case.plain, case.ids, hand)
+    return metric(case, stream, position) - metric(case, run(case.plain, case.ids), position)
+
+
+@pytest.mark.parametrize("name", ["Llama", "GPT-2", "GPT-NeoX, parallel", "Gemma-2", "Granite", "Qwen3-MoE"])
+def test_a_checked_link_is_a_run_without_its_vector(family, name):
+    case = family(name)
+    position = case.trace.prompt_length - 1
+    kinds = ["attention", "mlp", "block"] + ([] if is_parallel(case.plain.config) else ["mid"])
+    links = [iv.Link(kind, layer, at) for kind in kinds for layer in (0, 1) for at in (4, position)]
+    found = case.trace.check_links(links, TARGET, CONTRAST, position)
+    assert found.noise < 1e-5
+    assert found.metric == pytest.approx(metric(case, run(case.plain, case.ids), position), abs=1e-4)
+    for i, link in enumerate(links):
+        assert found.measured[i] == pytest.approx(by_hand(case, link, position), abs=1e-4), link
+        # The prediction is the slope at the start of the way to it.
+        slope = by_hand(case, link, position, 1e-2) / 1e-2
+        assert found.predicted[i] == pytest.approx(slope, abs=0.02 + 0.05 * abs(slope)), link
+
+
+@pytest.mark.parametrize("name", ["Llama", "Gemma-2", "Granite", "gpt-oss"])
+def test_parts_of_attention_add_up_to_it(family, name):
+    """Predictions are linear: heads, and sources where no sink or bias takes part, add up to the whole."""
+    case = family(name)
+    heads = [iv.Link("attention", 1, 9, head=h) for h in range(4)]
+    sources = [iv.Link("attention", 1, 9, source=j) for j in range(10)]
+    both = [iv.Link("attention", 1, 9, source=j, head=h) for j in range(10) for h in range(4)]
+    whole = iv.Link("attention", 1, 9)
+    found = case.trace.check_links([whole, *heads, *sources, *both], TARGET, CONTRAST, 12)
+    parts = np.split(found.predicted[1:], [4, 14])
+    bias = 0.0 if case.plain.kind != "gpt_oss" else found.predicted[0] - parts[0].sum()
+    for each in parts:
+        assert each.sum() + bias == pytest.approx(found.predicted[0], abs=1e-4)
+    assert found.labels[1] == "layer 1, position 9: head 0"
+    assert found.labels[5] == "layer 1, position 9: attention from position 0"
+
+
+def test_neurons_add_up_to_the_mlp(family):
+    case = family("Gemma-2")
+    links = [iv.Link("mlp", 0, 5), *(iv.Link("mlp", 0, 5, neuron=n) for n in range(48))]
+    found = case.trace.check_links(links, TARGET, CONTRAST, 12)
+    assert found.predicted[1:].sum() == pytest.approx(found.predicted[0], abs=1e-4)
+
+
+def test_links_after_the_metric_do_nothing(family):
+    found = family("Llama").trace.check_links(iv.Link("mlp", 0, 12), TARGET, CONTRAST, 8)
+    assert (found.predicted[0], found.measured[0]) == (0, 0)
+    assert np.isnan(found.rank_correlation)
+
+
+def test_without_reuse_the_numbers_are_the_same(family, monkeypatch):
+    from importlib import import_module
+
+    case = family("Bloom")
+    links = [iv.Link("attention", 1, at, head=1) for at in (3, 9)] + [iv.Link("mlp", 0, 9)]
+    found = case.trace.check_links(links, TARGET, CONTRAST, 12)
+    monkeypatch.setattr(import_module("intravisto_core.experiments.check_links"), "obstacle", lambda *_: "a test")
+    again = case.trace.check_links(links, TARGET, CONTRAST, 12)
+    assert np.allclose(found.measured, again.measured, atol=1e-5)
+    assert found.rank_correlation == again.rank_correlation
+
+
+def test_links_that_are_not_there_are_refused(family):
+    llama, neox = family("Llama").trace, family("GPT-NeoX, parallel").trace
+    with pytest.raises(iv.RequestError, match="parallel"):
+        neox.check_links(iv.Link("mid", 0, 3))
+    for link, said in (
+        (iv.Link("mlp", 5, 0), "layer"),
+        (iv.Link("mlp", 0, 99), "position"),
+        (iv.Link("attention", 0, 3, head=9), "head"),
+        (iv.Link("attention", 0, 3, source=99), "source"),
+        (iv.Link("mlp", 0, 3, neuron=999), "neuron"),
+    ):
+        with pytest.raises(iv.RequestError, match=said):
+            llama.check_links(link)
+    with pytest.raises(iv.RequestError, match="attention"):
+        iv.Link("mlp", 0, 3, head=1)
+    with pytest.raises(iv.RequestError, match="1 to 500"):
+        llama.check_links([])
+
+
+def test_rank_correlation_is_spearmans():
+    assert rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 90.0])) == pytest.approx(1)
+    assert rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])) == pytest.approx(-1)
+    # Worked by hand: ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4.
+    assert rank_correlation(np.array([0.0, 5.0, 5.0, 9.0]), np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.948683)
+    assert np.isnan(rank_correlation(np.array([1.0, 2.0]), np.array([1.0, 2.0])))
+    assert np.isnan(rank_correlation(np.ones(4), np.arange(4.0)))
+
+
+def test_a_recovered_share_is_blank_where_it_means_nothing():
+    assert recovered_share(1.5, 3.0, 1.0, 0.0) == pytest.approx(0.25)
+    assert np.isnan(recovered_share(1.5, 1.0, 1.0, 0.0))
+    assert np.isnan(recovered_share(1.5, 1.09, 1.0, 0.01))
+
+
+def test_predictions_by_hand():
+    """Two positions, three tokens: p = (1/2, 1/4, 1/4) against q = (1/4, 1/2, 1/4), then the same."""
+    p, q = torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[0.25, 0.5, 0.25]]).log()
+    found = predictions(
+        lambda span: torch.cat([q, p])[span],
+        lambda span: torch.cat([p, p])[span],
+        torch.tensor([1, -1]),
+        0,
+        1,
+        3,
+    )
+    assert found.kl == pytest.approx([0.5 * np.log(2) - 0.25 * np.log(2), 0], abs=1e-6)
+    assert found.log_prob[0] == pytest.approx(np.log(0.5))
+    assert np.isnan(found.log_prob[1])
+    assert found.difference == pytest.approx([-np.log(2), np.log(2)], abs=1e-6)
+    assert found.top.tolist() == [1, 0]
+
+
+def test_every_family_of_the_table_has_a_gradient(family):
+    """Families whose attention is code of their own, and experts."""
+    for name in ("Bloom", "MPT", "Falcon, 7B", "GPT-J", "OPT", "Mixtral"):
+        assert name in tiny.CONFIGS
+        found = family(name).trace.check_links([iv.Link("mlp", 0, 5), iv.Link("attention", 1, 5)], TARGET, CONTRAST, 12)
+        assert np.isfinite(found.predicted).all()
+        assert (found.predicted != 0).all()
