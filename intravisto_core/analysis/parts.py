@@ -16,27 +16,35 @@ def head_outputs(model: LoadedModel, layer: int, z: Float[Tensor, "H T d_v"]) ->
     return torch.einsum("htv,dhv->htd", z.float(), split)
 
 
-def head_outs(model: LoadedModel, layer: int, z: Float[Tensor, "H T d_v"]) -> Float[Tensor, "H T d"]:
-    """`head_out`: what every head adds to the stream, `m · P_lin(z W_O[h])`, P's scale frozen at the run's value."""
+def attention_parts(
+    model: LoadedModel, layer: int, z: Float[Tensor, "H T d_v"]
+) -> tuple[Float[Tensor, "H T d"], Float[Tensor, "T d"]]:
+    """`head_out` of every head and the bias part: together they are `attn_out`, float32.
+
+    A head's part is `m · P_lin(z W_O[h])`, P the post-norm with its scale frozen at the run's value; the bias part is
+    what P and m make of W_O's bias, with P's own shift.
+    """
     written = head_outputs(model, layer, z)
+    bias = model.weights.bias(f"w_o.{layer}")
+    rest = torch.zeros_like(written[0]) if bias is None else bias.expand_as(written[0])
     norm = post_norm(model, layer, "w_o")
     if norm is not None:
-        bias = model.weights.bias(f"w_o.{layer}")
-        whole = written.sum(0) if bias is None else written.sum(0) + bias
-        written = norm.linear(written, norm.sigma(whole))
-    return written * model.blueprint.multiplier
+        sigma = norm.sigma(written.sum(0) + rest)
+        written, rest = norm.linear(written, sigma), norm.linear(rest, sigma)
+        rest = rest if norm.shift is None else rest + norm.shift
+    return written * model.blueprint.multiplier, rest * model.blueprint.multiplier
 
 
-def attention_from_heads(model: LoadedModel, layer: int, z: Float[Tensor, "H T d_v"]) -> Float[Tensor, "T d"]:
-    """All heads and the bias part together: `attn_out`, rebuilt."""
-    total = head_outputs(model, layer, z).sum(0)
-    return to_stream(model, layer, total, "w_o")
+def head_outs(model: LoadedModel, layer: int, z: Float[Tensor, "H T d_v"]) -> Float[Tensor, "H T d"]:
+    """`head_out`: what every head adds to the stream."""
+    return attention_parts(model, layer, z)[0]
 
 
 def mlp_from_neurons(model: LoadedModel, layer: int, act: Float[Tensor, "T d_mlp"]) -> Float[Tensor, "T d"]:
     """All neurons and the bias together: `mlp_out`, rebuilt."""
     total = act.float() @ model.weights.get(f"w_out.{layer}").float().T
-    return to_stream(model, layer, total, "w_out")
+    bias = model.weights.bias(f"w_out.{layer}")
+    return to_stream(model, layer, total if bias is None else total + bias, "w_out")
 
 
 def post_norm(model: LoadedModel, layer: int, matrix: str) -> NormFormula | None:
@@ -47,9 +55,6 @@ def post_norm(model: LoadedModel, layer: int, matrix: str) -> NormFormula | None
 
 
 def to_stream(model: LoadedModel, layer: int, projected: Float[Tensor, "T d"], matrix: str) -> Float[Tensor, "T d"]:
-    """Bias, post-norm and residual multiplier: from the projection's sum to what is added to the stream."""
-    bias = model.weights.bias(f"{matrix}.{layer}")
-    if bias is not None:
-        projected = projected + bias
+    """Post-norm and residual multiplier: from what a projection gives to what is added to the stream."""
     norm = post_norm(model, layer, matrix)
     return (projected if norm is None else norm(projected)) * model.blueprint.multiplier

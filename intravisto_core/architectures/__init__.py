@@ -1,7 +1,7 @@
 """Declarations of model families: where their parts are. Nothing else in the program knows a module path."""
 
-from intravisto_core.architectures.blueprint import BlockModules, Blueprint, bind
-from intravisto_core.architectures.declaration import Architecture, AttentionKind, NormKind, Order
+from intravisto_core.architectures.blueprint import BlockModules, Blueprint, ExpertModules, bind
+from intravisto_core.architectures.declaration import Architecture, AttentionKind, ExpertPaths, NormKind, Order
 from intravisto_core.architectures.refused import refusal
 from intravisto_core.architectures.registry import find, names
 
@@ -10,6 +10,8 @@ __all__ = [
     "AttentionKind",
     "BlockModules",
     "Blueprint",
+    "ExpertModules",
+    "ExpertPaths",
     "NormKind",
     "Order",
     "bind",

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import cast
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from intravisto_core.architectures.declaration import Architecture, Order
+from intravisto_core.architectures.declaration import Architecture, ExpertPaths, Order
 from intravisto_core.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertModules:
+    """A block's mixture of experts (see `ExpertPaths`); an ordinary MLP in its place is a shared expert of weight 1."""
+
+    router: nn.Module | None
+    experts: nn.Module | None
+    shared_w_out: nn.Module | None
+    shared_gate: nn.Module | None
+
+    @property
+    def n_routed(self) -> int:
+        """How many experts take turns; shared ones are numbered after them."""
+        return 0 if self.experts is None else int(cast(int, self.experts.num_experts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +41,7 @@ class BlockModules:
     mid_reader: nn.Module | None
     attn_post_norm: nn.Module | None
     mlp_post_norm: nn.Module | None
+    experts: ExpertModules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,26 @@ def _module(root: nn.Module, path: str, family: str) -> nn.Module:
         ) from None
 
 
+def _experts(layer: nn.Module, mlp: str, paths: ExpertPaths, family: str) -> ExpertModules:
+    if not _has(layer, paths.experts):
+        return ExpertModules(None, None, _module(layer, f"{mlp}.{paths.w_out}", family), None)
+    shared, gate = paths.shared, paths.shared_gate
+    return ExpertModules(
+        router=_module(layer, paths.router, family),
+        experts=_module(layer, paths.experts, family),
+        shared_w_out=_module(layer, f"{shared}.{paths.w_out}", family) if shared else None,
+        shared_gate=_module(layer, gate, family) if gate else None,
+    )
+
+
+def _has(root: nn.Module, path: str) -> bool:
+    try:
+        root.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
 def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
     """Find every declared module in a model.
 
@@ -65,7 +102,7 @@ def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
         raise ModelError(f"this {family} model is refused: {reason}")
     if model.get_output_embeddings() is None:
         raise ModelError(f"this {family} model is refused: it has no table that gives logits over the vocabulary")
-    trunk = model.base_model
+    trunk, paths = model.base_model, architecture.experts
     parallel, order = architecture.parallel(config), architecture.order
     blocks = []
     for layer in _module(trunk, architecture.layers, family).children():
@@ -84,6 +121,7 @@ def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
                 mid_reader=None if parallel else part(architecture.mid_reader),
                 attn_post_norm=part(architecture.attn_post_norm),
                 mlp_post_norm=part(architecture.mlp_post_norm),
+                experts=_experts(layer, architecture.mlp_out, paths, family) if paths else None,
             )
         )
     return Blueprint(

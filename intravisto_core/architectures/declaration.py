@@ -52,16 +52,33 @@ def _one(config: Any) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertPaths:
+    """Where a mixture of experts is, from the layer.
+
+    router: gives logits over the experts, alone or first. experts: holds their stacked matrices, and is given (what
+    they read, ids, weights). shared: the MLP that every token goes through besides; shared_gate: gives one number whose
+    sigmoid is its weight. w_out: the last projection of such an MLP, and of the ordinary one that some layers have in
+    the mixture's place.
+    """
+
+    router: str = "mlp.gate"
+    experts: str = "mlp.experts"
+    shared: str | None = None
+    shared_gate: str | None = None
+    w_out: str = "down_proj"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """One family of transformers models. Paths in a layer are from the layer, the others from the trunk.
 
     attention_kind: how q, k and v are reached. kernel: the stock attention that such a model is run with. attn_out,
     mlp_out: modules whose output (times `residual_multiplier`) is added to the stream. w_o, w_out: the projections
-    into the stream, whose inputs are `z` and `act`; w_out is None where experts take turns. mid_reader: first
-    module that reads `resid_mid`. attn_post_norm, mlp_post_norm: norms between projection and stream. norm_offset:
-    what is added to the norms' stored scale (Gemma: 1). norm_eps: where the norms' code has it as a number.
-    logit_scale: factor on the logits. soft_cap: config attribute of the final soft-cap. refuse: a reason why a
-    config of this family cannot be shown rightly, or "". inferred: found by structure, not declared.
+    into the stream, whose inputs are `z` and `act`; w_out is None where experts take turns, which `experts` tells.
+    mid_reader: first module that reads `resid_mid`. attn_post_norm, mlp_post_norm: norms between projection and
+    stream. norm_offset: what is added to the norms' stored scale (Gemma: 1). norm_eps: where the norms' code has it as
+    a number. logit_scale: factor on the logits. soft_cap: config attribute of the final soft-cap. refuse: a reason why
+    a config of this family cannot be shown rightly, or "". inferred: found by structure, not declared.
     """
 
     family: str
@@ -72,6 +89,7 @@ class Architecture:
     kernel: Callable[[Any], str] = _eager
     w_o: str = "self_attn.o_proj"
     w_out: str | None = "mlp.down_proj"
+    experts: ExpertPaths | None = None
     attn_out: str = "self_attn"
     mlp_out: str = "mlp"
     mid_reader: str = "post_attention_layernorm"

@@ -21,6 +21,7 @@ from intravisto_core.analysis.attribution import (
     reader,
     uncapped_logits,
 )
+from intravisto_core.analysis.experts import expert_run, mixture
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.heatmap import first_token
@@ -138,7 +139,15 @@ def _layers(
 
 
 def _neurons(context: ViewContext, layer: int, position: int) -> list[NeuronBlock]:
-    """The neurons of a layer at one position."""
+    """The neurons of a layer at one position; where experts take turns, those of each expert chosen there."""
+    model, data = context.model, context.data
+    if model.blueprint.blocks[layer].experts is not None:
+        here = data.routed(layer).at(position)
+        ids, weights = mixture(model, layer, here)
+        return [
+            NeuronBlock(e, f"expert_out.{layer}.{e}", expert_run(model, layer, e, here).act[0], w)
+            for e, w in zip(ids[0].tolist(), weights[0].tolist(), strict=True)
+        ]
     return [NeuronBlock(-1, f"w_out.{layer}", context.data.site(Site.ACT, layer)[position])]
 
 

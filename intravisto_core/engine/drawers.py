@@ -10,6 +10,7 @@ from intravisto_core.engine.base import Progress
 from intravisto_core.engine.cell_views import draw_cell_shares, draw_next_tokens, draw_query, draw_update
 from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.disagreement_view import draw_disagreement
+from intravisto_core.engine.expert_views import draw_experts
 from intravisto_core.engine.flow_views import draw_flow
 from intravisto_core.engine.head_views import draw_graph, draw_head_shares
 from intravisto_core.engine.heatmap import draw_grid
@@ -27,6 +28,7 @@ from intravisto_core.request import (
     AttributionView,
     CellSharesView,
     DisagreementView,
+    ExpertsView,
     FlowView,
     GraphView,
     HeadSharesView,
@@ -47,6 +49,7 @@ DRAWERS: dict[type, Callable[[ViewContext, Any], Generator[Progress, None, Any]]
     PatternView: draw_pattern,
     AttentionSinkView: draw_attention_sink,
     LogitsView: draw_logits,
+    ExpertsView: draw_experts,
     UpdateView: draw_update,
     CellSharesView: draw_cell_shares,
     NextTokensView: draw_next_tokens,

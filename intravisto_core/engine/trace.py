@@ -20,6 +20,7 @@ from intravisto_core.records import (
     ContributionGraph,
     DecodedGrid,
     Disagreement,
+    Experts,
     Flow,
     HeadShares,
     LinkCheck,
@@ -37,6 +38,7 @@ from intravisto_core.request import (
     CellSharesView,
     CompareView,
     DisagreementView,
+    ExpertsView,
     FlowView,
     Generation,
     GraphView,
@@ -196,6 +198,11 @@ class Trace:
     def attention_sink(self) -> AttentionSink:
         """How much of all attention goes to position 0 and to learned sinks, for each head."""
         record: AttentionSink = self._view(AttentionSinkView(self.id))
+        return record
+
+    def experts(self, layer: int, expert: int | None = None) -> Experts:
+        """Which experts of a layer each position went to, and the neurons of one of them."""
+        record: Experts = self._view(ExpertsView(self.id, layer, expert))
         return record
 
     def logits(self, position: int = -1) -> np.ndarray:

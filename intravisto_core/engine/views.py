@@ -109,6 +109,8 @@ def draw_activation(context: ViewContext, view: ActivationView) -> Generator[Pro
     else:
         if view.site in _RESTS_ON:
             need(context.card, _RESTS_ON[view.site])
+        if view.site is Site.ACT and model.blueprint.architecture.w_out is None:
+            raise RequestError("act: in this model experts take turns. Ask for experts(layer, expert)")
         values = data.site(view.site, layer)
     if head is not None:
         head = index(head, values.shape[0], "head")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from intravisto_core.analysis.attention import head_values
+from intravisto_core.analysis.experts import Routing, expert_run, mlp_from_experts
 from intravisto_core.analysis.lenses import finish
-from intravisto_core.analysis.parts import attention_from_heads, head_outputs, mlp_from_neurons
-from intravisto_core.architectures import Order
+from intravisto_core.analysis.parts import attention_parts, head_outputs, mlp_from_neurons
+from intravisto_core.architectures import ExpertModules, Order
+from intravisto_core.errors import ModelError
 from intravisto_core.models import LoadedModel
 from intravisto_core.records import Check
 from intravisto_core.sites import Site
@@ -88,31 +91,21 @@ def logits(model: LoadedModel, data: TraceData, reference: Float[Tensor, "T V"])
     return relative_error(finish(model, z, capped=True), reference)[None]
 
 
-def _each_layer(model: LoadedModel, measure: Callable[[int], Tensor]) -> Errors:
-    return torch.cat([measure(layer) for layer in _layers(model)])
-
-
-def _layers(model: LoadedModel) -> range:
-    return range(model.dimensions.n_layers)
-
-
 def patterns(model: LoadedModel, data: TraceData) -> Errors:
     """Identity 5: recomputed pattern times v is z, for every head."""
-
-    def measure(layer: int) -> Tensor:
+    found = []
+    for layer in range(model.dimensions.n_layers):
         v, z = data.site(Site.V, layer), data.site(Site.Z, layer)
-        return relative_error(head_values(data.pattern(layer), v), z)
-
-    return _each_layer(model, measure)
+        found.append(relative_error(head_values(data.pattern(layer), v), z))
+    return torch.cat(found)
 
 
 def heads(model: LoadedModel, data: TraceData) -> Errors:
     """Identity 6: heads and bias add up to `attn_out`; 16 random heads equal what an ablation takes away."""
 
     def rebuilt(layer: int) -> Tensor:
-        return relative_error(
-            attention_from_heads(model, layer, data.site(Site.Z, layer)), data.site(Site.ATTN_OUT, layer)
-        )[None]
+        each, bias = attention_parts(model, layer, data.site(Site.Z, layer))
+        return relative_error(each.sum(0) + bias, data.site(Site.ATTN_OUT, layer))[None]
 
     def ablated(layer: int, head: int) -> Tensor:
         z = data.site(Site.Z, layer)
@@ -123,7 +116,8 @@ def heads(model: LoadedModel, data: TraceData) -> Errors:
         return _against(full - less, head_outputs(model, layer, z)[head], full)
 
     samples = _samples(model.dimensions.n_layers, model.dimensions.n_heads)
-    return torch.cat([*(rebuilt(i) for i in _layers(model)), *(ablated(i, h)[None] for i, h in samples)])
+    layers = range(model.dimensions.n_layers)
+    return torch.cat([*(rebuilt(i) for i in layers), *(ablated(i, h)[None] for i, h in samples)])
 
 
 def neurons(model: LoadedModel, data: TraceData) -> Errors:
@@ -145,7 +139,56 @@ def neurons(model: LoadedModel, data: TraceData) -> Errors:
         return _against(full - less, act[:, neuron, None].float() * column, full)
 
     samples = _samples(model.dimensions.n_layers, model.dimensions.d_mlp)
-    return torch.cat([*(rebuilt(i) for i in _layers(model)), *(ablated(i, n)[None] for i, n in samples)])
+    layers = range(model.dimensions.n_layers)
+    return torch.cat([*(rebuilt(i) for i in layers), *(ablated(i, n)[None] for i, n in samples)])
+
+
+def experts(model: LoadedModel, data: TraceData) -> Errors:
+    """Identity 7 of a mixture: the neurons of all experts and the biases add up to `mlp_out`; 16 random neurons of a
+    layer's routed experts equal what is missing when that neuron is silent in all of them.
+    """
+
+    def rebuilt(layer: int) -> Tensor:
+        return relative_error(mlp_from_experts(model, layer, data.routing[layer]), data.site(Site.MLP_OUT, layer))[None]
+
+    def ablated(layer: int, neuron: int) -> Tensor:
+        routing = data.routing[layer]
+        full, less = (_run_experts(model, layer, routing, silent) for silent in (None, neuron))
+        gone = torch.zeros_like(full)
+        for expert in cast(Tensor, routing.chosen).unique().tolist():
+            part = expert_run(model, layer, expert, routing)
+            column = model.weights.get(f"expert_out.{layer}.{expert}")[:, neuron].float()
+            gone[part.positions] += (part.weights * part.act[:, neuron])[:, None] * column
+        return _against(full - less, gone, full)
+
+    layers = range(model.dimensions.n_layers)
+    mixed = [layer for layer in layers if data.routing[layer].chosen is not None]
+    for layer in mixed:
+        logits, n = data.routing[layer].logits, cast(ExpertModules, model.blueprint.blocks[layer].experts).n_routed
+        if logits is None or logits.shape[-1] != n:
+            raise ModelError(f"router of layer {layer}: expected logits over {n} experts; it gives something else")
+    width = model.weights.get(f"expert_out.{mixed[0]}.0").shape[1] if mixed else 0
+    samples = _samples(len(mixed), width)
+    return torch.cat([*(rebuilt(i) for i in layers), *(ablated(mixed[i], n)[None] for i, n in samples)])
+
+
+def _run_experts(model: LoadedModel, layer: int, routing: Routing, silent: int | None) -> Float[Tensor, "T d"]:
+    """The model's own routed experts on what they were given, with one neuron of each set to 0."""
+    module: Any = cast(ExpertModules, model.blueprint.blocks[layer].experts).experts
+    own = module._apply_gate
+
+    def without(x: Tensor) -> Tensor:
+        act: Tensor = own(x).clone()
+        act[:, silent] = 0
+        return act
+
+    if silent is not None:
+        module._apply_gate = without
+    try:
+        out: Tensor = module(routing.given, routing.chosen, routing.weights)
+        return out.float()
+    finally:
+        module.__dict__.pop("_apply_gate", None)
 
 
 def _against(measured: Tensor, predicted: Tensor, whole: Tensor) -> Float[Tensor, " T"]:

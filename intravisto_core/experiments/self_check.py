@@ -25,7 +25,7 @@ from intravisto_core.tracing.run import Prepared, stop_ids
 PROBE_LENGTH = 24
 LONGEST_PROBE = 640
 N_GREEDY = 3
-NO_NEURONS = "mixture of experts: no single matrix of neurons yet"
+NO_NEURONS = "mixture of experts whose router and experts were not found"
 
 
 def probe_ids(model: LoadedModel) -> tuple[tuple[int, ...], str]:
@@ -90,7 +90,10 @@ def _measured(measure: Callable[[], Tensor], allowed: float) -> Check:
 
 
 def _neurons(model: LoadedModel, data: TraceData, allowed: float) -> Check:
-    if model.blueprint.architecture.w_out is None:
+    architecture = model.blueprint.architecture
+    if architecture.experts is not None:
+        return _measured(lambda: identities.experts(model, data), allowed)
+    if architecture.w_out is None:
         return Check(ok=False, error=None, reason=NO_NEURONS, allowed=allowed)
     return _measured(lambda: identities.neurons(model, data), allowed)
 

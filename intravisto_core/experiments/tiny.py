@@ -76,7 +76,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "Qwen2": _config("Qwen2"),
     "Qwen2-MoE": _config("Qwen2Moe", **_EXPERTS, moe_intermediate_size=24, shared_expert_intermediate_size=40),
     "Qwen3": _config("Qwen3", head_dim=12),
-    "Qwen3-MoE": _config("Qwen3Moe", **_EXPERTS, head_dim=8, moe_intermediate_size=24, decoder_sparse_step=1),
+    "Qwen3-MoE": _config("Qwen3Moe", **_EXPERTS, head_dim=8, moe_intermediate_size=24, mlp_only_layers=[0]),
     "Gemma": _config("Gemma", head_dim=8, tie_word_embeddings=True),
     "Gemma-2": _config("Gemma2", **_GEMMA, final_logit_softcapping=6.0, attn_logit_softcapping=3.0),
     "Gemma-3": _config("Gemma3Text", **_GEMMA | {"num_hidden_layers": 6}),

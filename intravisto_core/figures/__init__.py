@@ -26,6 +26,7 @@ from intravisto_core.figures.effects import (
     link_check_figure,
     link_check_frame,
 )
+from intravisto_core.figures.experts import experts_figure, experts_frame
 from intravisto_core.figures.export import save
 from intravisto_core.figures.flow_html import flow_html
 from intravisto_core.figures.graph import graph_figure, graph_frame
@@ -52,6 +53,7 @@ from intravisto_core.records import (
     DecodedGrid,
     Disagreement,
     Drawer,
+    Experts,
     Flow,
     HeadShares,
     LinkCheck,
@@ -70,6 +72,7 @@ register_drawer(Shares, Drawer(shares_figure, figure_html, shares_frame, save))
 register_drawer(Activation, Drawer(activation_figure, figure_html, activation_frame, save))
 register_drawer(Pattern, Drawer(pattern_figure, figure_html, pattern_frame, save))
 register_drawer(AttentionSink, Drawer(attention_sink_figure, figure_html, attention_sink_frame, save))
+register_drawer(Experts, Drawer(experts_figure, figure_html, experts_frame, save))
 register_drawer(Logits, Drawer(logits_figure, figure_html, logits_frame, save))
 register_drawer(UpdateTokens, Drawer(update_figure, figure_html, update_frame, save))
 register_drawer(CellShares, Drawer(cell_shares_figure, figure_html, cell_shares_frame, save))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from intravisto_core.architectures import Architecture, NormKind, Order
+from intravisto_core.architectures import Architecture, ExpertPaths, NormKind, Order
 from intravisto_core.errors import ModelError
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.weights import parameter
@@ -26,6 +26,9 @@ ATTENTIONS = ("self_attn", "attn", "attention", "self_attention")
 MLPS = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe")
 W_OS = ("o_proj", "out_proj", "dense", "c_proj", "wo")
 W_OUTS = ("down_proj", "c_proj", "fc2", "dense_4h_to_h", "fc_out", "w2", "dense")
+ROUTERS = ("gate", "router")
+SHARED = ("shared_expert", "shared_experts", "shared_mlp")
+SHARED_GATES = ("shared_expert_gate",)
 ALLOWED = 2e-2
 N_PROBE = 8
 
@@ -50,6 +53,7 @@ def infer(network: PreTrainedModel) -> Architecture:
         attention=attention,
         w_o=f"{attention}.{w_o}",
         w_out=w_out and f"{mlp}.{w_out}",
+        experts=None if w_out else _experts(last.get_submodule(mlp), mlp),
         attn_out=attention,
         mlp_out=mlp,
         residual_multiplier=lambda config: float(getattr(config, "residual_multiplier", 1.0)),
@@ -73,6 +77,22 @@ def _named(root: nn.Module, names: tuple[str, ...], family: str, what: str) -> s
             f"({', '.join(names)}). Declare it, or choose another model"
         )
     return found
+
+
+def _experts(mlp: nn.Module, path: str) -> ExpertPaths | None:
+    """Where a mixture of experts has its parts, or None where they are not of the usual kind."""
+    router, shared, gate = (_first(mlp, names) for names in (ROUTERS, SHARED, SHARED_GATES))
+    experts = dict(mlp.named_children()).get("experts")
+    if router is None or not hasattr(experts, "_apply_gate"):
+        return None
+    w_out = _first(mlp.get_submodule(shared), W_OUTS) if shared else None
+    return ExpertPaths(
+        router=f"{path}.{router}",
+        experts=f"{path}.experts",
+        shared=shared and f"{path}.{shared}",
+        shared_gate=gate and f"{path}.{gate}",
+        w_out=w_out or "down_proj",
+    )
 
 
 def _logit_scale(config: Any) -> float:

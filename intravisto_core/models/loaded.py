@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from intravisto_core.architectures import Blueprint
+from intravisto_core.architectures import Blueprint, ExpertModules
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.weights import Weights
 from intravisto_core.request import ModelSpec
@@ -79,6 +79,12 @@ class LoadedModel:
         """The model's logits from `resid_post[L−1]`, by its own norm and head in its own dtype; float32."""
         raw: Tensor = self.blueprint.unembed(self.blueprint.final_norm(final_stream.to(self.dtype)))
         return self.cap(raw).float()
+
+    def gated(self, layer: int, x: Float[Tensor, "n two_d"]) -> Float[Tensor, "n d_expert"]:
+        """Gate and activation function of a block's routed experts, by their own code, on what `expert_in` gives."""
+        experts: Any = cast(ExpertModules, self.blueprint.blocks[layer].experts).experts
+        out: Tensor = experts._apply_gate(x) if experts.has_gate else experts.act_fn(x)
+        return out
 
     def fingerprint(self, request: str) -> str:
         """A hash of a canonical request on this model."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from intravisto_core.architectures import Blueprint
+from intravisto_core.architectures import Blueprint, ExpertModules
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import quantisation
 
@@ -33,23 +33,47 @@ class Weights:
     """Matrices of a model as (out, in), whatever the module that holds them.
 
     Names: "embed" (V, d), "unembed" (V, d), and per block "w_o.3" (d, H·d_v), "w_out.3" (d, d_mlp); where
-    experts take turns there is no w_out. Offloaded matrices are fetched, packed ones dequantised, at every call.
+    experts take turns, instead of w_out, "expert_in.3.7" (gate and up as they are stored, d) and "expert_out.3.7"
+    (d, d_expert) of expert 7; of a shared expert, which is numbered after them, "expert_out" alone. Offloaded matrices
+    are fetched, packed ones dequantised, at every call.
     """
 
     def __init__(self, blueprint: Blueprint, dtype: torch.dtype) -> None:
         self._modules: dict[str, nn.Module] = {"embed": blueprint.embed, "unembed": blueprint.unembed}
+        self._stacks: dict[str, tuple[nn.Module, str]] = {}
         for layer, block in enumerate(blueprint.blocks):
             self._modules[f"w_o.{layer}"] = block.w_o
             if block.w_out is not None:
                 self._modules[f"w_out.{layer}"] = block.w_out
+            if block.experts is not None:
+                self._name_experts(layer, block.experts)
         self._dtype = dtype
         self._means: dict[str, Tensor] = {}
+
+    def _name_experts(self, layer: int, part: ExpertModules) -> None:
+        if part.experts is not None:
+            first = "gate_up_proj" if part.experts.has_gate else "up_proj"
+            self._stacks[f"expert_in.{layer}"] = (part.experts, first)
+            self._stacks[f"expert_out.{layer}"] = (part.experts, "down_proj")
+        if part.shared_w_out is not None:
+            self._modules[f"expert_out.{layer}.{part.n_routed}"] = part.shared_w_out
+
+    def _expert(self, name: str, suffix: str = "") -> Tensor | None:
+        """What a stack holds of one expert, as it is stored."""
+        stack, _, expert = name.rpartition(".")
+        module, attribute = self._stacks[stack]
+        stored = parameter(module, attribute + suffix)
+        return None if stored is None else stored[int(expert)]
+
+    def _stacked(self, name: str) -> bool:
+        return name not in self._modules and name.rpartition(".")[0] in self._stacks
 
     def _module(self, name: str) -> nn.Module:
         try:
             return self._modules[name]
         except KeyError:
-            raise RequestError(expected("weight", "embed, unembed, w_o.<layer> or w_out.<layer>", name)) from None
+            known = "embed, unembed, w_o.<layer>, w_out.<layer>, expert_in.<layer>.<expert> or expert_out.…"
+            raise RequestError(expected("weight", known, name)) from None
 
     def get(self, name: str, rows: slice | Tensor | None = None) -> Float[Tensor, "out in"]:
         """A matrix, or some of its rows, in the model's dtype on its device.
@@ -57,6 +81,8 @@ class Weights:
         Raises:
             RequestError: no matrix has that name.
         """
+        if self._stacked(name):
+            return self._slice(name, rows)
         module = self._module(name)
         if quantisation.kind_of(module):
             return quantisation.dequantised(module, self._dtype, rows)
@@ -66,9 +92,16 @@ class Weights:
             weight = weight.T
         return weight if rows is None else weight[rows]
 
+    def _slice(self, name: str, rows: slice | Tensor | None) -> Tensor:
+        weight = self._expert(name)
+        assert weight is not None
+        if self._stacks[name.rpartition(".")[0]][0].is_transposed:
+            weight = weight.T
+        return weight if rows is None else weight[rows]
+
     def bias(self, name: str) -> Float[Tensor, " out"] | None:
         """The bias beside a matrix, float32, or None."""
-        bias = parameter(self._module(name), "bias")
+        bias = self._expert(name, "_bias") if self._stacked(name) else parameter(self._module(name), "bias")
         return None if bias is None else bias.float()
 
     def chunks(self, name: str, size: int = CHUNK) -> Iterator[tuple[int, Float[Tensor, "rows in"]]]:

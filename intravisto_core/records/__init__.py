@@ -8,6 +8,7 @@ from intravisto_core.records.attribution import Attribution
 from intravisto_core.records.base import Drawer, Record, register_drawer
 from intravisto_core.records.cell import CellShares, NextTokens, TokenQuery, UpdateTokens
 from intravisto_core.records.effects import Comparison, ConceptDirection, LinkCheck
+from intravisto_core.records.experts import Experts
 from intravisto_core.records.flow import Disagreement, Flow, HeadShares
 from intravisto_core.records.graph import ContributionGraph
 from intravisto_core.records.grid import DecodedGrid, Watched, row_label
@@ -27,6 +28,7 @@ __all__ = [
     "DecodedGrid",
     "Disagreement",
     "Drawer",
+    "Experts",
     "Flow",
     "HeadShares",
     "LinkCheck",

@@ -87,6 +87,15 @@ class AttentionSinkView:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpertsView:
+    """Which experts of a layer each position went to; expert: whose neurons to give too."""
+
+    trace: str
+    layer: int
+    expert: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LogitsView:
     """The model's own logits after one position; negatives count from the end of the text."""
 
@@ -164,6 +173,7 @@ ViewRequest = (
     | ActivationView
     | PatternView
     | AttentionSinkView
+    | ExpertsView
     | LogitsView
     | UpdateView
     | CellSharesView

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from intravisto_core.analysis.attention import pattern
+from intravisto_core.analysis.experts import Routing
 from intravisto_core.errors import TraceError, expected
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
@@ -38,7 +39,7 @@ class TraceData:
 
     buffers: (L, T, width), or (L, heads, T, width) of sites with heads. final: `resid_post[L−1]` (T, d).
     first, last: (L, T), the keys that each query may see. layers_are_tuples: whether the model's layers return tuples.
-    last_logits: after the last position (V,).
+    last_logits: after the last position (V,). routing: of each layer, where experts take turns.
     """
 
     ids: tuple[int, ...]
@@ -54,6 +55,7 @@ class TraceData:
     cancelled: bool = False
     notes: tuple[str, ...] = ()
     step_logits: tuple[Tensor, ...] = field(default=())
+    routing: tuple[Routing, ...] = ()
 
     @property
     def length(self) -> int:
@@ -65,7 +67,8 @@ class TraceData:
         """Memory that it takes, in bytes."""
         tensors = (*self.buffers.values(), self.final, self.first, self.last, self.last_logits)
         biases = (facts.key_bias for facts in self.facts if facts is not None)
-        return sum(t.nbytes for t in (*tensors, *(b for b in biases if b is not None)))
+        experts = (part for layer in self.routing for _, part in layer.tensors())
+        return sum(t.nbytes for t in (*tensors, *(b for b in biases if b is not None), *experts))
 
     def site(self, site: Site, layer: int) -> Tensor:
         """One layer of a site: (T, width), or (heads, T, width).
@@ -82,6 +85,16 @@ class TraceData:
                 expected("site", f"one that this trace kept ({kept})", str(site), "Run again with it in `sites`")
             )
         return self.buffers[site][layer]
+
+    def routed(self, layer: int) -> Routing:
+        """What went into the experts of a layer.
+
+        Raises:
+            TraceError: the run did not keep it.
+        """
+        if not self.routing:
+            raise TraceError(expected("experts", "a trace that kept site act", "one without", "Run it again with all"))
+        return self.routing[layer]
 
     def pattern(self, layer: int, heads: slice = slice(None)) -> Float[Tensor, "H T T"]:
         """Attention of query heads of a layer, from the captured q and k, float32.
@@ -144,10 +157,13 @@ class CaptureSink:
             self.wanted.discard(Site.RESID_POST)
         if model.blueprint.parallel:
             self.wanted.discard(Site.RESID_MID)
-        if model.blueprint.architecture.w_out is None:
-            self.wanted.discard(Site.ACT)
         size, n_layers = model.dimensions, model.dimensions.n_layers
         self.length, n, n_kept = length, length - first_position, n_layers - first_layer
+        self.routing: list[Routing] = []
+        if model.blueprint.architecture.w_out is None:
+            if Site.ACT in self.wanted and model.blueprint.architecture.experts is not None:
+                self.routing = [Routing() for _ in range(n_layers)]
+            self.wanted.discard(Site.ACT)
         shapes = {
             Site.Q: (size.n_heads, n, size.d_head),
             Site.K: (size.n_kv_heads, n, size.d_head),
@@ -214,6 +230,13 @@ class CaptureSink:
         """The rows of the buffers that the current call fills."""
         return slice(self.start - self.first_position, self.stop - self.first_position)
 
+    def route(self, layer: int, part: str, x: Tensor) -> None:
+        """Keep what one call gave or got of a part of `Routing`, (positions, width)."""
+        kept, x = self.routing[layer], x.reshape(-1, x.shape[-1])
+        if getattr(kept, part) is None:
+            setattr(kept, part, x.new_empty((self.length, x.shape[-1])))
+        getattr(kept, part)[self.start : self.stop] = x
+
     def _visible(self, mask: Tensor | None, n_query: int, n_key: int) -> tuple[Tensor, Tensor]:
         """The stretch of keys that each query sees; layers of one call share a mask, so it is read once."""
         if self._mask is None or self._mask[0] is not mask:
@@ -235,12 +258,13 @@ class CaptureSink:
             self.active = False
 
     def finish(self, length: int) -> tuple[dict[Site, Tensor], Tensor, Tensor, Tensor]:
-        """Buffers, final stream, first and last keys, cut to the positions that were run."""
+        """Buffers, final stream, first and last keys, cut to the positions that were run, as `routing` is."""
 
         def cut(x: Tensor, dim: int, n: int = length) -> Tensor:
             part = x.narrow(dim, 0, n)
             return part if n > 0.8 * x.shape[dim] else part.clone()
 
+        self.routing = [Routing(**{name: cut(x, 0) for name, x in r.tensors()}) for r in self.routing]
         n = length - self.first_position
         buffers = {s: cut(b, 2 if s in (Site.Q, Site.K, Site.V) else 1, n) for s, b in self.buffers.items()}
         if Site.Z in buffers:

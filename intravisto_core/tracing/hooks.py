@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from intravisto_core.architectures import BlockModules
+from intravisto_core.architectures import BlockModules, ExpertModules
 from intravisto_core.errors import Cancelled
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
@@ -78,6 +79,23 @@ def _block_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier:
             yield _on_output(sink, module, _keeper(sink, site, layer, multiplier))
     if Site.RESID_POST in sink.wanted:
         yield _on_output(sink, block.layer, _keeper(sink, Site.RESID_POST, layer))
+    if sink.routing and block.experts is not None:
+        yield from _expert_hooks(sink, block.experts, layer)
+
+
+def _expert_hooks(sink: CaptureSink, part: ExpertModules, layer: int) -> Iterator[RemovableHandle]:
+    def given(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if sink.active:
+            for name, x in zip(("given", "chosen", "weights"), (*args, *kwargs.values()), strict=False):
+                sink.route(layer, name, x)
+
+    if part.experts is not None and part.router is not None:
+        yield part.experts.register_forward_pre_hook(given, with_kwargs=True)
+        yield _on_output(sink, part.router, partial(sink.route, layer, "logits"))
+    if part.shared_w_out is not None:
+        yield _on_input(sink, part.shared_w_out, partial(sink.route, layer, "shared_act"))
+    if part.shared_gate is not None:
+        yield _on_output(sink, part.shared_gate, partial(sink.route, layer, "shared_logit"))
 
 
 @contextmanager

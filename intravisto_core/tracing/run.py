@@ -208,6 +208,7 @@ def run(
         notes=prepared.notes,
         step_logits=tuple(work.kept),
         layers_are_tuples=sink.layers_are_tuples,
+        routing=tuple(sink.routing),
     )
     if isinstance(data, EditedData):
         data.edits, data.first_layer, data.first_position = edits, sink.first_layer, sink.first_position

@@ -58,6 +58,7 @@ REQUESTS = [
     PatternView("id", 0, 2),
     iv.AttentionSinkView("id"),
     LogitsView("id", -1),
+    iv.ExpertsView("id", 2, 3),
     UpdateView("id", "attention", 2, 3),
     CellSharesView("id", 1, -1),
     NextTokensView("id", 3, iv.Generation(0, temperature=0.5, top_k=3, stop=("a", 4))),

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import intravisto_core as iv
 from intravisto_core.architectures import names
 from intravisto_core.architectures.refused import BY_NAME
 from intravisto_core.experiments import tiny
 from intravisto_core.experiments.families import Surveyed, flags, table
-from intravisto_core.experiments.self_check import NO_NEURONS, check
+from intravisto_core.experiments.self_check import check
 from intravisto_core.models import load
 from tests.families import tiny as families
 from tests.reference.plain import error
@@ -31,9 +32,6 @@ def test_every_declared_family_has_a_tiny_model():
 def test_the_identities_hold(family, name):
     card = family(name).engine.model
     for capability, found in card.capabilities.items():
-        if capability == "neurons" and card.d_mlp == 0:
-            assert (found.ok, found.reason) == (False, NO_NEURONS)
-            continue
         assert found.ok, (capability, found.reason)
         assert max(found.error, found.at_start) <= ALLOWED, capability
     assert card.capabilities["residual"].exact
@@ -45,7 +43,7 @@ def test_the_identities_hold(family, name):
 def test_the_identities_hold_in_bfloat16(family, name):
     card = check(load(iv.ModelSpec(str(family(name).folder), dtype="bfloat16", device_map="cpu")))
     for capability, found in card.capabilities.items():
-        assert found.ok or found.reason == NO_NEURONS, (capability, found.reason)
+        assert found.ok, (capability, found.reason)
     assert card.capabilities["residual"].exact
     assert card.capabilities["traced"].exact
 
@@ -56,6 +54,8 @@ def test_every_site_equals_the_plain_model(family, name):
     trace, plain = case.trace, case.plain
     found = {}
     for site in STREAM_SITES + HEAD_SITES:
+        if site == "act" and case.engine.model.d_mlp == 0:
+            continue
         for layer, reference in enumerate(plain.sites.get(site, ())):
             found[f"{site}[{layer}]"] = error(trace.activation(site, layer=layer), reference)
     for layer, patterns in enumerate(plain.patterns):
@@ -107,8 +107,38 @@ def test_the_public_face_answers(family, name):
         with pytest.raises(iv.RequestError, match="parallel"):
             trace.activation("resid_mid", layer=0)
     if card.d_mlp == 0:
-        with pytest.raises(iv.ModelError, match="mixture of experts"):
+        with pytest.raises(iv.RequestError, match="experts take turns"):
             trace.activation("act", layer=0)
+    else:
+        with pytest.raises(iv.RequestError, match="MLPs are whole"):
+            trace.experts(layer=0)
+
+
+@pytest.mark.parametrize("name", [n for n, config in tiny.CONFIGS.items() if config().model_type in families.MOE])
+@torch.no_grad()
+def test_experts_are_the_plain_models(family, name):
+    case = family(name)
+    for layer, plain in enumerate(case.plain.experts):
+        record = case.trace.experts(layer)
+        if not plain.sparse:
+            assert (record.n_routed, record.chosen.tolist()) == (0, [[0]] * len(case.ids))
+            assert error(case.trace.experts(layer, expert=0).act, case.plain.sites["act"][layer]) <= ALLOWED
+            continue
+        k = plain.chosen.shape[1]
+        assert np.array_equal(record.chosen[:, :k], plain.chosen.numpy())
+        assert error(record.probabilities, plain.logits.softmax(-1).numpy()) <= ALLOWED
+        assert error(record.weights[:, :k], plain.weights.numpy()) <= ALLOWED
+        for expert in range(record.n_experts):
+            one = case.trace.experts(layer, expert)
+            assert one.positions.tolist() == np.flatnonzero((record.chosen == expert).any(1)).tolist()
+            if given := [plain.act(expert, plain.given[p]) for p in one.positions]:
+                assert error(one.act, torch.stack(given).numpy()) <= ALLOWED
+        if name == "Qwen2-MoE":
+            shared = torch.stack([plain.shared_weight(x) for x in plain.given]).numpy()
+            assert error(record.weights[:, k:], shared) <= ALLOWED
+        table = case.trace.experts(layer, expert=int(record.chosen[3, 0])).frame()
+        assert table["position"].tolist() == np.flatnonzero((record.chosen == record.chosen[3, 0]).any(1)).tolist()
+        assert record.figure().data
 
 
 def test_rows_with_sinks_sum_to_less_than_one(family):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.architectures import AttentionKind, NormKind, Order, find, registry
+from intravisto_core.architectures import AttentionKind, ExpertPaths, NormKind, Order, find, registry
 from intravisto_core.experiments import tiny
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import load
@@ -46,6 +46,9 @@ REFUSED = [
     ("Gemma-3", {"mid_reader": "mlp"}, "stream adds up"),
     ("GLM-4", {"mlp_out": "mlp"}, "stream adds up"),
     ("Mixtral", {"w_out": "mlp.down_proj"}, "down_proj"),
+    ("Mixtral", {"experts": ExpertPaths(router="mlp.router")}, "mlp.router"),
+    ("OLMoE", {"experts": ExpertPaths(experts="mlp.expert")}, "down_proj"),
+    ("Qwen3-MoE", {"experts": ExpertPaths(w_out="fc2")}, "fc2"),
     ("gpt-oss", {"mlp_out": "post_attention_layernorm"}, "stream adds up"),
 ]
 
@@ -56,6 +59,9 @@ LOST = [
     ("Falcon, ALiBi", {"kernel": lambda config: "eager"}, "pattern"),
     ("OLMo-2", {"attn_post_norm": None}, "heads"),
     ("OLMo-2", {"mlp_post_norm": None}, "neurons"),
+    ("Qwen2-MoE", {"experts": ExpertPaths()}, "neurons"),
+    ("Qwen2-MoE", {"experts": ExpertPaths(shared="mlp.shared_expert")}, "neurons"),
+    ("Phi-MoE", {"experts": ExpertPaths(router="mlp")}, "neurons"),
     ("Phi", {"order": Order.PA_M}, ""),
     ("StableLM, parallel", {"order": Order.MA_P}, ""),
 ]

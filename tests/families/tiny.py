@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import numpy as np
@@ -25,7 +25,7 @@ from intravisto_core.experiments import tiny
 NAMES = tuple(tiny.CONFIGS)
 N_NEW = 3
 PROMPT = tuple(3 + (17 * i + i * i) % 90 for i in range(14))
-_MOE = {"mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "phimoe", "gpt_oss"}
+MOE = {"mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "phimoe", "gpt_oss"}
 _LAYERS = {"gpt2": "h", "gpt_neo": "h", "gptj": "h", "bloom": "h", "falcon": "h", "mpt": "blocks"}
 _PARALLEL = {"gptj", "phi", "cohere", "cohere2"}
 
@@ -85,6 +85,8 @@ class Plain:
         with ExitStack() as stack:
             for layer in self.layers:
                 self._listen(stack, layer, kept)
+            if self.kind in MOE:
+                self.experts = [PlainExperts(self.kind, layer, stack) for layer in self.layers]
             self._listen_queries(stack, kept)
             out = self.model(
                 torch.tensor([ids]), past_key_values=cache, use_cache=True, output_attentions=not self.twice
@@ -109,7 +111,7 @@ class Plain:
     def _listen(self, stack: ExitStack, layer: nn.Module, kept: dict[str, list[torch.Tensor]]) -> None:
         attn_out, mlp_out, w_o, w_out, reader = _PATHS.get(self.kind, _LLAMA)
         inputs = {"resid_pre": "", "z": w_o}
-        if self.kind not in _MOE:
+        if self.kind not in MOE or not hasattr(layer.mlp, "experts"):
             inputs["act"] = w_out
         if not is_parallel(self.config):
             inputs["resid_mid"] = reader
@@ -191,6 +193,39 @@ class Plain:
         mask = torch.ones_like(ids)
         with torch.no_grad():
             return self.model.generate(ids, attention_mask=mask, max_new_tokens=n, do_sample=False)[0].tolist()
+
+
+class PlainExperts:
+    """A mixture of one layer, read from its code: what each expert makes of a position, one position at a time."""
+
+    ROUTERS: ClassVar[dict[str, str]] = {"phimoe": "mlp.router", "gpt_oss": "mlp.router"}
+
+    def __init__(self, kind: str, layer: nn.Module, stack: ExitStack) -> None:
+        self.kind, self.mlp = kind, layer.get_submodule("mlp")
+        self.sparse = hasattr(self.mlp, "experts")
+        if self.sparse:
+            router = layer.get_submodule(self.ROUTERS.get(kind, "mlp.gate"))
+            stack.callback(router.register_forward_hook(self._routed).remove)
+
+    def _routed(self, _: Any, args: Any, out: Any) -> None:
+        self.given = args[0].detach().clone().reshape(-1, args[0].shape[-1])
+        self.logits, self.weights, self.chosen = (x.detach().clone() for x in out)
+
+    def act(self, expert: int, x: torch.Tensor) -> torch.Tensor:
+        """The input of one expert's last matrix, (d_expert,)."""
+        if expert == len(self.mlp.experts.down_proj):
+            shared = self.mlp.shared_expert
+            return nn.functional.silu(shared.gate_proj.weight @ x) * (shared.up_proj.weight @ x)
+        first = self.mlp.experts.gate_up_proj[expert]
+        if self.kind != "gpt_oss":
+            gate, up = (first @ x).chunk(2)
+            return nn.functional.silu(gate) * up
+        both = x @ first + self.mlp.experts.gate_up_proj_bias[expert]
+        gate, up = both[::2].clamp(max=7.0), both[1::2].clamp(-7.0, 7.0)
+        return gate * torch.sigmoid(1.702 * gate) * (up + 1)
+
+    def shared_weight(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.mlp.shared_expert_gate.weight @ x)
 
 
 class Case:
