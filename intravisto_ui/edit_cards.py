@@ -76,6 +76,8 @@ def _stack(here: Workspace) -> None:
         on_click=_run,
         help="Runs the shown prompt again with the edits that are on, in this order within one place.",
     )
+    if edits.refusal is not None:
+        problems.inline(edits.refusal)
     line = st.container(horizontal=True, gap="small", vertical_alignment="center")
     line.button("Undo", key="edits_undo", on_click=edits.undo, disabled=not edits.past)
     line.button("Redo", key="edits_redo", on_click=edits.redo, disabled=not edits.future)
@@ -94,11 +96,11 @@ def _run() -> None:
     here = workspace.current()
     if here.base is None:
         return
-    here.problem = None
+    here.edits.refusal = None
     try:
         here.edits.run(here.base, here.id, bool(here.options.get("edits_free", True)))
     except IntravistoError as error:
-        here.problem = error
+        here.edits.refusal = error
 
 
 def _file(here: Workspace) -> None:
@@ -117,7 +119,7 @@ def _file(here: Workspace) -> None:
     here.options["edits_loaded"] = uploaded.file_id
     with problems.guarded():
         here.edits.take(read(uploaded.getvalue()))
-        st.rerun(scope="fragment")
+        st.rerun()
 
 
 def written(cards: tuple[Card, ...]) -> bytes:

@@ -89,7 +89,6 @@ def _leave() -> None:
 def _take(here: Workspace, shown: Shown, values: Values, editing: Card | None) -> None:
     try:
         what = _resolved(here, shown, values)
-        shown.trace.edit_request(what)
     except IntravistoError as error:
         problems.inline(error)
         return
@@ -98,7 +97,7 @@ def _take(here: Workspace, shown: Shown, values: Values, editing: Card | None) -
     else:
         here.edits.add(what)
     here.options["edit_id"] = None
-    st.rerun(scope="fragment")
+    st.rerun()
 
 
 def _resolved(here: Workspace, shown: Shown, values: Values) -> Intervention:

@@ -90,4 +90,4 @@ def _new(here: Workspace, shown: Shown, key: str) -> None:
             asked = DirectionRequest(name.strip(), *lines, layer=int(layer))
             here.edits.directions[asked.name] = jobs.view(shown.engine, asked, here.id, "edit-direction")
             workspace.put(**{f"{key}_saved": asked.name})
-            st.rerun(scope="fragment")
+            st.rerun()

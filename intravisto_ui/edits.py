@@ -90,7 +90,7 @@ class EditRun:
 
 @dataclass
 class Edits:
-    """Cards, undo, redo, and runs. look: what the pages show, one of `LOOKS`."""
+    """Cards, undo, redo, and runs. look: what the pages show, one of `LOOKS`. refusal: why the last run did not begin."""
 
     cards: Stack = ()
     past: list[Stack] = field(default_factory=list)
@@ -98,6 +98,7 @@ class Edits:
     runs: dict[int, EditRun] = field(default_factory=dict)
     current: int = 0
     look: str = BASELINE
+    refusal: Exception | None = None
     sources: dict[str, Any] = field(default_factory=dict)
     directions: dict[str, Any] = field(default_factory=dict)
     _ids: Any = field(default_factory=lambda: itertools.count(1))

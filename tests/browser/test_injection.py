@@ -1,0 +1,125 @@
+"""The injection page as a user has it: make an edit, run it, look at what followed, take it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import NARROW, Visit
+
+pytestmark = pytest.mark.browser
+Visits = Callable[..., Visit]
+
+
+def to_edits(seen: Visit) -> Visit:
+    seen.page.get_by_role("link", name="Injection", exact=True).click()
+    expect(seen.page.locator(".st-key-edit_form")).to_be_visible()
+    return seen.idle()
+
+
+def choose(seen: Visit, key: str, option: str) -> None:
+    seen.page.locator(f".st-key-{key} [role=combobox]").click()
+    seen.page.get_by_role("option", name=option, exact=True).click()
+    seen.idle()
+
+
+def type_into(seen: Visit, key: str, text: str) -> None:
+    field = seen.page.locator(f".st-key-{key} input")
+    field.fill(text)
+    field.press("Tab")
+    seen.idle()
+
+
+def add(seen: Visit, cards: int) -> None:
+    seen.page.locator(".st-key-edit_add button").click()
+    expect(seen.page.locator(".card")).to_have_count(cards)
+    seen.idle()
+
+
+def run(seen: Visit) -> None:
+    seen.page.locator(".st-key-edits_run button").click()
+    expect(seen.page.locator(".effects")).to_be_visible()
+    seen.idle()
+
+
+def inject_paris(seen: Visit) -> None:
+    """Into the last layer at the end of the prompt, which the form takes from the selection."""
+    type_into(seen, "edit_token", " Paris")
+    choose(seen, "edit_layer", "layer 5")
+    add(seen, 1)
+
+
+def test_paris_for_rome(visit: Visits) -> None:
+    seen = to_edits(visit().ready())
+    inject_paris(seen)
+    run(seen)
+    wrote = seen.page.locator(".wrote")
+    expect(wrote.nth(0)).to_contain_text("Rome")
+    expect(wrote.nth(1)).to_contain_text("Paris")
+    expect(wrote.nth(1).locator("mark").first).to_be_visible()
+    expect(seen.page.locator(".st-key-grid_difference .iv-mark.iv-injected")).to_have_count(1)
+    expect(seen.page.locator(".effects")).to_contain_text("noise floor")
+    assert not seen.said
+    assert not seen.outside
+
+
+def test_order_undo_and_the_tree(visit: Visits) -> None:
+    seen = to_edits(visit().ready())
+    inject_paris(seen)
+    run(seen)
+    choose(seen, "edit_kind", "ablate")
+    add(seen, 2)
+    cards = seen.page.locator(".card")
+    expect(cards.nth(1)).to_contain_text("taken away")
+    seen.page.locator("[class*=st-key-card_more_]").nth(1).locator("button").first.click()
+    seen.page.get_by_role("button", name="Up", exact=True).click()
+    expect(cards.nth(0)).to_contain_text("taken away")
+    seen.page.locator(".st-key-edits_undo button").click()
+    expect(cards.nth(0)).to_contain_text("Paris")
+    run(seen)
+    nodes = seen.page.locator("[class*=st-key-node_] button")
+    expect(nodes).to_have_count(3)
+    nodes.nth(0).click()
+    expect(seen.page.locator(".effects")).to_have_count(0)
+    nodes.nth(1).click()
+    expect(seen.page.locator(".wrote").nth(1)).to_contain_text("Paris")
+    expect(seen.page.get_by_text("Compare two runs")).to_be_visible()
+
+
+def test_the_switch_in_the_frame_of_the_heatmap(visit: Visits) -> None:
+    seen = to_edits(visit().ready())
+    inject_paris(seen)
+    run(seen)
+    seen.page.get_by_role("link", name="Heatmap", exact=True).click()
+    bar = seen.page.locator(".st-key-edits_bar")
+    expect(bar).to_contain_text("Edits (1 on)")
+    expect(seen.page.locator(".iv-foot")).to_contain_text("KL from the baseline")
+    for look, cell in (("baseline", "Rome"), ("edited", "Paris")):
+        bar.get_by_role("radio", name=look).or_(bar.get_by_role("button", name=look)).first.click()
+        expect(seen.cell(7, 11)).to_contain_text(cell)
+    seen.cell(4, 8).click()
+    expect(seen.title()).to_have_text("layer 3 · position 8")
+    assert not seen.said
+
+
+def test_a_cell_becomes_an_edit(visit: Visits) -> None:
+    seen = visit().ready()
+    seen.cell(4, 8).click()
+    expect(seen.title()).to_have_text("layer 3 · position 8")
+    seen.page.locator(".st-key-ablate_here button").click()
+    expect(seen.page.locator(".card")).to_contain_text("layer 3, position 8, block output: taken away")
+    seen.idle()
+    run(seen)
+    expect(seen.page.locator(".iv-mark.iv-ablated")).to_have_count(1)
+
+
+def test_narrow_and_dark_nothing_sticks_out(visit: Visits) -> None:
+    seen = to_edits(visit(NARROW, dark=True).ready())
+    inject_paris(seen)
+    run(seen)
+    assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    card = seen.page.locator(".card").bounding_box()
+    form = seen.page.locator(".st-key-edit_form").bounding_box()
+    assert card["y"] + card["height"] <= form["y"]
