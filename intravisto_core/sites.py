@@ -141,11 +141,12 @@ class NodeKind(Choice):
     BIAS = "bias", "bias", "What attention's biases write, whatever the text."
     HIDDEN = "hidden", "hidden position 0", "Attention to position 0, which is left out here."
     UNDEFINED = "undefined", "undefined", "Parts that cancel out, so that no share can be told."
+    INTERVENTION = "intervention", "intervention", "What an edit put into the stream."
 
     @property
     def terminal(self) -> bool:
         """Whether mass ends here: such a node is of a row, not of a position."""
-        return self in (NodeKind.SINK, NodeKind.BIAS, NodeKind.HIDDEN, NodeKind.UNDEFINED)
+        return self not in (NodeKind.BLOCK, NodeKind.MID, NodeKind.MLP, NodeKind.ATTENTION)
 
 
 class LinkKind(Choice):

@@ -15,8 +15,8 @@ from intravisto_core.sites import NodeKind
 
 Array = np.ndarray
 
-TERMINALS = (NodeKind.SINK, NodeKind.BIAS, NodeKind.HIDDEN, NodeKind.UNDEFINED)
-UNDEFINED = TERMINALS.index(NodeKind.UNDEFINED)
+TERMINALS = (NodeKind.SINK, NodeKind.BIAS, NodeKind.HIDDEN, NodeKind.UNDEFINED, NodeKind.INTERVENTION)
+UNDEFINED, INTERVENTION = TERMINALS.index(NodeKind.UNDEFINED), TERMINALS.index(NodeKind.INTERVENTION)
 SMALLEST = 1e-6
 
 
@@ -25,20 +25,25 @@ class Junctions:
     """Shares where parts join the stream of one block: (T,) each, NaN where undefined.
 
     attention, residual_attention: of the stream after attention; in a parallel block of the block output, with `mlp`.
-    mlp, residual_mlp: of the block output; residual_mlp is not read in a parallel block.
+    mlp, residual_mlp: of the block output; residual_mlp is not read in a parallel block. intervention_attention,
+    intervention_mlp: what an edit put there, None without one.
     """
 
     attention: Float[Array, " T"]
     residual_attention: Float[Array, " T"]
     mlp: Float[Array, " T"]
     residual_mlp: Float[Array, " T"]
+    intervention_attention: Float[Array, " T"] | None = None
+    intervention_mlp: Float[Array, " T"] | None = None
 
     @classmethod
     def of(cls, shares: Mapping[str, Array], parallel: bool) -> Junctions:
         """From single precision, by the names of the fields: those of a junction are brought to a sum of exactly 1."""
         exact = {name: share.astype(np.float64) for name, share in shares.items()}
         at_mlp = ("mlp", "residual_attention", "attention") if parallel else ("mlp", "residual_mlp")
-        for names in (at_mlp,) if parallel else (at_mlp, ("attention", "residual_attention")):
+        at_attention = () if parallel else ("attention", "residual_attention", "intervention_attention")
+        for wanted in ((*at_mlp, "intervention_mlp"), at_attention):
+            names = [n for n in wanted if n in exact]
             total = np.sum([exact[n] for n in names], 0)
             exact |= {n: exact[n] / total for n in names}
         return cls(**exact)
@@ -91,14 +96,14 @@ class Block:
 class Masses:
     """Mass through every node, by heatmap row; rows without such nodes are 0.
 
-    block, mid, mlp, attention: (R, S, T). lost: (R, S, 4) into the terminals of a row, in the order of `TERMINALS`.
+    block, mid, mlp, attention: (R, S, T). lost: (R, S, 5) into the terminals of a row, in the order of `TERMINALS`.
     """
 
     block: Float[Array, "R S T"]
     mid: Float[Array, "R S T"]
     mlp: Float[Array, "R S T"]
     attention: Float[Array, "R S T"]
-    lost: Float[Array, "R S 4"]
+    lost: Float[Array, "R S 5"]
 
     def error(self, row: int) -> float:
         """The largest |1 − Σ of a full cut| from the start's row down: conservation."""
@@ -133,11 +138,11 @@ def _serial_step(masses: Masses, r: int, block: Block) -> None:
     mlp, residual, nothing = known(j.mlp, j.residual_mlp)
     masses.mlp[r] = masses.block[r] * mlp
     masses.mid[r] = masses.block[r] * residual + masses.mlp[r]
-    masses.lost[r, :, UNDEFINED] += masses.block[r] @ nothing
+    _lose(masses, r, masses.block[r], nothing, j.intervention_mlp)
     attention, residual, nothing = known(j.attention, j.residual_attention)
     masses.attention[r] = masses.mid[r] * attention
     masses.block[r - 1] = masses.mid[r] * residual
-    masses.lost[r, :, UNDEFINED] += masses.mid[r] @ nothing
+    _lose(masses, r, masses.mid[r], nothing, j.intervention_attention)
     _attend(masses, r, block.sources)
 
 
@@ -147,8 +152,15 @@ def _parallel_step(masses: Masses, r: int, block: Block) -> None:
     masses.mlp[r] = masses.block[r] * mlp
     masses.attention[r] = masses.block[r] * attention
     masses.block[r - 1] = masses.block[r] * residual + masses.mlp[r]
-    masses.lost[r, :, UNDEFINED] += masses.block[r] @ nothing
+    _lose(masses, r, masses.block[r], nothing, j.intervention_mlp)
     _attend(masses, r, block.sources)
+
+
+def _lose(masses: Masses, r: int, mass: Float[Array, "S T"], nothing: Array, edit: Array | None) -> None:
+    """What a junction hands to the terminals of its row."""
+    masses.lost[r, :, UNDEFINED] += mass @ nothing
+    if edit is not None:
+        masses.lost[r, :, INTERVENTION] += mass @ np.nan_to_num(edit)
 
 
 def _attend(masses: Masses, r: int, sources: Sources) -> None:

@@ -111,9 +111,10 @@ class _Collector:
         source, target = (self.places.key(*node, self.every) for node in (below, above))
         self.add(kind, source, target, share, mass, (below[1], above[1]))
 
-    def terminal(self, kind: LinkKind, end: NodeKind, above: tuple[NodeKind, int], share: Array) -> None:
+    def terminal(self, kind: LinkKind, end: NodeKind, above: tuple[NodeKind, int], share: Array | None) -> None:
         """Links from a row's terminal to the nodes that hand to it."""
-        if share.any():
+        if share is not None and share.any():
+            share = np.nan_to_num(share)
             target = self.places.key(*above, self.every)
             source = np.broadcast_to(self.places.key(end, above[1], -1), target.shape)
             self.add(kind, source, target, share, self.of(*above) * share, (above[1],))
@@ -154,11 +155,13 @@ def _serial_links(found: _Collector, r: int, step: Block) -> None:
     found.column(LinkKind.MLP, (NodeKind.MLP, r), block, mlp)
     found.column(LinkKind.RESIDUAL, mid, block, residual)
     found.terminal(LinkKind.RESIDUAL, NodeKind.UNDEFINED, block, nothing)
+    found.terminal(LinkKind.RESIDUAL, NodeKind.INTERVENTION, block, j.intervention_mlp)
     found.column(LinkKind.MLP, mid, (NodeKind.MLP, r), np.ones_like(mlp))
     attention, residual, nothing = known(j.attention, j.residual_attention)
     found.column(LinkKind.ATTENTION, (NodeKind.ATTENTION, r), mid, attention)
     found.column(LinkKind.RESIDUAL, (NodeKind.BLOCK, r - 1), mid, residual)
     found.terminal(LinkKind.RESIDUAL, NodeKind.UNDEFINED, mid, nothing)
+    found.terminal(LinkKind.RESIDUAL, NodeKind.INTERVENTION, mid, j.intervention_attention)
 
 
 def _parallel_links(found: _Collector, r: int, step: Block) -> None:
@@ -168,6 +171,7 @@ def _parallel_links(found: _Collector, r: int, step: Block) -> None:
     found.column(LinkKind.ATTENTION, (NodeKind.ATTENTION, r), block, attention)
     found.column(LinkKind.RESIDUAL, below, block, residual)
     found.terminal(LinkKind.RESIDUAL, NodeKind.UNDEFINED, block, nothing)
+    found.terminal(LinkKind.RESIDUAL, NodeKind.INTERVENTION, block, j.intervention_mlp)
     found.column(LinkKind.MLP, below, (NodeKind.MLP, r), np.ones_like(mlp))
 
 
@@ -182,7 +186,7 @@ def _source_links(found: _Collector, r: int, step: Block) -> None:
     shown = _shown(share, found.limits)
     found.add(LinkKind.ATTENTION, source, target, share, mass[queries, None] * share, (r - 1, r), shown)
     kinds = (LinkKind.SINK, LinkKind.BIAS, LinkKind.ATTENTION, LinkKind.ATTENTION)
-    for kind, end, given in zip(kinds, TERMINALS, (*ends, nothing), strict=True):
+    for kind, end, given in zip(kinds, TERMINALS[: len(kinds)], (*ends, nothing), strict=True):
         found.terminal(kind, end, (NodeKind.ATTENTION, r), given)
 
 

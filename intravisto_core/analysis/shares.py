@@ -43,7 +43,8 @@ def shares(parts: Parts, measure: ShareMeasure, logits: Logits) -> Raw:
         return normalised(raw, length + parts.abs().sum((0, -1)))
     if measure is ShareMeasure.KL_PAIR and len(parts) != 2:
         raise RequestError(
-            "measure: the KL pair compares two parts, and a parallel block has three at one junction. Choose KL"
+            "measure: the KL pair compares two parts; a parallel block has three at one junction, and so may an "
+            "edited one. Choose KL"
         )
     others = parts.flip(0) if measure is ShareMeasure.KL_PAIR else whole - parts
     raw = divergences(whole, others, logits)

@@ -14,7 +14,7 @@ from intravisto_core.analysis.shares import shares
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.heatmap import draw_grid, first_token
-from intravisto_core.engine.junctions import SHARE_NAMES, junctions
+from intravisto_core.engine.junctions import SHARE_NAMES, edited_streams, junctions
 from intravisto_core.engine.select import index, indices
 from intravisto_core.engine.views import output_logits
 from intravisto_core.errors import RequestError, expected
@@ -85,11 +85,12 @@ def draw_cell_shares(context: ViewContext, view: CellSharesView) -> Generator[Pr
     missing: dict[ShareMeasure, str] = {}
     for i, measure in enumerate(measures):
         try:
-            for junction in junctions(model, context.data, layer):
+            for junction in junctions(model, context.data, layer, edited_streams(context)):
                 parts = torch.stack([p[position] for p in junction.parts])[:, None]
                 values = shares(parts, measure, lambda x: output_logits(model, x))
                 for name, value in zip(junction.names, values, strict=True):
-                    found[name][i] = float(value)
+                    if name in found:
+                        found[name][i] = float(value)
         except RequestError as error:
             missing[measure] = str(error)
         yield Progress(i + 1, len(measures), "shares")

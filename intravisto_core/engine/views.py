@@ -14,7 +14,7 @@ from intravisto_core.analysis.parts import head_outs
 from intravisto_core.analysis.shares import shares
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import Arrays, ViewContext
-from intravisto_core.engine.junctions import SHARE_NAMES, junctions
+from intravisto_core.engine.junctions import EDIT_NAMES, SHARE_NAMES, edited_streams, junctions
 from intravisto_core.engine.select import index
 from intravisto_core.errors import ModelError, RequestError
 from intravisto_core.models import LoadedModel
@@ -52,7 +52,8 @@ def output_logits(model: LoadedModel, x: Tensor) -> Tensor:
 def share_table(context: ViewContext, measure: ShareMeasure) -> Generator[Progress, None, Arrays]:
     """Shares at every junction, (L, T) by the names of `SHARE_NAMES`; a turn is a layer (KL: a few positions of one).
 
-    In a parallel block the stream's share is that of the one junction, under both its names.
+    In a parallel block the stream's share is that of the one junction, under both its names. Of an edited trace also by
+    `EDIT_NAMES`, 0 where nothing was edited.
     """
     kept: Arrays | None = context.look(("shares", measure))
     if kept is not None:
@@ -62,10 +63,13 @@ def share_table(context: ViewContext, measure: ShareMeasure) -> Generator[Progre
     out = {name: np.full((n_layers, length), np.nan, np.float32) for name in SHARE_NAMES}
     by_kl = measure in (ShareMeasure.KL, ShareMeasure.KL_PAIR)
     step = tile_positions(4, model.dimensions.d_vocab) if by_kl else length
+    edited = edited_streams(context)
+    if edited:
+        out |= {name: np.zeros((n_layers, length), np.float32) for name in EDIT_NAMES}
     for layer in range(n_layers):
         for start in range(0, length, step):
             span = slice(start, start + step)
-            for junction in junctions(model, context.data, layer):
+            for junction in junctions(model, context.data, layer, edited):
                 stacked = torch.stack([p[span] for p in junction.parts])
                 found = shares(stacked, measure, lambda x: output_logits(model, x))
                 for name, share in zip(junction.names, found, strict=True):

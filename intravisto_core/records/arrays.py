@@ -18,6 +18,7 @@ class Shares(Record):
     attention, mlp: (L, T), in [0, 1] unless the measure is signed; NaN where undefined. In a serial block attention's
     share is of `resid_mid`, the MLP's of `resid_post`; in a parallel block both are of `resid_post`.
     residual_attention, residual_mlp: what is left for the stream at the same junctions (equal in a parallel block).
+    intervention_attention, intervention_mlp: of an edited trace, what an edit put there, 0 without one; else None.
     """
 
     trace: str
@@ -28,10 +29,12 @@ class Shares(Record):
     residual_attention: Float[Array, "L T"]
     residual_mlp: Float[Array, "L T"]
     tokens: tuple[Token, ...] = ()
+    intervention_attention: Float[Array, "L T"] | None = None
+    intervention_mlp: Float[Array, "L T"] | None = None
 
     def __post_init__(self) -> None:
         shape = self.attention.shape
-        names = ("mlp", "residual_attention", "residual_mlp")
+        names = ("mlp", "residual_attention", "residual_mlp", "intervention_attention", "intervention_mlp")
         check_shapes(self, **{n: (getattr(self, n), shape) for n in names})
 
 

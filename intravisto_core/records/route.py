@@ -18,8 +18,8 @@ class Route(Record):
     G generated tokens. positions: (G,) of the generated tokens themselves; each flow starts one to the left, at row
     L+1. tokens: of all T positions. sources: (G, T) mass that reaches row 0 at each position. attention, mlp: (G, L)
     mass through the attention and the MLP nodes of each layer. heads: (G, L, H) mass that each head brings from *other*
-    positions than the one it writes to (and, where position 0 is hidden, not from it). lost: (G, 4) mass that ends in
-    the terminals sink, bias, hidden, undefined, in that order. All are signed under the projection.
+    positions than the one it writes to (and, where position 0 is hidden, not from it). lost: (G, 5) mass that ends in
+    the terminals sink, bias, hidden, undefined, intervention, in that order. All are signed under the projection.
     """
 
     trace: str
@@ -34,12 +34,12 @@ class Route(Record):
     attention: Float[Array, "G L"]
     mlp: Float[Array, "G L"]
     heads: Float[Array, "G L H"]
-    lost: Float[Array, "G 4"]
+    lost: Float[Array, "G 5"]
     conservation: float
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         g = len(self.positions)
-        check_shapes(self, sources=(self.sources, (g, len(self.tokens))), lost=(self.lost, (g, 4)))
+        check_shapes(self, sources=(self.sources, (g, len(self.tokens))), lost=(self.lost, (g, 5)))
         check_shapes(self, **{n: (getattr(self, n), (g, self.n_layers)) for n in ("attention", "mlp")})
         check_shapes(self, heads=(self.heads, (g, self.n_layers, self.heads.shape[-1])))

@@ -122,7 +122,7 @@ def test_the_route_is_the_single_flows(case, options, measure, division):
             by_row = nodes[nodes["kind"] == kind].groupby("row")["mass"].sum()
             rows = by_row.reindex(range(1, flow.n_layers + 1), fill_value=0.0)
             np.testing.assert_allclose(getattr(route, kind)[g], rows, atol=1e-9)
-        ends = ["sink", "bias", "hidden", "undefined"]
+        ends = ["sink", "bias", "hidden", "undefined", "intervention"]
         lost = nodes.groupby("kind")["mass"].sum().reindex(ends, fill_value=0.0)
         np.testing.assert_allclose(route.lost[g], lost, atol=1e-9)
     assert route.conservation < 1e-6

@@ -116,7 +116,7 @@ def test_a_flow_is_the_literal_reading(family, name):
 def cut(flow: iv.Flow, row: int) -> float:
     """Mass of all blocks at a row and of the terminals above it, from the public table alone."""
     nodes = flow.nodes
-    ends = nodes["kind"].isin(["sink", "bias", "hidden", "undefined"]) & (nodes["row"] > row)
+    ends = nodes["kind"].isin(["sink", "bias", "hidden", "undefined", "intervention"]) & (nodes["row"] > row)
     here = (nodes["kind"] == "block") & (nodes["row"] == row)
     return float(nodes.loc[ends | here, "mass"].sum())
 
@@ -277,3 +277,28 @@ def test_a_model_whose_heads_fail_is_refused_all_but_the_weights(case):
         assert len(trace.flow(details=False).links) > 0
     finally:
         engine._card = card
+
+
+def test_what_an_edit_put_into_the_stream_is_a_part_of_its_own(case):
+    llama = case("llama")
+    for site, layer, row, kind in (
+        ("resid_mid", 1, 2, "mid"),
+        ("resid_pre", 2, 2, "block"),
+        ("resid_post", 1, 2, "block"),
+    ):
+        edited = llama.trace.edit(iv.Scale(site=site, layer=layer, positions=[3], factor=1.5))
+        flow = edited.flow(position=-1, details=False, **WHOLE)
+        ends = flow.links[flow.links["source"] == f"intervention.{row}"]
+        assert ends["target"].tolist() == [f"{kind}.{row}.3"], site
+        junction = flow.links[flow.links["target"] == f"{kind}.{row}.3"]
+        assert junction["share"].sum() == pytest.approx(1)
+        if kind == "mid":
+            parts = [edited.activation(n, layer=1)[3] for n in ("resid_pre", "attn_out")]
+            lengths = [np.linalg.norm(p) for p in (*parts, 0.5 * sum(parts))]
+            assert ends["share"].iloc[0] == pytest.approx(lengths[2] / sum(lengths), abs=1e-4)
+        for r in range(flow.n_layers + 2):
+            assert cut(flow, r) == pytest.approx(1, abs=1e-6)
+        shares = edited.shares()
+        part = shares.intervention_attention if kind == "mid" else shares.intervention_mlp
+        assert np.flatnonzero(part[row - 1]).tolist() == [3]
+    assert llama.trace.shares().intervention_mlp is None

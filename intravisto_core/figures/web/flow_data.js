@@ -10,6 +10,7 @@ const KINDS = {
   bias: "bias",
   hidden: "position 0, left out",
   undefined: "undefined",
+  intervention: "intervention",
 };
 export const LINKS = {
   residual: "residual",
