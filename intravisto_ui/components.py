@@ -15,7 +15,7 @@ import streamlit as st
 from intravisto_core.figures.web import component_source, strip_tokens
 from intravisto_core.records import Token
 
-SOURCES = {"chips": "strip", "links": "flow_links"}
+SOURCES = {"chips": "strip", "links": "flow_links", "graph": "flow_graph", "route": "flow_route"}
 
 
 def _component(name: str) -> Any:
@@ -41,8 +41,22 @@ def grid(payload: bytes, *, key: str, on_select: Callable[[Any], None]) -> None:
 
 def flow(payload: bytes, *, key: str, on_select: Callable[[Any], None]) -> None:
     """The flow. `on_select` gets the node or link that was clicked, as `grid` its cell."""
-    _component("flow")(
-        data=payload,
+    _selecting("flow", payload, key, on_select)
+
+
+def graph(payload: bytes, *, key: str, on_select: Callable[[Any], None]) -> None:
+    """The contribution-threshold graph; `on_select` gets the state or step that was clicked."""
+    _selecting("graph", payload, key, on_select)
+
+
+def route(data: dict[str, Any], *, key: str, on_select: Callable[[Any], None]) -> None:
+    """The route over a generation; `on_select` gets the place that was clicked."""
+    _selecting("route", data, key, on_select)
+
+
+def _selecting(name: str, data: Any, key: str, on_select: Callable[[Any], None]) -> None:
+    _component(name)(
+        data=data,
         key=key,
         default={"selection": None},
         on_selection_change=lambda: on_select(_reported(key, "selection")),

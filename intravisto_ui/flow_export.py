@@ -48,7 +48,7 @@ def menu(
     name: str,
     options: Callable[[], dict[str, Any]],
     lines: list[str],
-    hint: str,
+    hint: str = "",
 ) -> None:
     """Files of the record that a view asks for, and Python. options: how its page is drawn."""
     shown = here.shown
@@ -66,7 +66,8 @@ def menu(
                 on_click="ignore",
                 key=f"export_{name}_{suffix}",
             )
-        st.html(f'<div class="hint">{hint}</div>')
+        if hint:
+            st.html(f'<div class="hint">{hint}</div>')
         st.html('<div class="cap">The same in Python</div>')
         st.code("\n".join([*python_lines.traced(shown), *lines]), language="python", wrap_lines=True)
 

@@ -61,13 +61,18 @@ def place_of(node: str) -> tuple[str, int, int]:
     return kind, int(row), int(position[0]) if position else -1
 
 
-def node_name(node: str, n_layers: int, own_row: int | None = None) -> str:
-    """`after attention · layer 3 · position 7`, without the row where that is known."""
+def node_name(node: str, n_layers: int, own: str = "") -> str:
+    """`after attention · layer 3 · position 7`, without what it shares with a node that is known; a block output by its
+    row alone.
+    """
     kind, row, position = place_of(node)
-    words = [NodeKind(kind).label]
-    if row != own_row or kind == NodeKind.BLOCK:
+    _, own_row, own_position = place_of(own) if own else ("", -1, -1)
+    words = [] if kind == NodeKind.BLOCK and own else [NodeKind(kind).label]
+    if row != own_row:
         words.append(row_label(row, n_layers))
-    return " · ".join([*words, f"position {position}"] if position >= 0 else words)
+    if position not in (-1, own_position):
+        words.append(f"position {position}")
+    return " · ".join(words)
 
 
 def kind_of(kind: str, source: str) -> str:
@@ -103,7 +108,7 @@ def _link_line(flow: Flow, i: int, far: str, source: str, own: str) -> Line:
     kl = float(flow.link_kl[i])
     return Line(
         kind=kind_of(str(flow.link_kind[i]), source),
-        name=node_name(far, flow.n_layers, place_of(own)[1]),
+        name=node_name(far, flow.n_layers, own),
         token=shown_at(flow.tokens, position) if position != place_of(own)[2] else "",
         size=min(1.0, abs(mass)),
         number=share(mass),

@@ -90,7 +90,7 @@ def draw(here: Workspace) -> FlowOptions:
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="options")
     row, position, note = start(here, start_box(line, shown))
     measure, division = measure_box(line, shown), division_box(line)
-    rows = _rows(line, shown.engine.model.n_layers)
+    rows = rows_slider(line, shown.engine.model.n_layers)
     limits = _attention(line)
     with line.popover("More", key="flow_more"):
         more, hide, dress, other_measure, down = _more(shown, measure)
@@ -154,7 +154,8 @@ def hiding(place: Any) -> dict[str, bool]:
     return {"hide_start": hide, "reweigh": hide and reweigh}
 
 
-def _rows(place: Any, n_layers: int) -> tuple[int, int]:
+def rows_slider(place: Any, n_layers: int) -> tuple[int, int]:
+    """The lowest and the highest row that may be drawn."""
     short = {0: "emb", n_layers + 1: "norm"}
     every = list(range(n_layers + 2))
     return kept(
@@ -290,9 +291,8 @@ def _dress() -> FlowDress:
         step=0.1,
         help="Size of the whole picture.",
     )
-    size = _named(
-        pair[1], "Text size", "flow_text", dict.fromkeys(SIZES, ""), "Of the labels in the picture.", "normal"
-    )
+    sizes = {name: name for name in SIZES}
+    size = named(pair[1], "Text size", "flow_text", sizes, "Of the labels in the picture.", "normal")
     bright = kept(
         st.toggle,
         "Stronger colour for larger KL",

@@ -25,10 +25,17 @@ OUTSIDE = (
     '<div class="hint">This place is not part of the flow that is drawn: it carries too little of the mass, or lies '
     "outside the rows and positions shown.</div>"
 )
+
 EMPTY = (
     '<div class="title"><b>Nothing selected</b></div><div class="under">Click a node or a band of the picture, or move '
     "with the arrow keys; [ and ] go through a node's links. Enter shows the numbers, Esc clears.</div>"
 )
+
+
+def stage() -> tuple[Any, Any]:
+    """Room for a picture, and for a panel beside it."""
+    room = st.container(horizontal=True, gap="small", key="stage")
+    return room.container(width="stretch", key="picture"), room.container(width=340, key="detail", border=True)
 
 
 def draw(here: Workspace, chosen: FlowOptions) -> None:
@@ -51,7 +58,7 @@ def draw(here: Workspace, chosen: FlowOptions) -> None:
     else:
         st.html(_title(flow, f"block.{place.row}.{place.position}" if ">" in node else node))
         st.html(OUTSIDE)
-        _actions(here, place.row, place.position)
+        actions(here, place.row, place.position)
 
 
 def _title(flow: Flow, node: str, more: str = "") -> str:
@@ -69,7 +76,7 @@ def _node(here: Workspace, flow: Flow, i: int) -> None:
     mass = f" · <b>{share(float(flow.node_mass[i]))}</b> of the mass"
     st.html(_title(flow, node, mass))
     if position >= 0:
-        _actions(here, int(flow.node_row[i]), position)
+        actions(here, int(flow.node_row[i]), position)
     lists = [reading_list(flow, int(flow.node_reading[i]), "Reads as")]
     if flow.node_kind[i] == NodeKind.BLOCK:
         lists.append(reading_list(flow, int(flow.node_difference[i]), "Changed since the row below", listed=5))
@@ -83,7 +90,8 @@ def _tokens(lists: list[dict[str, Any]], key: str) -> None:
         components.panel({"lists": lists}, key=key)
 
 
-def _actions(here: Workspace, row: int | None, position: int | None) -> None:
+def actions(here: Workspace, row: int | None, position: int | None) -> None:
+    """Where one can go from a cell."""
     line = st.container(horizontal=True, gap="small", key="flow_actions")
     if row and position is not None:
         line.button(

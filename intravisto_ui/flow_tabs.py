@@ -6,7 +6,16 @@ from typing import Any
 
 import streamlit as st
 
-from intravisto_ui import flow_export, flow_options, flow_panel, flow_picture, problems
+from intravisto_ui import (
+    flow_attribution,
+    flow_export,
+    flow_graph,
+    flow_options,
+    flow_panel,
+    flow_picture,
+    flow_route,
+    problems,
+)
 from intravisto_ui.workspace import Workspace, kept
 
 FLOW, GRAPH, ATTRIBUTION, ROUTE = "flow", "graph", "attribution", "route"
@@ -39,22 +48,19 @@ def switch() -> str:
     )
 
 
-def stage() -> tuple[Any, Any]:
-    """Room for a picture, and for a panel beside it."""
-    room = st.container(horizontal=True, gap="small", key="stage")
-    return room.container(width="stretch", key="picture"), room.container(width=340, key="detail", border=True)
-
-
 def draw(here: Workspace, tab: str, line: Any) -> None:
     """The chosen view; `line` is the headline, for its export menu."""
-    {FLOW: _flow}[tab](here, line)
+    DRAWN[tab](here, line)
 
 
 def _flow(here: Workspace, line: Any) -> None:
     chosen = flow_options.draw(here)
     flow_export.popover(line, here, chosen)
-    picture, detail = stage()
+    picture, detail = flow_panel.stage()
     with picture, problems.guarded():
         flow_picture.draw(here, chosen)
     with detail, problems.guarded():
         flow_panel.draw(here, chosen)
+
+
+DRAWN = {FLOW: _flow, GRAPH: flow_graph.draw, ATTRIBUTION: flow_attribution.draw, ROUTE: flow_route.draw}

@@ -122,7 +122,7 @@ def chart(lines: list[tuple[Watched, str]], labels: list[str], row: int, how: st
         plot_bgcolor="rgba(0,0,0,0)",
         xaxis={
             "tickvals": rows[::every],
-            "ticktext": [_short(labels[r]) for r in rows[::every]],
+            "ticktext": [short_row(labels[r]) for r in rows[::every]],
             "tickangle": 0,
             "showgrid": False,
             "zeroline": False,
@@ -139,7 +139,8 @@ def literal(text: str) -> str:
     return escaped(text).replace("$", "&#36;")
 
 
-def _short(label: str) -> str:
+def short_row(label: str) -> str:
+    """A row's name where there is room for little: `emb`, `3`, `norm`."""
     return {"embeddings": "emb", "final norm": "norm"}.get(label, label.removeprefix("layer "))
 
 

@@ -28,7 +28,7 @@ from intravisto_core.figures.effects import (
 )
 from intravisto_core.figures.experts import experts_figure, experts_frame
 from intravisto_core.figures.export import save
-from intravisto_core.figures.flow_html import flow_html
+from intravisto_core.figures.flow_html import flow_html, graph_html
 from intravisto_core.figures.graph import graph_figure, graph_frame
 from intravisto_core.figures.heatmap import heatmap_figure
 from intravisto_core.figures.html import figure_html, grid_html
@@ -81,7 +81,7 @@ register_drawer(TokenQuery, Drawer(query_figure, figure_html, query_frame, save)
 register_drawer(Flow, Drawer(flow_figure, flow_html, flow_frame, save))
 register_drawer(Disagreement, Drawer(disagreement_figure, figure_html, disagreement_frame, save))
 register_drawer(HeadShares, Drawer(head_shares_figure, figure_html, head_shares_frame, save))
-register_drawer(ContributionGraph, Drawer(graph_figure, figure_html, graph_frame, save))
+register_drawer(ContributionGraph, Drawer(graph_figure, graph_html, graph_frame, save))
 register_drawer(Route, Drawer(route_figure, figure_html, route_frame, save))
 register_drawer(Attribution, Drawer(attribution_figure, figure_html, attribution_frame, save))
 register_drawer(Comparison, Drawer(comparison_figure, figure_html, comparison_frame, save))

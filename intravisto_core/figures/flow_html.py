@@ -10,11 +10,14 @@ from typing import Any
 from intravisto_core.figures.html import component_mount, inline_json, standalone_page
 from intravisto_core.figures.numbers import share, significant
 from intravisto_core.figures.text import printable
+from intravisto_core.figures.web.flow_graph_payload import graph_payload
 from intravisto_core.figures.web.flow_payload import FlowDress, LinkMark, flow_payload, start_in_words, title
 from intravisto_core.figures.web.sources import component_source
 from intravisto_core.records.flow import Flow
+from intravisto_core.records.graph import ContributionGraph
 
 QUESTION = "Where does this prediction come from?"
+GRAPH_QUESTION = "Which contributions are large?"
 
 
 def flow_html(flow: Flow, heading: str = QUESTION, marks: Sequence[LinkMark] = (), **dress: Any) -> str:
@@ -54,7 +57,7 @@ def caption(flow: Flow) -> list[str]:
         "A bookkeeping of sizes, not of causes: a wide band says that much was added there, not that the prediction "
         "depends on it.",
     ]
-    return [*lines, *flow.notes]
+    return [*lines, *map(_sentence, flow.notes)]
 
 
 CUTS = {"attention": "attention links left out", "mass": "links below the least mass", "count": "beyond what is drawn"}
@@ -66,3 +69,31 @@ def _cuts(flow: Flow) -> str:
     outside = f"{share(rows)} of all lies in other rows" if rows > 1e-6 else ""
     told = "; ".join([*listed, outside] if outside else listed)
     return f" (of all: {told})" if told else ""
+
+
+def graph_caption(graph: ContributionGraph) -> list[str]:
+    """What the lines are, how many there are, and what they are not."""
+    drawn = len(graph.edge_share)
+    lines = [
+        f"{drawn:,} of {graph.n_edges:,} steps of at least {100 * graph.threshold:.3g} % are reached from the start. "
+        "Shares are of all that joins at a state with attention, in the joint L1 form.",
+    ]
+    return [*lines, *map(_sentence, graph.notes)]
+
+
+def graph_html(graph: ContributionGraph, scale: float = 1.0, heading: str = GRAPH_QUESTION) -> str:
+    """The interactive contribution-threshold graph as a page."""
+    payload = b64encode(graph_payload(graph, scale, rev=graph.trace)).decode()
+    script, style = component_source("flow_graph")
+    about = f"{graph.model} · from {start_in_words(graph.row, graph.starts, graph.n_layers)}"
+    body = (
+        f'<p class="about">{escape(printable(about))}</p>\n<div id="graph"></div>\n'
+        f"<footer>{''.join(f'<p>{escape(printable(s))}</p>' for s in graph_caption(graph))}</footer>"
+    )
+    bytes_of = f'Uint8Array.from(atob("{payload}"), (c) => c.charCodeAt(0))'
+    return standalone_page(heading, style, body, [component_mount("graph", script, bytes_of)])
+
+
+def _sentence(note: str) -> str:
+    """A record's note as a sentence."""
+    return note[:1].upper() + note[1:] + ("" if note.endswith(".") else ".")

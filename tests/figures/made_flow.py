@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from intravisto_core.records.flow import Flow
+from intravisto_core.records.graph import ContributionGraph
 from intravisto_core.sites import AttentionDivision, Reading, ShareMeasure
 from tests.figures.made import NASTY, shown, tokens
 
@@ -125,3 +126,44 @@ def flow(
         "conservation": 2e-9,
     }
     return Flow(**(made | changes))
+
+
+def graph(n_layers: int = 32, length: int = 30, threshold: float = 0.04, seed: int = 1) -> ContributionGraph:
+    """A contribution graph of a made-up trace, down from its last position."""
+    draw = np.random.default_rng(seed)
+    edges: list[tuple[tuple[int, int], tuple[int, int], str, float]] = []
+    reached = {(n_layers, length - 1)}
+    for row in range(n_layers, 0, -1):
+        for position in sorted(p for r, p in reached if r == row):
+            stay = draw.uniform(0.4, 0.9)
+            edges.append(((row - 1, position), (row, position), "residual", stay))
+            parts = draw.dirichlet(np.full(position + 1, 0.05)) * (1 - stay)
+            edges += [
+                ((row - 1, j), (row, position), "attention", float(v)) for j, v in enumerate(parts) if v >= threshold
+            ]
+        reached |= {source for source, *_ in edges}
+    nodes = sorted(reached, key=lambda n: (-n[0], n[1]))
+    index = {n: i for i, n in enumerate(nodes)}
+    edges.sort(key=lambda e: -e[3])
+    mlp = np.array([np.nan if row == 0 else draw.uniform(0, 0.1) for row, _ in nodes])
+    return ContributionGraph(
+        trace="trace-1",
+        model="made up",
+        n_layers=n_layers,
+        block="serial",
+        prompt_length=length,
+        tokens=tokens(length, length),
+        row=n_layers,
+        starts=np.array([length - 1]),
+        threshold=threshold,
+        rows=np.arange(n_layers + 1),
+        node_row=np.array([r for r, _ in nodes]),
+        node_position=np.array([p for _, p in nodes]),
+        node_mlp=mlp,
+        node_mlp_over=np.nan_to_num(mlp) >= 0.06,
+        edge_source=np.array([index[s] for s, *_ in edges]),
+        edge_target=np.array([index[t] for _, t, *_ in edges]),
+        edge_kind=np.array([k for *_, k, _ in edges]),
+        edge_share=np.array([v for *_, v in edges]),
+        n_edges=len(edges) + 7,
+    )

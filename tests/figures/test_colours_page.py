@@ -9,7 +9,7 @@ import pytest
 
 from intravisto_core.figures.measures import measure
 from tests.figures.test_measures import full
-from tests.figures.test_page import GRID, Opener, cell, open_page  # noqa: F401 (a fixture)
+from tests.figures.test_page import GRID, Opener, cell
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.browser
         ("correct", {}),
     ],
 )
-def test_cells_stand_on_the_scale_as_in_python(open_page: Opener, colour: str, options: dict[str, bool]) -> None:  # noqa: F811
+def test_cells_stand_on_the_scale_as_in_python(open_page: Opener, colour: str, options: dict[str, bool]) -> None:
     grid = full()
     page = open_page(grid, colour=colour, **options)
     page.wait_for_selector(".iv-cell")
@@ -36,7 +36,7 @@ def test_cells_stand_on_the_scale_as_in_python(open_page: Opener, colour: str, o
     assert np.abs(steps - expected).max() <= 1
 
 
-def test_the_hover_names_the_number_that_colours(open_page: Opener) -> None:  # noqa: F811
+def test_the_hover_names_the_number_that_colours(open_page: Opener) -> None:
     grid = full()
     page = open_page(grid, colour="rank")
     page.wait_for_selector(".iv-cell")
@@ -45,7 +45,7 @@ def test_the_hover_names_the_number_that_colours(open_page: Opener) -> None:  # 
     assert f"rank of ␣Rome: {int(grid.watch[0].rank[3, 4]):,}" in told
 
 
-def test_larger_text_makes_larger_cells(open_page: Opener) -> None:  # noqa: F811
+def test_larger_text_makes_larger_cells(open_page: Opener) -> None:
     sizes: list[Any] = []
     for text_size in (11.5, 16.0):
         page = open_page(full(), text_size=text_size)

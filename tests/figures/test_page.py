@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,7 +18,7 @@ from intravisto_core.figures.text import printable
 from intravisto_core.figures.theme import HUES, colour_scale, contrast, css, ink_on
 from intravisto_core.figures.web import Mark, component_source, panel_data, strip_tokens
 from intravisto_core.figures.web.sources import FOLDER
-from intravisto_core.records import Record, Token
+from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
 from tests.figures import made
 
@@ -27,33 +26,6 @@ pytestmark = pytest.mark.browser
 
 GRID = "document.querySelector('.iv-grid').intravisto"
 Opener = Callable[..., Any]
-
-
-@pytest.fixture
-def open_page(chromium: Any, tmp_path: Path) -> Iterator[Opener]:
-    """Opens a record's page, or a page's text; fails at the end if the page asked for the network or threw."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(5000)
-    trouble: list[str] = []
-
-    def refuse(route: Any) -> None:
-        trouble.append(route.request.url)
-        route.abort()
-
-    context.route(lambda url: not url.startswith(("file:", "data:", "blob:")), refuse)
-
-    def open_it(what: Record | str, **options: Any) -> Any:
-        file = tmp_path / "page.html"
-        file.write_text(what if isinstance(what, str) else what.html(**options), "utf-8")
-        page = context.new_page()
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.on("console", lambda m: trouble.append(m.text) if m.type == "error" else None)
-        page.goto(file.as_uri())
-        return page
-
-    yield open_it
-    context.close()
-    assert not trouble
 
 
 def wait_until(page: Any, condition: str, arg: Any = None) -> None:

@@ -56,7 +56,7 @@ export class Flow extends Plane {
   }
 
   toSvg() {
-    return flowSvg(this.layout, this.palette, this.labelWidth);
+    return flowSvg(this);
   }
 
   toPng(scale = 2) {

@@ -36,8 +36,8 @@ function opacities({ links, bright }) {
   const known = links.map(({ kl }) => kl).filter((kl) => kl != null);
   if (!bright || !known.length) return () => OPACITY.plain;
   const top = known.sort((a, b) => a - b)[Math.min(known.length - 1, Math.floor(EDGE * known.length))] || 1;
-  return ({ kl }) =>
-    kl == null ? OPACITY.plain : OPACITY.least + (OPACITY.most - OPACITY.least) * Math.sqrt(Math.min(1, kl / top));
+  return ({ kl, kind }) =>
+    kl == null || kind === "norm" ? OPACITY.plain : OPACITY.least + (OPACITY.most - OPACITY.least) * Math.sqrt(Math.min(1, kl / top));
 }
 
 /** A stroke is at least 1 px wide; of less mass than that it is fainter instead. */
@@ -154,6 +154,11 @@ export function drawLegend(foot, layout) {
   element("i", "iv-scalebar", bar).style.width = `${width}px`;
   bar.append(`${share(mass)} of the mass`);
   if (data.bright) element("span", "iv-item", foot, "stronger colour: larger KL");
+  drawExport(foot);
+}
+
+/** The buttons that save the picture. */
+export function drawExport(foot) {
   const actions = element("span", "iv-item", foot);
   for (const format of ["svg", "png"]) {
     const button = element("button", "iv-export", actions, format.toUpperCase());
@@ -163,7 +168,8 @@ export function drawLegend(foot, layout) {
   }
 }
 
-function hint(foot, className, text) {
+/** One item of a legend. */
+export function hint(foot, className, text) {
   const item = element("span", "iv-item", foot);
   element("i", className, item);
   item.append(text);
@@ -176,14 +182,19 @@ function scaleBar({ unit }) {
 }
 
 /** The whole picture as the text of an SVG file, with row names, tokens and a legend. */
-export function flowSvg(layout, palette, labelWidth) {
+export function flowSvg(flow) {
+  return planeSvg(flow, (parent) => drawFlow(parent, flow.layout, flow.palette), "bookkeeping of sizes, not causes", scaleBar(flow.layout));
+}
+
+/** A plane (layout, palette, labelWidth) as an SVG file; `draw` puts its drawing into a group, `words` end the legend. */
+export function planeSvg({ layout, palette, labelWidth }, draw, words, scale = null) {
   const { data } = layout;
-  const width = Math.max(460, labelWidth + layout.width + MARGIN);
+  const width = Math.max(560, labelWidth + layout.width + MARGIN);
   const height = layout.height + AXIS + LEGEND;
-  const svg = emptySvg(width, height, palette, data.textSize);
+  const svg = emptySvg(width, height, palette, data.textSize ?? 12);
   shape("title", {}, svg, `${data.title}. ${data.note}`);
   shape("rect", { width, height, fill: palette.paper }, svg);
-  drawFlow(shape("g", { transform: `translate(${labelWidth} 0)` }, svg), layout, palette);
+  draw(shape("g", { transform: `translate(${labelWidth} 0)` }, svg));
   for (const { row, label, strong } of data.rows) {
     const look = { fill: strong ? palette.ink : palette.muted, "font-weight": strong ? 600 : 400, "font-size": 12 };
     shape("text", { x: labelWidth - 8, y: layout.rows.get(row) + 4, "text-anchor": "end", ...look }, svg, label);
@@ -194,22 +205,26 @@ export function flowSvg(layout, palette, labelWidth) {
     if (room < 22) continue;
     const look = { "text-anchor": "middle", fill: palette.ink, "font-size": 12 };
     const text = shape("text", { x: labelWidth + middle, y: layout.height + 17, ...look }, svg);
-    shape("tspan", { fill: palette.muted, "font-size": 10 }, text, `${position} `);
-    shape("tspan", {}, text, shorten(reads, room - 18));
+    if (room >= 52) shape("tspan", { fill: palette.muted, "font-size": 10 }, text, `${position} `);
+    shape("tspan", {}, text, shorten(reads, room - (room >= 52 ? 18 : 4)));
   }
-  legendSvg(svg, layout, palette, height - 9);
+  legendSvg(svg, { data, palette, y: height - 9 }, words, scale);
   return new XMLSerializer().serializeToString(svg);
 }
 
-function legendSvg(svg, layout, palette, y) {
+function legendSvg(svg, { data, palette, y }, words, scale) {
   const small = { y, "font-size": 12, fill: palette.muted, "font-weight": 400 };
+  const kinds = new Set(data.links.map(({ kind }) => kind));
   let x = MARGIN;
-  for (const kind of ["residual", "attention", "mlp"]) {
+  for (const kind of ["residual", "attention", "mlp"].filter((k) => kinds.has(k))) {
     shape("rect", { x, y: y - 9, width: 10, height: 10, rx: 2, fill: palette[kind] }, svg);
     shape("text", { ...small, x: x + 15 }, svg, LINKS[kind]);
     x += 34 + palette.widthOf(LINKS[kind]);
   }
-  const [mass, width] = scaleBar(layout);
-  shape("rect", { x, y: y - 6, width, height: 4, fill: palette.ink }, svg);
-  shape("text", { ...small, x: x + width + 6 }, svg, `${share(mass)} of the mass · bookkeeping of sizes, not causes`);
+  if (scale) {
+    const [mass, width] = scale;
+    shape("rect", { x, y: y - 6, width, height: 4, fill: palette.ink }, svg);
+    x += width + 6;
+  }
+  shape("text", { ...small, x }, svg, scale ? `${share(scale[0])} of the mass · ${words}` : words);
 }

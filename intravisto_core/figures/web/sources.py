@@ -23,8 +23,17 @@ MODULES = {
     ),
     "panel": ("base", "numbers", "panel"),
     "flow_links": ("base", "flow_links"),
+    "flow_route": ("base", "numbers", "colour", "flow_route"),
+    "flow_graph": (
+        *("base", "numbers", "hover", "image", "plane"),
+        *("flow_data", "flow_layout", "flow_labels", "flow_draw", "flow_graph"),
+    ),
 }
-STYLES = {"grid": ("theme", "picture", "grid"), "flow": ("theme", "picture", "flow")}
+STYLES = {
+    "grid": ("theme", "picture", "grid"),
+    "flow": ("theme", "picture", "flow"),
+    "flow_graph": ("theme", "picture", "flow"),
+}
 _IMPORT = re.compile(r'^import (\{.*\}) from "\./(\w+)\.js";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|function|class) (\w+))", re.MULTILINE)
 

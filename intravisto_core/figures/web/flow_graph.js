@@ -1,0 +1,202 @@
+/**
+ * The contribution-threshold graph: states as dots (token across, row up), steps above the threshold as lines.
+ * Data: what graph_payload.py packs; the selection comes over the bus.
+ */
+import { element, rootOf, writeToken } from "./base.js";
+import { drawExport, emptySvg, hint, paletteOf, planeSvg } from "./flow_draw.js";
+import { clamp } from "./flow_layout.js";
+import { Hover } from "./hover.js";
+import { asPng, shape } from "./image.js";
+import { share } from "./numbers.js";
+import { Plane } from "./plane.js";
+
+const COLUMN = { least: 22, most: 110 };
+const PITCH = { least: 17, most: 74 };
+const TOP = 14;
+const WIDEST = 9;
+
+class GraphData {
+  constructor(bytes) {
+    const given = bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes.buffer ?? bytes);
+    Object.assign(this, JSON.parse(new TextDecoder().decode(given)));
+    this.nodes = this.node.row.map((row, i) => ({
+      index: i,
+      kind: "block",
+      row,
+      position: this.node.position[i],
+      mlp: this.node.mlp[i],
+      over: this.node.over[i],
+      id: `block.${row}.${this.node.position[i]}`,
+      below: [],
+      above: [],
+    }));
+    this.links = this.edge.share.map((size, i) => {
+      const [source, target] = [this.nodes[this.edge.source[i]], this.nodes[this.edge.target[i]]];
+      const kind = this.edge.kind[i];
+      const link = { index: i, kind, source, target, share: size, id: `${source.id}>${target.id}>${kind}` };
+      source.above.push(link);
+      target.below.push(link);
+      return link;
+    });
+    this.parts = new Map([...this.nodes, ...this.links].map((part) => [part.id, part]));
+  }
+
+  rowName(row) {
+    return this.names[row] ?? `layer ${row - 1}`;
+  }
+
+  describe(part) {
+    const at = ({ row, position }) => `${this.rowName(row)}, position ${position}`;
+    return part.source
+      ? `${part.kind} step from ${at(part.source)} to ${at(part.target)}: share ${share(part.share)}`
+      : `state at ${at(part)}${part.over ? `, MLP share ${share(part.mlp)}` : ""}`;
+  }
+}
+
+class GraphHover extends Hover {
+  showPart(data, part, event) {
+    if (part === this.muted) return;
+    this.muted = null;
+    if (part !== this.cell) {
+      this.cell = part;
+      this.box.replaceChildren();
+      this.fill(data, part);
+    }
+    if (!this.box.matches(":popover-open")) this.box.showPopover();
+    this.follow(event);
+  }
+
+  where(data, node, before = "") {
+    const head = element("div", "iv-where", this.box, before);
+    element("b", "", head, data.rowName(node.row));
+    head.append(` · position ${node.position} reads `);
+    writeToken(element("b", "", head), data.reads[node.position] ?? "");
+  }
+
+  fill(data, part) {
+    if (part.source) {
+      this.where(data, part.target);
+      const what = part.kind === "residual" ? "the state below" : `attention to position ${part.source.position}`;
+      element("div", "iv-side", this.box, `${share(part.share)} of it is ${what}`);
+      if (part.kind !== "residual") this.where(data, part.source, "read from ");
+      return;
+    }
+    this.where(data, part);
+    for (const link of part.below.slice(0, 6)) {
+      const what = link.kind === "residual" ? "the state below" : `attention to position ${link.source.position}`;
+      element("div", "iv-side", this.box, `${share(link.share)} ${what}`);
+    }
+    if (part.mlp != null) element("div", "iv-side", this.box, `${share(part.mlp)} MLP, where it joins`);
+  }
+}
+
+export class Graph extends Plane {
+  constructor(root) {
+    super(root);
+    this.hover = new GraphHover(root);
+  }
+
+  arrange({ width, height }) {
+    const { data } = this;
+    this.palette = paletteOf(this.frame, 12);
+    const column = clamp((width - 8) / data.columns.length, COLUMN.least, COLUMN.most) * data.scale;
+    const pitch = clamp((height - 2 * TOP) / Math.max(1, data.rows.length - 1), PITCH.least, PITCH.most) * data.scale;
+    const columns = new Map(
+      data.columns.map(({ position }, i) => [position, { left: i * column, width: column, middle: (i + 0.5) * column }]),
+    );
+    const rows = new Map(data.rows.map(({ row }, i) => [row, TOP + i * pitch]));
+    this.radius = clamp(0.2 * Math.min(column, pitch), 2.6, 6);
+    for (const node of data.nodes) {
+      const [x, y] = [columns.get(node.position).middle, rows.get(node.row)];
+      node.at = { x: x - this.radius, y, width: 2 * this.radius, thick: 2 * this.radius };
+    }
+    for (const link of data.links) link.at = { width: 1 + WIDEST * data.scale * Math.min(1, link.share) * Math.min(1, column / 60 + 0.3) };
+    this.layout = {
+      data,
+      columns,
+      rows,
+      pitch,
+      width: data.columns.length * column + 8,
+      height: 2 * TOP + (data.rows.length - 1) * pitch,
+    };
+  }
+
+  path({ kind, source, target, at }) {
+    const middle = (node) => node.at.x + this.radius;
+    const [x1, y1, x2, y2] = [middle(target), target.at.y, middle(source), source.at.y];
+    if (kind === "residual") return `M${x1} ${y1}L${x2} ${y2}`;
+    if (source.position === target.position) return `M${x1} ${y1}Q${x1 + 2 * this.radius + at.width} ${(y1 + y2) / 2} ${x2} ${y2}`;
+    const bend = 0.5 * (y2 - y1);
+    return `M${x1} ${y1}C${x1 - 0.2 * (x1 - x2)} ${y1 + bend} ${x2 + 0.2 * (x1 - x2)} ${y2 - bend} ${x2} ${y2}`;
+  }
+
+  drawInto(parent) {
+    const { data, layout, palette, radius } = this;
+    for (const y of layout.rows.values()) {
+      shape("line", { x1: 0, x2: layout.width, y1: y, y2: y, stroke: palette.rule, "stroke-opacity": 0.45 }, parent);
+    }
+    for (const link of [...data.links].sort((a, b) => (a.kind === "residual" ? 1 : 0) - (b.kind === "residual" ? 1 : 0))) {
+      const look = { fill: "none", stroke: palette[link.kind], "stroke-width": link.at.width.toFixed(2), "stroke-opacity": 0.62 };
+      const made = shape("path", { d: this.path(link), ...look, class: "iv-link", "data-part": link.id, role: "option" }, parent);
+      made.setAttribute("aria-label", data.describe(link));
+    }
+    for (const node of data.nodes) {
+      const at = { cx: node.at.x + radius, cy: node.at.y };
+      if (node.over) shape("circle", { ...at, r: radius + 2.2, fill: palette.paper, stroke: palette.mlp, "stroke-width": 1.8 }, parent);
+      const made = shape("circle", { ...at, r: radius, fill: palette.ink, class: "iv-node", "data-part": node.id, role: "option" }, parent);
+      made.setAttribute("aria-label", data.describe(node));
+    }
+  }
+
+  paintStage() {
+    const { layout, palette } = this;
+    const svg = emptySvg(Math.ceil(layout.width), Math.ceil(layout.height), palette, 12);
+    svg.setAttribute("role", "none");
+    this.drawInto(svg);
+    this.over = shape("g", { "pointer-events": "none" }, svg);
+    this.stage.replaceChildren(svg);
+  }
+
+  paintFoot() {
+    const { foot, data } = this;
+    foot.replaceChildren();
+    element("span", "iv-note", foot, data.note);
+    hint(foot, "iv-chipcolour iv-residual", "the state below");
+    hint(foot, "iv-chipcolour iv-attention", "attention");
+    hint(foot, "iv-ring", "MLP above the threshold");
+    drawExport(foot);
+  }
+
+  paintSelection() {
+    const { over, selected, palette, radius } = this;
+    over.replaceChildren();
+    if (!selected?.at) return;
+    if (selected.source) {
+      const line = { d: this.path(selected), fill: "none" };
+      for (const [more, stroke] of [[5, palette.ink], [2, palette.paper], [0, palette[selected.kind]]]) {
+        shape("path", { ...line, stroke, "stroke-width": selected.at.width + more }, over);
+      }
+      return;
+    }
+    const at = { cx: selected.at.x + radius, cy: selected.at.y, fill: "none" };
+    for (const [gap, stroke] of [[3, palette.paper], [5, palette.ink]]) shape("circle", { ...at, r: radius + gap, stroke, "stroke-width": 2 }, over);
+  }
+
+  toSvg() {
+    return planeSvg(this, (parent) => this.drawInto(parent), `threshold ${share(this.data.threshold)} · sizes, not causes`);
+  }
+
+  toPng(scale = 2) {
+    return asPng(this.toSvg(), scale);
+  }
+}
+
+export default function ({ data, parentElement, setStateValue }) {
+  const root = rootOf(parentElement, "iv-graph");
+  const graph = (root.intravisto ??= new Graph(root));
+  graph.send = (selection) => setStateValue("selection", selection);
+  graph.mount();
+  const fresh = new GraphData(data);
+  if (graph.data?.key !== fresh.key) graph.load(fresh);
+  return () => graph.unmount();
+}

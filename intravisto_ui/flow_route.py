@@ -1,0 +1,47 @@
+"""The route over a generation: for each generated token its sources, layers and heads, one line after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from intravisto_core.figures.numbers import share, significant
+from intravisto_core.figures.web.flow_route_payload import route_data
+from intravisto_core.records import Route
+from intravisto_core.request.flow import RouteView
+from intravisto_ui import components, flow_export, flow_options, jobs
+from intravisto_ui.text import escaped
+from intravisto_ui.workspace import Workspace
+
+
+def draw(here: Workspace, line: Any) -> None:
+    """The whole tab."""
+    shown = here.shown
+    assert shown is not None
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="options")
+    measure, division = flow_options.measure_box(bar, shown), flow_options.division_box(bar)
+    hide = flow_options.hiding(bar)
+    if len(shown.trace.tokens) == shown.trace.prompt_length:
+        st.html('<div class="hint">Nothing was generated here: set Generate at the left to at least 1, and Run.</div>')
+        return
+    asked = RouteView(shown.trace.id, measure, division, **hide)
+    call = f"route = trace.route({flow_export.arguments(asked)})"
+    flow_export.menu(line, here, asked, "route", dict, [call, 'route.save("route.html")'])
+    found: Route = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "flow-route"))
+    top = shown.engine.model.n_layers + 1
+    components.route(route_data(found, top), key="flow_route", on_select=here.select)
+    for note in caption(found):
+        st.html(f'<div class="hint">{escaped(note)}</div>')
+
+
+def caption(found: Route) -> list[str]:
+    """What is conserved, what is lost to terminals, and what it is not."""
+    lost = np.abs(found.lost).sum() / max(1, len(found.positions))
+    lines = [
+        "Each line adds up to 100 % of one token's flow: what reaches the embeddings at each position"
+        + (f", and {share(float(lost))} on average that ends before" if lost > 1e-6 else "")
+        + f". Largest error measured {significant(found.conservation)}."
+    ]
+    return [*lines, *(note[:1].upper() + note[1:] + "." * (not note.endswith(".")) for note in found.notes)]

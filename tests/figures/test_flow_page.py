@@ -1,0 +1,284 @@
+"""The flow and the contribution graph as standalone pages in Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import intravisto_core.figures  # noqa: F401  (registers the drawers)
+from intravisto_core.errors import RequestError
+from intravisto_core.figures import numbers
+from intravisto_core.figures.text import printable
+from intravisto_core.figures.web.flow_payload import CANVASES, LABELS, FlowDress, LinkMark, flow_payload
+from tests.figures import made, made_flow
+from tests.figures.test_page import wait_until
+
+Opener = Callable[..., Any]
+FLOW = "document.querySelector('.iv-flow').intravisto"
+GRAPH = "document.querySelector('.iv-graph').intravisto"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def part(page: Any, id: str) -> Any:
+    """What is drawn for a node or a link."""
+    return page.locator(f'.iv-stage [data-part="{id}"]').first
+
+
+def selection(page: Any) -> list[Any]:
+    return page.evaluate("(({row, position, part}) => [row, position, part])(window.__intravisto.selection ?? {})")
+
+
+def heaviest(page: Any, kind: str) -> str:
+    """Id of the heaviest link of a kind."""
+    return page.evaluate(f"{FLOW}.data.links.find((link) => link.kind === '{kind}').id")
+
+
+@pytest.mark.browser
+def test_every_node_and_link_is_drawn_where_it_belongs(open_page: Opener) -> None:
+    flow = made_flow.flow()
+    page = open_page(flow)
+    assert page.locator("rect.iv-node").count() == len(flow.node_mass)
+    assert page.locator("path.iv-link").count() == len(flow.link_mass)
+    for id, mass in zip(flow.node_id, flow.node_mass, strict=True):
+        width = float(part(page, id).get_attribute("width"))
+        unit = page.evaluate(f"{FLOW}.layout.unit")
+        assert width == pytest.approx(max(1.5, mass * unit), abs=0.11)
+    above, below = (part(page, f"block.{row}.6").bounding_box() for row in (4, 3))
+    assert above["y"] < below["y"]
+    left, right = (part(page, f"block.0.{p}").bounding_box() for p in (1, 5))
+    assert left["x"] < right["x"]
+    assert page.locator(".iv-tick span:last-child").all_text_contents()[1:3] == ["<br>", "%{y}"]
+    assert page.locator(".iv-flow br, .iv-flow s").count() == 0
+
+
+@pytest.mark.browser
+def test_bands_of_a_node_lie_side_by_side_within_it(open_page: Opener) -> None:
+    page = open_page(made_flow.flow())
+    spilled = page.evaluate(
+        f"""{FLOW}.data.nodes.flatMap(({{ at, below, above }}) =>
+            [[below, "upper"], [above, "lower"]].map(([links, end]) => {{
+                let x = at.x;
+                for (const link of links) {{
+                    if (Math.abs(link.at[end].x - x) > 0.01) return 1e9;
+                    x += link.at.width;
+                }}
+                return x - at.x - at.width;
+            }}))"""
+    )
+    assert max(spilled) < 0.01
+
+
+@pytest.mark.browser
+def test_clicks_on_nodes_and_links_select_them(open_page: Opener) -> None:
+    page = open_page(made_flow.flow())
+    part(page, "block.3.6").click()
+    assert selection(page) == [3, 6, "block.3.6"]
+    assert page.locator(".iv-rowname.iv-on").text_content() == "layer 2"
+    assert page.locator(".iv-tick.iv-on i").text_content() == "6"
+    for kind in ("residual", "mlp", "attention", "norm"):
+        id = heaviest(page, kind)
+        box = page.evaluate(
+            f"""(id) => {{
+                const path = {FLOW}.drawn(id);
+                const along = path.getAttribute("fill") === "none" ? 0.5 : 0.2;
+                const at = path.getPointAtLength(path.getTotalLength() * along);
+                const svg = path.ownerSVGElement.getBoundingClientRect();
+                return [svg.x + at.x, svg.y + at.y];
+            }}""",
+            id,
+        )
+        page.mouse.click(*box)
+        assert selection(page)[2].split(">")[1].split(".")[0] == id.split(">")[1].split(".")[0], kind
+    page.locator(".iv-tick[data-position='2']").click()
+    assert selection(page)[1] == 2
+    page.locator(".iv-rowname[data-row='1']").click()
+    assert selection(page)[0] == 1
+
+
+@pytest.mark.browser
+def test_keys_walk_over_nodes_and_their_links(open_page: Opener) -> None:
+    page = open_page(made_flow.flow())
+    part(page, "block.5.6").click()
+    walked = []
+    for _ in range(4):
+        page.keyboard.press("ArrowDown")
+        walked.append(selection(page)[2])
+    assert walked == ["block.4.6", "mlp.4.6", "mid.4.6", "attention.4.6"]
+    page.keyboard.press("ArrowLeft")
+    assert selection(page)[1] == 5
+    page.keyboard.press("ArrowRight")
+    assert selection(page)[1] == 6
+    part(page, "block.3.6").click()
+    page.keyboard.press("]")
+    first = selection(page)[2]
+    page.keyboard.press("]")
+    assert ">" in first
+    assert selection(page)[2] != first
+    described = page.locator("[role=listbox]").get_attribute("aria-activedescendant")
+    assert "link from" in page.locator(f'[id="{described}"]').get_attribute("aria-label")
+    page.keyboard.press("Enter")
+    assert page.locator(".iv-hover").is_visible()
+    page.keyboard.press("Escape")
+    assert selection(page) == [None, None, ""]
+    assert not page.locator(".iv-hover").is_visible()
+
+
+@pytest.mark.browser
+def test_hover_tells_the_numbers(open_page: Opener) -> None:
+    flow = made_flow.flow()
+    page = open_page(flow)
+    part(page, "block.3.6").hover()
+    i = flow.node_id.index("block.3.6")
+    text = page.locator(".iv-hover").text_content()
+    assert f"{numbers.share(float(flow.node_mass[i]))} of the mass" in text
+    names = page.locator(".iv-hover .iv-name").all_text_contents()
+    ids = [*flow.reading_ids[flow.node_reading[i]], *flow.reading_ids[flow.node_difference[i]]]
+    assert names == [printable(made.shown(int(t))) for t in ids]
+    page.evaluate(f"{FLOW}.choose({FLOW}.data.links[0], 'click'); {FLOW}.open()")
+    text = page.locator(".iv-hover").text_content()
+    assert f"{numbers.share(float(flow.link_mass[0]))} of the mass" in text
+    assert f"KL of upper from lower end {numbers.nats(float(flow.link_kl[0]))}" in text
+
+
+@pytest.mark.browser
+def test_a_cell_chosen_elsewhere_is_shown_here(open_page: Opener) -> None:
+    page = open_page(made_flow.flow())
+    detail = "{{ row: 2, position: 6, rev: '{}' }}"
+    say = f"window.__intravisto.dispatchEvent(new CustomEvent('select', {{{{ detail: {detail} }}}}))"
+    page.evaluate(say.format("other"))
+    assert page.locator(".iv-rowname.iv-on").count() == 0
+    page.evaluate(say.format("trace-1"))
+    assert page.locator(".iv-rowname.iv-on").text_content() == "layer 1"
+    page.locator(".iv-chip[data-position='3']").click()
+    assert selection(page)[:2] == [2, 3]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("block", ["serial", "parallel"])
+def test_negative_and_hidden_mass_is_told_apart(open_page: Opener, block: str) -> None:
+    flow = made_flow.flow(block=block, signed=True, hidden=True)
+    page = open_page(flow, labels="all")
+    assert "negative" in page.locator(".iv-foot").text_content()
+    down = [i for i, m in enumerate(flow.link_mass) if m < 0]
+    drawn = page.locator("path.iv-link[stroke-dasharray], path.iv-link[fill^='url(#hatch']")
+    assert drawn.count() == len(down) > 0
+    ends = page.locator("rect.iv-node[data-part^='hidden.']")
+    assert ends.count() == 4
+    assert ends.first.get_attribute("aria-label").startswith("position 0, left out")
+
+
+@pytest.mark.browser
+def test_labels_canvas_and_scale(open_page: Opener) -> None:
+    flow = made_flow.flow(nasty=False)
+    counts = {}
+    for labels in LABELS:
+        page = open_page(flow, labels=labels)
+        counts[labels] = page.locator("text.iv-text").count()
+        if labels == "positions":
+            texts = page.locator("text.iv-text").all_text_contents()
+            assert all(re.match(r"\d+ ", text) for text in texts)
+    assert counts["none"] == 0 < counts["blocks"] < counts["all"]
+    sizes = {}
+    for canvas in CANVASES:
+        page = open_page(made_flow.flow(20, 40, 38, (38,), nasty=False), canvas=canvas)
+        sizes[canvas] = page.evaluate(f"[{FLOW}.layout.width, {FLOW}.layout.height]")
+    assert sizes["wide"][0] > sizes["fixed"][0] <= 1280
+    assert sizes["tall"][1] > sizes["fixed"][1]
+    assert sizes["both"] == [sizes["wide"][0], sizes["tall"][1]]
+    small, large = (open_page(flow, scale=s).evaluate(f"{FLOW}.layout.width") for s in (0.5, 1.5))
+    assert large > 2 * small
+
+
+@pytest.mark.browser
+def test_disagreements_are_marked(open_page: Opener) -> None:
+    flow = made_flow.flow()
+    ids = flow.node_id
+    ends = [(ids[flow.link_source[i]], ids[flow.link_target[i]]) for i in (3, 8)]
+    page = open_page(flow, marks=[LinkMark(s, t, n + 1) for n, (s, t) in enumerate(ends)])
+    assert page.locator("circle.iv-marked").count() == 2
+    assert "measures disagree" in page.locator(".iv-foot").text_content()
+
+
+@pytest.mark.browser
+def test_eight_hundred_nodes_and_two_thousand_links(open_page: Opener) -> None:
+    flow = made_flow.flow(20, 40, 36, (38,), nasty=False)
+    assert len(flow.node_mass) <= 800
+    assert len(flow.link_mass) <= 2000
+    assert max(len(flow.node_mass) / 800, len(flow.link_mass) / 2000) > 0.99
+    assert len(flow_payload(flow)) < 1_000_000
+    page = open_page(flow)
+    assert page.locator("path.iv-link").count() == len(flow.link_mass)
+    note = f"{len(flow.node_mass):,} of {flow.n_nodes:,} nodes · {len(flow.link_mass):,} of {flow.n_links:,} links"
+    assert note in page.locator(".iv-foot").text_content()
+    page.keyboard.press("Tab")
+    part(page, "block.20.38").click()
+    assert selection(page)[2] == "block.20.38"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.browser
+def test_colours_follow_the_theme(open_page: Opener) -> None:
+    page = open_page(made_flow.flow())
+    for scheme, ink in (("light", "rgb(23, 32, 46)"), ("dark", "rgb(227, 232, 239)"), ("light", "rgb(23, 32, 46)")):
+        page.emulate_media(color_scheme=scheme)
+        wait_until(page, f"(ink) => {FLOW}.drawn('block.3.6').getAttribute('fill') === ink", ink)
+
+
+@pytest.mark.browser
+def test_the_picture_as_a_file(open_page: Opener) -> None:
+    flow = made_flow.flow(signed=True, hidden=True)
+    page = open_page(flow)
+    tree = ElementTree.fromstring(page.evaluate(f"{FLOW}.toSvg()"))
+    texts = ["".join(t.itertext()) for t in tree.iter(f"{SVG}text")]
+    assert {"final norm", "1 <br>", "embeddings"} <= set(texts)
+    assert any("not causes" in t for t in texts)
+    plain = re.compile(r"rgb\(\d+, \d+, \d+\)|none|url\(#[\w-]+\)")
+    paints = {v for e in tree.iter() for k, v in e.attrib.items() if k in ("fill", "stroke")}
+    assert all(plain.fullmatch(v) for v in paints), paints
+    assert page.evaluate(f"{FLOW}.toPng().then((blob) => blob.size)") > 10_000
+    with page.expect_download() as waiting:
+        page.locator("[data-format=svg]").click()
+    assert waiting.value.suggested_filename == "flow.svg"
+
+
+@pytest.mark.browser
+def test_the_graph_is_legible_and_clicked(open_page: Opener) -> None:
+    graph = made_flow.graph(32, 30)
+    page = open_page(graph)
+    assert page.locator("circle.iv-node").count() == len(graph.node_row)
+    assert page.locator("path.iv-link").count() == len(graph.edge_share)
+    assert page.evaluate(f"{GRAPH}.layout.pitch") >= 17
+    assert page.evaluate(f"{GRAPH}.radius") >= 2.6
+    first = page.evaluate(f"{GRAPH}.data.nodes[0].id")
+    part(page, first).click()
+    assert selection(page)[2] == first
+    page.keyboard.press("]")
+    assert selection(page)[2].count(">") == 2
+    page.keyboard.press("Enter")
+    assert "of it is" in page.locator(".iv-hover").text_content()
+    ElementTree.fromstring(page.evaluate(f"{GRAPH}.toSvg()"))
+
+
+def test_the_payload_holds_no_more_than_is_drawn() -> None:
+    flow = made_flow.flow()
+    data = json.loads(flow_payload(flow, rev="a"))
+    assert data["rev"] == "a"
+    assert len(data["node"]["mass"]) == len(flow.node_mass)
+    assert [c["position"] for c in data["columns"]] == list(range(7))
+    assert "\x00" not in json.dumps(data, ensure_ascii=False)
+    again = json.loads(flow_payload(flow, FlowDress(labels="all"), rev="a"))
+    assert data["key"] != again["key"]
+    assert data["key"] == json.loads(flow_payload(made_flow.flow(), rev="a"))["key"]
+    assert np.isnan(flow.link_kl).sum() == sum(kl is None for kl in data["link"]["kl"])
+
+
+@pytest.mark.parametrize("wrong", [{"labels": "some"}, {"canvas": "huge"}, {"scale": 9.0}, {"text_size": 0.0}])
+def test_a_dress_that_does_not_exist_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match=next(iter(wrong))):
+        FlowDress(**wrong)
