@@ -17,20 +17,20 @@ from intravisto_ui.settings import DEMO
 from intravisto_ui.text import escaped
 from intravisto_ui.workspace import Workspace, kept
 
-OTHER = "another model"
+OTHER, ANOTHER = "another model", "Another: name or folder"
 ASKING_S = 0.5
 CHARACTERS_PER_TOKEN = 4
 NOT_PACKED = "none"
 LOADING = {
     "dtype": ("Precision", DTYPES, "auto", "auto keeps the precision that the model was saved in."),
     "quantisation": (
-        "Packed into",
+        "Quantisation",
         (NOT_PACKED, *(q for q in QUANTISATIONS if q)),
         NOT_PACKED,
         "int8 takes 8 bits a weight, nf4 about 4: a large model fits, and its numbers change a little.",
     ),
     "device_map": (
-        "Place",
+        "Device",
         DEVICES,
         "auto",
         "auto takes a GPU where there is one. offload keeps the weights on disk: slow, and nearly any size fits.",
@@ -89,7 +89,9 @@ def options(spec: ModelSpec) -> dict[str, Any]:
 def draw() -> None:
     """The choice; what loading it takes, or what the opened one is."""
     here, offered = workspace.current(), offers.read()
-    names = [*offered.specs, *([] if offered.closed else [OTHER])]
+    listed = list(offered.specs)
+    # second, as the list is long and only its head is seen at once
+    names = listed if offered.closed else [*listed[:1], OTHER, *listed[1:]]
     chosen = kept(
         st.selectbox,
         "Model",
@@ -97,7 +99,7 @@ def draw() -> None:
         default=names[0],
         valid=lambda v: v in names,
         options=names,
-        format_func=lambda v: "another: by name or folder …" if v == OTHER else offered.words[v],
+        format_func=lambda v: ANOTHER if v == OTHER else offered.words[v],
         on_change=_chosen,
         help="The demo model is small and comes with the program. The others are read from the Hugging Face Hub, or "
         "from this machine where they are here already."
@@ -149,7 +151,7 @@ def _act(here: Workspace, wanted: ModelSpec | None) -> None:
     if not offers.read().closed and (wanted is None or wanted.source != DEMO):
         with line.popover("How it is loaded"):
             _how()
-    if is_here and here.run is None:
+    if is_here and here.run is None and wanted.source != DEMO:
         line.button("Release", key="release", on_click=_release, help=RELEASE)
 
 

@@ -47,8 +47,9 @@ def _of(listed: Sequence[Any], closed: bool) -> Offers:
     for offer in listed:
         key = _key(offer.spec)
         specs.setdefault(key, offer.spec)
-        asked_for = "on request" if offer.gated else ""
-        words.setdefault(key, " · ".join(part for part in (offer.name, offer.note, asked_for) if part))
+        # the demo model is known by its name, and the box is narrow
+        about = () if offer.spec.source == settings.DEMO else (offer.note, "on request" if offer.gated else "")
+        words.setdefault(key, " · ".join(part for part in (offer.name, *about) if part))
     return Offers(specs, words, closed)
 
 

@@ -103,7 +103,7 @@ def warnings(text: str, tokens: tuple[Token, ...], options: dict[str, Any], room
         found.append(Caution(what, f"Generate {room - n:,}", {"max_new_tokens": room - n}))
     bare = text.rstrip(" \t")
     if bare != text and not chatting:
-        what = "Ends with a space. The next token usually begins with its own, so the answer may come out odd."
+        what = "Ends with a space. The next token usually begins with one of its own, so the answer may be odd."
         found.append(Caution(what, "Remove it", {"prompt": bare}))
     if n > 1 and tokens[0].is_special and tokens[0].id == tokens[1].id:
         found.append(_twice(text, tokens[1], chatting))

@@ -55,8 +55,9 @@ def _examples() -> None:
     st.pills(
         "Examples", [e.name for e in EXAMPLES], key="example", on_change=_take_example, label_visibility="collapsed"
     )
-    shown = next((e for e in EXAMPLES if e.prompt == workspace.current().options.get("prompt")), None)
-    if shown is not None:
+    here = workspace.current()
+    shown = next((e for e in EXAMPLES if e.prompt == here.options.get("prompt")), None)
+    if shown is not None and here.spec == ModelSpec(model_choice.DEMO):
         st.html(f'<div class="hint">{escaped(shown.look)}</div>')
 
 

@@ -231,7 +231,9 @@ def test_edges_are_knocked_out(family, name):
     case = family(name)
     n_heads = case.engine.model.n_heads
     last = case.trace.prompt_length - 1
-    for layer, (heads, query, keys) in enumerate([((1,), last, (last - 1, last - 2)), (range(n_heads), last + 1, range(last + 1))]):
+    for layer, (heads, query, keys) in enumerate(
+        [((1,), last, (last - 1, last - 2)), (range(n_heads), last + 1, range(last + 1))]
+    ):
         z = torch.tensor(knocked_out(case.plain, layer, [(h, query, k) for h in heads for k in keys]))
         hand = Hand("z", layer, (query,), lambda x, z=z, q=query: z[[q]])
         checked(case, iv.KnockOut(layer, query, list(keys), list(heads)), hand)

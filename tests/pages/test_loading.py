@@ -75,7 +75,7 @@ def test_a_gated_model_asks_for_a_token_that_nobody_sees_again(app: App, hub: fa
     app.click("load").assert_calm()
     told = [app.html(), repr(app.workspace), str(app.workspace.options), str(dict(app.tester.query_params))]
     state = app.tester.session_state
-    told += [state["hub_token"] if "hub_token" in state else "", iv.diagnostics(app.workspace.engine)]
+    told += [*(state[key] for key in ("hub_token",) if key in state), iv.diagnostics(app.workspace.engine)]
     assert all(fake_hub.GOOD_TOKEN not in text for text in told)
     app.set("text_input", "source", "owner/none")
     app.workspace.problem = None
@@ -141,6 +141,7 @@ def test_the_list_offers_known_models_and_any_other(app: App) -> None:
     box = app.tester.selectbox(key="model")
     assert next(iter(listed.specs)) == model_choice.DEMO
     assert len(box.options) == len(listed.specs) + 1 > 8
+    assert box.options[:2] == ["Demo model", "Another: name or folder"]
     packed = next(key for key, spec in listed.specs.items() if spec.quantisation == "nf4")
     app.set("selectbox", "model", packed)
     assert model_choice.spec(app.workspace) == listed.specs[packed]

@@ -63,6 +63,7 @@ export class Strip {
     root.ariaLabel = data.passive ? "tokens of the prompt" : "tokens; arrow keys move, Enter selects";
     if (data.label) element("span", "iv-part", root, "prompt");
     let started = false;
+    let together = root;
     data.tokens.forEach((token, index) => {
       const position = token.p ?? index;
       const generated = position >= data.prompt;
@@ -70,16 +71,19 @@ export class Strip {
         started = true;
         element("span", "iv-divider", root);
         if (data.label) element("span", "iv-part", root, "generated");
+        together = root;
       }
-      this.chip(token, position, generated, index);
+      // the bytes of one character stay together where the strip wraps
+      if (!token.part) together = data.tokens[index + 1]?.part ? element("span", "iv-together", root) : root;
+      this.chip(token, position, generated, index, together);
     });
   }
 
-  chip(token, position, generated, index) {
+  chip(token, position, generated, index, parent) {
     const { passive } = this.data;
     const classes = `iv-chip${generated ? " iv-generated" : ""}${token.part ? " iv-joined" : ""}`;
     const text = printable(token.t);
-    const chip = writeToken(element(passive ? "span" : "button", classes, this.root), text);
+    const chip = writeToken(element(passive ? "span" : "button", classes, parent), text);
     if (token.sort) chip.classList.add(`iv-${token.sort}`);
     chip.dataset.position = position;
     chip.title = titleOf(token, text, position, generated, passive);
