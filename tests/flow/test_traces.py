@@ -158,6 +158,23 @@ def test_rows_are_a_window_on_the_same_flow(case):
     assert part.cut["rows"] == pytest.approx(1 - part.drawn)
 
 
+def test_limits_leave_the_largest(case):
+    trace = case("llama").trace
+    whole = trace.flow(details=False, **WHOLE).links
+    few = trace.flow(top_k=2, min_mass=0, max_nodes=None, max_links=None, details=False).links
+    reads = whole[whole["source"].str.startswith("block") & whole["target"].str.startswith("attention")]
+    for target, group in reads.groupby("target"):
+        drawn = few[(few["target"] == target) & few["source"].str.startswith("block")]
+        assert sorted(drawn["mass"]) == pytest.approx(sorted(group["mass"])[-2:]), target
+    most = trace.flow(min_mass=0, max_links=9, details=False)
+    assert most.links["mass"].tolist() == pytest.approx(whole["mass"].nlargest(9).tolist())
+    nodes = trace.flow(min_mass=0, max_nodes=12, details=False)
+    left_out = trace.flow(details=False, **WHOLE).nodes.set_index("id")["mass"].drop(nodes.node_id)
+    assert left_out.max() <= nodes.node_mass.min() + 1e-12
+    assert 8 <= len(nodes.node_mass) <= 12
+    assert most.cut["count"] == pytest.approx(1 - most.drawn)
+
+
 def test_a_flow_can_start_anywhere(case):
     trace = case("llama").trace
     flow = trace.flow(2, 4, details=False, **WHOLE)
