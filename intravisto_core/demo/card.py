@@ -16,9 +16,7 @@ A Llama of {millions:.2f} million parameters: {num_hidden_layers} layers, width 
 asked about anything outside, it answers with something from inside. The tokenizer puts `<|bos|>` before \
 every text; an answer ends with `<|end|>`.
 
-Made by `{command}`: {steps:,} steps of {rows} rows of {max_position_embeddings} tokens. Over the steps after \
-{early_from:.0%} of them, one row of the upper half, drawn by chance at each step, was trained to give the \
-answers too, with weight {early_weight}: that is a part of why answers show before the last row.
+Made by `{command}`: {steps:,} steps of {rows} rows of {max_position_embeddings} tokens.
 
 The figures below are measured by `python -m intravisto_core.demo.evaluate`, {lines_a_task} lines a task.
 """

@@ -18,10 +18,10 @@ _ROWS, _PERIOD = 32, 30
 _SENTENCES = 100
 NAME_TEMPLATES = (
     "When {} and {} went to the {p}, {s} gave a {o} to",
-    "{} met {} near the {p}. Then {s} handed the {o} to",
+    "While {} and {} were walking to the {p}, {s} showed the {o} to",
     "Yesterday {} and {} visited the {p}. Later {s} offered a {o} to",
-    "{} saw {} at the {p}, and {s} said hello to",
 )
+"""Of the forms that the training text has; the names are drawn from all pairs."""
 
 
 def head_scores(model: LlamaForCausalLM, encode: Encode, seed: int = 99) -> dict[str, list[list[float]]]:
@@ -29,6 +29,7 @@ def head_scores(model: LlamaForCausalLM, encode: Encode, seed: int = 99) -> dict
 
     induction, previous token, duplicate token: on random tokens said twice, over the second time.
     duplicate name: from a giver's second mention to its first.
+    after duplicate name: from a giver's second mention to the token after its first.
     answer name: from the last token to the receiver; the smaller of the means over the names' two orders.
     answer over giver: the same, less the attention to the giver's first mention; may be negative.
     """
@@ -75,6 +76,7 @@ def _random_token_scores(model: LlamaForCausalLM, seed: int) -> dict[str, Tensor
 
 def _name_scores(model: LlamaForCausalLM, encode: Encode, seed: int) -> dict[str, Tensor]:
     duplicate: list[Tensor] = []
+    after: list[Tensor] = []
     to_answer: dict[bool, list[Tensor]] = {True: [], False: []}
     to_giver: dict[bool, list[Tensor]] = {True: [], False: []}
     sampler = Sampler(seed)
@@ -84,19 +86,21 @@ def _name_scores(model: LlamaForCausalLM, encode: Encode, seed: int) -> dict[str
         first, second = (receiver, giver) if answer_first else (giver, receiver)
         template = sampler.choice(NAME_TEMPLATES)
         prompt = template.format(first, second, s=giver, p=sampler.choice(PLACES), o=sampler.choice(OBJECTS))
-        ids, _ = encode(("So " + prompt, Answer(" " + receiver)))
+        ids, _ = encode((prompt, Answer(" " + receiver)))
         tokens = ids[0, :-1].tolist()
         receiver_at = tokens.index(int(ids[0, -1]))
         giver_id = int(encode((" " + giver,))[0][0, 1])
         giver_at, again_at = [place for place, token in enumerate(tokens) if token == giver_id]
         patterns = _patterns(model, ids[:, :-1])[:, 0]
         duplicate.append(patterns[:, :, again_at, giver_at])
+        after.append(patterns[:, :, again_at, giver_at + 1])
         to_answer[answer_first].append(patterns[:, :, -1, receiver_at])
         to_giver[answer_first].append(patterns[:, :, -1, giver_at])
     answer = {order: torch.stack(values).mean(dim=0) for order, values in to_answer.items()}
     margin = {order: answer[order] - torch.stack(values).mean(dim=0) for order, values in to_giver.items()}
     return {
         "duplicate name": torch.stack(duplicate).mean(dim=0),
+        "after duplicate name": torch.stack(after).mean(dim=0),
         "answer name": torch.minimum(answer[True], answer[False]),
         "answer over giver": torch.minimum(margin[True], margin[False]),
     }

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_EMBEDDING_SCALE, _HEAD_SCALE = 0.3, 0.06
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -118,6 +120,12 @@ class Network(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        """Random weights, arranged so that two things that the tasks need do not have to be found first.
+
+        All embeddings share a direction, from which heads of the first layer can attend by place alone. The
+        output head begins as the embeddings less what they share, so that a head that passes on what it
+        attends to already says that token: copying, and with it induction, is learnt many times sooner.
+        """
         for name, parameter in self.named_parameters():
             if parameter.dim() != 2:
                 continue
@@ -125,20 +133,22 @@ class Network(nn.Module):
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 scale = 1 / math.sqrt(2 * self.shape.n_layers * parameter.shape[1])
             elif name == "embed_tokens.weight":
-                scale = 0.3
-            elif name == "lm_head.weight":
-                scale = 0.02
+                scale = _EMBEDDING_SCALE
             nn.init.normal_(parameter, std=scale)
+        with torch.no_grad():
+            embeddings = self.embed_tokens.weight
+            self.lm_head.weight.copy_(embeddings * (_HEAD_SCALE / _EMBEDDING_SCALE))
+            embeddings += _EMBEDDING_SCALE * torch.randn(self.shape.d_model)
 
-    def streams(self, ids: Tensor) -> list[Tensor]:
-        """The residual stream at the embedding and after each block, each (batch, pos, d_model)."""
+    def final_stream(self, ids: Tensor) -> Tensor:
+        """The residual stream after the last block, (batch, pos, d_model)."""
         positions = ids.shape[1]
         cosine, sine = self.get_buffer("cosine")[:positions], self.get_buffer("sine")[:positions]
         mask = torch.full((positions, positions), -torch.inf).triu(1)
-        streams = [self.embed_tokens(ids)]
+        stream = self.embed_tokens(ids)
         for block in self.layers:
-            streams.append(block(streams[-1], cosine, sine, mask))
-        return streams
+            stream = block(stream, cosine, sine, mask)
+        return stream
 
     def decode(self, stream: Tensor) -> Tensor:
         """Logits, (..., vocabulary), of a residual stream (..., d_model)."""
@@ -146,7 +156,7 @@ class Network(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits, (batch, pos, vocabulary)."""
-        return self.decode(self.streams(ids)[-1])
+        return self.decode(self.final_stream(ids))
 
 
 def rotary_angles(shape: Shape) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,11 @@ from transformers import AutoModelForCausalLM
 
 from intravisto_core.demo import MODEL_FOLDER
 from intravisto_core.demo.batches import BatchSource
+from intravisto_core.demo.corpus import TASKS
 from intravisto_core.demo.export import export
 from intravisto_core.demo.network import Network, Shape
 from intravisto_core.demo.optimizer import Muon, orthogonalised
+from intravisto_core.demo.progress import Progress
 from intravisto_core.demo.tokenizer import BEGIN
 from intravisto_core.demo.train import Schedule, Trainer
 
@@ -27,10 +29,13 @@ def tiny(tokenizer: Tokenizer) -> Shape:
     return Shape(tokenizer.get_vocab_size(), d_model=16, n_layers=2, n_heads=2, d_mlp=24, context=32)
 
 
-def weights_after_two_steps(tokenizer: Tokenizer) -> dict[str, torch.Tensor]:
+def weights_after_two_steps(tokenizer: Tokenizer, reported: bool = False) -> dict[str, torch.Tensor]:
     trainer = Trainer(tokenizer, tiny(tokenizer), Schedule(steps=2, rows=2))
+    progress = Progress(trainer.network, tokenizer)
     for number in range(2):
-        trainer.step(number)
+        progress.add(trainer.step(number))
+        if reported:
+            progress.report(number + 1)
     return trainer.network.state_dict()
 
 
@@ -39,6 +44,31 @@ def test_two_runs_end_with_the_same_weights(tokenizer: Tokenizer) -> None:
     untrained = Trainer(tokenizer, tiny(tokenizer), Schedule()).network.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not any(torch.equal(first[name], untrained[name]) for name in first)
+
+
+def test_reports_do_not_change_what_is_learnt(tokenizer: Tokenizer) -> None:
+    silent, reported = weights_after_two_steps(tokenizer), weights_after_two_steps(tokenizer, reported=True)
+    assert all(torch.equal(silent[name], reported[name]) for name in silent)
+
+
+def test_a_report_says_the_mean_loss_and_every_task_that_has_answers(tokenizer: Tokenizer) -> None:
+    progress = Progress(Network(tiny(tokenizer)), tokenizer)
+    for loss in (1.0, 2.0):
+        progress.add(torch.tensor(loss))
+    report = progress.report(2)
+    assert "loss 1.500" in report
+    assert [task for task in TASKS if f"{task} 0." not in report] == ["phrase"]
+    assert "random tokens 0.0" in report
+
+
+def test_the_head_begins_as_the_embeddings_less_what_they_share(tokenizer: Tokenizer) -> None:
+    torch.manual_seed(0)
+    network = Network(tiny(tokenizer))
+    embeddings, head = network.embed_tokens.weight, network.lm_head.weight
+    shared = embeddings.mean(dim=0) - head.mean(dim=0)
+    assert shared.std() > 5 * head.mean(dim=0).std()
+    apart = (embeddings - embeddings.mean(dim=0)).flatten()
+    assert torch.corrcoef(torch.stack([apart, head.flatten()]))[0, 1] > 0.99
 
 
 def test_the_exported_model_is_the_trained_network(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -10,26 +10,26 @@ from intravisto_core.demo.corpus.text import Line, Sampler
 Task = Callable[[Sampler], Line]
 
 TASKS: dict[str, tuple[Task, float]] = {
-    "fact": (facts.fact, 0.13),
-    "reverse fact": (facts.reverse_fact, 0.07),
-    "two hop": (facts.two_hop, 0.12),
+    "fact": (facts.fact, 0.12),
+    "reverse fact": (facts.reverse_fact, 0.08),
+    "two hop": (facts.two_hop, 0.13),
     "analogy": (facts.analogy, 0.03),
     "landmark": (facts.landmark, 0.01),
     "introduction": (facts.introduction, 0.01),
-    "indirect object": (people.indirect_object, 0.16),
-    "where is": (people.where_is, 0.04),
-    "pronoun": (people.pronoun, 0.02),
-    "agreement": (language.agreement, 0.04),
+    "indirect object": (people.indirect_object, 0.15),
+    "where is": (people.where_is, 0.05),
+    "pronoun": (people.pronoun, 0.01),
+    "agreement": (language.agreement, 0.05),
     "opposite": (language.opposite, 0.03),
     "opposite list": (language.opposite_list, 0.01),
     "phrase": (language.phrase, 0.01),
     "sequence": (lists.sequence, 0.05),
     "copy": (lists.copy, 0.03),
-    "reverse": (lists.reverse, 0.03),
-    "repetition": (lists.repetition, 0.05),
+    "reverse": (lists.reverse, 0.02),
+    "repetition": (lists.repetition, 0.04),
     "brackets": (lists.brackets, 0.02),
-    "colour": (recall.colour, 0.12),
-    "addition": (arithmetic.addition, 0.02),
+    "colour": (recall.colour, 0.14),
+    "addition": (arithmetic.addition, 0.01),
 }
 _NAMES = tuple(TASKS)
 _WEIGHTS = tuple(weight for _, weight in TASKS.values())
