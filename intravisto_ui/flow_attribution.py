@@ -69,25 +69,23 @@ def draw(here: Workspace, line: Any) -> None:
 def _options(shown: Shown) -> str:
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="options")
     token_field.draw(
-        line,
+        line.container(width=230, key="flow_target_slot"),
         shown.engine,
         "Target",
         key="flow_target",
         placeholder="what the text goes on with",
         help="The token whose score is taken apart. Empty: the token that the text goes on with, else the model's own "
         "top token.",
-        width=210,
     )
     how = named(line, "Against", "flow_contrast_kind", CONTRASTS, CONTRAST_HELP, RUNNER_UP, width=190)
     if how == TYPED:
         token_field.draw(
-            line,
+            line.container(width=230, key="flow_contrast_slot"),
             shown.engine,
             "Contrast",
             key="flow_contrast",
             placeholder="a token",
             help="The token that the target is compared with. Empty: the mean of all tokens.",
-            width=210,
         )
     return named(
         line, "Order", "flow_order", ORDERS, "Bottom to top of the model, or the largest first.", "layer", width=120
@@ -172,7 +170,7 @@ def _bars(here: Workspace, asked: AttributionView, found: Attribution, order: st
         Line("end", "remainder", "", found.remainder / size, change(found.remainder), negative=found.remainder < 0)
     )
     heading = f"What each part adds to the {measured(found)}"
-    data = flow_lists.packed(asked.trace, [Lines(heading, lines, ("change",))]) | {"signed": True}
+    data = flow_lists.packed(asked.trace, [Lines(heading, lines, ("change",))]) | {"signed": True, "narrow": True}
     components.links(data, key="flow_bars", on_select=here.select, on_open=lambda id: toggle(here, id))
     st.html(
         '<div class="hint">Exact: the parts and the remainder add up to the score. Direct effects only, at the final '

@@ -31,6 +31,7 @@ from intravisto_ui.text import escaped, token
 from intravisto_ui.workspace import Workspace, kept
 
 LISTED = 8
+LEAST = 1e-3  # of a source that is listed
 
 
 def options(here: Workspace) -> tuple[GraphView, float]:
@@ -135,7 +136,7 @@ def _other_sources(found: HeadShares, graph: ContributionGraph, row: int) -> Lin
 
 def _source_lines(found: HeadShares, graph: ContributionGraph, row: int, most: int) -> list[Line]:
     sources = found.sources
-    order = [int(j) for j in np.argsort(-np.nan_to_num(sources), kind="stable")[:most] if sources[j] > 0]
+    order = [int(j) for j in np.argsort(-np.nan_to_num(sources), kind="stable")[:most] if sources[j] >= LEAST]
     return [
         Line(
             "attention",

@@ -44,4 +44,7 @@ def caption(found: Route) -> list[str]:
         + (f", and {share(float(lost))} on average that ends before" if lost > 1e-6 else "")
         + f". Largest error measured {significant(found.conservation)}."
     ]
+    lines.append(
+        "Layers and heads are passed one after the other: their numbers do not add up to 100 %. Sizes, not causes."
+    )
     return [*lines, *(note[:1].upper() + note[1:] + "." * (not note.endswith(".")) for note in found.notes)]

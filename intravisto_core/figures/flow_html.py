@@ -54,6 +54,7 @@ def caption(flow: Flow) -> list[str]:
         f"Mass 100 % enters at the {where} and is handed down to the parts of which each state is the sum. "
         f"At every height all of it is there: largest error measured {significant(flow.conservation)}.",
         f"{share(flow.drawn_in_rows)} of the flow in these rows is drawn{_cuts(flow)}.",
+        f"Position 0 receives {share(flow.hidden)} of what attention hands on.",
         "A bookkeeping of sizes, not of causes: a wide band says that much was added there, not that the prediction "
         "depends on it.",
     ]

@@ -156,7 +156,7 @@ def test_a_cell_chosen_elsewhere_is_shown_here(open_page: Opener) -> None:
     page.evaluate(say.format("trace-1"))
     assert page.locator(".iv-rowname.iv-on").text_content() == "layer 1"
     page.locator(".iv-chip[data-position='3']").click()
-    assert selection(page)[:2] == [2, 3]
+    assert selection(page)[:2] == [5, 3]
 
 
 @pytest.mark.browser

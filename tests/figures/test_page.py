@@ -31,7 +31,7 @@ Opener = Callable[..., Any]
 def wait_until(page: Any, condition: str, arg: Any = None) -> None:
     """Waits for a script to hold. Asked from here: Playwright's own waiting evaluates text in the page, which the
     page's Content-Security-Policy forbids."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not page.evaluate(condition, arg):
         assert time.monotonic() < deadline, f"did not come true: {condition}"
         page.wait_for_timeout(20)

@@ -1,6 +1,6 @@
 /**
  * Lists of places with their numbers: links of a node, heads of an edge, parts of a logit. A click leads there.
- * Data: { rev, wide, tables: [{ title, columns, more, lines: [{ kind, name, token, size, number, aside, negative, row,
+ * Data: { rev, wide, narrow, signed, tables: [{ title, columns, more, lines: [{ kind, name, token, size, number, aside, negative, row,
  * position, part, help, id, open }] }] }. A line with an `id` is opened or closed by a click instead.
  */
 import { announce, bus, element, rootOf, writeToken } from "./base.js";
@@ -9,7 +9,7 @@ function head(table, { title, columns }) {
   if (title) element("caption", "", table, title);
   if (!columns?.length) return;
   const row = element("tr", "", element("thead", "", table));
-  element("td", "", row);
+  element("td", "iv-what", row);
   element("td", "iv-room", row);
   for (const name of columns) element("th", "iv-number", row, name).scope = "col";
 }
@@ -35,7 +35,7 @@ function bar(parent, line, signed) {
   const room = element("span", `iv-gauge${signed ? " iv-signed" : ""}`, element("td", "iv-room", parent));
   const fill = element("i", `iv-${line.kind}${line.negative ? " iv-negative" : ""}`, room);
   const width = 100 * Math.min(1, Math.abs(line.size));
-  fill.style.width = `${line.size ? Math.max(1, signed ? width / 2 : width) : 0}%`;
+  fill.style.width = `${Math.abs(line.size) > 1e-4 ? Math.max(0.6, signed ? width / 2 : width) : 0}%`;
   if (signed) fill.style.marginLeft = `${line.size < 0 ? 50 - width / 2 : 50}%`;
 }
 
@@ -58,6 +58,7 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
   const root = rootOf(parentElement, "iv-links");
   root.replaceChildren();
   root.classList.toggle("iv-wide", Boolean(data.wide));
+  root.classList.toggle("iv-narrow", Boolean(data.narrow));
   const act = ({ row, position, part, id }) => {
     if (id != null) return setTriggerValue("open", id);
     const place = { row, position, part, how: "list", rev: data.rev };

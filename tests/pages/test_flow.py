@@ -1,0 +1,247 @@
+"""The flow page under Streamlit's own tester: its four views, every option, and the selection that it shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intravisto_core.request import Span
+from intravisto_core.request.flow import GENERATED, AttributionView, DisagreementView, FlowView, GraphView, RouteView
+from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
+from intravisto_ui import flow_attribution, flow_lists, flow_options, flow_tabs, jobs
+from tests.pages.conftest import App
+
+Asked = list[Any]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Every view that a page asked an engine for."""
+    seen: Asked = []
+    view = jobs.view
+
+    def noted(engine: Any, request: Any, session: str, slot: str) -> Any:
+        seen.append(request)
+        return view(engine, request, session, slot)
+
+    monkeypatch.setattr(jobs, "view", noted)
+    return seen
+
+
+@pytest.fixture
+def flow_page(open_app: Callable[..., App], asked: Asked) -> App:
+    """The flow page on the demo model's first trace."""
+    app = open_app()
+    app.tester.switch_page("pages/flow.py").run()
+    app.assert_calm()
+    return app
+
+
+def of(kind: type, asked: Asked) -> Any:
+    """The last view of a kind."""
+    return next(view for view in reversed(asked) if isinstance(view, kind))
+
+
+def tab(app: App, name: str) -> App:
+    app.tester.button_group(key="flow_tab").set_value(name).run()
+    app.assert_calm()
+    return app
+
+
+def test_first_look_is_the_flow_of_the_selected_cell(flow_page: App, asked: Asked) -> None:
+    view = of(FlowView, asked)
+    n_layers = flow_page.workspace.shown.engine.model.n_layers
+    assert (view.row, view.position) == (n_layers + 1, flow_page.workspace.shown.trace.prompt_length - 1)
+    assert view.rows == Span(0, n_layers + 2)
+    assert view.top_k == 3
+    assert "intravisto_flow" in flow_page.components()
+    text = flow_page.html()
+    assert "not of causes" in text
+    assert "largest error measured" in text
+    assert "Position 0 receives" in text
+    assert not any(isinstance(v, AttributionView | GraphView | RouteView | DisagreementView) for v in asked)
+
+
+def test_only_the_view_that_is_looked_at_is_computed(flow_page: App, asked: Asked) -> None:
+    for name, kind, component in (
+        (flow_tabs.GRAPH, GraphView, "intravisto_graph"),
+        (flow_tabs.ATTRIBUTION, AttributionView, "intravisto_links"),
+        (flow_tabs.ROUTE, RouteView, "intravisto_route"),
+    ):
+        asked.clear()
+        tab(flow_page, name)
+        assert kind in {type(v) for v in asked}
+        assert not any(isinstance(v, FlowView) for v in asked)
+        assert component in flow_page.components()
+        assert flow_tabs.QUESTIONS[name] in flow_page.html().replace("&#x27;", "'")
+
+
+def test_every_option_of_the_flow_draws_from_the_same_trace(flow_page: App, asked: Asked) -> None:
+    app, trace = flow_page, flow_page.workspace.shown.trace.id
+    for key in ("flow_start", "measure", "flow_division", "flow_links", "flow_reading", "flow_other"):
+        for index in range(len(app.tester.selectbox(key=key).options)):
+            app.pick(key, index).assert_calm()
+        app.pick(key, 0)
+    app.set("toggle", "hide_first", True).assert_calm()
+    assert of(FlowView, asked).hide_start
+    app.set("toggle", "flow_reweigh", True).assert_calm()
+    assert of(FlowView, asked).reweigh
+    assert {v.trace for v in asked} == {trace}
+    assert app.workspace.run is None
+
+
+def test_dress_only_draws_again(flow_page: App, asked: Asked) -> None:
+    app = flow_page
+    asked.clear()
+    for key in ("flow_labels", "flow_canvas", "flow_text"):
+        for index in range(len(app.tester.selectbox(key=key).options)):
+            app.pick(key, index).assert_calm()
+    app.set("slider", "flow_scale", 1.7).set("toggle", "flow_bright", False).assert_calm()
+    assert not any(isinstance(v, FlowView) for v in asked)
+
+
+def test_choices_go_into_the_request(flow_page: App, asked: Asked) -> None:
+    app = flow_page
+    app.pick("measure", list(ShareMeasure).index(ShareMeasure.PROJECTION))
+    app.pick("flow_division", list(AttentionDivision).index(AttentionDivision.VALUE_WEIGHTED))
+    app.set("number_input", "flow_top_k", 5).set("number_input", "flow_min_mass", 2.0)
+    app.set("number_input", "flow_down", 3).set("selectbox", "flow_reading", Reading.ITERATIVE)
+    view = of(FlowView, asked)
+    assert (view.measure, view.attention) == (ShareMeasure.PROJECTION, AttentionDivision.VALUE_WEIGHTED)
+    assert (view.top_k, view.min_mass, view.reading) == (5, 0.02, Reading.ITERATIVE)
+    assert view.rows == Span(4, 8)
+    app.set("selectbox", "flow_links", flow_options.LEAST).set("number_input", "flow_min_weight", 10.0)
+    assert (of(FlowView, asked).top_k, of(FlowView, asked).min_weight) == (None, 0.1)
+    app.set("selectbox", "flow_links", flow_options.NO_LINKS)
+    assert of(FlowView, asked).top_k == 0
+    app.set("selectbox", "flow_start", flow_options.ALL)
+    assert of(FlowView, asked).position == GENERATED
+    app.set("selectbox", "flow_start", flow_options.LAST)
+    assert (of(FlowView, asked).row, of(FlowView, asked).position) == (None, -1)
+    app.assert_calm()
+
+
+def select(app: App, row: int | None, position: int | None, part: str, n: int) -> App:
+    """What the picture reports when something in it is clicked."""
+    rev = app.workspace.shown.trace.id
+    app.workspace.select({"row": row, "position": position, "part": part, "rev": rev, "n": n})
+    app.tester.run()
+    app.assert_calm()
+    return app
+
+
+def test_a_click_in_the_picture_selects_and_does_not_move_the_start(flow_page: App, asked: Asked) -> None:
+    before = of(FlowView, asked)
+    asked.clear()
+    select(flow_page, 4, 11, "mid.4.11", 20)
+    text = flow_page.html()
+    assert "layer 3 · position 11" in text
+    assert "after attention" in text
+    assert "of the mass" in text
+    assert not any(isinstance(v, FlowView) for v in asked)
+    flow_page.click("flow_from")
+    assert of(FlowView, asked) != before
+    assert (of(FlowView, asked).row, of(FlowView, asked).position) == (4, 11)
+
+
+def test_a_cell_chosen_elsewhere_moves_the_start(flow_page: App, asked: Asked) -> None:
+    select(flow_page, 3, 8, "", 20)
+    assert (of(FlowView, asked).row, of(FlowView, asked).position) == (3, 8)
+    select(flow_page, 0, 8, "", 21)
+    assert of(FlowView, asked).row is None
+    assert "embeddings have no source" in flow_page.html()
+    select(flow_page, None, None, "", 22)
+    assert "Nothing selected" in flow_page.html()
+
+
+def test_links_have_a_panel_with_their_heads(flow_page: App, asked: Asked) -> None:
+    view = of(FlowView, asked)
+    flow = flow_page.workspace.payloads[view]
+    ids = flow.node_id
+    kinds = {}
+    for i in range(len(flow.link_mass)):
+        kinds.setdefault((str(flow.link_kind[i]), ids[flow.link_target[i]].split(".")[0]), i)
+    for n, ((kind, end), i) in enumerate(kinds.items()):
+        source, target = ids[flow.link_source[i]], ids[flow.link_target[i]]
+        _, row, position = flow_lists.place_of(target)
+        select(flow_page, row, position, f"{source}>{target}", 30 + n)
+        assert " link</b>" in flow_page.html()
+        links = flow_page.components().count("intravisto_links")
+        assert links == (2 if (kind, end) == ("attention", "attention") else 1)
+
+
+def test_a_place_that_is_not_drawn_says_so(flow_page: App) -> None:
+    select(flow_page, 7, 2, "block.7.2", 20)
+    assert "not part of the flow that is drawn" in flow_page.html()
+
+
+def test_layers_above_the_start_are_refused_in_words(flow_page: App) -> None:
+    flow_page.workspace.select({"row": 2, "position": 5, "rev": flow_page.workspace.shown.trace.id, "n": 9})
+    flow_page.tester.select_slider(key="flow_rows_6").set_value((5, 7)).run()
+    assert "Move the slider down" in flow_page.html()
+    assert not flow_page.tester.exception
+
+
+def test_the_graph_tells_heads_of_a_step_and_parts_of_a_state(flow_page: App, asked: Asked) -> None:
+    tab(flow_page, flow_tabs.GRAPH)
+    select(flow_page, 4, 11, "block.4.11", 20)
+    assert of(AttributionView, asked).by is Refinement.HEADS
+    select(flow_page, 4, 11, "block.3.6>block.4.11>attention", 21)
+    assert "attention step" in flow_page.html()
+    flow_page.set("slider", "flow_threshold", 10.0)
+    assert of(GraphView, asked).threshold == 0.1
+    select(flow_page, 0, 2, "block.0.2", 22)
+    assert "nothing was added yet" in flow_page.html()
+
+
+def test_attribution_unfolds_into_heads_and_neurons(flow_page: App, asked: Asked) -> None:
+    tab(flow_page, flow_tabs.ATTRIBUTION)
+    view = of(AttributionView, asked)
+    trace = flow_page.workspace.shown.trace
+    assert view.target == trace.tokens[trace.prompt_length].id
+    assert view.contrast is not None
+    for id, by in (("attention.3", Refinement.HEADS), ("mlp.2", Refinement.NEURONS)):
+        flow_attribution.toggle(flow_page.workspace, id)
+        flow_page.tester.run()
+        flow_page.assert_calm()
+        assert (of(AttributionView, asked).by, of(AttributionView, asked).layer) == (by, int(id[-1]))
+    flow_page.set("selectbox", "flow_contrast_kind", flow_attribution.MEAN)
+    assert of(AttributionView, asked).contrast is None
+    flow_page.set("text_input", "flow_target", " Paris")
+    assert of(AttributionView, asked).target == " Paris"
+    flow_page.set("selectbox", "flow_contrast_kind", flow_attribution.TYPED)
+    flow_page.set("text_input", "flow_contrast", " Rome")
+    assert of(AttributionView, asked).contrast == " Rome"
+    flow_page.set("selectbox", "flow_order", "size").assert_calm()
+
+
+def test_a_text_without_generated_tokens(flow_page: App) -> None:
+    flow_page.set("number_input", "max_new_tokens", 0).click("run")
+    assert flow_options.ALL not in flow_page.tester.selectbox(key="flow_start").options
+    tab(flow_page, flow_tabs.ROUTE)
+    assert "Nothing was generated" in flow_page.html()
+
+
+def test_choices_survive_a_page_switch(flow_page: App) -> None:
+    flow_page.pick("flow_labels", 2).set("number_input", "flow_down", 2)
+    tab(flow_page, flow_tabs.GRAPH)
+    flow_page.tester.switch_page("pages/heatmap.py").run()
+    flow_page.tester.switch_page("pages/flow.py").run()
+    assert flow_page.tester.button_group(key="flow_tab").value == flow_tabs.GRAPH
+    tab(flow_page, flow_tabs.FLOW)
+    assert flow_page.tester.selectbox(key="flow_labels").value == "all"
+    assert flow_page.tester.number_input(key="flow_down").value == 2
+
+
+@pytest.mark.parametrize("name", list(flow_tabs.TABS))
+def test_copied_python_makes_the_same(
+    flow_page: App, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tab(flow_page, name)
+    exec(next(code.value for code in flow_page.tester.code if "open_model" in code.value), {})
+    (made,) = tmp_path.glob("*.html")
+    assert made.stat().st_size > 10_000
