@@ -141,7 +141,8 @@ def _act(here: Workspace, wanted: ModelSpec | None) -> None:
             _asking(wanted)
         else:
             _tell(answer)
-    if hub_token.is_wanted(here.problem) or (answer is not None and hub_token.is_wanted(answer.error)):
+    wants_token = hub_token.is_wanted(here.problem) or (answer is not None and hub_token.is_wanted(answer.error))
+    if wants_token:
         hub_token.draw(st.container())
     line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="loading")
     if wanted is not None and not is_here:
@@ -150,7 +151,7 @@ def _act(here: Workspace, wanted: ModelSpec | None) -> None:
         line.button("Load", key="load", on_click=_load, disabled=here.run is not None or not fits, help=why or None)
     if not offers.read().closed and (wanted is None or wanted.source != DEMO):
         with line.popover("How it is loaded"):
-            _how()
+            _how(with_token=not wants_token)
     if is_here and here.run is None and wanted.source != DEMO:
         line.button("Release", key="release", on_click=_release, help=RELEASE)
 
@@ -158,7 +159,7 @@ def _act(here: Workspace, wanted: ModelSpec | None) -> None:
 RELEASE = "Free the memory of this model and of what is shown of it. Run opens it again."
 
 
-def _how() -> None:
+def _how(with_token: bool) -> None:
     device = workspace.current().options.get("device_map")
     for key, (label, choices, usual, help_text) in LOADING.items():
         barred = key == "quantisation" and device == "offload"
@@ -173,7 +174,8 @@ def _how() -> None:
             disabled=barred,
             help=help_text + (" Not with weights on disk." if barred else ""),
         )
-    hub_token.draw(st.container())
+    if with_token:
+        hub_token.draw(st.container())
 
 
 def _lengths(here: Workspace) -> tuple[int, int]:
@@ -229,7 +231,9 @@ def _load() -> None:
     here = workspace.current()
     workspace.copy_widgets()
     try:
-        here.start(spec(here), None)
+        wanted = spec(here)
+        here.estimates.forget(wanted)
+        here.start(wanted, None)
     except IntravistoError as error:
         here.problem = error
 

@@ -18,6 +18,7 @@ log = logging.getLogger("intravisto")
 TITLES: tuple[tuple[type[Exception], str], ...] = (
     (errors.RequestError, "This cannot be run as it stands"),
     (errors.ModelError, "The model could not be opened"),
+    (errors.MemoryShortError, "There is not enough memory for this"),
     (errors.BusyError, "Busy just now"),
     (errors.MissingProgramError, "Something that this needs is not installed"),
     (errors.Cancelled, "Cancelled"),
