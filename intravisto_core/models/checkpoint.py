@@ -53,13 +53,27 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def headers(files: list[Path]) -> list[TensorHeader]:
-    """The tensors in files that are known to be readable."""
-    found: list[TensorHeader] = []
-    for file in files:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            found += parsed(json.loads(stream.read(length)))
-    return found
+    """The tensors in files.
+
+    Raises:
+        ValueError: a file is no safetensors file, or its end is missing.
+    """
+    return [tensor for file in files for tensor in parsed(_header(file))]
+
+
+def _header(file: Path) -> dict[str, Any]:
+    """A file's header, read without mapping the file: that takes room even where nothing is read."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= size - 8:
+            raise ValueError("its header is missing")
+        header = json.loads(stream.read(length))
+    entries = [entry for name, entry in header.items() if name != "__metadata__"]
+    end = max((entry["data_offsets"][1] for entry in entries), default=0)
+    if end != size - 8 - length:
+        raise ValueError(f"expected {end + 8 + length} bytes, it has {size}")
+    return dict(header)
 
 
 def parsed(header: dict[str, Any]) -> list[TensorHeader]:

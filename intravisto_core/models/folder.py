@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from huggingface_hub import constants
 
 from intravisto_core.architectures import names, refusal
 from intravisto_core.demo import MODEL_FOLDER
@@ -68,12 +68,17 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_weights(folder: Path) -> list[Path]:
-    """The safetensors files, each readable.
+    """The safetensors files that are read, each readable.
 
     Raises:
-        ModelError: there are none, only pickled ones, one is missing, or one is damaged.
+        ModelError: there are none, only pickled ones, one is missing, is damaged, or lies elsewhere.
     """
-    files = sorted(folder.glob("*.safetensors"))
+    try:
+        files = checkpoint.weight_files(folder)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise ModelError(
+            f"{folder / checkpoint.INDEX}: expected JSON with a weight_map; it is damaged. Download or copy it again"
+        ) from None
     if not files:
         pickled = [p.name for pattern in _PICKLED for p in folder.glob(pattern)]
         if pickled:
@@ -82,22 +87,31 @@ def check_weights(folder: Path) -> list[Path]:
                 "code when opened. Save the model again with save_pretrained, which writes safetensors"
             )
         raise ModelError(f"{folder}: expected weights (*.safetensors); found none. Copy or download them again")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file() and not (folder / "model.safetensors").is_file():
-        wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        if missing := sorted(wanted - {f.name for f in files}):
-            raise ModelError(
-                f"{folder}: expected {len(wanted)} weight files; {missing[0]} is missing. Download it again"
-            )
+    if missing := [f.name for f in files if not f.is_file()]:
+        raise ModelError(f"{folder}: expected {len(files)} weight files; {missing[0]} is missing. Download it again")
+    for file in (folder / "config.json", *files):
+        _check_place(folder, file)
     for file in files:
         try:
-            with safe_open(file, framework="pt"):
-                pass
-        except (SafetensorError, OSError) as error:
+            checkpoint.headers([file])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ModelError(
                 f"{file}: expected a safetensors file; it is damaged ({error}). Download or copy it again"
             ) from error
     return files
+
+
+def _check_place(folder: Path, file: Path) -> None:
+    """Links may lead anywhere in the folder, and from a snapshot of a Hub's cache to the files that it is made of."""
+    allowed = [folder.resolve(), Path(constants.HF_HUB_CACHE).resolve()]
+    if folder.resolve().parent.name == "snapshots":
+        allowed.append(folder.resolve().parents[1] / "blobs")
+    target = file.resolve()
+    if not any(target.is_relative_to(place) for place in allowed):
+        raise ModelError(
+            f"{folder}: expected files of its own; {file.name} is a link that leads out of it. Copy the file into the "
+            "folder"
+        )
 
 
 def weights_hash(folder: Path, files: list[Path]) -> str:
@@ -113,8 +127,3 @@ def weights_hash(folder: Path, files: list[Path]) -> str:
                 stream.seek(max(edge, size - edge))
                 digest.update(stream.read(edge))
     return digest.hexdigest()[:16]
-
-
-def file_bytes(folder: Path) -> int:
-    """Size of the weights on disk, in bytes."""
-    return sum(f.stat().st_size for f in folder.glob("*.safetensors"))

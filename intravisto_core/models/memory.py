@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from intravisto_core.errors import MemoryShortError, ModelError
 from intravisto_core.models import checkpoint, hub
 from intravisto_core.models.checkpoint import TensorHeader
 from intravisto_core.models.folder import read_config
-from intravisto_core.models.free_memory import all_free
+from intravisto_core.models.free_memory import all_free, free_bytes
 from intravisto_core.models.loaded import Dimensions, LoadedModel, exact_context
 from intravisto_core.models.placement import device_of
 from intravisto_core.models.quantisation import INT8
@@ -25,9 +27,12 @@ from intravisto_core.sites import Site
 
 ATTENTION_BYTES = 256 << 20
 LARGEST_CHUNK, SMALLEST_CHUNK = 512, 16
+PART_FOR_TRACE = 0.5
+PART_OF_DISK = 0.8
 TILES = 4
 TILE_BYTES = 64 << 20
 PROBE = 24
+TABLES_OF_NF4 = 4 * (16 + 256 + 1)
 BITS_OF_NF4 = 4 + 8 / 64 + 32 / (64 * 256)
 
 
@@ -57,6 +62,13 @@ def captured_bytes(shape: Dimensions, parallel: bool, length: int, itemsize: int
     return length * itemsize * (shape.n_layers * width + shape.d_model)
 
 
+def trace_goes_to_file(nbytes: int, free: int | None = None) -> bool:
+    """Whether a trace of that size is kept in a mapped file: it would take most of the memory that is free, and there
+    is room on the disk."""
+    free = free_bytes(torch.device("cpu")) if free is None else free
+    return nbytes > PART_FOR_TRACE * free and nbytes < PART_OF_DISK * shutil.disk_usage(tempfile.gettempdir()).free
+
+
 def cache_bytes(shape: Dimensions, length: int, itemsize: int) -> int:
     """Keys and values of the model's cache, one layer twice: it grows by being copied."""
     return length * itemsize * (shape.n_layers + 1) * shape.n_kv_heads * (shape.d_head + shape.d_value)
@@ -68,7 +80,7 @@ def workspace_bytes(shape: Dimensions, prompt: int, length: int, itemsize: int) 
     scores = shape.n_heads * chunk * max(1, prompt) * (itemsize + 8)
     mlp = chunk * (shape.d_mlp + 4 * shape.d_model) * 3 * itemsize
     cells = min(length * (shape.n_layers + 2) * shape.d_vocab * 4, TILE_BYTES)
-    table = CHUNK * shape.d_model * (4 if itemsize < 4 else 0)
+    table = min(CHUNK, shape.d_vocab) * shape.d_model * (4 if itemsize < 4 else 0)
     return max(scores + mlp, TILES * cells + table)
 
 
@@ -102,7 +114,7 @@ def weight_bytes(tensors: list[TensorHeader], settings: Any, dtype: torch.dtype,
         if spec.quantisation and t.in_block and len(t.shape) == 2:
             loading += nbytes
             bits = 8 + 32 / t.shape[-1] if spec.quantisation == INT8 else BITS_OF_NF4
-            nbytes = int(t.numel * bits / 8)
+            nbytes = int(t.numel * bits / 8) + (0 if spec.quantisation == INT8 else TABLES_OF_NF4)
         if spec.device_map == "offload" and t.in_block:
             offloaded += nbytes
             block = next(part for part in t.name.split(".") if part.isdigit())
@@ -196,7 +208,7 @@ def estimate(
             device=str(device_of(spec.device_map)),
         )
 
-    first = made(spec, max(prompt_tokens, PROBE), sites)
+    first = made(spec, prompt_tokens or PROBE, sites)
     if first.verdict == "fits":
         return first
     others = {
@@ -244,15 +256,18 @@ def require_room(found: MemoryEstimate, what: str) -> None:
 
 
 def _run_of(shape: Dimensions, parallel: bool, prompt: int, new: int, itemsize: int, sites: Any) -> MemoryEstimate:
-    length = prompt + new
+    length, free = prompt + new, all_free()
+    trace = captured_bytes(shape, parallel, length, itemsize, sites)
+    in_file = trace_goes_to_file(trace, free["cpu"])
     return MemoryEstimate(
         weights=0,
         loading=0,
         kv_cache=cache_bytes(shape, length, itemsize),
-        trace=captured_bytes(shape, parallel, length, itemsize, sites),
+        trace=0 if in_file else trace,
+        in_file=trace if in_file else 0,
         workspace=workspace_bytes(shape, prompt, length, itemsize),
         device="cpu",
-        free=all_free(),
+        free=free,
     )
 
 

@@ -15,8 +15,9 @@ class MemoryEstimate:
     weights: in memory once loaded, 0 where they are there already. loading: what loading takes besides, for a moment.
     kv_cache, trace: of the run. workspace: the most that one call or view takes for a moment. offloaded: weights that
     stay on disk. mapped: pages of the files while they are read, which the system drops when it needs room; they count
-    in the peak and not in what must fit. device: where the run is. free: bytes by device, as they were when this was
-    reckoned. remedies: what would make it smaller, best first; only where it does not fit easily.
+    in the peak and not in what must fit. in_file: a trace too large for memory, kept in a mapped file. device: where
+    the run is. free: bytes by device, as they were when this was reckoned. remedies: what would make it smaller, best
+    first; only where it does not fit easily.
     """
 
     weights: int
@@ -28,6 +29,7 @@ class MemoryEstimate:
     free: Mapping[str, int]
     offloaded: int = 0
     mapped: int = 0
+    in_file: int = 0
     remedies: tuple[str, ...] = ()
 
     @property
@@ -76,7 +78,8 @@ class MemoryEstimate:
             "workspace": self.workspace,
         }
         listed = ", ".join(f"{name} {size(n)}" for name, n in parts.items() if n)
-        beside = f" {size(self.offloaded)} of weights stay on disk." if self.offloaded else ""
+        on_disk = {"of weights stay on": self.offloaded, "of trace go to": self.in_file}
+        beside = "".join(f" {size(n)} {what} disk." for what, n in on_disk.items() if n)
         verdict = {"fits": "It fits.", "tight": "It fits, tightly.", "too large": "It does not fit."}[self.verdict]
         todo = " Smaller: " + "; ".join(self.remedies) + "." if self.remedies else ""
         return f"{self.line()}: {listed}.{beside} {verdict}{todo}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +17,7 @@ from intravisto_core.errors import TraceError, expected
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
 from intravisto_core.tracing.edits import Edits
+from intravisto_core.tracing.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class AttentionFacts:
     key_bias: Float[Tensor, "H T"] | None = None
     sinks: Float[Tensor, " H"] | None = None
     in_float32: bool = False
+
+    def on(self, device: torch.device) -> AttentionFacts:
+        """The same on a device: layers of one model may lie on several."""
+        parts = {name: x.to(device) for name in ("key_bias", "sinks") if (x := getattr(self, name)) is not None}
+        return replace(self, **parts) if parts else self
 
 
 @dataclass(slots=True)
@@ -84,7 +91,7 @@ class TraceData:
             raise TraceError(
                 expected("site", f"one that this trace kept ({kept})", str(site), "Run again with it in `sites`")
             )
-        return self.buffers[site][layer]
+        return self.buffers[site][layer].to(self.final.device)
 
     def routed(self, layer: int) -> Routing:
         """What went into the experts of a layer.
@@ -150,6 +157,8 @@ class CaptureSink:
         self.start = self.stop = first_position
         self.active = False
         self.cancelled = False
+        # an exception among accelerate's own hooks would leave weights where they were fetched to
+        self.offloaded = model.offloaded
         self.wanted: set[Site] = {kept for site in (Site if sites is None else sites) for kept in site.captured}
         if Site.RESID_POST in self.wanted:
             self.wanted.add(Site.RESID_PRE)
@@ -172,11 +181,9 @@ class CaptureSink:
             Site.ACT: (n, size.d_mlp),
         }
         dtype, device = model.dtype, model.device
-        self.buffers = {
-            site: torch.empty((n_kept, *shapes.get(site, (n, size.d_model))), dtype=dtype, device=device)
-            for site in Site
-            if site in self.wanted
-        }
+        kept = {site: (n_kept, *shapes.get(site, (n, size.d_model))) for site in Site if site in self.wanted}
+        self.shelf = Shelf(sum(map(math.prod, kept.values())) * dtype.itemsize, device)
+        self.buffers = {site: self.shelf.empty(shape, dtype) for site, shape in kept.items()}
         self.final = torch.empty((length, size.d_model), dtype=dtype, device=device)
         self.first = torch.zeros((n_layers, length), dtype=torch.int32, device=model.device)
         self.last = torch.zeros_like(self.first)
@@ -206,7 +213,7 @@ class CaptureSink:
             first, last = self._visible(mask, new, n_key or key.shape[2])
             self.first[layer, self.start : self.stop] = first
             self.last[layer, self.start : self.stop] = last
-            self.facts[layer] = facts
+            self.facts[layer] = facts.on(self.first.device)
 
     def masked(
         self, layer: int, mask: Tensor | None, query: Tensor, n_key: int, seen: Tensor | None = None
@@ -262,7 +269,7 @@ class CaptureSink:
 
         def cut(x: Tensor, dim: int, n: int = length) -> Tensor:
             part = x.narrow(dim, 0, n)
-            return part if n > 0.8 * x.shape[dim] else part.clone()
+            return part if n > 0.8 * x.shape[dim] or self.shelf.in_file else part.clone()
 
         self.routing = [Routing(**{name: cut(x, 0) for name, x in r.tensors()}) for r in self.routing]
         n = length - self.first_position

@@ -64,7 +64,8 @@ def _stop_when_cancelled(sink: CaptureSink) -> Keep:
 
 
 def _block_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier: float) -> Iterator[RemovableHandle]:
-    yield _on_input(sink, block.layer, _stop_when_cancelled(sink))
+    if not sink.offloaded:
+        yield _on_input(sink, block.layer, _stop_when_cancelled(sink))
     inputs = (
         (Site.RESID_PRE, block.layer),
         (Site.RESID_MID, block.mid_reader),

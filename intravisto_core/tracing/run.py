@@ -11,6 +11,7 @@ from transformers import DynamicCache
 
 from intravisto_core.errors import Cancelled, RequestError, TraceError
 from intravisto_core.models import LoadedModel
+from intravisto_core.models.memory import prefill_chunk
 from intravisto_core.request import Generation, TraceRequest
 from intravisto_core.sites import Site
 from intravisto_core.tracing.attention import captured_by
@@ -217,15 +218,22 @@ def run(
     return data
 
 
+def _chunk(model: LoadedModel, length: int) -> int:
+    """Queries a call, so that the scores over a long text stay small; by what is known before, so that a run that is
+    made again has the same calls."""
+    return min(PREFILL_CHUNK, prefill_chunk(model.dimensions.n_heads, length, model.dtype.itemsize))
+
+
 def _turns(work: _Run, checking: bool) -> Turns[int, None, None]:
     prompt, forced = work.prepared.prompt, work.prepared.forced
     done = len(forced)
     if work.reuse is not None:
         done = work.reuse.known - len(prompt)
         yield from _resumed(work, checking)
+    size = _chunk(work.model, len(prompt) + len(forced))
     for ids in () if work.reuse is not None else (prompt, forced):
-        for start in range(0, len(ids), PREFILL_CHUNK):
-            work.forward(ids[start : start + PREFILL_CHUNK], checking)
+        for start in range(0, len(ids), size):
+            work.forward(ids[start : start + size], checking)
             yield len(work.ids)
     stops, replay = stop_ids(work.model, work.generation), work.prepared.replay
     for step in range(done, len(replay) or work.prepared.n_new):
@@ -240,8 +248,9 @@ def _resumed(work: _Run, checking: bool) -> Turns[int, None, None]:
     """The known positions from the first that is run on, without the layers that are not."""
     reuse, sink = work.reuse, work.sink
     assert reuse is not None
-    for start in range(reuse.position, reuse.known, PREFILL_CHUNK):
-        stop = min(start + PREFILL_CHUNK, reuse.known)
+    size = _chunk(work.model, reuse.known)
+    for start in range(reuse.position, reuse.known, size):
+        stop = min(start + size, reuse.known)
         with skipping(work.model, reuse, start, stop):
             work.forward(reuse.base.ids[start:stop], checking)
         yield len(work.ids)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import constants
 from transformers import AutoTokenizer, LlamaForCausalLM
@@ -45,3 +46,9 @@ def hub(
     secret = fake_hub.GOOD_TOKEN.encode()
     for file in (p for p in tmp_path.rglob("*") if p.is_file()):
         assert secret not in file.read_bytes(), f"the token was written to {file}"
+
+
+def error(actual: np.ndarray, reference: np.ndarray) -> float:
+    """The largest e of docs/methods.md §2 over rows."""
+    size = np.linalg.norm(reference, axis=-1)
+    return float((np.linalg.norm(actual - reference, axis=-1) / np.maximum(size, 1e-6 * np.median(size))).max())

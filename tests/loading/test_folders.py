@@ -1,0 +1,139 @@
+"""Folders that are broken in one way each: a message of its own, before anything else is tried."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import intravisto_core as iv
+
+
+def rewrite(folder: Path, change: Callable[[dict], None]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def configure(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def no_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def config_of_a_list(folder: Path) -> None:
+    (folder / "config.json").write_text("[1, 2]")
+
+
+def unknown_family(folder: Path) -> None:
+    configure(folder, model_type="nobody_knows", auto_map=None)
+
+
+def no_weights(folder: Path) -> None:
+    for file in folder.glob("*.safetensors"):
+        file.unlink()
+
+
+def pickled(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    no_weights(folder)
+
+
+def truncated_shard(folder: Path) -> None:
+    shard = next(folder.glob("model-00002*"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+
+
+def missing_shard(folder: Path) -> None:
+    next(folder.glob("model-00002*")).unlink()
+
+
+def other_shape(folder: Path) -> None:
+    configure(folder, intermediate_size=40)
+
+
+def not_a_number(folder: Path) -> None:
+    rewrite(folder, lambda weights: weights["model.layers.1.mlp.down_proj.weight"].fill_(torch.nan))
+
+
+def no_tokenizer(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+
+
+def larger_tokenizer(folder: Path) -> None:
+    configure(folder, vocab_size=90)
+
+    def cut(weights: dict) -> None:
+        for name in ("model.embed_tokens.weight", "lm_head.weight"):
+            weights[name] = weights[name][:90].clone()
+
+    rewrite(folder, cut)
+
+
+def link_out(folder: Path) -> None:
+    outside = folder.parent / "elsewhere.safetensors"
+    (folder / "model.safetensors").rename(outside)
+    (folder / "model.safetensors").symlink_to(outside)
+
+
+SINGLE, SHARDED = "tiny_llama", "sharded"
+BROKEN = [
+    (SINGLE, no_config, "config.json; found none"),
+    (SINGLE, config_of_a_list, "expected JSON with a model_type"),
+    (SINGLE, unknown_family, "nobody_knows"),
+    (SINGLE, no_weights, r"weights \(\*.safetensors\); found none"),
+    (SINGLE, pickled, "pytorch_model.bin, a pickle file"),
+    (SHARDED, truncated_shard, "model-00002.*damaged"),
+    (SHARDED, missing_shard, "model-00002.*missing"),
+    (SINGLE, other_shape, "belong together|mismatched"),
+    (SINGLE, not_a_number, "finite numbers"),
+    (SINGLE, no_tokenizer, "tokenizer files"),
+    (SINGLE, larger_tokenizer, "at most 90 tokens"),
+    (SINGLE, link_out, "link that leads out of it"),
+]
+
+
+@pytest.mark.parametrize(("kind", "damage", "said"), BROKEN, ids=[damage.__name__ for _, damage, _ in BROKEN])
+def test_a_broken_folder(request, tmp_path, kind, damage, said):
+    folder = Path(shutil.copytree(request.getfixturevalue(kind), tmp_path / "broken"))
+    damage(folder)
+    with pytest.raises(iv.IntravistoError, match=said) as caught:
+        iv.open_model(folder)
+    assert "\n" not in str(caught.value)
+    assert not isinstance(caught.value, iv.TraceError) or damage is not_a_number
+
+
+def test_sharded_and_single_files_are_the_same_model(sharded, case):
+    engine = iv.open_model(sharded)
+    kept = case("llama").trace
+    assert (engine.trace(kept.request.prompt).logits() == kept.logits(kept.prompt_length - 1)).all()
+    engine.close()
+
+
+def test_links_into_the_hubs_own_cache_are_followed(tiny_llama, tmp_path):
+    """A snapshot in the Hub's cache is a folder of links to its blobs."""
+    snapshot, blobs = tmp_path / "models--a--b" / "snapshots" / "0123", tmp_path / "models--a--b" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for i, file in enumerate(tiny_llama.iterdir()):
+        shutil.copy(file, blobs / f"{i}")
+        (snapshot / file.name).symlink_to(Path("..") / ".." / "blobs" / f"{i}")
+    iv.open_model(snapshot).close()
+
+
+def test_other_files_beside_the_model_are_not_read(tiny_llama, tmp_path):
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    (folder / "adapter.safetensors").write_bytes(b"not safetensors at all")
+    (folder / "modeling_llama.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    configure(folder, auto_map={"AutoModelForCausalLM": "modeling_llama.Own"})
+    iv.open_model(folder).close()
+    assert not (tmp_path / "ran").exists()
