@@ -39,7 +39,7 @@ def add(seen: Visit, cards: int) -> None:
 
 
 def run(seen: Visit) -> None:
-    seen.page.locator(".st-key-edits_run button").click()
+    seen.page.locator(".st-key-edits_run button").first.click()
     expect(seen.page.locator(".effects")).to_be_visible()
     seen.idle()
 
@@ -108,7 +108,7 @@ def test_a_cell_becomes_an_edit(visit: Visits) -> None:
     seen = visit().ready()
     seen.cell(4, 8).click()
     expect(seen.title()).to_have_text("layer 3 · position 8")
-    seen.page.locator(".st-key-ablate_here button").click()
+    seen.page.locator(".st-key-ablate_here button").first.click()
     expect(seen.page.locator(".card")).to_contain_text("layer 3, position 8, block output: taken away")
     seen.idle()
     run(seen)
