@@ -70,6 +70,8 @@ def attribution_figure(found: Attribution, dark: bool = False) -> go.Figure:
         orientation="h",
         marker={"color": [c for _, _, c in rows]},
         text=[change(v) for _, v, _ in rows],
+        textposition="outside",
+        cliponaxis=False,
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
     figure.add_trace(bars, row=1, col=1)

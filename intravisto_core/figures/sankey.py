@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from intravisto_core.figures.numbers import nats, probability, share, significant
 from intravisto_core.figures.plots import dressed
+from intravisto_core.figures.sankey_places import sankey_places
 from intravisto_core.figures.text import plotly_text, printable, shorten
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT, MLP, RESIDUAL
 from intravisto_core.records import Disagreement, Flow, row_label
@@ -26,9 +27,7 @@ _LINKS = {
     LinkKind.SINK: TERMINAL,
     LinkKind.BIAS: TERMINAL,
 }
-# How far below its row a node stands, in rows.
-_BELOW = {NodeKind.BLOCK: 0.0, NodeKind.MLP: 0.22, NodeKind.MID: 0.44, NodeKind.ATTENTION: 0.64}
-_TERMINAL_BELOW = 0.8
+PAD, ABOVE = 2, 60
 
 
 def start_words(row: int, starts: np.ndarray, n_layers: int) -> str:
@@ -41,13 +40,15 @@ def start_words(row: int, starts: np.ndarray, n_layers: int) -> str:
 def flow_figure(flow: Flow, dark: bool = False) -> go.Figure:
     """Links as wide as their mass; negative ones in a colour of their own, with the signed numbers at the pointer."""
     theme = DARK if dark else LIGHT
-    x, y, n_columns = _places(flow)
+    n_positions = len(np.unique(flow.node_position))
+    width, height = max(720, min(2400, 120 * len(flow.rows) + 160)), max(420, min(1400, 160 + 34 * n_positions))
+    x, y = sankey_places(flow, PAD / (height - ABOVE))
     ids = flow.node_id
     nodes = {
         "label": _labels(flow),
         "x": x,
         "y": y,
-        "pad": 2,
+        "pad": PAD,
         "thickness": 9,
         "color": [_node_colour(kind, theme.ink) for kind in flow.node_kind.tolist()],
         "line": {"width": 0},
@@ -64,21 +65,7 @@ def flow_figure(flow: Flow, dark: bool = False) -> go.Figure:
     }
     figure = go.Figure(go.Sankey(arrangement="fixed", orientation="h", node=nodes, link=links))
     title = f"Flow to {start_words(flow.row, flow.starts, flow.n_layers)} · {share(flow.drawn_in_rows)} of it drawn"
-    width = max(720, min(2400, 120 * len(flow.rows) + 160))
-    return dressed(figure, title, dark=dark, width=width, height=max(420, min(1400, 160 + 34 * n_columns)))
-
-
-def _places(flow: Flow) -> tuple[np.ndarray, np.ndarray, int]:
-    """Places of the nodes in (0, 1), and how many positions have nodes; terminals stand below all of them."""
-    present = np.unique(flow.node_position[flow.node_position >= 0])
-    place = np.where(flow.node_position < 0, len(present) + 0.5, np.searchsorted(present, flow.node_position) + 0.5)
-    below = np.full(len(place), _TERMINAL_BELOW)
-    for kind, distance in _BELOW.items():
-        below[flow.node_kind == str(kind)] = distance
-    height = flow.node_row - below
-    low, high = (float(height.min()), float(height.max())) if len(height) else (0.0, 1.0)
-    x = 0.001 + 0.998 * (height - low) / max(high - low, 1e-9)
-    return x, 0.001 + 0.998 * place / (len(present) + 1), len(present)
+    return dressed(figure, title, dark=dark, width=width, height=height, above=ABOVE)
 
 
 def _node_colour(kind: str, ink: str) -> str:
@@ -183,8 +170,8 @@ def disagreement_figure(found: Disagreement, dark: bool = False) -> go.Figure:
     diagonal = go.Scatter(x=ends, y=ends, mode="lines", hoverinfo="skip", showlegend=False)
     diagonal.line = {"color": (DARK if dark else LIGHT).rule, "width": 1}
     figure = go.Figure([diagonal, points])
-    figure.update_xaxes(type="log", title_text=f"place by {first}", autorange="reversed")
-    figure.update_yaxes(type="log", title_text=f"place by {second}", autorange="reversed")
+    figure.update_xaxes(type="log", dtick=1, title_text=f"place by {first}", autorange="reversed")
+    figure.update_yaxes(type="log", dtick=1, title_text=f"place by {second}", autorange="reversed")
     title = f"Where two measures disagree most, of {found.n_links:,} links"
     return dressed(figure, title, dark=dark, width=680, height=560)
 
