@@ -33,7 +33,8 @@ def edits(repetitions: int) -> list[list[object]]:
             left = (LAYERS - layer) / LAYERS * (TOKENS - position) / TOKENS
             share = found["reuse"] / found["full"]
             rows.append([f"layer {layer}, position {position}", found["reuse"], found["full"], share, left])
-        rows.append(links(trace, repetitions))
+        rows.append(links(trace, "links of most mass", largest(trace, N_LINKS), repetitions))
+        rows.append(links(trace, "components of the last token", attributed(trace, N_LINKS), repetitions))
         engine.close()
     return rows
 
@@ -69,9 +70,8 @@ class reuse_off:
             place.obstacle = kept
 
 
-def links(trace, repetitions: int) -> list[object]:
-    """The largest links of the flow from the last token: checked together, and each by a full run."""
-    chosen = largest(trace, N_LINKS)
+def links(trace, name: str, chosen: list, repetitions: int) -> list[object]:
+    """Links checked together, and each by a full run."""
     found = {}
 
     def check(in_full: bool) -> Callable[[int], None]:
@@ -84,10 +84,10 @@ def links(trace, repetitions: int) -> list[object]:
     times = interleaved({"together": check(False), "one by one": check(True)}, max(1, repetitions // 3))
     apart = float(np.abs(found[False].measured - found[True].measured).max())
     floor = max(found[False].noise, found[True].noise)
-    print(f"  {len(chosen)} links: largest difference of the two {apart:.1e}, noise floor {floor:.1e}")
+    print(f"  {len(chosen)} {name}: largest difference of the two {apart:.1e}, noise floor {floor:.1e}")
     print(f"  rank correlation of predicted and measured {found[False].rank_correlation:.2f}")
     share = times["together"] / times["one by one"]
-    return [f"{len(chosen)} links", times["together"], times["one by one"], share, 1 / 3]
+    return [f"{len(chosen)} {name}", times["together"], times["one by one"], share, 1 / 3]
 
 
 def largest(trace, n: int):
@@ -109,6 +109,22 @@ def largest(trace, n: int):
         if len(chosen) == n:
             break
     return list(chosen)
+
+
+def attributed(trace, n: int):
+    """Heads and MLPs of the last token, the largest in direct effect on its logits first."""
+    import intravisto_core as iv
+
+    found = trace.check_links(
+        [iv.Link("attention", layer, TOKENS - 1, head=h) for layer in range(LAYERS) for h in range(12)]
+        + [iv.Link("mlp", layer, TOKENS - 1) for layer in range(LAYERS)],
+        11,
+        12,
+    )
+    order = np.argsort(-np.abs(found.predicted))[:n]
+    numbers = zip(found.component, found.layer, found.head, strict=True)
+    every = [iv.Link(c, int(layer), TOKENS - 1, head=None if h < 0 else int(h)) for c, layer, h in numbers]
+    return [every[i] for i in order]
 
 
 def main() -> None:

@@ -46,8 +46,8 @@ def predictions(
         following = next_ids[span].to(z.device)
         said = log_p.gather(1, following.clamp(min=0)[:, None])[:, 0].masked_fill(following < 0, torch.nan)
         parts.append((said, z[:, target] - z[:, contrast], divergence(log_ref, log_p), z.argmax(-1)))
-    said, difference, kl, top = (torch.cat(p).cpu().numpy() for p in zip(*parts, strict=True))
-    return Predictions(said, difference, kl, top.astype(np.int32))
+    columns = [torch.cat(p).cpu().numpy() for p in zip(*parts, strict=True)]
+    return Predictions(columns[0], columns[1], columns[2], columns[3].astype(np.int32))
 
 
 def divergence(log_p: Float[Tensor, "n V"], log_q: Float[Tensor, "n V"]) -> Float[Tensor, " n"]:

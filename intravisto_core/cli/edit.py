@@ -24,6 +24,8 @@ from intravisto_core.request import (
 from intravisto_core.request.positions import Positions
 from intravisto_core.sites import Ablation, Lens, SteerUnit, TextMode
 
+Make = Callable[[argparse.Namespace], Intervention]
+
 _PLACES = """places are SITE:LAYER:POSITIONS, as in attn_out:2:-1
   SITE       resid_pre, resid_mid, resid_post, attn_out, mlp_out, z.HEAD or act.NEURON
   POSITIONS  a number (negatives count from the end of the prompt), several with commas, FROM..TO (TO is left out),
@@ -45,7 +47,7 @@ def add(commands: Any) -> None:
     add_model(edit)
     add_generation(edit)
 
-    def option(name: str, metavar: str, read: Callable[[str], Callable[[argparse.Namespace], Intervention]], says: str):
+    def option(name: str, metavar: str, read: Callable[[str], Make], says: str) -> None:
         edit.add_argument(name, dest="edits", action="append", type=_reader(read), metavar=metavar, help=says)
 
     option("--inject", "TOKEN@PLACE", _inject, "put a token's vector there")
@@ -99,10 +101,10 @@ def report(comparison: Comparison, lines: int = 12) -> str:
     return "\n".join([*out, f"noise floor: {floor}", *(f"note: {note}" for note in comparison.notes)])
 
 
-def _reader(read: Callable[[str], Callable[[argparse.Namespace], Intervention]]) -> Callable[[str], Any]:
+def _reader(read: Callable[[str], Make]) -> Callable[[str], Any]:
     """What cannot be read is told by the parser, as its other errors are."""
 
-    def parse(text: str) -> Callable[[argparse.Namespace], Intervention]:
+    def parse(text: str) -> Make:
         try:
             return read(text)
         except (RequestError, ValueError) as error:
@@ -148,38 +150,38 @@ def _at(text: str, what: str) -> tuple[str, dict[str, Any]]:
     return given, place(where)
 
 
-def _inject(text: str) -> Callable[[argparse.Namespace], Intervention]:
+def _inject(text: str) -> Make:
     token, where = _at(text, "TOKEN")
     made = Replace(**where, token=token)
     return lambda options: Replace(**where, token=made.token, lens=Lens(options.lens), match_norm=not options.keep_norm)
 
 
-def _inject_main(text: str) -> Callable[[argparse.Namespace], Intervention]:
+def _inject_main(text: str) -> Make:
     token, where = _at(text, "TOKEN")
     made = ReplaceMain(**where, token=token)
     return lambda options: ReplaceMain(**where, token=made.token, lens=Lens(options.lens))
 
 
-def _ablate(text: str) -> Callable[[argparse.Namespace], Intervention]:
+def _ablate(text: str) -> Make:
     where = place(text)
     Ablate(**where)
     return lambda options: Ablate(**where, how=Ablation(options.how))
 
 
-def _scale(text: str) -> Callable[[argparse.Namespace], Intervention]:
+def _scale(text: str) -> Make:
     factor, where = _at(text, "FACTOR")
     made = Scale(**where, factor=float(factor))
     return lambda _: made
 
 
-def _steer(text: str) -> Callable[[argparse.Namespace], Intervention]:
+def _steer(text: str) -> Make:
     given, where = _at(text, "TOKEN*STRENGTH")
     token, _, strength = given.rpartition("*")
     made = Steer(**where, direction=token, strength=float(strength), unit=SteerUnit.STREAM)
     return lambda _: made
 
 
-def _knock_out(text: str) -> Callable[[argparse.Namespace], Intervention]:
+def _knock_out(text: str) -> Make:
     parts = text.split(":")
     if len(parts) not in (3, 4):
         raise RequestError(expected("knock-out", "LAYER:QUERIES:KEYS[:HEADS]", text))

@@ -57,11 +57,11 @@ def compare(engine: LocalEngine, view: CompareView, session: str) -> Generator[P
     Raises:
         RequestError: a position or row out of range, a token that is none, or the max-probability lens.
     """
-    before, after = [], []
-    for name, side in ((view.trace, before), (view.edited, after)):
+    found: list[_Side] = []
+    for name in (view.trace, view.edited):
         entry = engine._entry(name, session)
-        side.append(_Side(entry, (yield from engine._data(entry))))
-    a, b = before[0], after[0]
+        found.append(_Side(entry, (yield from engine._data(entry))))
+    a, b = found
     differs_at, n = _shared(a.entry.ids, b.entry.ids)
     position = n - 1 if view.position is None else index(view.position, n, "position")
     ask = _asked(engine, view, a, n, position)

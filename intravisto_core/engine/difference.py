@@ -15,7 +15,7 @@ from intravisto_core.engine.entry import TraceEntry
 from intravisto_core.engine.tiles import TileKind, project
 from intravisto_core.engine.vectors import row_range
 from intravisto_core.models import LoadedModel
-from intravisto_core.request.positions import resolve
+from intravisto_core.request.positions import Positions, resolve
 from intravisto_core.sites import Component, Site
 from intravisto_core.tracing import TraceData
 
@@ -122,7 +122,7 @@ def edited_cells(
             continue
         layer = each.layer % model.dimensions.n_layers
         row = layer if each.site is Site.RESID_PRE else layer + 1
-        spec = getattr(each, "positions", None) or getattr(each, "queries", "all")
+        spec: Positions = getattr(each, "positions", getattr(each, "queries", "all"))
         places = set(resolve(spec, entry.prompt_length, limit))
         for i, shown in enumerate(rows):
             if shown == row:

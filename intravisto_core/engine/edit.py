@@ -13,7 +13,8 @@ from intravisto_core.engine.entry import TraceEntry
 from intravisto_core.engine.running import reporting
 from intravisto_core.engine.views import need
 from intravisto_core.errors import RequestError, TraceError
-from intravisto_core.request import Intervention, PromptSet, TraceRequest, to_json
+from intravisto_core.experiments.identities import relative_error, tolerance
+from intravisto_core.request import Ablate, Intervention, Patch, PromptSet, TraceRequest, to_json
 from intravisto_core.sites import Capability, Site, TextMode
 from intravisto_core.tracing import RunControl, TraceData, prepare, run
 from intravisto_core.tracing.binding import Binder, Text
@@ -94,6 +95,7 @@ def compute(
     turns = run(model, prepared, request.generation, sites, control, edits=edits, reuse=reuse)
     found = yield from reporting(turns, limit, "running the edit")
     assert isinstance(found, EditedData)
+    _check_middle(engine, edits, found)
     if reuse is None and not note and (edits.sites or edits.knocked):
         trimmed(data, found, edits.first_layer, min(edits.first_position, found.length - 1))
     found.notes = (*found.notes, *edits.notes, *([note] if note else []))
@@ -127,11 +129,28 @@ def _plan(
     return Reuse(base, layer, position, known), ""
 
 
+def _check_middle(engine: LocalEngine, edits: Edits, data: EditedData) -> None:
+    """The middle of a block is changed in place; a model that keeps a copy of it would not have taken the change.
+
+    Raises:
+        TraceError: it did not.
+    """
+    for layer in {e.layer for e in edits.sites if e.site is Site.RESID_MID}:
+        after = edits.at(Site.RESID_POST, layer) or edits.at(Site.RESID_PRE, layer + 1)
+        sites = (Site.RESID_MID, Site.MLP_OUT, Site.RESID_POST)
+        if after or any(s not in data.buffers for s in (Site.RESID_MID, Site.MLP_OUT, Site.RESID_PRE)):
+            continue
+        mid, mlp, post = (data.site(s, layer).float() for s in sites)
+        if not float(relative_error(mid + mlp, post).max()) <= tolerance(
+            engine._model.dtype, engine._model.quantisation
+        ):
+            raise TraceError("resid_mid: expected the change to reach the stream; this model keeps a copy of it there")
+
+
 def _trace_sources(interventions: Sequence[Intervention]) -> Iterator[str]:
     for each in interventions:
-        source = getattr(each, "source", None)
-        if isinstance(source, str) and hasattr(each, "site") and type(each).__name__ in ("Patch", "Ablate"):
-            yield source
+        if isinstance(each, Patch | Ablate) and isinstance(each.source, str):
+            yield each.source
 
 
 def _sources(
@@ -172,13 +191,14 @@ def prompt_set(
 
 def _named(engine: LocalEngine, request: TraceRequest, base: TraceEntry, session: str) -> str:
     """The request with traces named by what they are, not by their random handles: equal edits have equal names."""
-    named = []
-    for each in request.interventions:
-        source = getattr(each, "source", None)
-        if source in tuple(_trace_sources((each,))):
-            each = replace(each, source=engine._entry(str(source), session).fingerprint)
-        named.append(each)
-    return to_json(replace(request, baseline=base.fingerprint, interventions=tuple(named)))
+
+    def content(each: Intervention) -> Intervention:
+        if isinstance(each, Patch | Ablate) and isinstance(each.source, str):
+            return replace(each, source=engine._entry(each.source, session).fingerprint)
+        return each
+
+    named = tuple(content(each) for each in request.interventions)
+    return to_json(replace(request, baseline=base.fingerprint, interventions=named))
 
 
 def again(engine: LocalEngine, entry: TraceEntry, session: str) -> Generator[Progress, None, TraceData]:

@@ -139,7 +139,7 @@ class Trace:
 
     @property
     def mode(self) -> TextMode | None:
-        """Whether an edited run read the baseline's tokens (held) or went on by itself (free); None for an unedited run."""
+        """Whether an edited run read the baseline's tokens (held) or went on by itself (free); else None."""
         return self.request.text if self.interventions else None
 
     @property

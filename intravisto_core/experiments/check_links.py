@@ -65,14 +65,14 @@ def check_links(
     gradients = stream_gradients(model, data.ids, metric)
     predicted = torch.stack([-gradients.along(link, e) for link, e in zip(links, vectors, strict=True)])
     whole = float(metric(model.logits(data.final[metric.position : metric.position + 1])[0]))
-    measured, noise = torch.zeros(len(links)), 0.0
+    measured = torch.zeros(len(links))
     alone = obstacle(model, data)
+    groups = list(_groups(links, metric.position, bool(alone)))
+    noise = _noise(model, data, links, groups, metric, whole) if groups and not alone else 0.0
     done = sum(link.position > metric.position for link in links)
-    for group in _groups(links, metric.position, bool(alone)):
+    for group in groups:
         reuse = Reuse(data, *((0, 0) if alone else _start(links, group)), metric.position + 1)
-        found = _run_without(model, reuse, [links[i] for i in group], vectors[group], metric)
-        measured[group] = found[1:] - whole
-        noise = max(noise, abs(float(found[0]) - whole))
+        measured[group] = _run_without(model, reuse, [links[i] for i in group], vectors[group], metric) - whole
         done += len(group)
         yield done
     return Checked(predicted.cpu(), measured, vectors.norm(dim=-1).cpu(), whole, noise)
@@ -198,11 +198,30 @@ def _start(links: Sequence[Link], group: Iterable[int]) -> tuple[int, int]:
     return min(links[i].layer for i in group), min(links[i].position for i in group)
 
 
+def _noise(
+    model: LoadedModel,
+    data: TraceData,
+    links: Sequence[Link],
+    groups: Sequence[Sequence[int]],
+    metric: Metric,
+    whole: float,
+) -> float:
+    """How far m moves when nothing is taken away, on the longest path of the groups and on the shortest."""
+    found = []
+    by_start = sorted(groups, key=lambda group: _start(links, group)[::-1])
+    for group in by_start[:1] + by_start[-1:]:
+        first = [links[i] for i in group[:1]]
+        reuse = Reuse(data, *_start(links, group), metric.position + 1)
+        nothing = torch.zeros((1, model.dimensions.d_model), device=model.device)
+        found.append(abs(float(_run_without(model, reuse, first, nothing, metric)[0]) - whole))
+    return max(found)
+
+
 def _run_without(
     model: LoadedModel, reuse: Reuse, links: Sequence[Link], vectors: Float[Tensor, "n d"], metric: Metric
-) -> Float[Tensor, " n1"]:
-    """m of one run in which nothing is taken away, then of one without each link's vector; all are one batch."""
-    batch, stop = len(links) + 1, metric.position + 1
+) -> Float[Tensor, " n"]:
+    """m of the run without each link's vector; all are one batch."""
+    batch, stop = len(links), metric.position + 1
     cache = filled_cache(model, reuse.base, reuse.position)
     if reuse.position:
         cache.batch_repeat_interleave(batch)
@@ -217,7 +236,7 @@ def _run_without(
 def _taken_away(
     model: LoadedModel, links: Sequence[Link], vectors: Float[Tensor, "n d"], first: int, n: int
 ) -> Iterator[None]:
-    """Row b + 1 of the batch runs without the vector of link b."""
+    """Row b of the batch runs without the vector of link b."""
     by_module: dict[tuple[bool, int], list[int]] = {}
     for b, link in enumerate(links):
         by_module.setdefault((link.component in (Component.MLP, Component.MID), link.layer), []).append(b)
@@ -229,7 +248,7 @@ def _taken_away(
             for b in chosen:
                 at = links[b].position - first
                 e = vectors[b].to(rows.device) / model.blueprint.multiplier
-                rows[b + 1, at] = (rows[b + 1, at].float() - e).to(rows.dtype)
+                rows[b, at] = (rows[b, at].float() - e).to(rows.dtype)
             new = rows.view(raw.shape)
             return (new, *output[1:]) if isinstance(output, tuple) else new
 

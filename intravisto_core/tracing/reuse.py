@@ -40,6 +40,8 @@ class Reuse:
 def obstacle(model: LoadedModel, base: TraceData) -> str:
     """Why later rows cannot be run alone, or ""; what the reader is told."""
     config = model.network.config
+    if model.blueprint.architecture.inferred:
+        return "the model's family is not declared, so nobody has held reuse to a full run"
     if "int8" in str(getattr(model.spec, "quantisation", None)):
         return "8-bit layers scale their inputs over all positions, so earlier rows change too"
     if reason := _moving_rope(config, base.length):

@@ -90,7 +90,7 @@ def test_without_reuse_the_numbers_are_the_same(family, monkeypatch):
     from importlib import import_module
 
     case = family("Bloom")
-    links = [iv.Link("attention", 1, at, head=1) for at in (3, 9)] + [iv.Link("mlp", 0, 9)]
+    links = [iv.Link("attention", 0, at, head=1) for at in (3, 9)] + [iv.Link("mlp", 0, 9)]
     found = case.trace.check_links(links, TARGET, CONTRAST, 12)
     monkeypatch.setattr(import_module("intravisto_core.experiments.check_links"), "obstacle", lambda *_: "a test")
     again = case.trace.check_links(links, TARGET, CONTRAST, 12)
@@ -154,6 +154,6 @@ def test_every_family_of_the_table_has_a_gradient(family):
     """Families whose attention is code of their own, and experts."""
     for name in ("Bloom", "MPT", "Falcon, 7B", "GPT-J", "OPT", "Mixtral"):
         assert name in tiny.CONFIGS
-        found = family(name).trace.check_links([iv.Link("mlp", 0, 5), iv.Link("attention", 1, 5)], TARGET, CONTRAST, 12)
+        found = family(name).trace.check_links([iv.Link("mlp", 0, 5), iv.Link("attention", 0, 5)], TARGET, CONTRAST, 12)
         assert np.isfinite(found.predicted).all()
         assert (found.predicted != 0).all()

@@ -131,7 +131,7 @@ def test_a_failed_run_leaves_the_layers_as_they_were(case, monkeypatch):
     )
 
 
-def stand_in(dtype=torch.float32, quantisation=None, w_out="mlp", **config):
+def stand_in(dtype=torch.float32, quantisation=None, w_out="mlp", inferred=False, **config):
     network = SimpleNamespace(config=SimpleNamespace(**config))
     architecture = SimpleNamespace(w_out=w_out)
     spec = SimpleNamespace(quantisation=quantisation)
@@ -144,6 +144,7 @@ def test_where_reuse_is_off():
     base = SimpleNamespace(length=20, buffers=dict.fromkeys(("resid_pre", "k", "v")))
     moving = {"rope_type": "dynamic", "original_max_position_embeddings": 16}
     assert obstacle(stand_in(), base) == ""
+    assert "not declared" in obstacle(stand_in(inferred=True), base)
     assert "8-bit" in obstacle(stand_in(quantisation="int8"), base)
     assert "16 positions" in obstacle(stand_in(rope_parameters=moving), base)
     assert obstacle(stand_in(rope_parameters=moving | {"original_max_position_embeddings": 20}), base) == ""
