@@ -33,7 +33,7 @@ def draw(here: Workspace) -> None:
 
 def _card(here: Workspace, card: Card, number: int, count: int) -> None:
     edits, shade = here.edits, "" if card.on else " off"
-    line = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    line = st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"card_line_{card.id}")
     line.toggle(
         f"Edit {number} on",
         value=card.on,

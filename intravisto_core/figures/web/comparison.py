@@ -17,7 +17,6 @@ COLOURS = {
     "distance": ("distance moved, of the vector's length", "share"),
     "logit": ("change of the logit difference", "change"),
 }
-_CLIP_PERCENTILE = 98.0
 
 
 def comparison_payload(
@@ -76,10 +75,7 @@ def _header(record: Comparison, colour: str, values: np.ndarray) -> dict[str, ob
         shown = [printable(record.shown[i]) for i in (record.target, record.contrast)]
         name = f"{name} {shown[0]} less {shown[1]}"
     finite = np.abs(values[np.isfinite(values)])
-    most = float(finite.max()) if finite.size else 0.0
-    usual = float(np.percentile(finite, _CLIP_PERCENTILE)) if finite.size else 0.0
-    cut = 0 < usual < most / 1.5
-    high = (usual if cut else most) or 1.0
+    high = (float(finite.max()) if finite.size else 0.0) or 1.0
     signed = colour == "logit"
     write = WRITTEN[line]
     return {
@@ -94,8 +90,8 @@ def _header(record: Comparison, colour: str, values: np.ndarray) -> dict[str, ob
         "scale": "diverging" if signed else "entropy",
         "low": -high if signed else 0.0,
         "high": high,
-        "lowText": ("≤ " if cut else "") + write(-high) if signed else "0",
-        "highText": ("≥ " if cut else "") + write(high),
+        "lowText": write(-high) if signed else "0",
+        "highText": write(high),
         "colourName": name,
         "missing": "the texts differ from here" if not record.same_text else "not compared",
         "shareOf": {},
