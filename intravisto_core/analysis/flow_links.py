@@ -198,9 +198,9 @@ def _shown(share: Array, limits: Limits) -> Array | None:
     shown: Array = size >= limits.min_weight
     if limits.top_k is not None:
         k = min(limits.top_k, share.shape[1])
-        largest = np.argsort(-size, axis=1, kind="stable")[:, :k]
         best = np.zeros_like(shown)
-        np.put_along_axis(best, largest, True, axis=1)
+        if k:
+            np.put_along_axis(best, np.argpartition(-size, k - 1, axis=1)[:, :k], True, axis=1)
         shown = shown & best
     return shown
 

@@ -17,7 +17,7 @@ from intravisto_core.sites import LinkKind, NodeKind
 NEGATIVE = "#b5651d"
 TERMINAL = "#8a94a3"
 LABELLED = 0.03
-LISTED = 5
+LISTED = 3
 
 _LINKS = {
     LinkKind.RESIDUAL: RESIDUAL,
@@ -116,7 +116,7 @@ def _node_hover(flow: Flow, n: int) -> str:
     reading = int(flow.node_reading[n])
     if reading >= 0:
         write = probability if flow.reading_unit[reading] == "probability" else significant
-        pairs = zip(flow.reading_ids[reading], flow.reading_numbers[reading], strict=True)
+        pairs = zip(flow.reading_ids[reading, :LISTED], flow.reading_numbers[reading, :LISTED], strict=True)
         lines += [f"{plotly_text(_shown(flow, int(i)))}  {write(float(v))}" for i, v in pairs if i >= 0]
     return "<br>".join(lines)
 
