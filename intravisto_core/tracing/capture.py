@@ -229,7 +229,7 @@ class CaptureSink:
 
     def so_far(self, site: Site, layer: int) -> Float[Tensor, "heads T width"]:
         """Queries, keys or values of a layer (heads, T, width) up to the end of the current call."""
-        own = self.buffers[site][layer - self.first_layer][:, : self.rows.stop]
+        own = self.buffers[site][layer - self.first_layer][:, : self.rows.stop].to(self.final.device)
         return own if self.base is None else torch.cat([self.base.site(site, layer)[:, : self.first_position], own], 1)
 
     @property

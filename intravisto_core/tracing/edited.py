@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from intravisto_core.analysis.experts import Routing
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import TraceData
 from intravisto_core.tracing.edits import Edits
@@ -35,7 +35,7 @@ class EditedData(TraceData):
             return TraceData.site(self, site, layer)
         if layer < self.first_layer:
             return self.base.site(site, layer)
-        own, dim = self.buffers[site][layer - self.first_layer], int(site in _BY_HEAD)
+        own, dim = self.buffers[site][layer - self.first_layer].to(self.final.device), int(site in _BY_HEAD)
         if not self.first_position:
             return own
         return torch.cat([self.base.site(site, layer).narrow(dim, 0, self.first_position), own], dim)
@@ -68,17 +68,18 @@ def on_top_of(base: TraceData, own: EditedData) -> EditedData:
         whole[:, :position] = before[:, :position]
         whole[:layer] = before[:layer, : whole.shape[1]]
     own.facts = tuple(f or b for f, b in zip(own.facts, base.facts, strict=True))
-    routing = getattr(own, "routing", ())
-    if routing:
+    if own.routing:
         before = base.routing
-        own.routing = tuple(before[i] if i < layer else _joined(before[i], r, position) for i, r in enumerate(routing))
+        own.routing = tuple(
+            before[i] if i < layer else _joined(before[i], r, position) for i, r in enumerate(own.routing)
+        )
     return own
 
 
-def _joined(base: Any, own: Any, position: int) -> Any:
+def _joined(base: Routing, own: Routing, position: int) -> Routing:
     """What went into the experts of one layer: the baseline's rows, then the run's own."""
     parts = {f.name: (getattr(base, f.name), getattr(own, f.name)) for f in fields(own)}
-    return type(own)(
+    return Routing(
         **{name: None if b is None else torch.cat([a[:position], b[position:]]) for name, (a, b) in parts.items()}
     )
 
