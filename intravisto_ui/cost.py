@@ -9,7 +9,7 @@ from intravisto_ui import prompt
 from intravisto_ui.text import escaped, size
 from intravisto_ui.workspace import Workspace
 
-INSTANT_S = 0.05
+INSTANT_S = 0.1
 
 
 def line(here: Workspace) -> None:
@@ -25,9 +25,9 @@ def line(here: Workspace) -> None:
 
 
 def words(estimate: MemoryEstimate, seconds: float | None) -> str:
-    """`This run: about 1.2 s and 35 MB`, and where that is much, what is free and what would be less."""
-    time = "" if seconds is None else f"{in_words(seconds)} and "
-    said = f"This run: about {time}{size(estimate.run)}"
+    """`This run: about 12 s, 35 MB`, and where that is much, what is free and what would be less."""
+    time = "" if seconds is None else f"{in_words(seconds)}, "
+    said = f"This run: {time}{size(estimate.run)}"
     if estimate.verdict == "fits":
         return said
     room = f"{said}; {size(estimate.available)} are free on {estimate.device}. "
@@ -38,7 +38,7 @@ def words(estimate: MemoryEstimate, seconds: float | None) -> str:
 def in_words(seconds: float) -> str:
     """A duration to expect."""
     if seconds < INSTANT_S:
-        return "no time"
+        return "under 0.1 s"
     if seconds < 1:
-        return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+        return f"about {seconds:.1f} s"
+    return f"about {seconds:.0f} s" if seconds < 90 else f"about {seconds / 60:.0f} min"

@@ -2,45 +2,123 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.demo.corpus import words
 from intravisto_ui.examples import EXAMPLES
 
 BY_NAME = {example.name: example for example in EXAMPLES}
+COUNTRY = {country.name: country for country in words.COUNTRIES}
+CAPITALS = {country.capital for country in words.COUNTRIES}
+LANGUAGES = {country.language for country in words.COUNTRIES}
 
 
 @pytest.fixture(scope="module")
-def engine() -> iv.LocalEngine:
-    return iv.open_model("demo")
+def engine() -> Iterator[iv.LocalEngine]:
+    opened = iv.open_model("demo")
+    yield opened
+    opened.close()
 
 
-def traced(engine: iv.LocalEngine, name: str) -> tuple[iv.Trace, iv.DecodedGrid]:
+def column(engine: iv.LocalEngine, name: str) -> tuple[list[str], str]:
+    """What the rows say at the last position of the prompt, from the bottom up, and the first generated token."""
     example = BY_NAME[name]
     trace = engine.trace(example.prompt, max_new_tokens=example.max_new_tokens)
-    return trace, trace.heatmap(top_k=1)
+    grid = trace.heatmap(top_k=1)
+    said = [grid.shown[int(i)].replace("␣", "") for i in grid.token_ids[:, trace.prompt_length - 1, 0]]
+    return said, trace.tokens[trace.prompt_length].text.strip()
 
 
-def test_fact_comes_in_the_upper_half(engine: iv.LocalEngine) -> None:
-    trace, grid = traced(engine, "Fact")
-    column = grid.token_ids[:, trace.prompt_length - 1, 0]
-    answer = trace.tokens[trace.prompt_length]
-    assert answer.text == " Rome"
-    first = min(row for row in range(len(column)) if column[row] == answer.id)
-    assert len(column) / 2 <= first < len(column)
+def thirds(said: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """The low rows, those half way up, and the top ones; the embeddings are none of them."""
+    n = len(said)
+    return said[1 : n // 2], said[n // 2 - 1 : n // 2 + 1], said[-2:]
 
 
-def test_name_that_stands_there_once(engine: iv.LocalEngine) -> None:
-    trace, grid = traced(engine, "Two names")
-    said = grid.shown[int(grid.says[trace.prompt_length - 1])].replace("␣", "")
-    words = BY_NAME["Two names"].prompt.replace(".", "").split()
-    assert words.count(said) == 1
-    assert said in (words[0], words[2])
+def test_fact(engine: iv.LocalEngine) -> None:
+    said, answer = column(engine, "Fact")
+    _, middle, top = thirds(said)
+    assert answer == COUNTRY["Italy"].capital
+    assert set(middle) <= CAPITALS - {answer}
+    assert set(top) == {answer}
 
 
-def test_sequence_says_the_number_after(engine: iv.LocalEngine) -> None:
-    trace, grid = traced(engine, "Sequence")
+def test_two_hops(engine: iv.LocalEngine) -> None:
+    said, answer = column(engine, "Two hops")
+    (country,) = (c for c in words.COUNTRIES if c.capital == "Madrid")
+    assert answer == country.language
+    _, middle, top = thirds(said)
+    assert set(middle) <= LANGUAGES - {answer}
+    assert set(top) == {answer}
+    assert said[-3] in LANGUAGES - {answer}, "below the top"
+
+
+def test_two_names(engine: iv.LocalEngine) -> None:
+    said, answer = column(engine, "Two names")
+    text = BY_NAME["Two names"].prompt.replace(",", "").split()
+    low, _, _ = thirds(said)
+    assert text.count(answer) == 1
+    assert answer in words.NAMES
+    assert set(low) <= set(words.NAMES) - set(text)
+    assert set(said[len(said) // 2 :]) == {answer}
+
+
+def test_repeat(engine: iv.LocalEngine) -> None:
+    said, answer = column(engine, "Repeat")
+    text = BY_NAME["Repeat"].prompt.split()
+    assert text[-1] == "fox"
+    assert answer == text[text.index("fox") + 1]
+    assert said[-1] == answer
+    assert answer not in said[: len(said) // 2], "the last column comes to know it"
+
+
+def test_colour(engine: iv.LocalEngine) -> None:
+    said, answer = column(engine, "Colour")
+    text = BY_NAME["Colour"].prompt
+    assert f"cup is {answer}." in text
+    low, _, _ = thirds(said)
+    assert all(word in words.COLOURS and word not in text for word in low)
+    assert set(said[len(said) // 2 :]) == {answer}
+
+
+def test_agreement(engine: iv.LocalEngine) -> None:
+    said, answer = column(engine, "Agreement")
+    assert answer in ("are", "were", "have")
+    assert said[-2:] == [answer] * 2
+    assert answer not in said[:-2]
+    one = engine.trace(BY_NAME["Agreement"].prompt.replace("keys", "key"), max_new_tokens=1)
+    assert one.tokens[-1].text.strip() in ("is", "was", "has")
+
+
+def test_sequence(engine: iv.LocalEngine) -> None:
+    example = BY_NAME["Sequence"]
+    trace = engine.trace(example.prompt, max_new_tokens=example.max_new_tokens)
+    grid = trace.heatmap(top_k=1)
     numbers = [(p, int(t.text)) for p, t in enumerate(trace.tokens[: trace.prompt_length]) if t.text.strip().isdigit()]
     assert len(numbers) == 6
     for position, number in numbers[1:]:
         assert grid.shown[int(grid.says[position])].replace("␣", "") == str(number + 1)
+
+
+def test_opposite(engine: iv.LocalEngine) -> None:
+    said, answer = column(engine, "Opposite")
+    _, middle, top = thirds(said)
+    assert answer == "hot"
+    assert set(middle) == {"cold"}
+    assert set(top) == {answer}
+
+
+def test_analogy(engine: iv.LocalEngine) -> None:
+    said, answer = column(engine, "Analogy")
+    _, middle, top = thirds(said)
+    assert answer == COUNTRY["Spain"].capital
+    assert set(middle) <= CAPITALS - {answer}
+    assert set(top) == {answer}
+
+
+def test_every_example_is_tried_here() -> None:
+    assert {f"test_{name.lower().replace(' ', '_')}" for name in BY_NAME} <= set(globals())
+    assert len({example.look for example in EXAMPLES}) == len(EXAMPLES)
