@@ -173,5 +173,7 @@ def _attend(masses: Masses, r: int, sources: Sources) -> None:
 def known_sources(sources: Sources) -> tuple[Array, Array, Array, Array, Array]:
     """Positions, sink, bias, hidden with NaN as 0, and what is undefined: 1 or 0, (T,)."""
     undefined = np.isnan(sources.sink)
+    if not undefined.any():
+        return sources.positions, sources.sink, sources.bias, sources.hidden, undefined.astype(np.float64)
     rest = (np.where(undefined, 0.0, s) for s in (sources.sink, sources.bias, sources.hidden))
     return (np.where(undefined[:, None], 0.0, sources.positions), *rest, undefined.astype(np.float64))

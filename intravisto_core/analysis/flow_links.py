@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,8 +133,11 @@ class _Collector:
 
 def find_links(
     masses: Masses, row: int, blocks: Sequence[Block], parallel: bool, limits: Limits
-) -> tuple[Places, Links]:
-    """All links that the limits leave, the largest |mass| first. masses: of one start."""
+) -> Generator[int, None, tuple[Places, Links]]:
+    """All links that the limits leave, the largest |mass| first; yields each row once it is done.
+
+    masses: of one start.
+    """
     places = Places(len(masses.block), masses.block.shape[-1])
     found = _Collector(places, masses, limits)
     block = NodeKind.BLOCK
@@ -144,6 +147,7 @@ def find_links(
     for r in range(row, 0, -1):
         (_parallel_links if parallel else _serial_links)(found, r, blocks[r - 1])
         _source_links(found, r, blocks[r - 1])
+        yield r
     links = found.links()
     _cap(masses, places, links, limits)
     return places, links

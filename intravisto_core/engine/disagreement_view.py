@@ -6,10 +6,10 @@ from collections.abc import Generator
 
 import numpy as np
 
-from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits, Links, Places, find_links
+from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits, Links, Places
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
-from intravisto_core.engine.flow_views import drawn_rows, follow, start
+from intravisto_core.engine.flow_views import drawn_rows, follow, link_turns, start
 from intravisto_core.records import Disagreement
 from intravisto_core.records.flow import node_ids
 from intravisto_core.request import DisagreementView
@@ -22,10 +22,10 @@ def draw_disagreement(context: ViewContext, view: DisagreementView) -> Generator
     begin = start(context, view.row, view.position)
     rows = drawn_rows(context, view.rows, begin)
     ways = ((view.measure, view.attention), (view.other_measure, view.other_attention or view.attention))
-    parallel, sides = context.model.blueprint.parallel, []
+    sides = []
     for measure, attention in ways:
         flow = yield from follow(context, begin, measure, attention, view.hide_start, view.reweigh)
-        places, links = find_links(flow.masses, begin.row, flow.blocks, parallel, Limits(frozenset(rows)))
+        places, links = yield from link_turns(context, flow, begin, Limits(frozenset(rows)))
         sides.append(links)
     keys, kind, masses = _joined(places, sides, view.min_mass)
     order, first, second, distance = _by_distance(masses)

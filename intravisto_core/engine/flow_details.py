@@ -153,7 +153,10 @@ def _divergences(context: ViewContext, drawn: Drawn, nodes: list[Node | None], d
     upper, lower = index[drawn.target[links]], index[drawn.source[links]]
     found = yield from decoded(context, "state", decode_states, [n for n in nodes if n is not None])
     if context.model.blueprint.soft_cap:
-        yield from _capped(context, found, upper, lower, links, details)
+        names = (
+            (drawn.kind * (context.entry.length + 1) + drawn.position) * (context.model.dimensions.n_layers + 2)
+        ) + drawn.row
+        yield from _capped(context, found | {"names": names[real]}, upper, lower, links, details)
         return
     x_hat, mean, log_sum = (torch.from_numpy(found[n]) for n in ("x_hat", "mean", "log_sum"))
     for start in range(0, len(links), PAIRS_AT_ONCE):
@@ -165,13 +168,22 @@ def _divergences(context: ViewContext, drawn: Drawn, nodes: list[Node | None], d
 
 
 def _capped(context: ViewContext, found: Arrays, upper: Array, lower: Array, links: Array, details: Details) -> Turns:
-    """The same from the logits, for a model with a soft-cap: few vectors at a time, links of one target together."""
+    """The same from the logits, for a model with a soft-cap: links of one target together, each pair computed once."""
+    names = found["names"]
+    pairs = np.stack([names[upper], names[lower]], 1)
+    kept = context.look("capped divergences") or {"pairs": np.zeros((0, 2), np.int64), "kl": np.zeros(0, np.float32)}
+    known = dict(zip(map(tuple, kept["pairs"].tolist()), kept["kl"].tolist(), strict=True))
+    kl = np.array([known.get(pair, np.nan) for pair in map(tuple, pairs.tolist())], np.float32)
+    missing = np.flatnonzero(np.isnan(kl))
+    order = missing[np.argsort(upper[missing], kind="stable")]
     step = max(2, min(256, tile_positions(1, context.model.dimensions.d_vocab)))
-    order = np.argsort(upper, kind="stable")
     device = context.data.final.device
-    for part in np.array_split(order, max(1, -(-2 * len(order) // step))):
+    for part in np.array_split(order, -(-2 * len(order) // step)) if len(order) else ():
         wanted = np.unique(np.concatenate([upper[part], lower[part]]))
         up, low = (torch.from_numpy(np.searchsorted(wanted, side[part])).to(device) for side in (upper, lower))
         x_hat = torch.from_numpy(found["x_hat"][wanted]).to(device)
-        details.link_kl[links[part]] = divergences_by_logits(context.model, x_hat, up, low).float().cpu().numpy()
+        kl[part] = divergences_by_logits(context.model, x_hat, up, low).float().cpu().numpy()
         yield Progress(len(part), len(order), "divergences")
+    details.link_kl[links] = kl
+    merged = {"pairs": np.concatenate([kept["pairs"], pairs[order]]), "kl": np.concatenate([kept["kl"], kl[order]])}
+    context.keep("capped divergences", merged)

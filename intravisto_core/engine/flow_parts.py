@@ -17,6 +17,8 @@ from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.flow import GENERATED, Position
 from intravisto_core.sites import AttentionDivision, Capability, ShareMeasure, Site
 
+LONG = 400
+
 
 def start_row(context: ViewContext, row: int | None) -> int:
     """The row where mass enters.
@@ -72,6 +74,11 @@ def attention_of(
     return pattern, moved(context.model, layer, pattern, context.data.site(Site.V, layer))
 
 
+def is_long(context: ViewContext) -> bool:
+    """Whether what is done for one row takes long enough for a turn, though all of it is kept."""
+    return context.entry.length >= LONG
+
+
 def flow_blocks(
     context: ViewContext, measure: ShareMeasure, division: AttentionDivision
 ) -> Generator[Progress, None, list[Block]]:
@@ -84,6 +91,8 @@ def flow_blocks(
         found = context.look(("division", division, layer))
         if found is None:
             found = context.keep(("division", division, layer), _divide(context, layer, division))
+            yield Progress(layer + 1, n_layers, "attention")
+        elif is_long(context):
             yield Progress(layer + 1, n_layers, "attention")
         here = {name: share[layer] for name, share in table.items()}
         blocks.append(Block(Junctions.of(here, context.model.blueprint.parallel), Sources.of(**found)))

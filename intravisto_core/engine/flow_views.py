@@ -21,7 +21,7 @@ from intravisto_core.analysis.flow_links import (
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.flow_details import Details, Drawn, describe
-from intravisto_core.engine.flow_parts import flow_blocks, start_positions, start_row, without_start
+from intravisto_core.engine.flow_parts import flow_blocks, is_long, start_positions, start_row, without_start
 from intravisto_core.engine.select import indices
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import Flow
@@ -103,9 +103,8 @@ def draw_flow(context: ViewContext, view: FlowView) -> Generator[Progress, None,
     begin = start(context, view.row, view.position)
     rows = drawn_rows(context, view.rows, begin)
     flow = yield from follow(context, begin, view.measure, view.attention, view.hide_start, view.reweigh)
-    parallel = context.model.blueprint.parallel
     limits = Limits(frozenset(rows), view.top_k, view.min_weight, view.min_mass, view.max_nodes, view.max_links)
-    places, links = find_links(flow.masses, begin.row, flow.blocks, parallel, limits)
+    places, links = yield from link_turns(context, flow, begin, limits)
     keys = drawn_nodes(places, links, begin, rows)
     drawn = Drawn(
         *places.split(keys), np.searchsorted(keys, links.source), np.searchsorted(keys, links.target), links.kind
@@ -116,6 +115,21 @@ def draw_flow(context: ViewContext, view: FlowView) -> Generator[Progress, None,
     if view.details:
         details = yield from describe(context, drawn, view.reading is Reading.ITERATIVE)
     return _Recorder(context, view, begin, rows).record(flow, places, keys[down], links, drawn, details)
+
+
+def link_turns(
+    context: ViewContext, flow: Followed, begin: Start, limits: Limits
+) -> Generator[Progress, None, tuple[Places, Links]]:
+    """The links that are drawn; in a long text a turn is a row."""
+    search = find_links(flow.masses, begin.row, flow.blocks, context.model.blueprint.parallel, limits)
+    while True:
+        try:
+            row = next(search)
+        except StopIteration as end:
+            found: tuple[Places, Links] = end.value
+            return found
+        if is_long(context):
+            yield Progress(begin.row - row + 1, begin.row, "links")
 
 
 def drawn_nodes(places: Places, links: Links, begin: Start, rows: tuple[int, ...]) -> Array:

@@ -10,9 +10,10 @@ import torch
 
 from intravisto_core.analysis.division import Moved, by_head, by_source
 from intravisto_core.analysis.flow import TERMINALS, Block, Junctions, Sources, propagate
-from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits, find_links
+from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits
 from intravisto_core.analysis.shares import shares
 from intravisto_core.sites import AttentionDivision, NodeKind, ShareMeasure
+from tests.flow.literal import all_links
 
 # Parts of every junction: what attention (or the MLP) adds, and the stream.
 ADDED = {0: [1.0, 4.0], 1: [-1.0, 0.0]}
@@ -106,7 +107,7 @@ def test_a_flow_of_two_layers_and_three_tokens(measure, division):
 def test_its_links_by_hand():
     blocks = [block(layer, "norm", "projection") for layer in (0, 1)]
     masses = propagate(np.array([[0.0, 0.0, 1.0]]), 3, blocks, parallel=False)
-    places, links = find_links(masses, 3, blocks, False, Limits(frozenset(range(4))))
+    places, links = all_links(masses, 3, blocks, False, Limits(frozenset(range(4))))
     kinds, rows, positions = places.split(np.stack([links.source, links.target]))
     found = {
         (*((str(NODE_KINDS[kinds[e, i]]), int(rows[e, i]), int(positions[e, i])) for e in (0, 1)),): (

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intravisto_core.analysis.flow import Block, Junctions, Sources, propagate
-from intravisto_core.analysis.flow_links import NODE_KINDS, Limits, find_links, node_masses
-from tests.flow.literal import Layer, Walk
+from intravisto_core.analysis.flow_links import NODE_KINDS, Limits, node_masses
+from tests.flow.literal import Layer, Walk, all_links
 
 
 class Made:
@@ -92,7 +92,7 @@ def test_a_flow_is_what_a_recursion_finds_and_nothing_is_lost(parallel, seed, si
     walk = Walk(made.layers, parallel, hide_start=bool(hide), reweigh=hide == "reweigh")
     for p in starts:
         walk.go(("block", row, p), 1 / len(starts))
-    places, links = find_links(masses, row, blocks, parallel, Limits(frozenset(range(len(blocks) + 2))))
+    places, links = all_links(masses, row, blocks, parallel, Limits(frozenset(range(len(blocks) + 2))))
     of(walk.links, np.stack([links.source, links.target]), links.mass, places, node=False)
     keys = np.unique(np.concatenate([links.source, links.target]))
     of(walk.nodes, keys, node_masses(masses, places, keys), places, node=True)
@@ -113,10 +113,10 @@ def test_what_limits_cut_is_told(seed, signed, top_k, least, most):
     top = len(made.blocks) + 1
     mass = np.eye(made.length)[-1:]
     masses = propagate(mass, top, made.blocks, False)
-    everything = find_links(masses, top, made.blocks, False, Limits(frozenset(range(top + 1))))[1]
+    everything = all_links(masses, top, made.blocks, False, Limits(frozenset(range(top + 1))))[1]
     rows = frozenset(range(int(made.rng.integers(0, 2)), top + 1))
     limits = Limits(rows, top_k, least, least / 10, most, most)
-    places, links = find_links(masses, top, made.blocks, False, limits)
+    places, links = all_links(masses, top, made.blocks, False, limits)
     drawn = np.abs(links.mass).sum()
     assert links.total == pytest.approx(everything.total)
     assert drawn + sum(links.cut.values()) == pytest.approx(links.total)

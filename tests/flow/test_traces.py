@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.engine import flow_details, flow_parts
 from tests.families.tiny import _LLAMA, _PATHS, is_parallel
 from tests.flow.literal import Attention, Layer, Walk
 
@@ -319,3 +320,24 @@ def test_what_an_edit_put_into_the_stream_is_a_part_of_its_own(case):
         part = shares.intervention_attention if kind == "mid" else shares.intervention_mlp
         assert np.flatnonzero(part[row - 1]).tolist() == [3]
     assert llama.trace.shares().intervention_mlp is None
+
+
+def test_a_long_text_takes_turns_and_gives_the_same(case, monkeypatch):
+    engine, trace = case("llama").engine, case("llama").trace
+    short = trace.flow(top_k=3)
+    monkeypatch.setattr(flow_parts, "LONG", 1)
+    job = engine.submit(iv.FlowView(trace.id, top_k=3))
+    flow = job.result(60)
+    np.testing.assert_array_equal(flow.link_mass, short.link_mass)
+    np.testing.assert_array_equal(flow.link_kl, short.link_kl)
+    assert job.progress.text == "links"
+
+
+def test_divergences_under_a_soft_cap_are_kept(case, monkeypatch):
+    trace = case("gemma2").trace
+    first = trace.flow(position=7, top_k=2)
+    monkeypatch.setattr(flow_details, "divergences_by_logits", None)
+    again = trace.flow(position=7, top_k=1)
+    known = first.links.set_index(["source", "target"])["kl"]
+    wanted = [known[link] for link in zip(again.links["source"], again.links["target"], strict=True)]
+    np.testing.assert_array_equal(again.link_kl, np.array(wanted, np.float32))
