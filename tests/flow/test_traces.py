@@ -341,3 +341,19 @@ def test_divergences_under_a_soft_cap_are_kept(case, monkeypatch):
     known = first.links.set_index(["source", "target"])["kl"]
     wanted = [known[link] for link in zip(again.links["source"], again.links["target"], strict=True)]
     np.testing.assert_array_equal(again.link_kl, np.array(wanted, np.float32))
+
+
+def test_half_precision_loses_no_mass_either(tiny_folder):
+    engine = iv.open_model(str(tiny_folder("gemma2")), dtype="bfloat16")
+    try:
+        trace = engine.trace("ab c!ab", max_new_tokens=2)
+        for measure, division in (("norm", "value_weighted"), ("projection", "projection"), ("l1", "weights")):
+            flow = trace.flow(None, -1, measure, division, **WHOLE)
+            assert flow.conservation <= 1e-6
+            assert np.isfinite(flow.link_kl[flow.node_position[flow.link_source] >= 0]).all()
+        found = trace.attribution("c", "d", by="neurons", n=None)
+        assert abs(found.remainder) <= 2e-2 * max(1, np.abs(found.value).max())
+        assert trace.graph(threshold=0.01).edge_share.min() >= 0.01
+        assert trace.route("projection", "projection").conservation <= 1e-6
+    finally:
+        engine.close()
