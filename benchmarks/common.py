@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import statistics
@@ -73,11 +74,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start_app(port: int) -> subprocess.Popen[bytes]:
-    """`streamlit run app.py` on that port; the caller ends it."""
+def start_app(port: int, **environment: str) -> subprocess.Popen[bytes]:
+    """`streamlit run app.py` on that port, with more variables in its environment; the caller ends it."""
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([*command, "--server.headless", "true"], cwd=ROOT, **quiet)
+    return subprocess.Popen(
+        [*command, "--server.headless", "true"], cwd=ROOT, env={**os.environ, **environment}, **quiet
+    )
 
 
 def wait_for_port(port: int, limit: float = 120.0) -> None:
@@ -92,16 +95,30 @@ def wait_for_port(port: int, limit: float = 120.0) -> None:
 
 
 @contextmanager
-def running_app() -> Iterator[str]:
-    """The address of the app, running as long as the context is."""
+def running_app(**environment: str) -> Iterator[str]:
+    """The address of the app, running as long as the context is; `environment` as of `start_app`."""
     port = free_port()
-    process = start_app(port)
+    process = start_app(port, **environment)
     try:
         wait_for_port(port)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(20)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A page in the system's Chromium, 1440 × 900."""
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        raise SystemExit("Chromium is not installed: nothing can be measured in a browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_page(viewport={"width": 1440, "height": 900})
+        browser.close()
 
 
 def random_ids(n: int, seed: int) -> tuple[int, ...]:
@@ -147,7 +164,6 @@ def _text(value: object) -> str:
 
 def machine() -> str:
     """What the numbers were measured on, and how busy it was."""
-    import os
     import platform
 
     import torch

@@ -1,8 +1,7 @@
 """Views of a trace: what they take on the server, what is sent, and how soon the browser has painted it.
 
 Server: 34 rows (32 layers, d 256, V 50,257) × 200 positions. Browser: the same picture beside Plotly's heatmap with
-text, both with their scripts loaded before, from the data as it arrives to two animation frames after drawing; and, in
-the running app, from the click on a cell to the last change of its panel.
+text, both with their scripts loaded before, from the data as it arrives to two animation frames after drawing.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ from __future__ import annotations
 import argparse
 import statistics
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from common import VOCABULARY, machine, random_ids, random_model, running_app, seconds, table
+from common import VOCABULARY, chromium, machine, random_ids, random_model, seconds, table
 
 LAYERS, WIDTH, POSITIONS = 32, 256, 200
 PRODUCT_ROWS = 400
@@ -50,23 +48,6 @@ async function plotly({{ text }}) {{
   return performance.now() - start;
 }}
 </script>"""
-
-CLICK = """async ([x, y]) => {
-  const text = (node) => [...node.childNodes].map((n) =>
-    n.nodeType === 3 ? n.data : (n.shadowRoot ? text(n.shadowRoot) : "") + text(n)).join("|");
-  const panel = () => text(document.querySelector(".st-key-detail"));
-  const before = panel();
-  let start = 0, last = before, first = 0, changed = 0;
-  window.addEventListener("click", () => { start = performance.now(); }, { capture: true, once: true });
-  window.dispatchEvent(new CustomEvent("ready-to-click"));
-  while (!start) await new Promise(requestAnimationFrame);
-  while (performance.now() - start < 2500) {
-    await new Promise(requestAnimationFrame);
-    const now = panel();
-    if (now !== last) { changed = performance.now() - start; first ||= changed; last = now; }
-  }
-  return [first, changed];
-}"""
 
 
 def server(repetitions: int) -> None:
@@ -172,22 +153,6 @@ def synthetic_grid(n_rows: int, n_positions: int):
     )
 
 
-@contextmanager
-def chromium() -> Iterator:
-    """A page in the system's Chromium, 1440 × 900."""
-    import shutil
-
-    from playwright.sync_api import sync_playwright
-
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        raise SystemExit("Chromium is not installed: only the server's part was measured")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield browser.new_page(viewport={"width": 1440, "height": 900})
-        browser.close()
-
-
 def painted(repetitions: int) -> None:
     """From data to painted, ours beside Plotly's."""
     from plotly.offline import get_plotlyjs
@@ -235,42 +200,13 @@ def plotly_with_text(grid) -> str:
     return str(figure.to_json())
 
 
-def clicks(repetitions: int) -> None:
-    """In the running app: from a click to the panel's first and last change."""
-    first, last = [], []
-    with running_app() as address, chromium() as page:
-        page.goto(address)
-        cells = page.locator(".st-key-picture .iv-cell")
-        cells.first.wait_for(timeout=120_000)
-        page.wait_for_timeout(3000)
-        count = cells.count()
-        for number in range(repetitions + 1):
-            box = cells.nth((7 + 11 * number) % count).bounding_box()
-            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-            page.evaluate(f"window.measured = ({CLICK})([{x}, {y}]); 0")
-            page.mouse.click(x, y)
-            found = page.evaluate("window.measured")
-            # The first click opens the panel, which was empty: it is not counted.
-            if number and found[1]:
-                first.append(found[0] / 1000)
-                last.append(found[1] / 1000)
-    table(
-        f"view, Chromium: click to panel in the app, demo model, medians of {len(last)} (goal ≤ 0.25 s)",
-        ["", "seconds", "best", "slowest"],
-        [
-            ["panel begins to change", statistics.median(first), min(first), max(first)],
-            ["panel has changed", statistics.median(last), min(last), max(last)],
-        ],
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=7)
-    parser.add_argument("--only", choices=("server", "painted", "clicks"), help="measure only this part")
+    parser.add_argument("--only", choices=("server", "painted"), help="measure only this part")
     options = parser.parse_args()
     print(machine())
-    for part in (server, painted, clicks):
+    for part in (server, painted):
         if options.only in (None, part.__name__):
             part(options.repetitions)
 

@@ -150,8 +150,8 @@ def _sampling(here: Workspace, position: int, pins: Mapping[int, str]) -> None:
     found = _view(here, NextTokensView(here.shown.trace.id, position, sampling, DRAWN), "sampling")
     _lists(here, next_list(found, pins), position, pins)
     listed = float(found.sampled.sum())
+    together = "" if listed > 0.9995 else f"; those listed have {100 * listed:.1f}&nbsp;% together"
     st.html(
-        f'<div class="hint">After position {position}. {plural(found.n_left, "token")} can be drawn'
-        f"{'' if listed > 0.9995 else f'; those listed have {100 * listed:.1f} % together'}. "
+        f'<div class="hint">After position {position}. {plural(found.n_left, "token")} can be drawn{together}. '
         "From the stored scores: the model is not run.</div>"
     )

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.records import row_label
-from intravisto_ui import components, edit_switch, workspace
+from intravisto_ui import components, edit_switch, trajectory, workspace
 from intravisto_ui.text import escaped, token
 
 STYLE = Path(__file__).with_name("frame.css")
@@ -17,7 +17,9 @@ DIMMED = ".st-key-stage, .st-key-strip { opacity: .45; }"
 
 def style() -> None:
     """The style sheet of all pages."""
-    st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
+    # menus and dialogs hang outside of the app's own element, which is the only one that Streamlit gives a scheme
+    scheme = f":root {{ color-scheme: {trajectory.theme()}; }}"
+    st.html(f"<style>{scheme}\n{STYLE.read_text(encoding='utf-8')}</style>")
 
 
 def dim() -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from intravisto_core.errors import Cancelled
 from intravisto_core.request import ModelSpec, QueryView, TraceRequest
@@ -59,7 +61,7 @@ class Shown:
 
 @dataclass
 class Workspace:
-    """One user's prompt, options, traces and selection."""
+    """One user's prompt, options, traces and selection. session: Streamlit's id of the tab that shows it."""
 
     id: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class Workspace:
     started: bool = False
     token: str = field(default="", repr=False)
     estimates: Estimates = field(default_factory=Estimates)
+    session: str = ""
     touched: float = field(default_factory=time.monotonic)
     payloads: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -193,6 +196,12 @@ class Workspace:
                 self.payloads.popitem(last=False)
         return made
 
+    def copy_into(self, other: Workspace) -> None:
+        """Give what the user chose and typed to another workspace, which runs it for itself: traces are not shared."""
+        other.options.update(self.options)
+        other.edits.cards = self.edits.cards
+        other.sought = self.sought
+
     def close(self) -> None:
         """Let go of the trace and of what runs."""
         with self._lock:
@@ -242,17 +251,34 @@ def workspaces() -> Workspaces:
 
 
 def current() -> Workspace:
-    """This session's workspace: the one of the session, else of the address, else a new one."""
+    """This session's workspace: the one of the session, else of the address, else a new one.
+
+    Two tabs on one address would fight over one selection: a second one gets a copy of its own.
+    """
     state = st.session_state
-    id = state.get("workspace") or st.query_params.get(address.WORKSPACE)
+    id, session = state.get("workspace") or st.query_params.get(address.WORKSPACE), _session()
     workspace = workspaces().find(id)
     if workspace is None:
         workspace = workspaces().new()
         workspace.options.update(address.options(dict(st.query_params)))
         if id:
             workspace.notice = "The workspace of this address is no longer kept. This is a new one."
-    state["workspace"] = workspace.id
+    elif workspace.session != session and _is_open(workspace.session):
+        copied, workspace = workspace, workspaces().new()
+        copied.copy_into(workspace)
+        workspace.notice = "This address is open in another tab. This is a copy of its own; neither changes the other."
+    state["workspace"], workspace.session = workspace.id, session
     return workspace
+
+
+def _session() -> str:
+    context = get_script_run_ctx(suppress_warning=True)
+    return "" if context is None else context.session_id
+
+
+def _is_open(session: str) -> bool:
+    """Whether a browser tab is connected with that session just now."""
+    return bool(session) and runtime.exists() and runtime.get_instance().is_active_session(session)
 
 
 def kept(widget: Callable[..., Any], label: str, *, key: str, default: Any, valid: Any = None, **how: Any) -> Any:

@@ -54,7 +54,15 @@ def test_a_generated_token_is_told_apart_from_its_runner_up(visit: Visits) -> No
     chip = seen.page.locator(".iv-chip.iv-generated").first
     chip.click()
     expect(seen.page.locator("div.why")).to_contain_text(f"Why {chip.inner_text()}?")
-    expect(seen.page.locator("table.why tr")).to_have_count(5)
+    steps = seen.page.locator(".iv-steps button")
+    expect(steps).to_have_count(5)
+    name = steps.nth(1).inner_text()
+    layer, part = name.rsplit(" ", 1)
+    steps.nth(1).click()
+    expect(seen.title()).to_have_text(f"{layer} · position 11")
+    pressed = seen.page.locator(".st-key-cell_part").get_by_role("radio", name=part, exact=True)
+    expect(pressed).to_be_checked()
+    expect(seen.page.locator("div.why")).to_contain_text("Why")
     seen.cell(3, 4).click()
     expect(seen.page.locator("div.why")).to_have_count(0)
 

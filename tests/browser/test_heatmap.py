@@ -207,6 +207,8 @@ def test_dark_mode_follows_the_system(visit: Visits) -> None:
     frame = seen.page.locator(".iv-frame")
     expect(frame).to_have_css("background-color", "rgb(16, 20, 27)")
     expect(frame).to_have_css("color", "rgb(227, 232, 239)")
+    seen.page.get_by_role("button", name="Export", exact=True).click()
+    expect(seen.page.locator(".cap", has_text="This picture")).to_have_css("color", "rgb(163, 173, 187)")
 
 
 def overlap(a: dict[str, float], b: dict[str, float]) -> bool:

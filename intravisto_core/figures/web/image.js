@@ -29,6 +29,23 @@ export function shortener(font) {
   };
 }
 
+/** Measures texts in a font of the page, which a file may be read without. */
+export function measurer(family) {
+  const context = document.createElement("canvas").getContext("2d");
+  const known = new Map();
+  return (text, size = 13, weight = 400) => {
+    const key = `${size} ${weight} ${text}`;
+    context.font = `${weight} ${size}px ${family}`;
+    if (!known.has(key)) known.set(key, context.measureText(text).width);
+    return known.get(key);
+  };
+}
+
+/** Attributes that give a text this width in whatever font it is drawn. */
+export function held(width) {
+  return width > 0 ? { textLength: width.toFixed(1), lengthAdjust: "spacingAndGlyphs" } : {};
+}
+
 /** A colour of the theme as plain rgb(), which every reader of SVG knows. */
 export function paint(frame, name) {
   const probe = element("span", "", frame);

@@ -1,14 +1,14 @@
 /** The whole grid as SVG or PNG, made in the browser from the same data, colours and sizes. */
 import { resolved } from "./base.js";
 import { MARK_GLYPHS, cellLabel, secondLine } from "./cells.js";
-import { asPng, paint, shape, shortener } from "./image.js";
+import { asPng, held, measurer, paint, shape, shortener } from "./image.js";
 
 const HEADER = 46;
 const FOOTER = 34;
 const MARGIN = 10;
 const MARK_DASHES = { injected: "5 3", scaled: "1.5 3" };
 
-function drawCells(grid, svg, shorten, ink) {
+function drawCells(grid, svg, shorten, width, ink) {
   const { data, cellWidth, rowHeight } = grid;
   for (let row = 0; row < data.height; row++) {
     for (let column = 0; column < data.width; column++) {
@@ -25,28 +25,32 @@ function drawCells(grid, svg, shorten, ink) {
       const token = shorten(data.token(cell), cellWidth - 8);
       const size = data.textSize;
       const baseline = y + rowHeight / 2 + (grid.twoLines ? -1 : 0.35 * size);
-      shape("text", { ...middle, y: baseline, "font-size": size }, group, token);
+      shape("text", { ...middle, ...held(width(token, size)), y: baseline, "font-size": size }, group, token);
       if (!grid.twoLines) continue;
       const second = shorten(secondLine(data, cell), (cellWidth - 8) * 1.2);
-      shape("text", { ...middle, y: y + rowHeight / 2 + size, "font-size": 0.81 * size }, group, second);
+      const small = { y: y + rowHeight / 2 + size, "font-size": 0.81 * size };
+      shape("text", { ...middle, ...held(width(second, 0.81 * size)), ...small }, group, second);
     }
   }
 }
 
-function drawLabels(grid, svg, shorten, ink, muted) {
+function drawLabels(grid, svg, shorten, width, ink, muted) {
   const { data, cellWidth, rowHeight, labelWidth } = grid;
   data.columns.forEach(({ position, reads, says }, column) => {
     const middle = { x: grid.left(column) + cellWidth / 2, "text-anchor": "middle" };
-    const head = shape("text", { ...middle, y: 16, fill: ink, "font-weight": 600 }, svg);
-    shape("tspan", { fill: muted, "font-size": 10, "font-weight": 400 }, head, `${position} `);
-    shape("tspan", {}, head, shorten(reads, cellWidth - 26));
-    shape("text", { ...middle, y: 37, fill: muted }, svg, shorten(says, cellWidth - 8));
+    const [number, read, said] = [`${position} `, shorten(reads, cellWidth - 26), shorten(says, cellWidth - 8)];
+    const whole = held(width(number, 10) + width(read, 13, 600));
+    const head = shape("text", { ...middle, ...whole, y: 16, fill: ink, "font-weight": 600 }, svg);
+    shape("tspan", { fill: muted, "font-size": 10, "font-weight": 400 }, head, number);
+    shape("tspan", {}, head, read);
+    shape("text", { ...middle, ...held(width(said)), y: 37, fill: muted }, svg, said);
   });
   const end = { x: labelWidth - 8, "text-anchor": "end", "font-size": 12 };
   shape("text", { ...end, y: 16, fill: muted }, svg, "reads");
   shape("text", { ...end, y: 37, fill: muted }, svg, "says →");
   data.rows.forEach(({ label, strong }, row) => {
-    const style = { fill: strong ? ink : muted, "font-weight": strong ? 600 : 400 };
+    const weight = strong ? 600 : 400;
+    const style = { ...held(width(label, 12, weight)), fill: strong ? ink : muted, "font-weight": weight };
     shape("text", { ...end, ...style, y: HEADER + row * rowHeight + rowHeight / 2 + 4 }, svg, label);
   });
 }
@@ -99,8 +103,9 @@ export function gridSvg(grid) {
   shape("path", { d: "M0 6L6 0", stroke: muted, "stroke-opacity": 0.35 }, hatch);
   shape("title", {}, svg, data.title);
   shape("rect", { width, height, fill: paper }, svg);
-  drawLabels(grid, svg, shortener(`600 13px ${family}`), ink, muted);
-  drawCells(grid, svg, shortener(`600 ${data.textSize}px ${family}`), ink);
+  const measured = measurer(family);
+  drawLabels(grid, svg, shortener(`600 13px ${family}`), measured, ink, muted);
+  drawCells(grid, svg, shortener(`600 ${data.textSize}px ${family}`), measured, ink);
   drawOutlines(grid, svg, ink, paper, accent);
   drawScale(grid, svg, width, height, muted);
   return new XMLSerializer().serializeToString(svg);
