@@ -22,7 +22,7 @@ VOCABULARY = 50_257
 
 
 def config(kind: str, n_layers: int, d_model: int, context: int) -> Any:
-    """A Llama- or GPT-2-type config with GPT-2's vocabulary; no token ends a text."""
+    """A config of a transformers `model_type` with GPT-2's vocabulary; no token ends a text."""
     import transformers
 
     none = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
@@ -35,7 +35,8 @@ def config(kind: str, n_layers: int, d_model: int, context: int) -> Any:
             n_positions=context,
             **none,
         )
-    return transformers.LlamaConfig(
+    return transformers.AutoConfig.for_model(
+        kind,
         vocab_size=VOCABULARY,
         hidden_size=d_model,
         intermediate_size=8 * d_model // 3,
