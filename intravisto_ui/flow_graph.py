@@ -27,7 +27,7 @@ from intravisto_ui import (
     problems,
 )
 from intravisto_ui.flow_lists import Line, Lines
-from intravisto_ui.text import escaped, token
+from intravisto_ui.text import escaped, hints, token
 from intravisto_ui.workspace import Workspace, kept
 
 LISTED = 8
@@ -81,8 +81,7 @@ def draw(here: Workspace, line: Any) -> None:
         graph = record(here, asked)
         payload = here.payload((asked, scale), lambda: graph_payload(graph, scale, rev=graph.trace))
         components.graph(payload, key="flow_graph", on_select=here.select)
-        for note in graph_caption(graph):
-            st.html(f'<div class="hint">{escaped(note)}</div>')
+        st.html(hints(graph_caption(graph)))
     with detail, problems.guarded():
         _panel(here, record(here, asked))
 

@@ -61,6 +61,11 @@ def place_of(node: str) -> tuple[str, int, int]:
     return kind, int(row), int(position[0]) if position else -1
 
 
+def brief_share(value: float) -> str:
+    """A share; what is nearly nothing is only called small."""
+    return share(float(value)) if value == 0 or not abs(value) < 1e-5 else "<0.001 %"
+
+
 def node_name(node: str, n_layers: int, own: str = "") -> str:
     """`after attention · layer 3 · position 7`, without what it shares with a node that is known; a block output by its
     row alone.
@@ -111,8 +116,8 @@ def _link_line(flow: Flow, i: int, far: str, source: str, own: str) -> Line:
         name=node_name(far, flow.n_layers, own),
         token=shown_at(flow.tokens, position) if position != place_of(own)[2] else "",
         size=min(1.0, abs(mass)),
-        number=share(mass),
-        aside=share(part),
+        number=brief_share(mass),
+        aside=brief_share(part),
         negative=mass < 0,
         row=row,
         position=position if position >= 0 else None,

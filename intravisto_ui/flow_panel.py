@@ -13,8 +13,8 @@ from intravisto_core.figures.web.flow_payload import reading_list
 from intravisto_core.records import row_label
 from intravisto_core.records.flow import Flow, HeadShares
 from intravisto_core.request.flow import HeadSharesView
-from intravisto_core.sites import NodeKind
-from intravisto_ui import components, flow_lists, flow_picture, jobs, workspace
+from intravisto_core.sites import Component, NodeKind
+from intravisto_ui import components, edit_here, flow_lists, flow_picture, jobs, link_check, workspace
 from intravisto_ui.flow_lists import Line, Lines
 from intravisto_ui.flow_options import FlowOptions
 from intravisto_ui.text import escaped, token
@@ -77,6 +77,7 @@ def _node(here: Workspace, flow: Flow, i: int) -> None:
     st.html(_title(flow, node, mass))
     if position >= 0:
         actions(here, int(flow.node_row[i]), position)
+        edit_here.draw(here, Component(str(flow.node_kind[i])), int(flow.node_row[i]), position)
     lists = [reading_list(flow, int(flow.node_reading[i]), "Reads as")]
     if flow.node_kind[i] == NodeKind.BLOCK:
         lists.append(reading_list(flow, int(flow.node_difference[i]), "Changed since the row below", listed=5))
@@ -101,7 +102,7 @@ def actions(here: Workspace, row: int | None, position: int | None) -> None:
             args=(row, position),
             help="Follow the flow down from this cell.",
         )
-    line.page_link("pages/heatmap.py", label="Open in heatmap", query_params={"w": here.id})
+    line.page_link("pages/heatmap.py", label="Open in heatmap")
 
 
 def start_here(row: int, position: int) -> None:
@@ -151,6 +152,7 @@ def _link(here: Workspace, chosen: FlowOptions, flow: Flow, i: int) -> None:
     at_kind, row, position = flow_lists.place_of(target)
     if at_kind == NodeKind.ATTENTION and kind == "attention":
         _heads(here, chosen, row, position, flow_lists.place_of(source)[2])
+    link_check.draw(here, source, target, flow.n_layers)
 
 
 def _heads(here: Workspace, chosen: FlowOptions, row: int, position: int, source: int) -> None:
@@ -183,8 +185,8 @@ def heads_table(found: HeadShares, source: int, most: int) -> Lines:
             f"head {int(h)}",
             "",
             float(abs(own[h])) / size,
-            share(float(own[h])),
-            share(float(found.heads[h])),
+            flow_lists.brief_share(own[h]),
+            flow_lists.brief_share(found.heads[h]),
             negative=bool(own[h] < 0),
         )
         for h in order

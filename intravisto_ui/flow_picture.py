@@ -8,9 +8,9 @@ from intravisto_core.figures.flow_html import caption
 from intravisto_core.figures.numbers import significant
 from intravisto_core.figures.web.flow_payload import LinkMark, flow_payload
 from intravisto_core.records.flow import Disagreement, Flow
-from intravisto_ui import components, flow_lists, jobs
+from intravisto_ui import components, flow_lists, jobs, link_check
 from intravisto_ui.flow_options import FlowOptions
-from intravisto_ui.text import escaped
+from intravisto_ui.text import escaped, hints
 from intravisto_ui.workspace import Workspace
 
 SLOT = "flow"
@@ -25,10 +25,10 @@ def draw(here: Workspace, chosen: FlowOptions) -> None:
         lambda: flow_payload(flow, chosen.dress, marks(other), rev=flow.trace),
     )
     components.flow(payload, key="flow_picture", on_select=here.select)
-    for note in (*chosen.notes, *caption(flow)):
-        st.html(f'<div class="hint">{escaped(note)}</div>')
     if other is not None:
         _disagreement(here, other)
+    st.html(hints((*chosen.notes, *caption(flow))))
+    link_check.many(here, flow)
 
 
 def record(here: Workspace, chosen: FlowOptions) -> Flow:

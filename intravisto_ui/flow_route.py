@@ -12,7 +12,7 @@ from intravisto_core.figures.web.flow_route_payload import route_data
 from intravisto_core.records import Route
 from intravisto_core.request.flow import RouteView
 from intravisto_ui import components, flow_export, flow_options, jobs
-from intravisto_ui.text import escaped
+from intravisto_ui.text import hints
 from intravisto_ui.workspace import Workspace
 
 
@@ -32,8 +32,7 @@ def draw(here: Workspace, line: Any) -> None:
     found: Route = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "flow-route"))
     top = shown.engine.model.n_layers + 1
     components.route(route_data(found, top), key="flow_route", on_select=here.select)
-    for note in caption(found):
-        st.html(f'<div class="hint">{escaped(note)}</div>')
+    st.html(hints(caption(found)))
 
 
 def caption(found: Route) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
+from collections.abc import Iterable
 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|~$:&]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
@@ -27,6 +28,11 @@ def token(shown: str) -> str:
     spaces = shown[: len(shown) - len(rest)]
     dim = f'<span class="sp">{spaces}</span>' if spaces else ""
     return f'<span class="tk">{dim}{escaped(rest)}</span>'
+
+
+def hints(sentences: Iterable[str]) -> str:
+    """What a reader must know of a picture, as HTML: a line each, close together."""
+    return "".join(f'<div class="hint">{escaped(sentence)}</div>' for sentence in sentences)
 
 
 def percent(p: float) -> str:

@@ -42,11 +42,14 @@ export function labelsOf(layout, shorten, widthOf) {
     const box = { y: node.at.y - 0.55 * size, width: width + 2, height: 1.1 * size };
     const left = { ...box, x: node.at.x - GAP - width };
     const right = { ...box, x: node.at.x + node.at.width + GAP };
-    const sides = node.kind === "attention" ? [right, left] : [left, right];
-    const found = sides.find((side) => side.x >= 0 && !taken.some((other) => overlaps(side, other)));
+    const above = { ...box, x: node.at.x + (node.at.width - width) / 2, y: node.at.y - node.at.thick / 2 - 1.15 * size };
+    const sides = node.kind === "attention" ? [right, left, above] : [left, right, above];
+    const fits = (side) => side.x >= GAP && side.x + width <= layout.width && side.y >= 0;
+    const found = sides.find((side) => fits(side) && !taken.some((other) => overlaps(side, other)));
     if (!found) continue;
     taken.push(found);
-    placed.push({ node, text, size, x: found === left ? found.x + width : found.x, y: node.at.y, end: found === left });
+    const end = found === left;
+    placed.push({ node, text, size, x: end ? found.x + width : found.x, y: found.y + box.height / 2, end });
   }
   return placed;
 }

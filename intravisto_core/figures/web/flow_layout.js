@@ -7,7 +7,7 @@ const NARROWEST = 26; // px of the widest bar, however narrow the columns are
 const EMPTY = 0.45; // width of a column without nodes, where room is short
 const ENOUGH = 62;
 const ENDS = 58; // column of the terminals
-const TOP = 16;
+const TOP = 20;
 const RIGHT = 14; // room for the last column's attention
 const DEPTHS = {
   serial: { block: 0, mlp: 0.23, mid: 0.42, attention: 0.66 },

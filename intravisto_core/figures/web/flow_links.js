@@ -1,6 +1,6 @@
 /**
  * Lists of places with their numbers: links of a node, heads of an edge, parts of a logit. A click leads there.
- * Data: { rev, wide, narrow, signed, tables: [{ title, columns, more, lines: [{ kind, name, token, size, number, aside, negative, row,
+ * Data: { rev, wide, narrow, plain, signed, tables: [{ title, columns, more, lines: [{ kind, name, token, size, number, aside, negative, row,
  * position, part, help, id, open }] }] }. A line with an `id` is opened or closed by a click instead.
  */
 import { announce, bus, element, rootOf, writeToken } from "./base.js";
@@ -47,6 +47,7 @@ function list(root, table, data, act) {
     const row = element("tr", line.level ? `iv-level${line.level}` : "", body);
     row.dataset.part = line.part ?? "";
     nameCell(row, line, act);
+    if (data.plain) continue;
     bar(row, line, data.signed);
     element("td", "iv-number", row, line.number);
     if (table.columns?.length > 1) element("td", "iv-number iv-aside", row, line.aside);

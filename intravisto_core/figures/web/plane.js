@@ -120,6 +120,11 @@ export class Plane {
 
   paintAxis() {
     this.axis.replaceChildren();
+    if (this.layout.ends) {
+      const ends = element("div", "iv-tick iv-special iv-ends", this.axis, "ends");
+      ends.style.width = `${this.layout.ends}px`;
+      ends.title = "where mass ends that no position gets: position 0 left out, learned sinks, biases, parts that cancel";
+    }
     for (const { position, reads, special, generated } of this.data.columns) {
       const { left, width } = this.layout.columns.get(position);
       const classes = `iv-tick${special ? " iv-special" : ""}${generated ? " iv-generated" : ""}${width < 40 ? " iv-slim" : ""}`;
