@@ -41,6 +41,7 @@ def card(model: ModelCard) -> None:
         ("Norm", model.norm, "How the stream is scaled before each part"),
         ("Precision, device", f"{model.dtype}, {model.device}", "How and where the numbers are kept"),
     ]
+    rows += [("Particulars" if n == 0 else "", phrase, "") for n, phrase in enumerate(model.features)]
     body = "".join(
         f'<tr><th scope="row">{escaped(name)}{f"<small>{escaped(why)}</small>" if why else ""}</th>'
         f"<td>{escaped(str(value))}</td></tr>"

@@ -1,6 +1,7 @@
 """Declarations of model families: where their parts are. Nothing else in the program knows a module path."""
 
-from intravisto_core.architectures.blueprint import BlockModules, Blueprint, ExpertModules, bind
+from intravisto_core.architectures.blueprint import BlockModules, Blueprint, ExpertModules, bind, trunk_of
+from intravisto_core.architectures.composite import auto_class
 from intravisto_core.architectures.declaration import Architecture, AttentionKind, ExpertPaths, NormKind, Order
 from intravisto_core.architectures.refused import refusal
 from intravisto_core.architectures.registry import find, names
@@ -14,8 +15,10 @@ __all__ = [
     "ExpertPaths",
     "NormKind",
     "Order",
+    "auto_class",
     "bind",
     "find",
     "names",
     "refusal",
+    "trunk_of",
 ]

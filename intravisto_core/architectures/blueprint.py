@@ -46,9 +46,12 @@ class BlockModules:
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """One model's parts. multiplier: of every update to the stream. soft_cap: of the logits, 0 for none."""
+    """One model's parts. trunk: what holds layers and final norm. multiplier: of every update to the stream. soft_cap:
+    of the logits, 0 for none.
+    """
 
     architecture: Architecture
+    trunk: nn.Module
     blocks: tuple[BlockModules, ...]
     final_norm: nn.Module
     embed: nn.Module
@@ -91,18 +94,26 @@ def _has(root: nn.Module, path: str) -> bool:
     return True
 
 
+def trunk_of(model: PreTrainedModel) -> nn.Module:
+    """What holds the layers: of a composite (images and text) that of the text model inside."""
+    base: nn.Module = model.base_model
+    text: nn.Module = getattr(base, "language_model", base)
+    inner: nn.Module = getattr(text, "model", text)
+    return inner
+
+
 def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
     """Find every declared module in a model.
 
     Raises:
         ModelError: a declared module is missing, or the family refuses this config, with the reason.
     """
-    family, config = architecture.family, model.config
+    family, config = architecture.family, model.config.get_text_config()
     if reason := architecture.refuse(config):
         raise ModelError(f"this {family} model is refused: {reason}")
     if model.get_output_embeddings() is None:
         raise ModelError(f"this {family} model is refused: it has no table that gives logits over the vocabulary")
-    trunk, paths = model.base_model, architecture.experts
+    trunk, paths = trunk_of(model), architecture.experts
     parallel, order = architecture.parallel(config), architecture.order
     blocks = []
     for layer in _module(trunk, architecture.layers, family).children():
@@ -126,6 +137,7 @@ def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
         )
     return Blueprint(
         architecture=architecture,
+        trunk=trunk,
         blocks=tuple(blocks),
         final_norm=_module(trunk, architecture.final_norm, family),
         embed=model.get_input_embeddings(),

@@ -43,6 +43,10 @@ def _no_reason(config: Any) -> str:
     return ""
 
 
+def _without_rope(config: Any) -> int:
+    return list(getattr(config, "no_rope_layers", None) or ()).count(0)
+
+
 def _eager(config: Any) -> str:
     return "eager"
 
@@ -77,8 +81,9 @@ class Architecture:
     into the stream, whose inputs are `z` and `act`; w_out is None where experts take turns, which `experts` tells.
     mid_reader: first module that reads `resid_mid`. attn_post_norm, mlp_post_norm: norms between projection and
     stream. norm_offset: what is added to the norms' stored scale (Gemma: 1). norm_eps: where the norms' code has it as
-    a number. logit_scale: factor on the logits. soft_cap: config attribute of the final soft-cap. refuse: a reason why
-    a config of this family cannot be shown rightly, or "". inferred: found by structure, not declared.
+    a number. logit_scale: factor on the logits. soft_cap: config attribute of the final soft-cap. alibi: whether
+    distance is penalised. unrotated: layers without rotary positions among those with. refuse: a reason why a config
+    of this family cannot be shown rightly, or "". inferred: found by structure, not declared.
     """
 
     family: str
@@ -103,5 +108,7 @@ class Architecture:
     residual_multiplier: Callable[[Any], float] = _one
     logit_scale: Callable[[Any], float] = _one
     soft_cap: str = "final_logit_softcapping"
+    alibi: Callable[[Any], bool] = _never
+    unrotated: Callable[[Any], int] = _without_rope
     refuse: Callable[[Any], str] = _no_reason
     inferred: bool = False

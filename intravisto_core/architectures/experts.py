@@ -11,6 +11,7 @@ BY_ROUTER = replace(MIXTRAL, experts=ExpertPaths(router="mlp.router"))
 ALL = (
     MIXTRAL,
     replace(MIXTRAL, family="qwen3_moe"),
+    replace(MIXTRAL, family="qwen3_vl_moe_text"),
     replace(MIXTRAL, family="olmoe"),
     replace(
         MIXTRAL,

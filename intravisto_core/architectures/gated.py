@@ -35,6 +35,9 @@ GLM4 = replace(
 ALL = (
     LLAMA,
     *(replace(LLAMA, family=name) for name in ("mistral", "qwen2", "qwen3", "phi3", "smollm3", "glm")),
+    *(replace(LLAMA, family=name) for name in ("ministral3", "qwen2_vl_text", "qwen2_5_vl_text", "qwen3_vl_text")),
+    # Its routers scale what an expert reads, so that a neuron has no weight of its own.
+    replace(LLAMA, family="llama4_text", mlp_out="feed_forward", w_out=None),
     GRANITE,
     GEMMA,
     GEMMA2,

@@ -65,4 +65,6 @@ NEMOTRON = Architecture(family="nemotron", norm=NormKind.LAYER, norm_offset=1.0)
 COHERE = Architecture(
     family="cohere", norm=NormKind.LAYER, parallel=_always, logit_scale=lambda config: config.logit_scale
 )
-ALL = (GPT_NEOX, OPT, PHI, STABLELM, STARCODER2, OLMO, NEMOTRON, COHERE, replace(COHERE, family="cohere2"))
+# Its layers of full attention have no positions at all.
+COHERE2 = replace(COHERE, family="cohere2", unrotated=lambda config: list(config.layer_types).count("full_attention"))
+ALL = (GPT_NEOX, OPT, PHI, STABLELM, STARCODER2, OLMO, NEMOTRON, COHERE, COHERE2)

@@ -61,6 +61,7 @@ BLOOM = Architecture(
     attn_out="self_attention.dense",
     mlp_out="mlp.dense_4h_to_h",
     norm=NormKind.LAYER,
+    alibi=lambda config: True,
     refuse=_bloom_kinds,
 )
 FALCON = Architecture(
@@ -75,6 +76,7 @@ FALCON = Architecture(
     attn_out="self_attention",
     norm=NormKind.LAYER,
     parallel=_falcon_parallel,
+    alibi=lambda config: bool(config.alibi),
     order=lambda config: Order.MA_P if _falcon_parallel(config) else Order.PA_M,
 )
 MPT = Architecture(
@@ -89,5 +91,6 @@ MPT = Architecture(
     mlp_out="ffn.down_proj",
     mid_reader="norm_2",
     norm=NormKind.LAYER,
+    alibi=lambda config: bool(config.attn_config.alibi),
 )
 ALL = (GPT_NEO, GPTJ, BLOOM, FALCON, MPT)

@@ -7,10 +7,12 @@ from typing import Any
 
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from intravisto_core.architectures.composite import COMPOSITES
+
 ENCODER_DECODER = "an encoder-decoder: only decoders, which have one stream, can be shown"
 LATENT = "multi-head latent attention: its keys and values have no heads of their own to be shown"
 NO_ATTENTION = "layers without attention (state-space, linear attention or convolution): they have no pattern to show"
-COMPOSITE = "a composite of several models (images or sound and text): only models of text alone can be shown yet"
+COMPOSITE = "a composite of several models (images or sound and text) whose text model nobody has tried yet"
 UNKNOWN = "the installed transformers has no causal language model of this family"
 
 BY_NAME: dict[str, tuple[str, ...]] = {
@@ -44,6 +46,10 @@ def refusal(config: Mapping[str, Any]) -> str:
     kinds = {str(kind) for kind in config.get("layer_types") or ()}
     if any("attention" not in kind or "linear" in kind for kind in kinds):
         return NO_ATTENTION
+    if family in COMPOSITES:
+        inner = config.get("text_config") or {}
+        known = inner.get("model_type") in (None, f"{family}_text")
+        return "" if known else refusal(inner)
     if "text_config" in config or "vision_config" in config:
         return COMPOSITE
     return "" if family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else UNKNOWN

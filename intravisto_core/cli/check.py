@@ -55,6 +55,7 @@ def report(card: ModelCard) -> str:
         f"{card.name}: {card.family}, {card.n_layers} layers, {card.n_heads} heads ({card.n_kv_heads} kv), "
         f"d {card.d_model}, vocabulary {card.d_vocab}, {card.dtype}, {card.block} block, {card.norm}"
         + (", inferred by structure" if card.inferred else ""),
+        *([f"particulars: {'; '.join(card.features)}"] if card.features else []),
         f"checked on {card.probe}",
     ]
     for capability, found in card.capabilities.items():

@@ -32,6 +32,13 @@ it is loaded. {none} is a capability that is not offered, with the reason below 
 `intravisto check --all-tiny --out docs/families.md` with transformers {transformers} and torch {torch}.
 """
 
+_FEATURES = """
+## What their cards name
+
+| family | |
+|---|---|
+"""
+
 _UNDECLARED = """
 ## Not declared
 
@@ -76,7 +83,9 @@ def page(declared: Iterable[Surveyed], undeclared: Iterable[Surveyed], refused: 
     for reason, names in BY_NAME.items():
         reasons += f"| {', '.join(f'`{name}`' for name in names)} | {reason} |\n"
     reasons += f"| any other with a `text_config` or `vision_config` | {COMPOSITE} |\n"
-    return f"{head}\n{table(declared)}{_UNDECLARED}\n{table(undeclared)}{_REFUSED}{reasons}"
+    declared = list(declared)
+    named = "".join(f"| {one.name} | {'; '.join(one.cards[0].features)} |\n" for one in declared if one.cards)
+    return f"{head}\n{table(declared)}{_FEATURES}{named}{_UNDECLARED}\n{table(undeclared)}{_REFUSED}{reasons}"
 
 
 def table(surveyed: Iterable[Surveyed]) -> str:
@@ -103,10 +112,13 @@ def _cell(checks: list[Check]) -> str:
 
 
 def flags(text: str) -> dict[str, tuple[str, ...]]:
-    """What a page claims, without its digits: for every family its type, block and which capabilities it has."""
+    """What a page claims, without its digits: for every family its type, block and which capabilities it has.
+
+    What a later table says of the same family is left out.
+    """
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     return {
         row[0]: (*row[1:3], *(NONE if cell == NONE else "ok" for cell in row[3:]))
-        for row in rows
+        for row in reversed(rows)
         if len(row) > 1 and row[0] not in ("family", "model", "---")
     }

@@ -25,13 +25,14 @@ from intravisto_core.tracing.run import Prepared, stop_ids
 PROBE_LENGTH = 24
 LONGEST_PROBE = 640
 N_GREEDY = 3
-NO_NEURONS = "mixture of experts whose router and experts were not found"
+WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
+NO_NEURONS = "mixture of experts of a kind of its own: no neurons with a weight each"
 
 
 def probe_ids(model: LoadedModel) -> tuple[tuple[int, ...], str]:
     """Random ids, twice as long as a sliding window where that is affordable; and what was not reached."""
-    config, context = model.network.config, model.dimensions.context or LONGEST_PROBE
-    window = getattr(config, "sliding_window", None) or getattr(config, "window_size", None) or 0
+    config, context = model.config, model.dimensions.context or LONGEST_PROBE
+    window = next((w for n in WINDOWS if (w := getattr(config, n, None))), 0)
     length, note = PROBE_LENGTH, ""
     if window and 2 * window + 1 <= min(LONGEST_PROBE, context):
         length = max(length, 2 * window + 1)

@@ -11,8 +11,10 @@ import transformers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
+
+from intravisto_core.architectures import auto_class
 
 VOCABULARY = 97
 CONTEXT = 64
@@ -42,6 +44,19 @@ def _old(name: str, /, **changes: Any) -> Callable[[], Any]:
     return _config(name, num_key_value_heads=None, **changes)
 
 
+def _composite(name: str, text: Callable[[], Any], vision: str | None = None, /, **changes: Any) -> Callable[[], Any]:
+    """A text model of the usual size beside a tower for images as small as it will be built."""
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "depth": 1, "num_attention_heads": 2}
+    tower |= {"num_heads": 2, "image_size": 14, "patch_size": 7, "embed_dim": 16, "out_hidden_size": 32} | changes
+
+    def config() -> Any:
+        inner = text().to_dict()
+        images = tower if vision is None else tower | {"model_type": vision}
+        return getattr(transformers, f"{name}Config")(text_config=inner, vision_config=images, **_IDS)
+
+    return config
+
+
 _GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": CONTEXT}
 _BARE = dict.fromkeys(("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"))
 _FALCON = {"intermediate_size": None, "ffn_hidden_size": 128}
@@ -49,6 +64,17 @@ _EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
 _LOCAL_EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
 _GEMMA = {"head_dim": 8, "sliding_window": WINDOW, "query_pre_attn_scalar": 8, "tie_word_embeddings": True}
 _NEO = {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": WINDOW}
+_LLAMA4 = {
+    **_LOCAL_EXPERTS,
+    "num_experts_per_tok": 1,
+    "head_dim": 8,
+    "num_hidden_layers": 4,
+    "moe_layers": [1, 3],
+    "intermediate_size_mlp": 40,
+    "attention_chunk_size": WINDOW,
+}
+_MROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
+_DEEP: dict[str, Any] = {"deepstack_visual_indexes": []}
 _LONG_ROPE = {
     "rope_type": "longrope",
     "rope_theta": 1e4,
@@ -72,6 +98,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "Llama": _config("Llama"),
     "Llama, dynamic RoPE": _config("Llama", rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
     "Mistral": _config("Mistral", sliding_window=WINDOW),
+    "Ministral 3": _config("Ministral3", head_dim=8),
     "Mixtral": _config("Mixtral", **_LOCAL_EXPERTS),
     "Qwen2": _config("Qwen2"),
     "Qwen2-MoE": _config("Qwen2Moe", **_EXPERTS, moe_intermediate_size=24, shared_expert_intermediate_size=40),
@@ -100,6 +127,20 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "GLM-4": _config("Glm4", head_dim=8),
     "SmolLM3": _config("SmolLM3", num_hidden_layers=4),
     "Nemotron": _config("Nemotron"),
+    "Gemma-3 with images": _composite(
+        "Gemma3", _config("Gemma3Text", **_GEMMA | {"num_hidden_layers": 6}), "siglip_vision_model"
+    ),
+    "Mistral-3 with images": _composite("Mistral3", _config("Mistral", sliding_window=WINDOW), "pixtral"),
+    "LLaVA with images": _composite("Llava", _config("Llama"), "clip_vision_model"),
+    "Llama-4 with images": _composite("Llama4", _config("Llama4Text", **_LLAMA4)),
+    "Qwen2-VL with images": _composite("Qwen2VL", _config("Qwen2VLText", rope_parameters=_MROPE)),
+    "Qwen2.5-VL with images": _composite("Qwen2_5_VL", _config("Qwen2_5_VLText", rope_parameters=_MROPE)),
+    "Qwen3-VL with images": _composite("Qwen3VL", _config("Qwen3VLText", head_dim=8, rope_parameters=_MROPE), **_DEEP),
+    "Qwen3-VL-MoE with images": _composite(
+        "Qwen3VLMoe",
+        _config("Qwen3VLMoeText", **_EXPERTS, head_dim=8, moe_intermediate_size=24, rope_parameters=_MROPE),
+        **_DEEP,
+    ),
     "gpt-oss": _config("GptOss", **_LOCAL_EXPERTS, head_dim=8, sliding_window=WINDOW),
 }
 
@@ -132,7 +173,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
 def build(config: Any, seed: int = 0) -> Any:
     """A random model in float32 with norms and biases that are not 1 and 0."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval().float()
+    model = auto_class(config).from_config(config, attn_implementation="eager").eval().float()
     generator = torch.Generator().manual_seed(seed + 1)
     for parameter in model.parameters():
         parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from intravisto_core.models import quantisation
+from intravisto_core.models.features import features
 from intravisto_core.models.loaded import LoadedModel
 from intravisto_core.records import Check, ModelCard
 from intravisto_core.sites import BlockKind, Capability
@@ -41,4 +42,5 @@ def describe(
         capabilities=dict(capabilities),
         inferred=blueprint.architecture.inferred,
         chat=model.reader.has_chat_template,
+        features=features(model),
     )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from intravisto_core.architectures import Architecture, ExpertPaths, NormKind, Order
+from intravisto_core.architectures import Architecture, ExpertPaths, NormKind, Order, trunk_of
 from intravisto_core.errors import ModelError
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.weights import parameter
@@ -39,7 +39,7 @@ def infer(network: PreTrainedModel) -> Architecture:
     Raises:
         ModelError: a part has none of the usual names, or nothing that is found adds up to the stream.
     """
-    config, trunk = network.config, network.base_model
+    config, trunk = network.config.get_text_config(), trunk_of(network)
     family = str(config.model_type)
     layers = _named(trunk, LAYERS, family, "layers")
     last = list(trunk.get_submodule(layers).children())[-1]

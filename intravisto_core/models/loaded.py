@@ -63,6 +63,11 @@ class LoadedModel:
         """Whether some weights are fetched from host memory or disk at every call."""
         return self.scratch is not None
 
+    @property
+    def config(self) -> Any:
+        """Its config; of a composite (images and text) that of the text model inside."""
+        return self.network.config.get_text_config()
+
     def final_state(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The model's own final norm, in its dtype, given in float32."""
         out: Tensor = self.blueprint.final_norm(x.to(self.dtype))
@@ -93,7 +98,7 @@ class LoadedModel:
 
 def measure(network: PreTrainedModel, blueprint: Blueprint, weights: Weights) -> Dimensions:
     """Read the sizes from config and weights."""
-    config = network.config
+    config = network.config.get_text_config()
     n_heads = int(config.num_attention_heads)
     d_model = int(config.hidden_size)
     attention = blueprint.blocks[0].attention

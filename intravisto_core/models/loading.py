@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from intravisto_core.architectures import bind, find, names
+from intravisto_core.architectures import auto_class, bind, find, names
 from intravisto_core.errors import ModelError
 from intravisto_core.models import checkpoint, quantisation
 from intravisto_core.models import folder as folders
@@ -61,9 +61,9 @@ def load(
     tokenizer = _tokenizer(folder)
     settings = _settings(folder)
     where = place(spec.device_map, settings, needed.weights)
-    family = config["model_type"]
+    family = settings.get_text_config().model_type
     declared = find(family) if family in names() else None
-    network = _network(folder, spec, where, declared.kernel(settings) if declared else "eager")
+    network = _network(folder, spec, where, settings, declared.kernel(settings) if declared else "eager")
     architecture = declared or infer(network)
     blueprint = bind(architecture, network)
     weights = Weights(blueprint, network.dtype)
@@ -119,14 +119,14 @@ def _check_vocabulary(folder: Path, tokenizer: Any, n_rows: int) -> None:
         )
 
 
-def _network(folder: Path, spec: ModelSpec, where: Placement, kernel: str) -> PreTrainedModel:
+def _network(folder: Path, spec: ModelSpec, where: Placement, settings: Any, kernel: str) -> PreTrainedModel:
     transformers_logging.disable_progress_bar()
     dtype = "auto" if spec.dtype == "auto" else getattr(torch, spec.dtype)
     options = dict(where.options)
     if spec.quantisation:
         options["quantization_config"] = quantisation.config(spec.quantisation, folders.dtype_of(folder, spec.dtype))
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = auto_class(settings).from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,

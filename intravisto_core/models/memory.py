@@ -188,7 +188,7 @@ def estimate(
     config = read_config(folder)
     try:
         settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        shape = dimensions(settings, tensors)
+        shape = dimensions(settings.get_text_config(), tensors)
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise ModelError(
             f"{folder / 'config.json'}: transformers could not read it ({type(error).__name__}: {error}). "

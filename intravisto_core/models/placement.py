@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
 
+from intravisto_core.architectures import auto_class
 from intravisto_core.errors import RequestError
 from intravisto_core.models.free_memory import free_bytes
 
@@ -68,7 +68,7 @@ def _second_place(device: torch.device, nbytes: int) -> str:
 def empty(config: Any) -> nn.Module:
     """The model of a configuration without any numbers."""
     with torch.device("meta"):
-        network: nn.Module = AutoModelForCausalLM.from_config(config)
+        network: nn.Module = auto_class(config).from_config(config)
     return network
 
 

@@ -122,7 +122,7 @@ class Weights:
         module = self._module(name)
         if quantisation.kind_of(module):
             return int(module.out_features), int(module.in_features)  # type: ignore[arg-type]
-        rows, columns = module.weight.shape  # type: ignore[misc, union-attr]
+        rows, columns = module.weight.shape  # type: ignore[misc]
         return (int(columns), int(rows)) if isinstance(module, Conv1D) else (int(rows), int(columns))
 
     def n_rows(self, name: str) -> int:

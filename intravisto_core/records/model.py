@@ -51,6 +51,7 @@ class ModelCard:
 
     d_mlp: 0 where experts take turns. context: 0 where the model states none. inferred: the family is not declared; its
     parts were found by their structure and held to the same checks. chat: its tokenizer brings a chat template.
+    features: what is particular about it, in short phrases.
     """
 
     name: str
@@ -75,3 +76,4 @@ class ModelCard:
     capabilities: Mapping[Capability, Check] = field(default_factory=dict)
     inferred: bool = False
     chat: bool = False
+    features: tuple[str, ...] = ()

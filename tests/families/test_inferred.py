@@ -13,10 +13,21 @@ from intravisto_core.experiments import tiny
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import load
 from intravisto_core.models.inferred import infer
+from tests.families.tiny import NAMES, kind
 
 # OPT has no MLP module, and the eps of OLMo's norm is a number in its code.
 NOT_BY_STRUCTURE = {"OPT", "OLMo"}
-BY_FUNCTION = {"kernel", "parallel", "order", "residual_multiplier", "logit_scale", "refuse", "inferred"}
+BY_FUNCTION = {
+    "kernel",
+    "parallel",
+    "order",
+    "residual_multiplier",
+    "logit_scale",
+    "refuse",
+    "inferred",
+    "alibi",
+    "unrotated",
+}
 
 
 def opened(folder: str, **spec: str) -> iv.ModelCard:
@@ -24,7 +35,7 @@ def opened(folder: str, **spec: str) -> iv.ModelCard:
 
 
 def through_the_interface() -> list[str]:
-    kinds = {name: find(config().model_type).attention_kind for name, config in tiny.CONFIGS.items()}
+    kinds = {name: find(kind(name)).attention_kind for name in NAMES}
     return [name for name, kind in kinds.items() if kind is AttentionKind.INTERFACE and name not in NOT_BY_STRUCTURE]
 
 
@@ -32,7 +43,7 @@ def through_the_interface() -> list[str]:
 def test_the_structure_of_a_declared_family_is_found(name):
     """The declarations of the families that were written by hand are what structure alone would have given."""
     model = tiny.build(tiny.CONFIGS[name]()).requires_grad_(False)
-    declared = find(model.config.model_type)
+    declared = find(kind(name))
     found = infer(model)
     bound, wanted = bind(found, model), bind(declared, model)
     assert found.inferred
@@ -88,7 +99,8 @@ def test_what_cannot_be_found_is_refused(tmp_path, name, said):
         ({"model_type": "something_new", "layer_types": ["full_attention", "linear_attention"]}, "state-space"),
         ({"model_type": "t5"}, "encoder-decoder"),
         ({"model_type": "something_new", "is_encoder_decoder": True}, "encoder-decoder"),
-        ({"model_type": "qwen2_vl", "text_config": {}, "vision_config": {}}, "composite"),
+        ({"model_type": "paligemma", "text_config": {}, "vision_config": {}}, "composite"),
+        ({"model_type": "mistral3", "text_config": {"model_type": "mistral4"}}, "latent attention"),
         ({"model_type": "something_new"}, "no causal language model"),
     ],
 )

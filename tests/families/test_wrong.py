@@ -16,7 +16,7 @@ from intravisto_core.experiments.self_check import check
 from intravisto_core.models import load
 from intravisto_core.records import ModelCard
 from intravisto_core.tracing import capture
-from tests.families.tiny import Case
+from tests.families.tiny import NAMES, Case, kind
 
 SERIAL = {"parallel": lambda config: False}
 
@@ -68,8 +68,8 @@ LOST = [
 
 
 def open_as(monkeypatch: pytest.MonkeyPatch, case: Case, changes: dict) -> ModelCard:
-    kind = case.engine.model.family
-    monkeypatch.setitem(registry._BY_FAMILY, kind, replace(find(kind), **changes))
+    declared = case.engine.model.family
+    monkeypatch.setitem(registry._BY_FAMILY, declared, replace(find(declared), **changes))
     return check(load(iv.ModelSpec(str(case.folder), device_map="cpu")))
 
 
@@ -77,6 +77,14 @@ def open_as(monkeypatch: pytest.MonkeyPatch, case: Case, changes: dict) -> Model
 def test_a_wrong_declaration_is_refused(monkeypatch, family, name, changes, said):
     with pytest.raises(iv.ModelError, match=said):
         open_as(monkeypatch, family(name), changes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_other_norm_is_refused(monkeypatch, family, name):
+    """One wrong declaration for every family there is."""
+    other = {NormKind.RMS: NormKind.LAYER, NormKind.LAYER: NormKind.RMS}[find(kind(name)).norm]
+    with pytest.raises(iv.ModelError, match="logits"):
+        open_as(monkeypatch, family(name), {"norm": other})
 
 
 @pytest.mark.parametrize(("name", "changes", "lost"), LOST)

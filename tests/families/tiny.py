@@ -17,7 +17,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
 
 import intravisto_core as iv
 from intravisto_core.experiments import tiny
@@ -25,7 +25,7 @@ from intravisto_core.experiments import tiny
 NAMES = tuple(tiny.CONFIGS)
 N_NEW = 3
 PROMPT = tuple(3 + (17 * i + i * i) % 90 for i in range(14))
-MOE = {"mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "phimoe", "gpt_oss"}
+MOE = {"qwen3_vl_moe_text", "mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "phimoe", "gpt_oss"}
 _LAYERS = {"gpt2": "h", "gpt_neo": "h", "gptj": "h", "bloom": "h", "falcon": "h", "mpt": "blocks"}
 _PARALLEL = {"gptj", "phi", "cohere", "cohere2"}
 
@@ -48,7 +48,13 @@ _PATHS: dict[str, tuple[str, ...]] = {
     "gemma3_text": (*_POST, "pre_feedforward_layernorm"),
     "olmo2": (*_POST, "mlp"),
     "olmo3": (*_POST, "mlp"),
+    "llama4_text": ("self_attn", "feed_forward", "self_attn.o_proj", "", _LLAMA[4]),
 }
+
+
+def kind(name: str) -> str:
+    """The model_type of a case; of the text model inside a composite."""
+    return tiny.CONFIGS[name]().get_text_config().model_type
 
 
 def is_parallel(config: Any) -> bool:
@@ -62,8 +68,11 @@ class Plain:
 
     def __init__(self, folder: Path, ids: tuple[int, ...], dtype: torch.dtype = torch.float32) -> None:
         settings = {"attn_implementation": "eager", "dtype": dtype}
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, **settings).eval()
-        self.config = self.model.config
+        self.whole = AutoConfig.from_pretrained(folder)
+        images = hasattr(self.whole, "vision_config")
+        loader = AutoModelForImageTextToText if images else AutoModelForCausalLM
+        self.model: Any = loader.from_pretrained(folder, **settings).eval()
+        self.config = self.model.config.get_text_config()
         self.kind: str = self.config.model_type
         # Its eager code adds ALiBi twice; what people run is sdpa.
         self.twice = self.kind == "falcon" and self.config.alibi
@@ -71,6 +80,8 @@ class Plain:
             settings["attn_implementation"] = "sdpa"
             self.model = AutoModelForCausalLM.from_pretrained(folder, **settings).eval()
         trunk = self.model.base_model
+        if images:
+            trunk = trunk.language_model.model if self.kind == "llama4_text" else trunk.language_model
         self.layers = list((trunk.decoder if self.kind == "opt" else trunk).get_submodule(self._layers()).children())
         self.sites: dict[str, list[np.ndarray]] = {}
         with torch.no_grad():
@@ -111,7 +122,7 @@ class Plain:
     def _listen(self, stack: ExitStack, layer: nn.Module, kept: dict[str, list[torch.Tensor]]) -> None:
         attn_out, mlp_out, w_o, w_out, reader = _PATHS.get(self.kind, _LLAMA)
         inputs = {"resid_pre": "", "z": w_o}
-        if self.kind not in MOE or not hasattr(layer.mlp, "experts"):
+        if w_out and not (self.kind in MOE and hasattr(layer.mlp, "experts")):
             inputs["act"] = w_out
         if not is_parallel(self.config):
             inputs["resid_mid"] = reader
@@ -167,6 +178,8 @@ class Plain:
 
                 stack.callback(fused.register_forward_hook(split).remove)
         else:
+            attention = self.layers[0].get_submodule(_PATHS.get(self.kind, _LLAMA)[2].rpartition(".")[0])
+            code = sys.modules[type(attention).__module__]
             eager = code.eager_attention_forward
 
             def attention(module: Any, query: Any, *rest: Any, **options: Any) -> Any:
@@ -187,12 +200,14 @@ class Plain:
             out.append(scores.masked_fill(distance > 0, -torch.inf).softmax(-1))
         return out
 
-    def greedy(self, n: int) -> list[int]:
+    def greedy(self, n: int, use_cache: bool = True) -> list[int]:
         """The prompt and n ids by transformers' own `generate`."""
         ids = torch.tensor([PROMPT])
         mask = torch.ones_like(ids)
         with torch.no_grad():
-            return self.model.generate(ids, attention_mask=mask, max_new_tokens=n, do_sample=False)[0].tolist()
+            return self.model.generate(
+                ids, attention_mask=mask, max_new_tokens=n, do_sample=False, use_cache=use_cache
+            )[0].tolist()
 
 
 class PlainExperts:
