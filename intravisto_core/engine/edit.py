@@ -91,12 +91,14 @@ def compute(
     sites = request.sites
     if sites is not None and edits.frozen:
         sites = (*sites, Site.Q, Site.K, Site.V)
+    if sites is not None and edits.experts:
+        sites = (*sites, Site.ACT)
     yield Progress(0, limit, "running the edit")
     turns = run(model, prepared, request.generation, sites, control, edits=edits, reuse=reuse)
     found = yield from reporting(turns, limit, "running the edit")
     assert isinstance(found, EditedData)
     _check_middle(engine, edits, found)
-    if reuse is None and not note and (edits.sites or edits.knocked):
+    if reuse is None and not note and (edits.sites or edits.knocked or edits.experts):
         trimmed(data, found, edits.first_layer, min(edits.first_position, found.length - 1))
     found.notes = (*found.notes, *edits.notes, *([note] if note else []))
     return found, reuse

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -14,29 +13,22 @@ from intravisto_core.analysis import interventions as maths
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import (
-    Ablate,
     FreezePattern,
     Intervention,
     KnockOut,
     Patch,
     PromptSet,
-    RemoveDirection,
-    Replace,
-    ReplaceMain,
-    Scale,
-    SetValue,
-    Steer,
-    SwapDirection,
     TensorRef,
 )
 from intravisto_core.request.interventions import AtSite, Direction
 from intravisto_core.request.positions import resolve
-from intravisto_core.sites import Ablation, Lens, Site, SteerUnit
+from intravisto_core.sites import Lens, Site
 from intravisto_core.tracing.capture import TraceData
+from intravisto_core.tracing.changes import CHANGES, Part, by_position
 from intravisto_core.tracing.edits import Change, Edits, Frozen, KnockedOut, SiteEdit, heads_flag
+from intravisto_core.tracing.expert_edits import ExpertEdit, ExpertNeuron
 
 MOST_REPORTED = 8
-_UPDATES = (Site.ATTN_OUT, Site.MLP_OUT)
 
 Sources = Mapping[str | PromptSet, Sequence[TraceData]]
 
@@ -66,15 +58,18 @@ class Binder:
         sites: list[SiteEdit] = []
         knocked: list[KnockedOut] = []
         frozen: list[Frozen] = []
+        experts: list[ExpertEdit] = []
         for each in interventions:
             layer = _index(each.layer, self.model.dimensions.n_layers, "layer")
             if isinstance(each, KnockOut):
                 knocked.append(self._knocked(each, layer))
             elif isinstance(each, FreezePattern):
                 frozen.append(Frozen(layer, self._heads(each.heads), self.baseline))
+            elif each.site is Site.ACT and self.model.blueprint.architecture.w_out is None:
+                experts.append(self._expert(each, layer))
             else:
                 sites.append(self._site(each, layer))
-        return Edits(tuple(sites), tuple(knocked), tuple(frozen), self.notes)
+        return Edits(tuple(sites), tuple(knocked), tuple(frozen), tuple(experts), self.notes)
 
     def _knocked(self, each: KnockOut, layer: int) -> KnockedOut:
         queries, keys = (
@@ -90,21 +85,25 @@ class Binder:
 
     def _site(self, each: AtSite, layer: int) -> SiteEdit:
         part = self._part(each)
+        places, change = self._change(each, layer, part)
+        return SiteEdit(each.site, layer, tuple(sorted(places)), change, part)
+
+    def _expert(self, each: AtSite, layer: int) -> ExpertEdit:
+        unit = ExpertNeuron.of(self.model, layer, each.neuron)
+        places, change = self._change(each, layer, unit)
+        return ExpertEdit(unit, layer, tuple(sorted(places)), change)
+
+    def _change(self, each: AtSite, layer: int, part: Part) -> tuple[tuple[int, ...], Change]:
+        """The positions, and what becomes of the values there."""
         places = resolve(each.positions, self.text.prompt_length, self.text.length)
         if isinstance(each, Patch):
-            places, change = self._patch(each, layer, places, part)
-        else:
-            change = _CHANGES[type(each)](self, each, layer, places, part)
-        return SiteEdit(each.site, layer, tuple(sorted(places)), change, part)
+            return self._patch(each, layer, places, part)
+        return places, CHANGES[type(each)](self, each, layer, places, part)
 
     def _part(self, each: AtSite) -> slice | None:
         size, site = self.model.dimensions, each.site
         if site is Site.RESID_MID and self.model.blueprint.parallel:
             raise RequestError("resid_mid: a parallel block adds attention and MLP at once and has none")
-        if site is Site.ACT and self.model.blueprint.architecture.w_out is None:
-            raise RequestError(
-                "act: experts take turns in this model, and a neuron of one is no place of its own. Use mlp_out"
-            )
         if each.head is not None:
             head = _part(each.head, size.n_heads, "head")
             return slice(head * size.d_value, (head + 1) * size.d_value)
@@ -148,8 +147,10 @@ class Binder:
             )
         return torch.from_numpy(ref.content.copy()).to(self.model.device)
 
-    def values(self, source: TraceData, site: Site, layer: int, part: slice | None) -> Float[Tensor, "T width"]:
+    def values(self, source: TraceData, site: Site, layer: int, part: Part) -> Float[Tensor, "T width"]:
         """A site of an unedited trace, as rows of positions."""
+        if isinstance(part, ExpertNeuron):
+            return replace(part, layer=layer).values(source)
         x = source.site(site, layer)
         rows = x.transpose(0, 1).flatten(1) if site is Site.Z else x
         return rows if part is None else rows[:, part]
@@ -158,9 +159,7 @@ class Binder:
         """The traces that a source stands for."""
         return self.sources[key]
 
-    def _patch(
-        self, each: Patch, layer: int, places: tuple[int, ...], part: slice | None
-    ) -> tuple[tuple[int, ...], Change]:
+    def _patch(self, each: Patch, layer: int, places: tuple[int, ...], part: Part) -> tuple[tuple[int, ...], Change]:
         donor = self.source(each.source)[0]
         given = each.positions if each.source_positions is None else each.source_positions
         name = "positions on the source" if each.source_positions is None else "source_positions"
@@ -178,7 +177,7 @@ class Binder:
         if each.source_layer is not None:
             from_layer = _index(each.source_layer, self.model.dimensions.n_layers, "source_layer")
         rows = self.values(donor, each.site, from_layer, part)[list(chosen)].clone()
-        return places, _by_position(places, rows)
+        return places, by_position(places, rows)
 
     def _say(self, note: str) -> None:
         if note not in self.notes:
@@ -211,102 +210,3 @@ def _part(value: int, n: int, name: str) -> int:
     if not 0 <= value < n:
         raise RequestError(expected(name, f"0 to {n - 1}", value))
     return value
-
-
-def _by_position(places: Sequence[int], rows: Tensor) -> Change:
-    at = {p: i for i, p in enumerate(places)}
-
-    def change(x: Tensor, positions: list[int]) -> Tensor:
-        return rows[[at[p] for p in positions]].to(x.device)
-
-    return change
-
-
-def _replace(binder: Binder, each: Replace, layer: int, *_: Any) -> Change:
-    row = binder.row(each, layer)
-    vector = maths.token_vector(binder.model, binder.ids(each.token), each.lens, row)
-
-    def change(x: Tensor, _: list[int]) -> Tensor:
-        new = vector.expand(x.shape)
-        return maths.with_norm_of(new, x.float()) if each.match_norm else new
-
-    return change
-
-
-def _replace_main(binder: Binder, each: ReplaceMain, layer: int, *_: Any) -> Change:
-    model, ids, row, update = binder.model, binder.ids(each.token), binder.row(each, layer), each.site in _UPDATES
-
-    def change(x: Tensor, places: list[int]) -> Tensor:
-        old = x.float()
-        top = maths.top_tokens(model, old, each.lens, row, update)
-        new = maths.main_replaced(model, old, top, ids, each.lens, row)
-        binder.report(layer, each.site, places, top, ids, maths.top_tokens(model, new, each.lens, row, update))
-        return new
-
-    return change
-
-
-def _ablate(binder: Binder, each: Ablate, layer: int, places: tuple[int, ...], part: slice | None) -> Change:
-    if each.how is Ablation.ZERO:
-        return lambda x, _: torch.zeros_like(x)
-    if each.how is Ablation.RESAMPLE:
-        assert isinstance(each.source, str)
-        rows = binder.values(binder.source(each.source)[0], each.site, layer, part)
-        if places[-1] >= len(rows):
-            raise RequestError(expected("positions", f"at most {len(rows) - 1}, the last of the source", places[-1]))
-        return lambda x, positions: rows[positions].to(x.device)
-    traces = [binder.baseline] if each.source is None else binder.source(each.source)
-    found = torch.cat([binder.values(trace, each.site, layer, part).float() for trace in traces])
-    mean = found.mean(0)
-    return lambda x, _: mean.to(x.device).expand(x.shape)
-
-
-def _steer(binder: Binder, each: Steer, layer: int, *_: Any) -> Change:
-    direction = binder.direction(each.direction, binder.row(each, layer))
-    strength = float(each.strength)
-    if each.unit is SteerUnit.STREAM:
-        strength *= maths.median_length(binder.values(binder.baseline, each.site, layer, None))
-    return lambda x, _: x.float() + strength * direction.to(x.device)
-
-
-def _remove(binder: Binder, each: RemoveDirection, layer: int, *_: Any) -> Change:
-    direction = binder.direction(each.direction, binder.row(each, layer))
-    return lambda x, _: maths.without(x.float(), direction.to(x.device))
-
-
-def _swap(binder: Binder, each: SwapDirection, layer: int, *_: Any) -> Change:
-    row = binder.row(each, layer)
-    source, target = binder.direction(each.source, row), binder.direction(each.target, row)
-    if bool((source @ target).abs() > 1 - 1e-6):
-        raise RequestError("target: expected a direction that differs from the source's; got the same line")
-    return lambda x, _: maths.swapped(x.float(), source.to(x.device), target.to(x.device))
-
-
-def _scale(binder: Binder, each: Scale, *_: Any) -> Change:
-    return lambda x, _: x.float() * each.factor
-
-
-def _set_value(binder: Binder, each: SetValue, layer: int, places: tuple[int, ...], part: slice | None) -> Change:
-    if isinstance(each.value, float):
-        value = each.value
-        return lambda x, _: torch.full_like(x, value)
-    rows = binder.tensor(each.value, "value")
-    whole = binder.values(binder.baseline, each.site, layer, part).shape[1]
-    if rows.ndim == 1 and len(rows) in (1, whole):
-        return lambda x, _: rows.to(x.device).expand(x.shape)
-    if rows.ndim != 2 or rows.shape[1] != whole or len(rows) not in (1, len(places)):
-        allowed = f"{whole} numbers, or {len(places)} × {whole}"
-        raise RequestError(expected("value", allowed, " × ".join(map(str, rows.shape))))
-    return _by_position(places, rows.expand(len(places), whole))
-
-
-_CHANGES: dict[type, Any] = {
-    Replace: _replace,
-    ReplaceMain: _replace_main,
-    Ablate: _ablate,
-    Steer: _steer,
-    RemoveDirection: _remove,
-    SwapDirection: _swap,
-    Scale: _scale,
-    SetValue: _set_value,
-}

@@ -14,6 +14,7 @@ from intravisto_core.architectures import BlockModules
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import CaptureSink
 from intravisto_core.tracing.edits import Edits, Frozen
+from intravisto_core.tracing.expert_edits import apply_experts, rows_of
 
 
 def edit_hooks(
@@ -32,6 +33,8 @@ def edit_hooks(
         yield _change_in_place(sink, edits, block.mid_reader, layer)
     if edits.at(Site.ACT, layer) and block.w_out is not None:
         yield _change_input(sink, edits, block.w_out, Site.ACT, layer)
+    if any(e.layer == layer for e in edits.experts):
+        yield _change_experts(sink, edits, block.mlp_out, layer)
     if edits.at(Site.MLP_OUT, layer):
         yield _change_output(sink, edits, block.mlp_out, Site.MLP_OUT, layer, multiplier)
     if edits.at(Site.RESID_POST, layer):
@@ -77,6 +80,22 @@ def _change_output(
             return None
         if multiplier != 1.0:
             new = torch.where(new == old, rows, new / multiplier)
+        new = new.view(raw.shape)
+        return (new, *output[1:]) if isinstance(output, tuple) else new
+
+    return module.register_forward_hook(hook)
+
+
+def _change_experts(sink: CaptureSink, edits: Edits, module: nn.Module, layer: int) -> RemovableHandle:
+    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if not sink.active:
+            return None
+        raw: Tensor = output[0] if isinstance(output, tuple) else output
+        rows = raw.reshape(-1, raw.shape[-1])
+        routing = rows_of(sink.routing[layer], sink.start, sink.stop)
+        new = apply_experts([e for e in edits.experts if e.layer == layer], routing, rows, sink.start)
+        if new is rows:
+            return None
         new = new.view(raw.shape)
         return (new, *output[1:]) if isinstance(output, tuple) else new
 

@@ -15,6 +15,7 @@ from intravisto_core.sites import Site
 
 if TYPE_CHECKING:
     from intravisto_core.tracing.capture import TraceData
+    from intravisto_core.tracing.expert_edits import ExpertEdit
 
 Change = Callable[[Tensor, list[int]], Tensor]
 
@@ -59,6 +60,7 @@ class Edits:
     sites: tuple[SiteEdit, ...] = ()
     knocked: tuple[KnockedOut, ...] = ()
     frozen: tuple[Frozen, ...] = ()
+    experts: tuple[ExpertEdit, ...] = ()
     notes: list[str] = field(default_factory=list)
     _by_place: dict[tuple[Site, int], list[SiteEdit]] = field(init=False, default_factory=dict)
     _dead: dict[int, Bool[Tensor, "H q"]] = field(init=False, default_factory=dict)
@@ -78,12 +80,14 @@ class Edits:
     @property
     def first_layer(self) -> int:
         """The lowest layer that an edit changes; a frozen pattern changes nothing by itself."""
-        return min([e.layer for e in self.sites] + [k.layer for k in self.knocked], default=0)
+        layers = [e.layer for e in self.sites] + [e.layer for e in self.experts] + [k.layer for k in self.knocked]
+        return min(layers, default=0)
 
     @property
     def first_position(self) -> int:
         """The first position that an edit changes."""
-        return min([e.places[0] for e in self.sites] + [k.queries[0] for k in self.knocked], default=0)
+        first = [e.places[0] for e in self.sites] + [e.places[0] for e in self.experts]
+        return min(first + [k.queries[0] for k in self.knocked], default=0)
 
     def apply(self, site: Site, layer: int, x: Float[Tensor, "n width"], start: int) -> Float[Tensor, "n width"]:
         """The values after all edits there, in order; x itself where none is about these positions.

@@ -7,13 +7,15 @@ import torch
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import TraceData
 from intravisto_core.tracing.edits import Edits, KnockedOut, SiteEdit, between
+from intravisto_core.tracing.expert_edits import moves_something
 
 
 def changes_nothing(edits: Edits, base: TraceData) -> bool:
     """Each edit leaves the baseline's own values as they are, bit by bit; so none has anything to pass on."""
     said = list(edits.notes)
     try:
-        return all(_keeps(e, base) for e in edits.sites) and not any(_cuts(k, base) for k in edits.knocked)
+        kept = all(_keeps(e, base) for e in edits.sites) and not any(_cuts(k, base) for k in edits.knocked)
+        return kept and not any(moves_something(e, base) for e in edits.experts)
     finally:
         edits.notes[:] = said
 
