@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from inspect import signature
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from intravisto_core.engine.base import Engine
 from intravisto_core.engine.entry import TraceEntry
-from intravisto_core.errors import RequestError, expected
+from intravisto_core.engine.trace_flow import TraceFlow
 from intravisto_core.records import (
     AttentionSink,
-    Attribution,
     CellShares,
     Comparison,
-    ContributionGraph,
     DecodedGrid,
-    Disagreement,
     Experts,
-    Flow,
-    HeadShares,
     LinkCheck,
     NextTokens,
-    Route,
     Shares,
     Token,
     TokenQuery,
@@ -34,15 +27,10 @@ from intravisto_core.records import (
 from intravisto_core.request import (
     ActivationView,
     AttentionSinkView,
-    AttributionView,
     CellSharesView,
     CompareView,
-    DisagreementView,
     ExpertsView,
-    FlowView,
     Generation,
-    GraphView,
-    HeadSharesView,
     HeatmapView,
     Intervention,
     Link,
@@ -51,7 +39,6 @@ from intravisto_core.request import (
     NextTokensView,
     PatternView,
     QueryView,
-    RouteView,
     Selection,
     SharesView,
     TraceRequest,
@@ -59,21 +46,17 @@ from intravisto_core.request import (
 )
 from intravisto_core.request.effects import TokenChoice
 from intravisto_core.sites import (
-    AttentionDivision,
     Component,
     Lens,
     NormPolicy,
     Reading,
-    Refinement,
     ShareMeasure,
     Site,
     TextMode,
 )
 
-Asked = TypeVar("Asked")
 
-
-class Trace:
+class Trace(TraceFlow):
     """One run of a model over a text.
 
     tokens: prompt, then generated; every one has been run. text: all decoded, specials left out. prompt_length: in
@@ -177,117 +160,58 @@ class Trace:
             "watch": watch,
             "reading": reading,
         }
-        grid: DecodedGrid = self._view(HeatmapView(self.id, **options))
+        grid: DecodedGrid = self.view(HeatmapView(self.id, **options))
         return grid
 
     def shares(self, measure: ShareMeasure | str = ShareMeasure.NORM) -> Shares:
         """How much attention and MLP count at every junction (docs/methods.md §5)."""
-        record: Shares = self._view(SharesView(self.id, ShareMeasure.parse(measure, "measure")))
+        record: Shares = self.view(SharesView(self.id, ShareMeasure.parse(measure, "measure")))
         return record
 
     def activation(self, site: Site | str, layer: int, head: int | None = None) -> np.ndarray:
         """Captured values, float32: (T, width), or (heads, T, width) of a site with heads and no head named."""
-        values: np.ndarray = self._view(ActivationView(self.id, Site.parse(site, "site"), layer, head)).values
+        values: np.ndarray = self.view(ActivationView(self.id, Site.parse(site, "site"), layer, head)).values
         return values
 
     def pattern(self, layer: int, head: int) -> np.ndarray:
         """Attention of one head, (T query, T key), float32."""
-        values: np.ndarray = self._view(PatternView(self.id, layer, head)).values
+        values: np.ndarray = self.view(PatternView(self.id, layer, head)).values
         return values
 
     def attention_sink(self) -> AttentionSink:
         """How much of all attention goes to position 0 and to learned sinks, for each head."""
-        record: AttentionSink = self._view(AttentionSinkView(self.id))
+        record: AttentionSink = self.view(AttentionSinkView(self.id))
         return record
 
     def experts(self, layer: int, expert: int | None = None) -> Experts:
         """Which experts of a layer each position went to, and the neurons of one of them."""
-        record: Experts = self._view(ExpertsView(self.id, layer, expert))
+        record: Experts = self.view(ExpertsView(self.id, layer, expert))
         return record
 
     def logits(self, position: int = -1) -> np.ndarray:
         """The model's own logits after a position, (V,), float32."""
-        values: np.ndarray = self._view(LogitsView(self.id, position)).values
+        values: np.ndarray = self.view(LogitsView(self.id, position)).values
         return values
 
     def written(self, component: Component | str, row: int, position: int, n: int = 15) -> UpdateTokens:
         """What attention or MLP promoted and suppressed at a cell, with ranks before and after."""
-        record: UpdateTokens = self._view(UpdateView(self.id, Component.parse(component), row, position, n))
+        record: UpdateTokens = self.view(UpdateView(self.id, Component.parse(component), row, position, n))
         return record
 
     def cell_shares(self, row: int, position: int) -> CellShares:
         """Shares at one cell under every measure."""
-        record: CellShares = self._view(CellSharesView(self.id, row, position))
+        record: CellShares = self.view(CellSharesView(self.id, row, position))
         return record
 
     def next_tokens(self, position: int = -1, n: int = 20, **sampling: Any) -> NextTokens:
         """The next-token distribution after a position, before and after temperature, top_k and top_p."""
-        record: NextTokens = self._view(NextTokensView(self.id, position, Generation(**sampling), n))
+        record: NextTokens = self.view(NextTokensView(self.id, position, Generation(**sampling), n))
         return record
 
     def query(self, token: str | int, top_k: int = 5, positions: Selection | list[int] = None) -> TokenQuery:
         """Where a token first enters the top k of the stream, and what wrote it there."""
         options: dict[str, Any] = {"positions": positions}
-        record: TokenQuery = self._view(QueryView(self.id, token, top_k, **options))
-        return record
-
-    def flow(
-        self,
-        row: int | None = None,
-        position: int | str = -1,
-        measure: ShareMeasure | str = ShareMeasure.NORM,
-        attention: AttentionDivision | str = AttentionDivision.WEIGHTS,
-        rows: Selection | list[int] = None,
-        top_k: int | None = None,
-        min_mass: float = 1e-4,
-        **options: Any,
-    ) -> Flow:
-        """Where a prediction comes from (docs/methods.md §6); see `FlowView` for all options."""
-        options |= {"measure": measure, "attention": attention, "rows": rows, "top_k": top_k, "min_mass": min_mass}
-        record: Flow = self._view(_asked(FlowView, trace=self.id, row=row, position=position, **options))
-        return record
-
-    def disagreement(self, row: int | None = None, position: int | str = -1, **options: Any) -> Disagreement:
-        """Links of a flow whose places differ most between two measures; see `DisagreementView`."""
-        record: Disagreement = self._view(
-            _asked(DisagreementView, trace=self.id, row=row, position=position, **options)
-        )
-        return record
-
-    def head_shares(self, row: int, position: int, **options: Any) -> HeadShares:
-        """How the attention of one cell divides over heads and sources; see `HeadSharesView`."""
-        record: HeadShares = self._view(_asked(HeadSharesView, trace=self.id, row=row, position=position, **options))
-        return record
-
-    def graph(
-        self, row: int | None = None, position: int | str = -1, threshold: float = 0.04, **options: Any
-    ) -> ContributionGraph:
-        """The contribution-threshold graph (docs/methods.md §6); see `GraphView`."""
-        options |= {"row": row, "position": position, "threshold": threshold}
-        record: ContributionGraph = self._view(_asked(GraphView, trace=self.id, **options))
-        return record
-
-    def route(
-        self,
-        measure: ShareMeasure | str = ShareMeasure.NORM,
-        attention: AttentionDivision | str = AttentionDivision.WEIGHTS,
-        **options: Any,
-    ) -> Route:
-        """Where each generated token came from: sources, layers, heads; see `RouteView`."""
-        record: Route = self._view(_asked(RouteView, trace=self.id, measure=measure, attention=attention, **options))
-        return record
-
-    def attribution(
-        self,
-        target: str | int | None = None,
-        contrast: str | int | None = None,
-        position: int = -1,
-        by: Refinement | str = Refinement.COMPONENTS,
-        **options: Any,
-    ) -> Attribution:
-        """What each part of the final stream adds to a logit (difference); see `AttributionView`."""
-        options |= {"target": target, "contrast": contrast, "position": position, "by": by}
-        record: Attribution = self._view(_asked(AttributionView, trace=self.id, **options))
+        record: TokenQuery = self.view(QueryView(self.id, token, top_k, **options))
         return record
 
     def edit_request(self, *interventions: Intervention, text: TextMode | str = TextMode.HELD) -> TraceRequest:
@@ -322,7 +246,7 @@ class Trace:
     ) -> Comparison:
         """What another run, most often an edit of this one, changed; see `CompareView` for the options."""
         other = edited if isinstance(edited, str) else edited.id
-        record: Comparison = self._view(CompareView(self.id, other, target, contrast, position, **options))
+        record: Comparison = self.view(CompareView(self.id, other, target, contrast, position, **options))
         return record
 
     def check_links(
@@ -334,20 +258,12 @@ class Trace:
     ) -> LinkCheck:
         """Predicted and measured effect of taking links away, one or many (docs/methods.md §6)."""
         given: Any = links
-        record: LinkCheck = self._view(LinkCheckView(self.id, given, target, contrast, position))
+        record: LinkCheck = self.view(LinkCheckView(self.id, given, target, contrast, position))
         return record
 
-    def _view(self, view: Any) -> Any:
+    def view(self, view: Any) -> Any:
+        """The record of a view request on this trace."""
         return self._engine.view(view, session=self._entry.session)
 
     def __repr__(self) -> str:
         return f"Trace({self.id!r}, {len(self.tokens)} tokens of {self._engine.model.name})"
-
-
-def _asked(kind: type[Asked], **options: Any) -> Asked:
-    """A request of that kind; what it has no option for is refused with the options that it has."""
-    known = [name for name in signature(kind).parameters if name != "trace"]
-    unknown = sorted(set(options) - {"trace", *known})
-    if unknown:
-        raise RequestError(expected(f"options of {kind.__name__}", known, ", ".join(unknown)))
-    return kind(**options)

@@ -1,0 +1,144 @@
+"""What the nodes and links of a flow say, in turns and under limits of the model; and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import intravisto_core as iv
+from intravisto_core.engine import flow_details, flow_parts
+
+
+def test_divergences_and_readings_are_those_of_the_cells(case):
+    for name in ("llama", "gemma2", "gpt2"):
+        tiny = case(name)
+        flow = tiny.trace.flow(position=6, top_k=3, min_mass=1e-3)
+        component = {"block": "block", "mid": "mid", "attention": "attention", "mlp": "mlp"}
+        grids = {c: tiny.trace.heatmap(c) for c in component}
+        changes = tiny.trace.heatmap(reading="difference")
+
+        def logits(n: int, flow=flow, tiny=tiny) -> np.ndarray:
+            at = int(flow.node_row[n]), int(flow.node_position[n])
+            return tiny.cells.logits(str(flow.node_kind[n]), "output", "final", *at)
+
+        for s, t, kl in zip(flow.link_source, flow.link_target, flow.link_kl, strict=True):
+            if flow.node_position[s] < 0:
+                assert np.isnan(kl)
+                continue
+            upper, lower = (z - np.logaddexp.reduce(z) for z in (logits(t), logits(s)))
+            assert kl == pytest.approx(float((np.exp(upper) * (upper - lower)).sum()), abs=2e-4, rel=1e-3), name
+        for n, kind in enumerate(flow.node_kind):
+            row, position = int(flow.node_row[n]), int(flow.node_position[n])
+            grid, q = grids[str(kind)], int(flow.node_reading[n])
+            np.testing.assert_array_equal(flow.reading_ids[q], grid.token_ids[row, position])
+            numbers = grid.logits if kind in ("attention", "mlp") else grid.probabilities
+            np.testing.assert_allclose(flow.reading_numbers[q], numbers[row, position], atol=1e-5)
+            d = int(flow.node_difference[n])
+            if kind == "mid":
+                np.testing.assert_array_equal(flow.reading_ids[d], grids["attention"].token_ids[row, position])
+            elif kind == "block" and 1 <= row <= flow.n_layers:
+                np.testing.assert_array_equal(flow.reading_ids[d], changes.token_ids[row, position])
+            else:
+                assert d == -1
+
+
+def test_the_iterative_reading_of_nodes_is_that_of_the_cells(case):
+    trace = case("llama").trace
+    flow = trace.flow(position=6, top_k=2, min_mass=1e-2, reading="iterative")
+    grids = {c: trace.heatmap(c, reading="iterative") for c in ("block", "mid", "attention", "mlp")}
+    for n, kind in enumerate(flow.node_kind):
+        row, position, q = int(flow.node_row[n]), int(flow.node_position[n]), int(flow.node_reading[n])
+        np.testing.assert_array_equal(flow.reading_ids[q], grids[str(kind)].token_ids[row, position])
+        assert flow.reading_unit[q] == "coefficient"
+
+
+def test_a_link_between_states_tells_what_was_added_there(case):
+    trace = case("llama").trace
+    flow = trace.flow(position=6, top_k=1)
+    wrote = {c: trace.heatmap(c).token_ids for c in ("attention", "mlp")}
+    for i in np.flatnonzero(flow.link_kind == "residual"):
+        t = flow.link_target[i]
+        into = "attention" if flow.node_kind[t] == "mid" else "mlp"
+        ids = wrote[into][flow.node_row[t], flow.node_position[t]]
+        np.testing.assert_array_equal(flow.reading_ids[flow.link_difference[i]], ids)
+    assert (flow.link_difference[flow.link_kind != "residual"] == -1).all()
+
+
+def test_a_flow_without_details_is_the_same_flow(case):
+    trace = case("llama").trace
+    plain, full = trace.flow(top_k=2, details=False), trace.flow(top_k=2)
+    np.testing.assert_array_equal(plain.link_mass, full.link_mass)
+    assert plain.node_id == full.node_id
+    assert np.isnan(plain.link_kl).all()
+    assert (plain.node_reading == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"row": 0}, "1 to"),
+        ({"row": 99}, "1 to"),
+        ({"position": 99}, "position"),
+        ({"position": "all"}, "generated"),
+        ({"measure": "size"}, "projection"),
+        ({"attention": "size"}, "value_weighted"),
+        ({"top_k": -1}, "top_k"),
+        ({"min_mass": 2}, "min_mass"),
+        ({"reweigh": True}, "position 0"),
+        ({"reading": "difference"}, "iterative"),
+        ({"row": 1, "rows": [3]}, "row 1"),
+        ({"size": 3}, "min_weight"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(case, options, said):
+    with pytest.raises(iv.RequestError, match=said):
+        case("llama").trace.flow(**options)
+
+
+def test_generated_tokens_are_needed_where_they_are_asked_for(case):
+    trace = case("llama").engine.trace("ab c")
+    for ask in (lambda: trace.flow(position="generated"), trace.route):
+        with pytest.raises(iv.RequestError, match="max_new_tokens"):
+            ask()
+
+
+def test_the_kl_pair_is_refused_in_a_parallel_block(family):
+    with pytest.raises(iv.RequestError, match="parallel"):
+        family("Phi").trace.flow(measure="kl_pair")
+
+
+def test_a_model_whose_heads_fail_is_refused_all_but_the_weights(case):
+    engine, trace = case("llama").engine, case("llama").trace
+    card = engine.model
+    failed = {**card.capabilities, iv.Capability.HEADS: iv.Check(False, 0.5, "heads do not add up")}
+    try:
+        engine._card = replace(card, capabilities=failed)
+        for ask in (lambda: trace.flow(attention="projection"), lambda: trace.attribution(by="heads")):
+            with pytest.raises(iv.ModelError, match="heads do not add up"):
+                ask()
+        assert len(trace.flow(details=False).links) > 0
+    finally:
+        engine._card = card
+
+
+def test_a_long_text_takes_turns_and_gives_the_same(case, monkeypatch):
+    engine, trace = case("llama").engine, case("llama").trace
+    short = trace.flow(top_k=3)
+    monkeypatch.setattr(flow_parts, "LONG", 1)
+    job = engine.submit(iv.FlowView(trace.id, top_k=3))
+    flow = job.result(60)
+    np.testing.assert_array_equal(flow.link_mass, short.link_mass)
+    np.testing.assert_array_equal(flow.link_kl, short.link_kl)
+    assert job.progress.text == "links"
+
+
+def test_divergences_under_a_soft_cap_are_kept(case, monkeypatch):
+    trace = case("gemma2").trace
+    first = trace.flow(position=7, top_k=2)
+    monkeypatch.setattr(flow_details, "divergences_by_logits", None)
+    again = trace.flow(position=7, top_k=1)
+    known = first.links.set_index(["source", "target"])["kl"]
+    wanted = [known[link] for link in zip(again.links["source"], again.links["target"], strict=True)]
+    np.testing.assert_array_equal(again.link_kl, np.array(wanted, np.float32))
