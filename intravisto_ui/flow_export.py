@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from enum import Enum
 from pathlib import Path
@@ -88,7 +88,7 @@ def changed(value: Any, plain: Any) -> dict[str, Any]:
     return {n: v for n, v in asdict(value).items() if v != getattr(plain, n)}
 
 
-def arguments(view: Any, without: Mapping[str, Any] | None = None) -> str:
+def arguments(view: Any) -> str:
     """A view's fields that are not at their defaults, as arguments of the trace's method."""
     told = []
     for field in fields(view):

@@ -26,11 +26,6 @@ QUESTIONS = {
     ATTRIBUTION: "Which parts wrote this token's score?",
     ROUTE: "Where did each generated token come from?",
 }
-HELP = (
-    "**Flow**: mass handed down from the prediction to what it was added up from.  \n**Threshold graph**: only the "
-    "steps that contribute more than a share you choose.  \n**Attribution**: how much each part of the model adds to "
-    "one token's score.  \n**Route**: sources, layers and heads of every generated token."
-)
 
 
 def switch() -> str:

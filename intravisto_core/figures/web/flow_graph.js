@@ -53,6 +53,11 @@ class GraphData {
   }
 }
 
+/** What a step brings. */
+function inWords({ kind, source }) {
+  return { residual: "the state below", mlp: "the MLP" }[kind] ?? `attention to position ${source.position}`;
+}
+
 class GraphHover extends Hover {
   showPart(data, part, event) {
     if (part === this.muted) return;
@@ -76,15 +81,14 @@ class GraphHover extends Hover {
   fill(data, part) {
     if (part.source) {
       this.where(data, part.target);
-      const what = part.kind === "residual" ? "the state below" : `attention to position ${part.source.position}`;
+      const what = inWords(part);
       element("div", "iv-side", this.box, `${share(part.share)} of it is ${what}`);
-      if (part.kind !== "residual") this.where(data, part.source, "read from ");
+      if (part.kind === "attention") this.where(data, part.source, "read from ");
       return;
     }
     this.where(data, part);
     for (const link of part.below.slice(0, 6)) {
-      const what = link.kind === "residual" ? "the state below" : `attention to position ${link.source.position}`;
-      element("div", "iv-side", this.box, `${share(link.share)} ${what}`);
+      element("div", "iv-side", this.box, `${share(link.share)} ${inWords(link)}`);
     }
     if (part.mlp != null) element("div", "iv-side", this.box, `${share(part.mlp)} MLP, where it joins`);
   }
@@ -125,7 +129,8 @@ export class Graph extends Plane {
     const middle = (node) => node.at.x + this.radius;
     const [x1, y1, x2, y2] = [middle(target), target.at.y, middle(source), source.at.y];
     if (kind === "residual") return `M${x1} ${y1}L${x2} ${y2}`;
-    if (source.position === target.position) return `M${x1} ${y1}Q${x1 + 2 * this.radius + at.width} ${(y1 + y2) / 2} ${x2} ${y2}`;
+    const side = (kind === "mlp" ? -1 : 1) * (2 * this.radius + at.width);
+    if (source.position === target.position) return `M${x1} ${y1}Q${x1 + side} ${(y1 + y2) / 2} ${x2} ${y2}`;
     const bend = 0.5 * (y2 - y1);
     return `M${x1} ${y1}C${x1 - 0.2 * (x1 - x2)} ${y1 + bend} ${x2 + 0.2 * (x1 - x2)} ${y2 - bend} ${x2} ${y2}`;
   }
@@ -163,7 +168,8 @@ export class Graph extends Plane {
     element("span", "iv-note", foot, data.note);
     hint(foot, "iv-chipcolour iv-residual", "the state below");
     hint(foot, "iv-chipcolour iv-attention", "attention");
-    hint(foot, "iv-ring", "MLP above the threshold");
+    if (data.links.some(({ kind }) => kind === "mlp")) hint(foot, "iv-chipcolour iv-mlp", "MLP");
+    if (data.nodes.some(({ over }) => over)) hint(foot, "iv-ring", "MLP above the threshold");
     drawExport(foot);
   }
 
