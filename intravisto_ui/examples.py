@@ -33,7 +33,7 @@ EXAMPLES = (
         "Two names",
         "When Mary and John went to the store, John gave a drink to",
         3,
-        "Low rows of the prompt’s last column say just a name; from the middle on it is the one that stands there once.",
+        "Low rows of the prompt’s last column say just a name; from the middle on the one that stands there once.",
     ),
     Example(
         "Repeat",

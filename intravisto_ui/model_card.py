@@ -42,6 +42,8 @@ def card(model: ModelCard) -> None:
         ("Precision, device", f"{model.dtype}, {model.device}", "How and where the numbers are kept"),
     ]
     rows += [("Particulars" if n == 0 else "", phrase, "") for n, phrase in enumerate(model.features)]
+    if model.features:
+        rows.append(("Particular", "; ".join(model.features), "What not every model has"))
     body = "".join(
         f'<tr><th scope="row">{escaped(name)}{f"<small>{escaped(why)}</small>" if why else ""}</th>'
         f"<td>{escaped(str(value))}</td></tr>"

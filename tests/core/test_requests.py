@@ -85,6 +85,7 @@ def test_a_request_survives_json(request_):
     assert back == request_
     assert hash(back) == hash(request_)
     assert iv.to_json(back) == text
+    assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":")), "canonical: keys in order"
     assert json.loads(text)["kind"] == type(request_).__name__
 
 

@@ -193,3 +193,12 @@ def test_progress_in_words() -> None:
     assert run.progress() == (0.25, "owner/name: model.safetensors, file 2 of 3 · 120 MB of 480 MB")
     run._opening = SimpleNamespace(progress=iv.Progress(text="reading the weights"))
     assert run.progress() == (0.0, "Opening owner/name … reading the weights")
+
+
+def test_the_card_tells_what_is_particular(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = app.workspace.engine
+    features = ("sliding window of 5 <positions>", "soft-cap 30")
+    monkeypatch.setattr(engine, "_card", replace(engine.model, features=features))
+    app.tester.switch_page("pages/model.py").run()
+    app.assert_calm()
+    assert "sliding window of 5 &lt;positions&gt;; soft-cap 30" in app.html()
