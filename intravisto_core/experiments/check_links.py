@@ -210,10 +210,10 @@ def _noise(
     found = []
     by_start = sorted(groups, key=lambda group: _start(links, group)[::-1])
     for group in by_start[:1] + by_start[-1:]:
-        first = [links[i] for i in group[:1]]
         reuse = Reuse(data, *_start(links, group), metric.position + 1)
-        nothing = torch.zeros((1, model.dimensions.d_model), device=model.device)
-        found.append(abs(float(_run_without(model, reuse, first, nothing, metric)[0]) - whole))
+        nothing = torch.zeros((len(group), model.dimensions.d_model), device=model.device)
+        without = _run_without(model, reuse, [links[i] for i in group], nothing, metric)
+        found.append(float((without - whole).abs().max()))
     return max(found)
 
 
