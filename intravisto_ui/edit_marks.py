@@ -7,7 +7,7 @@ from intravisto_core.figures.web import Mark
 from intravisto_core.request import Ablate, Intervention, KnockOut, Scale, SetValue
 from intravisto_core.request.positions import resolve
 from intravisto_core.sites import Site
-from intravisto_ui.edits import BASELINE
+from intravisto_ui.edits import BASELINE, EditRun
 from intravisto_ui.workspace import Workspace
 
 
@@ -20,8 +20,12 @@ def is_edited(here: Workspace) -> bool:
 def marks(here: Workspace) -> tuple[Mark, ...]:
     """The cells that the edits act on; none while the baseline is looked at."""
     node = here.edits.node()
-    if here.base is None or node is None or not is_edited(here):
-        return ()
+    return marks_of(here, node) if node is not None and is_edited(here) else ()
+
+
+def marks_of(here: Workspace, node: EditRun) -> tuple[Mark, ...]:
+    """The cells that the edits of a run act on."""
+    assert here.base is not None
     start, length, top = here.base.trace.prompt_length, len(node.held.tokens), here.base.engine.model.n_layers
     found: dict[Mark, None] = {}
     for card in node.cards:

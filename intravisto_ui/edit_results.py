@@ -11,7 +11,7 @@ from intravisto_core.figures.web import comparison_payload, grid_payload
 from intravisto_core.records import Comparison
 from intravisto_core.request import CompareView, HeatmapView
 from intravisto_core.sites import Component
-from intravisto_ui import components, jobs, token_field
+from intravisto_ui import components, edit_marks, jobs, token_field
 from intravisto_ui.edits import EditRun
 from intravisto_ui.text import escaped, token
 from intravisto_ui.workspace import Workspace, kept
@@ -190,7 +190,8 @@ def _picture(here: Workspace, node: EditRun, record: Comparison, view: CompareVi
         width=230,
         help=COLOUR_HELP,
     )
-    payload = here.payload((view, colour, "map"), lambda: comparison_payload(record, colour, rev=record.edited))
+    marks = edit_marks.marks_of(here, node)
+    payload = here.payload((view, colour, "map"), lambda: comparison_payload(record, colour, marks, record.edited))
     components.grid(payload, key="grid_difference", on_select=here.select)
 
 
