@@ -16,6 +16,7 @@ from intravisto_core.experiments.families import Surveyed, flags, table
 from intravisto_core.experiments.self_check import NO_NEURONS, check
 from intravisto_core.models import load
 from tests.families import tiny as families
+from tests.reference import hooked
 from tests.reference.plain import error
 
 ALLOWED = 1e-5
@@ -181,6 +182,20 @@ def test_experts_are_the_plain_models(family, name):
         table = case.trace.experts(layer, expert=int(record.chosen[3, 0])).frame()
         assert table["position"].tolist() == np.flatnonzero((record.chosen == record.chosen[3, 0]).any(1)).tolist()
         assert record.figure().data
+
+
+@pytest.mark.parametrize("name", ["GPT-NeoX, parallel", "GPT-NeoX, serial"])
+def test_every_site_equals_an_independent_implementation(family, name):
+    case = family(name)
+    run = hooked.run(case.plain.model, case.ids)
+    found = {}
+    for site, layers in run.sites.items():
+        for layer, reference in enumerate(layers):
+            found[f"{site}[{layer}]"] = error(case.trace.activation(site, layer=layer), reference)
+    for layer, reference in enumerate(run.patterns):
+        found[f"pattern[{layer}]"] = error(case.trace.activation("pattern", layer=layer), reference)
+    assert {key: e for key, e in found.items() if not e <= ALLOWED} == {}
+    assert error(case.plain.logits, run.logits) <= ALLOWED
 
 
 def test_rows_with_sinks_sum_to_less_than_one(family):

@@ -40,7 +40,7 @@ def test_every_site_equals_the_plain_model(case, family):
     assert wrong == {}
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "qwen2"])
 def test_every_site_equals_an_independent_implementation(case, family):
     tiny = case(family)
     run = hooked.run(tiny.model, tiny.ids)

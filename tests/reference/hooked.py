@@ -24,6 +24,9 @@ _SITES = {
     "act": "mlp.hook_post",
 }
 
+# Which of its converters serves a model_type.
+CONVERTED = {"llama": "llama", "gpt2": "gpt2", "gpt_neox": "neox", "gemma2": "gemma", "qwen2": "qwen2"}
+
 
 def _config(model: Any) -> dict[str, Any]:
     config = model.config
@@ -45,6 +48,30 @@ def _config(model: Any) -> dict[str, Any]:
             "normalization_type": "LN",
             "eps": config.layer_norm_epsilon,
         }
+    if config.model_type == "gpt_neox":
+        return shared | {
+            "d_mlp": config.intermediate_size,
+            "act_fn": config.hidden_act,
+            "normalization_type": "LN",
+            "eps": config.layer_norm_eps,
+            "parallel_attn_mlp": config.use_parallel_residual,
+            "positional_embedding_type": "rotary",
+            "rotary_dim": int(shared["d_head"] * config.rope_parameters["partial_rotary_factor"]),
+            "rotary_base": config.rope_parameters["rope_theta"],
+            "rotary_adjacent_pairs": False,
+        }
+    gemma = {}
+    if config.model_type == "gemma2":
+        gemma = {
+            "act_fn": config.hidden_activation,
+            "use_normalization_before_and_after": True,
+            "attn_scale": config.query_pre_attn_scalar**0.5,
+            "attn_scores_soft_cap": config.attn_logit_softcapping,
+            "output_logits_soft_cap": config.final_logit_softcapping,
+            "use_local_attn": True,
+            "window_size": config.sliding_window,
+            "attn_types": ["local" if kind == "sliding_attention" else "global" for kind in config.layer_types],
+        }
     return shared | {
         "d_mlp": config.intermediate_size,
         "act_fn": "silu",
@@ -57,24 +84,27 @@ def _config(model: Any) -> dict[str, Any]:
         "rotary_dim": config.hidden_size // config.num_attention_heads,
         "rotary_base": config.rope_parameters["rope_theta"],
         "rotary_adjacent_pairs": False,
+        **gemma,
     }
 
 
 @torch.no_grad()
 def run(model: Any, ids: Sequence[int]) -> Run:
-    """Sites, logits and patterns of a Llama or GPT-2 by `HookedTransformer`."""
+    """Sites, logits and patterns of one of `CONVERTED` by `HookedTransformer`."""
     from transformer_lens import HookedTransformer, HookedTransformerConfig
-    from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights, convert_llama_weights
+    from transformer_lens.pretrained import weight_conversions
 
     rotary = model.config.model_type != "gpt2"
     config = HookedTransformerConfig.from_dict(_config(model))
     hooked = HookedTransformer(config)
-    weights = (convert_llama_weights if rotary else convert_gpt2_weights)(model, config)
+    weights = getattr(weight_conversions, f"convert_{CONVERTED[model.config.model_type]}_weights")(model, config)
     hooked.load_and_process_state_dict(
         weights, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False
     )
     logits, cache = hooked.run_with_cache(torch.tensor([list(ids)]))
     names = _SITES | {"q": "attn.hook_rot_q", "k": "attn.hook_rot_k"}
+    if config.parallel_attn_mlp:
+        names.pop("resid_mid")
     if not rotary:
         names |= {"q": "attn.hook_q", "k": "attn.hook_k"}
 
