@@ -28,7 +28,7 @@ from intravisto_core.errors import RequestError, TraceError
 from intravisto_core.experiments.identities import relative_error, tolerance
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import LoadedModel, load
-from intravisto_core.models.free_memory import freeing, give_back
+from intravisto_core.models.free_memory import freeing, give_back, trim
 from intravisto_core.models.hub import Report
 from intravisto_core.models.loading import nothing
 from intravisto_core.models.memory import require_room, run_estimate
@@ -82,7 +82,7 @@ class LocalEngine:
             threads = threads_for(self._model)
             with using_threads(threads):
                 self._card = check(self._model)
-        give_back()
+        trim()
         self._times = RunTimes()
         self.store = ByteStore(store_bytes)
         self._entries: OrderedDict[str, TraceEntry] = OrderedDict()

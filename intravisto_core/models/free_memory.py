@@ -97,6 +97,11 @@ def give_back() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    trim()
+
+
+def trim() -> None:
+    """Return to the system what was freed already."""
     if sys.platform == "linux":
         # glibc keeps freed blocks for itself unless asked
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -101,7 +101,7 @@ def snapshot(source: str, revision: str | None, token: str | None, report: Repor
         return _Repository(source, revision, token, report).download()
     except HubError as error:
         # a cached copy serves as well while the Hub cannot be asked whether there is a newer one
-        if here is not None and error.kind == "unreachable":
+        if here is not None and error.kind in ("unreachable", "rate_limited"):
             return here
         raise
 

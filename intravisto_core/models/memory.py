@@ -32,6 +32,8 @@ PART_OF_DISK = 0.8
 TILES = 4
 TILE_BYTES = 64 << 20
 PROBE = 24
+# of the matrices in their dtype, while they are packed into 4 bits one by one; int8 lets go of them at the end
+STILL_THERE = 0.4
 TABLES_OF_NF4 = 4 * (16 + 256 + 1)
 BITS_OF_NF4 = 4 + 8 / 64 + 32 / (64 * 256)
 
@@ -112,7 +114,7 @@ def weight_bytes(tensors: list[TensorHeader], settings: Any, dtype: torch.dtype,
         same = same and own in (dtype, None)
         nbytes = t.numel * dtype.itemsize
         if spec.quantisation and t.in_block and len(t.shape) == 2:
-            loading += nbytes
+            loading += nbytes if spec.quantisation == INT8 else int(STILL_THERE * nbytes)
             bits = 8 + 32 / t.shape[-1] if spec.quantisation == INT8 else BITS_OF_NF4
             nbytes = int(t.numel * bits / 8) + (0 if spec.quantisation == INT8 else TABLES_OF_NF4)
         if spec.device_map == "offload" and t.in_block:
