@@ -60,7 +60,7 @@ def draw() -> None:
     )
     if is_on(here):
         said = len(messages(here))
-        with line.popover(f"Said before ({said})" if said else "Said before"):
+        with line.popover(f"Roles ({said})" if said else "Roles"):
             _before(here)
 
 

@@ -37,7 +37,7 @@ def test_a_conversation_with_roles(visit: Visits, folder: Path) -> None:
     chips = page.locator(".st-key-chips .iv-chip")
     expect(chips).to_have_text(["<bos>", "<user>", "a", "b", "<eos>", "<assistant>"])
     expect(chips.nth(1)).to_have_class("iv-chip iv-special")
-    page.get_by_role("button", name="Said before").click()
+    page.get_by_role("button", name="Roles").click()
     page.locator(".st-key-system textarea").press_sequentially("be")
     expect(chips).to_have_text(["<bos>", "<system>", "b", "e", "<eos>", "<user>", "a", "b", "<eos>", "<assistant>"])
     page.keyboard.press("Escape")

@@ -33,7 +33,7 @@ SAID: list[tuple[str, list[Token], dict[str, Any], list[tuple[tuple[str, ...], d
     ),
     ("a", [word("a")] * 8, {"max_new_tokens": 3}, [(("8 tokens", "3 to generate", "10"), {"max_new_tokens": 2})]),
     ("a", [word("a")] * 7, {"max_new_tokens": 3}, []),
-    ("is\t ", [word("is")], {}, [(("space", "begins with its own"), {"prompt": "is"})]),
+    ("is\t ", [word("is")], {}, [(("space", "one of its own"), {"prompt": "is"})]),
     ("<s>a", [START, START, word("a")], {}, [(("<s> twice",), {"prompt": "a"})]),
     ("a", [START, START, word("a")], {}, [(("<s> twice",), {"add_special_tokens": False})]),
     ("a<s><s>", [word("a"), START, START], {}, []),
