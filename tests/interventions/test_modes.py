@@ -37,6 +37,9 @@ def test_doing_nothing_changes_no_bit(case, family):
         for site in SITES:
             for layer in range(3):
                 assert np.array_equal(same.activation(site, layer), trace.activation(site, layer)), (site, layer)
+    later = trace.edit(iv.Patch("mlp_out", 2, -1, source=trace))
+    assert later._entry.reused is None
+    assert np.array_equal(later.logits(), trace.logits())
     record = trace.compare(same)
     assert record.exact
     assert set(record.noise.values()) == {0.0}
