@@ -82,33 +82,42 @@ def chart(lines: list[tuple[Watched, str]], labels: list[str], row: int, how: st
     """A line for each watched token over all rows (each `Watched` of shape (rows, 1)); `row` is marked."""
     import plotly.graph_objects as go
 
+    drawn = [_line(watched, colour, k, labels, how) for k, (watched, colour) in enumerate(lines)]
+    # built at once: line by line, Plotly checks all of it again each time, which was half of what a click took
+    return go.Figure({"data": drawn, "layout": _layout(labels, row, how, mode)})
+
+
+def _line(watched: Watched, colour: str, k: int, labels: list[str], how: str) -> dict[str, Any]:
+    y = watched.probability[:, 0] if how == "probability" else np.maximum(watched.rank[:, 0], 1)
+    told = [
+        (name, percent(float(p)), f"{int(r):,}")
+        for name, p, r in zip(labels, watched.probability[:, 0], watched.rank[:, 0], strict=True)
+    ]
+    return {
+        "type": "scatter",
+        "x": list(range(len(labels))),
+        "y": y,
+        "mode": "lines+markers" if len(labels) <= 18 else "lines",
+        "name": literal(watched.shown),
+        "line": {"color": colour, "width": 2},
+        "marker": {"size": 5, "symbol": MARKERS[k % MOST]},
+        "customdata": told,
+        "hovertemplate": "%{customdata[0]}: %{customdata[1]}, rank %{customdata[2]}<extra>%{fullData.name}</extra>",
+    }
+
+
+def _layout(labels: list[str], row: int, how: str, mode: str) -> dict[str, Any]:
     ink, muted, rule = INK[mode]
     rows = list(range(len(labels)))
-    figure = go.Figure()
-    figure.add_vline(x=row, line={"color": ink, "width": 1, "dash": "dot"})
-    for k, (watched, colour) in enumerate(lines):
-        y = watched.probability[:, 0] if how == "probability" else np.maximum(watched.rank[:, 0], 1)
-        told = [
-            (name, percent(float(p)), f"{int(r):,}")
-            for name, p, r in zip(labels, watched.probability[:, 0], watched.rank[:, 0], strict=True)
-        ]
-        figure.add_scatter(
-            x=rows,
-            y=y,
-            mode="lines+markers" if len(rows) <= 18 else "lines",
-            name=literal(watched.shown),
-            line={"color": colour, "width": 2},
-            marker={"size": 5, "symbol": MARKERS[k % MOST]},
-            customdata=told,
-            hovertemplate="%{customdata[0]}: %{customdata[1]}, rank %{customdata[2]}<extra>%{fullData.name}</extra>",
-        )
     every = max(1, -(-len(rows) // 9))
-    figure.update_layout(
-        height=178,
-        margin={"l": 38, "r": 8, "t": 26, "b": 24},
-        dragmode=False,
-        showlegend=True,
-        legend={
+    mark = {"type": "line", "x0": row, "x1": row, "y0": 0, "y1": 1, "yref": "y domain"}
+    return {
+        "shapes": [{**mark, "line": {"color": ink, "width": 1, "dash": "dot"}}],
+        "height": 178,
+        "margin": {"l": 38, "r": 8, "t": 26, "b": 24},
+        "dragmode": False,
+        "showlegend": True,
+        "legend": {
             "orientation": "h",
             "yref": "container",
             "y": 1,
@@ -117,10 +126,10 @@ def chart(lines: list[tuple[Watched, str]], labels: list[str], row: int, how: st
             "itemclick": False,
             "font": {"size": 12, "color": ink},
         },
-        font={"size": 11, "color": muted, "family": '"Source Sans", sans-serif'},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        xaxis={
+        "font": {"size": 11, "color": muted, "family": '"Source Sans", sans-serif'},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": {
             "tickvals": rows[::every],
             "ticktext": [short_row(labels[r]) for r in rows[::every]],
             "tickangle": 0,
@@ -129,9 +138,8 @@ def chart(lines: list[tuple[Watched, str]], labels: list[str], row: int, how: st
             "fixedrange": True,
             "linecolor": rule,
         },
-        yaxis={"fixedrange": True, "gridcolor": rule, "zeroline": False, **_scale(how)},
-    )
-    return figure
+        "yaxis": {"fixedrange": True, "gridcolor": rule, "zeroline": False, **_scale(how)},
+    }
 
 
 def literal(text: str) -> str:
