@@ -29,7 +29,8 @@ ATTENTION_BYTES = 256 << 20
 LARGEST_CHUNK, SMALLEST_CHUNK = 512, 16
 PART_FOR_TRACE = 0.5
 PART_OF_DISK = 0.8
-TILES = 4
+# a tile's logits, and what its statistics take beside them
+TILES = 1.5
 TILE_BYTES = 64 << 20
 PROBE = 24
 # of the matrices in their dtype, while they are packed into 4 bits one by one; int8 lets go of them at the end
@@ -83,7 +84,7 @@ def workspace_bytes(shape: Dimensions, prompt: int, length: int, itemsize: int) 
     mlp = chunk * (shape.d_mlp + 4 * shape.d_model) * 3 * itemsize
     cells = min(length * (shape.n_layers + 2) * shape.d_vocab * 4, TILE_BYTES)
     table = min(CHUNK, shape.d_vocab) * shape.d_model * (4 if itemsize < 4 else 0)
-    return max(scores + mlp, TILES * cells + table)
+    return max(scores + mlp, int(TILES * cells) + table)
 
 
 @dataclass(frozen=True, slots=True)
