@@ -10,6 +10,7 @@ const KINDS = {
   bias: "bias",
   hidden: "position 0, left out",
   undefined: "undefined",
+  intervention: "put in by an edit",
   intervention: "intervention",
 };
 export const LINKS = {
@@ -21,6 +22,7 @@ export const LINKS = {
   bias: "bias",
   hidden: "position 0, left out",
   undefined: "undefined",
+  intervention: "put in by an edit",
 };
 
 export class FlowData {

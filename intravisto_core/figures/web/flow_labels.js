@@ -3,6 +3,7 @@
 const LEAST_MASS = 0.03;
 const LONGEST = 116;
 const GAP = 5;
+const WIDE = 12; // px of a bar that can carry its label above it
 
 /** Whether a node's token is told: it is heavy, a start, or says another token than the node above it. */
 function worth(data, node, above) {
@@ -43,7 +44,8 @@ export function labelsOf(layout, shorten, widthOf) {
     const left = { ...box, x: node.at.x - GAP - width };
     const right = { ...box, x: node.at.x + node.at.width + GAP };
     const above = { ...box, x: node.at.x + (node.at.width - width) / 2, y: node.at.y - node.at.thick / 2 - 1.15 * size };
-    const sides = node.kind === "attention" ? [right, left, above] : [left, right, above];
+    const sides = node.kind === "attention" ? [right, left] : [left, right];
+    if (node.at.width > WIDE) sides.push(above);
     const fits = (side) => side.x >= GAP && side.x + width <= layout.width && side.y >= 0;
     const found = sides.find((side) => fits(side) && !taken.some((other) => overlaps(side, other)));
     if (!found) continue;
