@@ -90,7 +90,7 @@ class EditRun:
 
 @dataclass
 class Edits:
-    """Cards, undo, redo, and runs. look: what the pages show, one of `LOOKS`. refusal: why the last run did not begin."""
+    """Cards, undo, redo, and runs. look: one of `LOOKS`, what the pages show. refusal: why no run began."""
 
     cards: Stack = ()
     past: list[Stack] = field(default_factory=list)

@@ -55,9 +55,7 @@ class TraceFlow:
 
     def disagreement(self: Viewed, row: int | None = None, position: int | str = -1, **options: Any) -> Disagreement:
         """Links of a flow whose places differ most between two measures; see `DisagreementView`."""
-        record: Disagreement = self.view(
-            _asked(DisagreementView, trace=self.id, row=row, position=position, **options)
-        )
+        record: Disagreement = self.view(_asked(DisagreementView, trace=self.id, row=row, position=position, **options))
         return record
 
     def head_shares(self: Viewed, row: int, position: int, **options: Any) -> HeadShares:
