@@ -93,22 +93,23 @@ def shown_at(tokens: tuple[Token, ...], position: int) -> str:
 
 def links_at(flow: Flow, node: str, most: int = 8) -> list[Lines]:
     """The links at a node with their exact numbers: from what it is made, and what it goes into."""
-    ids = np.array(flow.node_id, dtype=object)
+    ids = flow.node_id
+    at = ids.index(node)
     tables = []
     for title, own, far in (
         ("Made of", flow.link_target, flow.link_source),
         ("Goes into", flow.link_source, flow.link_target),
     ):
-        here = np.flatnonzero(ids[own] == node)
-        lines = [_link_line(flow, int(i), str(ids[far[i]]), str(ids[flow.link_source[i]]), node) for i in here[:most]]
+        here = np.flatnonzero(own == at)
+        lines = [_link_line(flow, ids, int(i), ids[int(far[i])], node) for i in here[:most]]
         left = len(here) - most
         tables.append(Lines(title, lines, ("mass", "share"), f"and {left} lighter links" if left > 0 else ""))
     return tables
 
 
-def _link_line(flow: Flow, i: int, far: str, source: str, own: str) -> Line:
+def _link_line(flow: Flow, ids: list[str], i: int, far: str, own: str) -> Line:
     _, row, position = place_of(far)
-    ids = flow.node_id
+    source, target = ids[int(flow.link_source[i])], ids[int(flow.link_target[i])]
     mass, part = float(flow.link_mass[i]), float(flow.link_share[i])
     kl = float(flow.link_kl[i])
     return Line(
@@ -121,7 +122,7 @@ def _link_line(flow: Flow, i: int, far: str, source: str, own: str) -> Line:
         negative=mass < 0,
         row=row,
         position=position if position >= 0 else None,
-        part=f"{ids[flow.link_source[i]]}>{ids[flow.link_target[i]]}",
+        part=f"{source}>{target}",
         help="" if math.isnan(kl) else f"KL of the upper from the lower end: {nats(kl)}",
     )
 

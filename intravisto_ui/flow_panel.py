@@ -115,7 +115,8 @@ def start_here(row: int, position: int) -> None:
 
 
 def _link(here: Workspace, chosen: FlowOptions, flow: Flow, i: int) -> None:
-    source, target = (flow.node_id[int(n)] for n in (flow.link_source[i], flow.link_target[i]))
+    ids = flow.node_id
+    source, target = (ids[int(n)] for n in (flow.link_source[i], flow.link_target[i]))
     kind = flow_lists.kind_of(str(flow.link_kind[i]), source)
     label = {"end": "end of the flow", "mlp": "MLP", "norm": "final norm"}.get(kind, kind)
     st.html(f'<div class="title"><b>{escaped(label)} link</b></div>')

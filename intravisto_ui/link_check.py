@@ -68,10 +68,8 @@ def many(here: Workspace, flow: Flow) -> None:
         st.html(f'<div class="hint">{escaped(HELP.replace("*", ""))}</div>')
         line = st.container(horizontal=True, vertical_alignment="bottom", gap="small")
         n = kept(line.number_input, "How many", key="check_n", default=20, min_value=1, max_value=MOST, width=120)
-        ids = [
-            (flow.node_id[int(s)], flow.node_id[int(t)])
-            for s, t in zip(flow.link_source, flow.link_target, strict=True)
-        ]
+        names = flow.node_id
+        ids = [(names[int(s)], names[int(t)]) for s, t in zip(flow.link_source, flow.link_target, strict=True)]
         pairs = [(link_of(*pair), i) for i, pair in enumerate(ids) if place_of(pair[1])[1] <= flow.n_layers]
         links = {link: i for link, i in reversed(pairs) if link is not None}
         chosen = sorted(links, key=links.__getitem__)[: int(n)]
