@@ -123,3 +123,24 @@ def test_narrow_and_dark_nothing_sticks_out(visit: Visits) -> None:
     card = seen.page.locator(".card").bounding_box()
     form = seen.page.locator(".st-key-edit_form").bounding_box()
     assert card["y"] + card["height"] <= form["y"]
+
+
+def test_a_node_of_the_flow_becomes_an_edit(visit: Visits) -> None:
+    seen = visit(path="flow")
+    seen.page.wait_for_selector("rect.iv-node")
+    seen.idle().page.locator('.iv-stage [data-part="attention.4.11"]').first.click()
+    seen.page.locator(".st-key-detail .st-key-ablate_here button").first.click()
+    expect(seen.page.locator(".card")).to_contain_text("layer 3, position 11, attention: taken away")
+    seen.idle()
+    run(seen)
+    expect(seen.page.locator(".iv-mark.iv-ablated")).to_have_count(1)
+    assert not seen.said
+
+
+def test_a_link_of_the_flow_is_checked(visit: Visits) -> None:
+    seen = visit(path="flow")
+    seen.page.wait_for_selector("rect.iv-node")
+    seen.idle().page.locator('.iv-stage [data-part="attention.4.11>mid.4.11"]').first.click(force=True)
+    seen.page.locator(".st-key-check_link button").first.click()
+    expect(seen.page.locator(".st-key-detail")).to_contain_text("predicted")
+    expect(seen.page.locator(".st-key-detail")).to_contain_text("doing nothing changes it by")
