@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from intravisto_core.figures.numbers import change, nats, probability, significant
+from intravisto_core.figures.theme import colour_scale, css, ink_on
 from intravisto_core.figures.web import comparison_payload, grid_payload
 from intravisto_core.records import Comparison
 from intravisto_core.request import CompareView, HeatmapView
@@ -36,6 +37,7 @@ def draw(here: Workspace, node: EditRun) -> None:
     record = comparison(here, compared)
     _texts(here, node, record)
     headline(record)
+    _strip(record)
     _picture(here, node, record, compared)
     _tokens(record)
     for note in (*record.notes, *node.held.notes):
@@ -155,6 +157,29 @@ def headline(record: Comparison) -> None:
     cells = "".join("<tr>" + "".join(f"<td>{escaped(str(value))}</td>" for value in row) + "</tr>" for row in rows)
     head = "".join(f"<th>{h}</th>" for h in heads)
     st.html(f'<table class="effects"><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>')
+
+
+def _strip(record: Comparison) -> None:
+    """The tokens of the text, each coloured by how its log-probability changed."""
+    changes = (record.edited_log_prob - record.log_prob)[: len(record.tokens) - 1]
+    most = float(np.nanmax(np.abs(changes), initial=0.0)) or 1.0
+    scales = [colour_scale("diverging", dark) for dark in (False, True)]
+    pieces = []
+    for read, moved in zip(record.tokens[1:], changes, strict=False):
+        step = 128 if np.isnan(moved) else round(127.5 * (1 + float(moved) / most))
+        fills = [scale[step] for scale in scales]
+        style = f"background: {_both(*map(css, fills))}; color: {_both(*(css(ink_on(f)) for f in fills))}"
+        pieces.append(f'<span style="{style}" title="{change(float(moved))} in ln p">{token(read.shown)}</span>')
+    if pieces:
+        st.html(
+            '<div class="cap">Each token, by the change of its log-probability</div>'
+            f'<div class="moved">{"".join(pieces)}</div>'
+            f'<div class="hint">from {change(-most)} (less likely with the edits) to {change(most)} (more likely)</div>'
+        )
+
+
+def _both(light: str, dark: str) -> str:
+    return f"light-dark({light}, {dark})"
 
 
 def _picture(here: Workspace, node: EditRun, record: Comparison, view: CompareView) -> None:
