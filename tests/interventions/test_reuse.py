@@ -133,7 +133,7 @@ def test_a_failed_run_leaves_the_layers_as_they_were(case, monkeypatch):
 
 def stand_in(dtype=torch.float32, quantisation=None, w_out="mlp", inferred=False, **config):
     network = SimpleNamespace(config=SimpleNamespace(**config))
-    architecture = SimpleNamespace(w_out=w_out)
+    architecture = SimpleNamespace(w_out=w_out, inferred=inferred)
     spec = SimpleNamespace(quantisation=quantisation)
     return SimpleNamespace(
         dtype=dtype, spec=spec, network=network, blueprint=SimpleNamespace(architecture=architecture)
