@@ -242,7 +242,11 @@ def test_a_full_context_leaves_dynamic_rope_as_it_was(family):
     case = family("Llama, dynamic RoPE")
     before = case.engine.trace(case.ids).activation("resid_post", layer=1)
     case.engine.trace(tuple(3 + i % 90 for i in range(tiny.CONTEXT - 2)), max_new_tokens=5)
-    assert np.array_equal(case.engine.trace(case.ids).activation("resid_post", layer=1), before)
+    after = case.engine.trace(case.ids).activation("resid_post", layer=1)
+    assert np.array_equal(after, before)
+    fresh = iv.open_model(str(case.folder))
+    assert np.array_equal(fresh.trace(case.ids).activation("resid_post", layer=1), after)
+    fresh.close()
     with pytest.raises(iv.RequestError, match="context"):
         case.engine.trace(tuple(3 + i % 90 for i in range(tiny.CONTEXT + 1)))
 
