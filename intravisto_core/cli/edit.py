@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, add_generation, add_model, open_engine, run_prompt
+from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, run_prompt
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import Comparison
 from intravisto_core.request import (
@@ -43,9 +42,7 @@ def add(commands: Any) -> None:
     edit = commands.add_parser(
         "edit", help="change something inside a run and see what follows", epilog=_PLACES, **FORMAT
     )
-    edit.add_argument("prompt", help="the text to run")
-    add_model(edit)
-    add_generation(edit)
+    add_prompt(edit)
 
     def option(name: str, metavar: str, read: Callable[[str], Make], says: str) -> None:
         edit.add_argument(name, dest="edits", action="append", type=_reader(read), metavar=metavar, help=says)
@@ -66,7 +63,7 @@ def add(commands: Any) -> None:
     )
     edit.add_argument("--target", metavar="TEXT", help="token whose logit is followed (default: the model's own top)")
     edit.add_argument("--contrast", metavar="TEXT", help="token that it is held against (default: the runner-up)")
-    edit.add_argument("--out", type=Path, metavar="FILE", help="write .html, .csv, .json, .png, .svg or .pdf")
+    add_out(edit)
     edit.set_defaults(run=_edit)
 
 

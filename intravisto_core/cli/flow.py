@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from intravisto_core.cli.options import FORMAT, add_generation, add_model, open_engine, run_prompt
+from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, run_prompt
 from intravisto_core.figures.attribution import measured, part_names
 from intravisto_core.figures.numbers import change, share
 from intravisto_core.records import Attribution, Flow
@@ -31,9 +30,7 @@ def _add_flow(commands: Any) -> None:
         epilog='example:\n  intravisto flow "Q: What is the capital of Italy? A:" --position -1 --out flow.html',
         **FORMAT,
     )
-    flow.add_argument("prompt", help="the text to run")
-    add_model(flow)
-    add_generation(flow)
+    add_prompt(flow)
     flow.add_argument("--position", type=_position, default=-1, help=f'position, or "{GENERATED}" (default -1)')
     flow.add_argument("--row", type=int, help="heatmap row to start at (default: the final norm)")
     flow.add_argument("--rows", type=_rows, metavar="A:B", help="rows to draw, from A up to but not B (default all)")
@@ -46,7 +43,7 @@ def _add_flow(commands: Any) -> None:
     flow.add_argument("--min-mass", type=float, default=1e-4, metavar="M", help="least mass of a drawn link")
     flow.add_argument("--hide-start", action="store_true", help="leave out attention to position 0")
     flow.add_argument("--reweigh", action="store_true", help="with --hide-start: share the rest out anew")
-    flow.add_argument("--out", type=Path, metavar="FILE", help="write .html, .csv, .json, .png, .svg or .pdf")
+    add_out(flow)
     flow.set_defaults(run=_flow)
 
 
@@ -58,16 +55,14 @@ def _add_attribute(commands: Any) -> None:
         '--contrast " Paris"',
         **FORMAT,
     )
-    attribute.add_argument("prompt", help="the text to run")
-    add_model(attribute)
-    add_generation(attribute)
+    add_prompt(attribute)
     attribute.add_argument("--target", metavar="TEXT", help="token (default: what the model says)")
     attribute.add_argument("--contrast", metavar="TEXT", help="token to compare with (default: all, on average)")
     attribute.add_argument("--position", type=int, default=-1, help="position whose next token is meant (default -1)")
     attribute.add_argument("--by", choices=list(map(str, Refinement)), default="components", help="how finely")
     attribute.add_argument("--layer", type=int, help="refine this layer only")
     attribute.add_argument("--n", type=int, default=100, help="neurons listed at most (default 100)")
-    attribute.add_argument("--out", type=Path, metavar="FILE", help="write .html, .csv, .json, .png, .svg or .pdf")
+    add_out(attribute)
     attribute.set_defaults(run=_attribute)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, NoReturn
 
 from intravisto_core.engine import LocalEngine, Trace
@@ -45,6 +46,18 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-special-tokens", action="store_true", help="do not add BOS and the like")
     parser.add_argument("--chat", action="store_true", help="a user says the prompt: use the model's chat template")
     parser.add_argument("--system", metavar="TEXT", help="what the model is told before the user speaks (means --chat)")
+
+
+def add_prompt(parser: argparse.ArgumentParser) -> None:
+    """What is run: a text, on which model, and how it goes on."""
+    parser.add_argument("prompt", help="the text to run")
+    add_model(parser)
+    add_generation(parser)
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Where the picture is written."""
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write .html, .csv, .json, .png, .svg or .pdf")
 
 
 def open_engine(options: argparse.Namespace) -> LocalEngine:

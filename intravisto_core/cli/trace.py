@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, add_generation, add_model, open_engine, run_prompt
+from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, run_prompt
 from intravisto_core.records import DecodedGrid
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading
 
@@ -20,9 +19,7 @@ def add(commands: Any) -> None:
         '  intravisto trace "Who are you?" --model path/to/model --system "Answer briefly." --max-new-tokens 20',
         **FORMAT,
     )
-    trace.add_argument("prompt", help="the text to run")
-    add_model(trace)
-    add_generation(trace)
+    add_prompt(trace)
     trace.add_argument("--component", choices=list(map(str, Component)), default="block", help="what a cell decodes")
     trace.add_argument("--lens", choices=list(map(str, Lens)), default="output", help="how it is decoded")
     trace.add_argument(
@@ -30,7 +27,7 @@ def add(commands: Any) -> None:
     )
     trace.add_argument("--reading", choices=list(map(str, Reading)), default="top", help="what a cell lists")
     trace.add_argument("--top-k-shown", type=int, default=5, metavar="K", help="tokens listed in a cell (default 5)")
-    trace.add_argument("--out", type=Path, metavar="FILE", help="write .html, .csv, .json, .png, .svg or .pdf")
+    add_out(trace)
     trace.set_defaults(run=_trace)
 
 
