@@ -25,7 +25,7 @@ def choice(place: Any, label: str, key: str, options: tuple[Choice, ...], width:
     )
 
 
-def named(place: Any, label: str, key: str, names: Mapping[str, str], help: str, default: str, **how: Any) -> str:
+def named(place: Any, label: str, key: str, names: Mapping[Any, str], help: str, default: Any, **how: Any) -> Any:
     """One of the keys of `names`, shown as its value."""
     return kept(
         place.selectbox,
@@ -35,6 +35,6 @@ def named(place: Any, label: str, key: str, names: Mapping[str, str], help: str,
         options=list(names),
         valid=lambda v: v in names,
         format_func=lambda v: names[v],
-        help=help,
+        help=help or None,
         **how,
     )

@@ -10,6 +10,7 @@ from intravisto_core.errors import IntravistoError
 from intravisto_core.request import Intervention, TensorRef
 from intravisto_core.sites import Ablation, BlockKind, Lens, Site, SteerUnit
 from intravisto_ui import edit_fields, edit_sources, problems, token_field, workspace
+from intravisto_ui.choices import named
 from intravisto_ui.edit_fields import AT, KINDS, LENSES, SPANS, Values
 from intravisto_ui.edits import Card
 from intravisto_ui.workspace import Shown, Workspace, kept
@@ -108,16 +109,7 @@ def _resolved(here: Workspace, shown: Shown, values: Values) -> Intervention:
 
 
 def _select(name: str, label: str, options: list[Any], words: Any = str, help: str = "", place: Any = st) -> Any:
-    return kept(
-        place.selectbox,
-        label,
-        key=KEY + name,
-        default=options[0],
-        valid=lambda v: v in options,
-        options=options,
-        format_func=words,
-        help=help or None,
-    )
+    return named(place, label, KEY + name, {o: words(o) for o in options}, help, options[0])
 
 
 def _number(name: str, label: str, default: Any, low: Any, high: Any, help: str = "", place: Any = st) -> Any:
@@ -285,18 +277,9 @@ def _attention(here: Workspace, shown: Shown) -> Values:
 
 def _layer(here: Workspace, shown: Shown, place: Any) -> int:
     n_layers = shown.engine.model.n_layers
-    layers = list(range(n_layers))
-    return int(
-        kept(
-            place.selectbox,
-            "Layer",
-            key=KEY + "layer",
-            default=min(max((here.place.row or 1) - 1, 0), n_layers - 1),
-            valid=lambda v: v in layers,
-            options=layers,
-            format_func=lambda layer: f"layer {layer}",
-        )
-    )
+    layers = {layer: f"layer {layer}" for layer in range(n_layers)}
+    selected = min(max((here.place.row or 1) - 1, 0), n_layers - 1)
+    return int(named(place, "Layer", KEY + "layer", layers, "", selected))
 
 
 _FORMS = {

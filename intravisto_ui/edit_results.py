@@ -13,6 +13,7 @@ from intravisto_core.records import Comparison
 from intravisto_core.request import CompareView, HeatmapView
 from intravisto_core.sites import Component
 from intravisto_ui import components, edit_marks, jobs, token_field
+from intravisto_ui.choices import named
 from intravisto_ui.edits import EditRun
 from intravisto_ui.text import escaped, token
 from intravisto_ui.workspace import Workspace, kept
@@ -74,16 +75,8 @@ def _options(here: Workspace, node: EditRun) -> CompareView:
         help="The token it is compared with.",
         width=220,
     )
-    component = kept(
-        line.selectbox,
-        "Component",
-        key="effect_component",
-        default=Component.BLOCK,
-        valid=lambda v: v in tuple(Component),
-        options=list(Component),
-        format_func=lambda c: Component(c).label,
-        width=150,
-    )
+    names = {c: c.label for c in Component}
+    component = named(line, "Component", "effect_component", names, "", Component.BLOCK, width=150)
     last = here.base.trace.prompt_length - 1
     return CompareView(
         here.base.trace.id,
@@ -203,18 +196,8 @@ def _picture(here: Workspace, node: EditRun, record: Comparison, view: CompareVi
                 payload = here.payload((asked, "edit"), lambda asked=asked: _grid(here, asked))
                 components.grid(payload, key=f"grid_{name}", on_select=here.select)
         return
-    offered = [c for c in COLOURS if c != "kl" or np.isfinite(record.grid_kl).any()]
-    colour = kept(
-        line.selectbox,
-        "Colour",
-        key="effect_colour",
-        default=offered[0],
-        valid=lambda v: v in offered,
-        options=offered,
-        format_func=COLOURS.__getitem__,
-        width=230,
-        help=COLOUR_HELP,
-    )
+    offered = {c: name for c, name in COLOURS.items() if c != "kl" or np.isfinite(record.grid_kl).any()}
+    colour = named(line, "Colour", "effect_colour", offered, COLOUR_HELP, next(iter(offered)), width=230)
     marks = edit_marks.marks_of(here, node)
     payload = here.payload((view, colour, "map"), lambda: comparison_payload(record, colour, marks, record.edited))
     components.grid(payload, key="grid_difference", on_select=here.select)

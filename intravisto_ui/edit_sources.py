@@ -8,6 +8,7 @@ import streamlit as st
 
 from intravisto_core.request import DirectionRequest, TraceRequest
 from intravisto_ui import jobs, problems, token_field, workspace
+from intravisto_ui.choices import named
 from intravisto_ui.text import escaped
 from intravisto_ui.workspace import Shown, Workspace, kept
 
@@ -64,10 +65,8 @@ def direction(here: Workspace, shown: Shown, key: str, label: str) -> Any:
     _new(here, shown, key)
     if not saved:
         return None
-    names = list(saved)
-    chosen = kept(
-        st.selectbox, "Saved", key=f"{key}_saved", default=names[0], valid=lambda v: v in names, options=names
-    )
+    names = {name: name for name in saved}
+    chosen = named(st, "Saved", f"{key}_saved", names, "", next(iter(names)))
     st.html(f'<div class="hint">{escaped(saved[chosen].made_of)}</div>')
     return saved[chosen]
 
