@@ -1,6 +1,6 @@
 """The same model in transformer-lens's own implementation, which shares no code with transformers'.
 
-Nothing of `intravisto_core` is used here. Weights are loaded without folding or centring.
+Nothing of `intravisto_core` is used here. Weights are loaded without centring.
 """
 
 from __future__ import annotations
@@ -88,22 +88,28 @@ def _config(model: Any) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
-def run(model: Any, ids: Sequence[int]) -> Run:
-    """Sites, logits and patterns of one of `CONVERTED` by `HookedTransformer`."""
+def build(model: Any, fold_ln: bool = False) -> Any:
+    """One of `CONVERTED` as a `HookedTransformer` with the same weights, the norms' own folded into them if asked."""
     from transformer_lens import HookedTransformer, HookedTransformerConfig
     from transformer_lens.pretrained import weight_conversions
 
-    rotary = model.config.model_type != "gpt2"
     config = HookedTransformerConfig.from_dict(_config(model))
     hooked = HookedTransformer(config)
     weights = getattr(weight_conversions, f"convert_{CONVERTED[model.config.model_type]}_weights")(model, config)
     hooked.load_and_process_state_dict(
-        weights, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False
+        weights, fold_ln=fold_ln, center_writing_weights=False, center_unembed=False, fold_value_biases=False
     )
+    return hooked
+
+
+@torch.no_grad()
+def run(model: Any, ids: Sequence[int]) -> Run:
+    """Sites, logits and patterns of one of `CONVERTED` by `HookedTransformer`."""
+    hooked = build(model)
+    rotary = model.config.model_type != "gpt2"
     logits, cache = hooked.run_with_cache(torch.tensor([list(ids)]))
     names = _SITES | {"q": "attn.hook_rot_q", "k": "attn.hook_rot_k"}
-    if config.parallel_attn_mlp:
+    if hooked.cfg.parallel_attn_mlp:
         names.pop("resid_mid")
     if not rotary:
         names |= {"q": "attn.hook_q", "k": "attn.hook_k"}
@@ -112,7 +118,7 @@ def run(model: Any, ids: Sequence[int]) -> Run:
         x = cache[f"blocks.{layer}.{hook}"][0]
         return (x.transpose(0, 1) if x.ndim == 3 and "pattern" not in hook else x).numpy()
 
-    layers = range(config.n_layers)
+    layers = range(hooked.cfg.n_layers)
     return Run(
         ids=tuple(ids),
         logits=logits[0].numpy(),
