@@ -246,9 +246,9 @@ class PlainExperts:
 class Case:
     """A family's engine, one trace, and the plain run of the same ids."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, device_map: str = "cpu") -> None:
         self.folder = tiny.write(tiny.CONFIGS[name](), folder)
-        self.engine = iv.open_model(str(self.folder), dtype="float32", device_map="cpu")
+        self.engine = iv.open_model(str(self.folder), dtype="float32", device_map=device_map)
         self.trace = self.engine.trace(PROMPT, max_new_tokens=N_NEW)
         self.trace.pin()
         self.ids = tuple(token.id for token in self.trace.tokens)
