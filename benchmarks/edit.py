@@ -1,6 +1,8 @@
 """Edits of 200 held tokens (12 layers, d 768): later rows alone beside a full run, and checked links beside full runs.
 
-The runs of each pair take turns. A full run is the same edit with reuse switched off.
+The runs of each pair take turns. A full run of an edit is the same edit with reuse switched off; links are held to as
+many plain forward passes. The links of a random model begin anywhere; those of the trained demo model mostly at the
+last position.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from common import interleaved, machine, random_ids, random_model, table
 
 TOKENS, LAYERS = 200, 12
 N_LINKS = 50
+# One in so many links is also held to a full run.
+CHECKED = 5
+FACTS = [f"Q: What is the capital of {c}? A:" for c in ("Italy", "France", "Spain", "Japan", "Egypt", "Peru", "Italy")]
 
 
 def edits(repetitions: int) -> list[list[object]]:
@@ -34,6 +39,7 @@ def edits(repetitions: int) -> list[list[object]]:
             share = found["reuse"] / found["full"]
             rows.append([f"layer {layer}, position {position}", found["reuse"], found["full"], share, left])
         rows.append(links(trace, "links of most mass", largest(trace, N_LINKS), repetitions))
+        rows.append(links(trace, "links placed as the demo model's", as_in_the_demo(trace), repetitions))
         rows.append(links(trace, "components of the last token", attributed(trace, N_LINKS), repetitions))
         engine.close()
     return rows
@@ -71,24 +77,47 @@ class reuse_off:
 
 
 def links(trace, name: str, chosen: list, repetitions: int) -> list[object]:
-    """Links checked together, and each by a full run."""
+    """Links checked together, beside as many plain forward passes over the text, with nothing captured."""
     found = {}
+    with reuse_off(True):
+        found[True] = trace.check_links(chosen[::CHECKED], 11, 12)
 
-    def check(in_full: bool) -> Callable[[int], None]:
-        def work(_: int) -> None:
-            with reuse_off(in_full):
-                found[in_full] = trace.check_links(chosen, 11, 12)
+    def together(_: int) -> None:
+        found[False] = trace.check_links(chosen, 11, 12)
 
-        return work
-
-    times = interleaved({"together": check(False), "one by one": check(True)}, max(1, repetitions // 3))
-    apart = float(np.abs(found[False].measured - found[True].measured).max())
-    floor = max(found[False].noise, found[True].noise)
-    print(f"  {len(chosen)} {name}: largest difference of the two {apart:.1e}, noise floor {floor:.1e}")
+    passes = {"together": together, "a pass": plain_pass(trace)}
+    times = interleaved(passes, max(1, repetitions // 3))
+    apart = float(np.abs(found[False].measured[::CHECKED] - found[True].measured).max())
+    print(f"  {len(chosen)} {name}: at most {apart:.1e} from full runs, noise floor {found[False].noise:.1e}")
     print(f"  rank correlation of predicted and measured {found[False].rank_correlation:.2f}")
-    share = times["together"] / times["one by one"]
-    left = np.mean([(LAYERS - x.layer) / LAYERS * (TOKENS - x.position) / TOKENS for x in chosen])
-    return [f"{len(chosen)} {name}", times["together"], times["one by one"], share, float(left)]
+    whole = len(chosen) * times["a pass"]
+    left = float(np.mean([least_work(x, len(trace.tokens), trace.engine.model.n_layers) for x in chosen]))
+    return [f"{len(chosen)} {name}", times["together"], whole, times["together"] / whole, left]
+
+
+def plain_pass(trace) -> Callable[[int], None]:
+    """A forward pass of the whole text as transformers makes it."""
+    import torch
+
+    network, ids = trace.engine._model.network, torch.tensor([[t.id for t in trace.tokens]])
+
+    def work(_: int) -> None:
+        with torch.no_grad():
+            network(input_ids=ids, use_cache=False, logits_to_keep=1)
+
+    work(0)
+
+    return work
+
+
+def least_work(link, n_tokens: int, n_layers: int) -> float:
+    """The part of a full pass that an exact measurement cannot do without.
+
+    All positions after the link's change in every layer above its own; of the last layer only keys and values count,
+    about a sixth of it.
+    """
+    above = n_layers - link.layer - 1
+    return max(above - 1 + (1 / 6), 0) / n_layers * (n_tokens - link.position) / n_tokens
 
 
 def largest(trace, n: int):
@@ -110,6 +139,25 @@ def largest(trace, n: int):
         if len(chosen) == n:
             break
     return list(chosen)
+
+
+def as_in_the_demo(trace):
+    """Links where the trained demo model has its heaviest ones, stretched to this model's layers and this text."""
+    import intravisto_core as iv
+
+    with iv.open_model("demo") as demo:
+        text = demo.trace(" ".join(FACTS))
+        n_layers, n_tokens, found = demo.model.n_layers, len(text.tokens), largest(text, 4 * N_LINKS)
+    chosen: dict[iv.Link, None] = {}
+    for link in found:
+        at = TOKENS - 1 - round((n_tokens - 1 - link.position) * (TOKENS - 1) / (n_tokens - 1))
+        source = None if link.source is None else min(at, round(link.source * TOKENS / n_tokens))
+        layer = link.layer * LAYERS // n_layers
+        for upper in range(layer, layer + LAYERS // n_layers):
+            chosen[iv.Link(link.component, upper, at, source=source)] = None
+    here = list(chosen)[:N_LINKS]
+    print(f"  demo model: {sum(x.position == n_tokens - 1 for x in found[:N_LINKS])} of {N_LINKS} at the last position")
+    return here
 
 
 def attributed(trace, n: int):
@@ -136,10 +184,10 @@ def main() -> None:
     print(machine())
     table(
         f"edit: {LAYERS} layers, d 768, {TOKENS} tokens held, fp32 (medians of {options.repetitions})",
-        ["edit", "reuse s", "full s", "reuse/full", "work left"],
+        ["edit", "reuse s", "full s", "reuse/full", "least work"],
         rows,
     )
-    print(f"  goals: middle layer, last position ≤ 0.15; {N_LINKS} links together ≤ 1/3 of one by one")
+    print(f"  goals: middle layer, last position ≤ 0.15; {N_LINKS} links together ≤ 1/3 of as many forward passes")
 
 
 if __name__ == "__main__":

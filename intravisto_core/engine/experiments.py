@@ -16,7 +16,8 @@ from intravisto_core.engine.edit import NEEDS, prompt_set
 from intravisto_core.engine.select import index
 from intravisto_core.engine.views import need
 from intravisto_core.errors import RequestError
-from intravisto_core.experiments.check_links import Metric, check_links
+from intravisto_core.experiments.check_links import check_links
+from intravisto_core.experiments.link_runs import Metric
 from intravisto_core.models import LoadedModel
 from intravisto_core.records import ConceptDirection, LinkCheck
 from intravisto_core.request import DirectionRequest, Link, LinkCheckView

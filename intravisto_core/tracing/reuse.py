@@ -7,19 +7,19 @@ one that is run gets the baseline's stream. The model's own loop runs, so masks,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
+from transformers.pytorch_utils import Conv1D
 
-from intravisto_core.architectures import AttentionKind
+from intravisto_core.architectures import AttentionKind, BlockModules
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import CaptureSink, TraceData
-from intravisto_core.tracing.edit_hooks import with_first_input
 
 NEEDED = (Site.RESID_PRE, Site.K, Site.V)
 
@@ -118,35 +118,76 @@ def copy_rows(sink: CaptureSink, reuse: Reuse) -> None:
 @contextmanager
 def skipping(model: LoadedModel, reuse: Reuse, start: int, stop: int) -> Iterator[None]:
     """Within this context a forward call of positions start … stop runs only the layers from `reuse.layer`."""
-    blocks = model.blueprint.blocks[: reuse.layer]
-    if not blocks:
+    if not reuse.layer:
         yield
         return
-    stream = reuse.base.site(Site.RESID_PRE, reuse.layer)[start:stop][None]
-    as_tuple = reuse.base.layers_are_tuples
+    with only_layers(model, range(reuse.layer, len(model.blueprint.blocks)), reuse.base, start, stop):
+        yield
+
+
+@contextmanager
+def only_layers(model: LoadedModel, layers: range, base: TraceData, start: int, stop: int) -> Iterator[None]:
+    """Within this context a forward call of positions start … stop runs only these layers, on the baseline's stream.
+
+    The layers above hand on what comes out of them, so the call's logits mean something only where there are none.
+    """
+    blocks = model.blueprint.blocks
+    as_tuple = base.layers_are_tuples
+    if layers.start == len(blocks):
+        stream = base.site(Site.RESID_POST, len(blocks) - 1)[start:stop][None]
+    else:
+        stream = base.site(Site.RESID_PRE, layers.start)[start:stop][None]
 
     def hand_on(*args: Any, **kwargs: Any) -> Any:
         x = args[0] if args else kwargs["hidden_states"]
         return (x, None) if as_tuple else x
 
-    def substitute(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def give(*args: Any, **kwargs: Any) -> Any:
         given: Tensor = args[0] if args else kwargs["hidden_states"]
-        rows = stream.to(given.device).expand(given.shape[0], -1, -1).clone()
-        return with_first_input(args, kwargs, rows)
+        x = stream.to(given.device).expand(given.shape[0], -1, -1).clone()
+        return (x, None) if as_tuple else x
 
     # Accelerate's dispatch is such an instance attribute itself, to be put back as it was.
-    before = [block.layer.__dict__.get("forward") for block in blocks]
-    handle = model.blueprint.blocks[reuse.layer].layer.register_forward_pre_hook(
-        substitute, prepend=True, with_kwargs=True
-    )
+    replaced = {i: hand_on for i in range(len(blocks)) if i not in layers}
+    if layers.start:
+        replaced[layers.start - 1] = give
+    before = {i: blocks[i].layer.__dict__.get("forward") for i in replaced}
     try:
-        for block in blocks:
-            block.layer.forward = hand_on
+        for i, forward in replaced.items():
+            blocks[i].layer.forward = forward
         yield
     finally:
-        handle.remove()
-        for block, own in zip(blocks, before, strict=True):
+        for i, own in before.items():
             if own is None:
-                block.layer.__dict__.pop("forward", None)
+                blocks[i].layer.__dict__.pop("forward", None)
             else:
-                block.layer.forward = own
+                blocks[i].layer.forward = own
+
+
+@contextmanager
+def last_row_only(block: BlockModules, n: int) -> Iterator[None]:
+    """Within this context the linear maps of a block that follow its attention work on the last of every n rows.
+
+    The others come out as 0: right where nothing reads them, as in the last block when only the last row is asked for.
+    Experts are left alone, whose maps are given rows of their own.
+    """
+    apart = set() if block.experts is None else {id(m) for m in block.layer.modules()}
+    apart = (apart | {id(m) for m in block.attention.modules()}) - {id(block.w_o)}
+    modules = [m for m in block.layer.modules() if type(m) in (nn.Linear, Conv1D) and id(m) not in apart]
+
+    def narrow(_: nn.Module, args: tuple[Any, ...]) -> Any:
+        x: Tensor = args[0]
+        last = x.reshape(-1, n, x.shape[-1])[:, -1:]
+        return (last if x.ndim == 3 else last[:, 0], *args[1:])
+
+    def widen(_: nn.Module, args: Any, out: Tensor) -> Tensor:
+        batch, width = out.shape[0], out.shape[-1]
+        rest = out.new_zeros((batch, n - 1, width))
+        whole = torch.cat([rest, out.reshape(batch, 1, width)], dim=1)
+        return whole if out.ndim == 3 else whole.flatten(0, 1)
+
+    with ExitStack() as stack:
+        for module in modules if n > 1 else ():
+            stack.callback(module.register_forward_pre_hook(narrow).remove)
+            stack.callback(module.register_forward_hook(widen).remove)
+        yield

@@ -1,0 +1,217 @@
+"""Runs of the model without a link's vector, over no more layers and positions than it can change.
+
+The block that a link leads into changes at the link's own position only, so it is run there alone; the blocks above are
+run on the positions from there, the last one on no more than keys, values and the metric's row. Links that start close
+to each other are one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from intravisto_core.models import LoadedModel
+from intravisto_core.request import Link
+from intravisto_core.sites import Component, Site
+from intravisto_core.tracing import TraceData
+from intravisto_core.tracing.reuse import filled_cache, last_row_only, only_layers
+
+BATCH_ROWS = 512
+MOST_IN_BATCH = 64
+# What a call costs beside its rows, in rows of a layer: the weights are read once.
+CALL_ROWS = 200
+# Up to so many positions, running a block on all of them is cheaper than one more call.
+SHORT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Logit of `target` less that of `contrast`, after `position`."""
+
+    target: int
+    contrast: int
+    position: int
+
+    def __call__(self, logits: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"]:
+        return logits[..., self.target].float() - logits[..., self.contrast].float()
+
+
+def enters_after_mlp(link: Link) -> bool:
+    """Whether a link of a serial block leads into the block's output; else into the stream after attention."""
+    return link.component in (Component.MLP, Component.MID)
+
+
+def groups(links: Sequence[Link], last: int, n_layers: int) -> list[list[int]]:
+    """Indices of links that are measured together, so that calls and needless rows cost least.
+
+    last: the metric's position; links after it can change nothing, and are in no group.
+    """
+
+    def cost(group: Sequence[int]) -> int:
+        layer, position = start(links[i] for i in group)
+        return CALL_ROWS + len(group) * (n_layers - layer) * (last + 1 - position)
+
+    seen = [i for i, link in enumerate(links) if link.position <= last]
+    found: list[list[int]] = []
+    for i in sorted(seen, key=lambda i: (links[i].position, links[i].layer)):
+        joined = [*found[-1], i] if found else []
+        rows = last + 1 - links[joined[0]].position if joined else 0
+        room = len(joined) <= min(MOST_IN_BATCH, max(1, BATCH_ROWS // max(rows, 1)))
+        if joined and room and cost(joined) <= cost(found[-1]) + cost([i]):
+            found[-1] = joined
+        else:
+            found.append([i])
+    return found
+
+
+def start(links: Iterable[Link]) -> tuple[int, int]:
+    """The first layer and position that some links can change."""
+    places = [(link.layer, link.position) for link in links]
+    return min(layer for layer, _ in places), min(position for _, position in places)
+
+
+def without(
+    model: LoadedModel, data: TraceData, links: Sequence[Link], vectors: Float[Tensor, "n d"], metric: Metric
+) -> Float[Tensor, " n"]:
+    """m of the run without each link's vector; all are one batch."""
+    layer, position = start(links)
+    stop, n_layers = metric.position + 1, model.dimensions.n_layers
+    if stop - position <= SHORT:
+        taken = [_taking(model, link, e, b, position) for b, (link, e) in enumerate(zip(links, vectors, strict=True))]
+        return _run(model, data, range(layer, n_layers), position, len(links), metric, taken)
+    outputs = _block_outputs(model, data, links, vectors)
+    if layer == n_layers - 1:
+        rows = data.final[metric.position].expand(len(links), -1).clone()
+        for b, link in enumerate(links):
+            if link.position == metric.position:
+                rows[b] = outputs[b]
+        return metric(model.logits(rows)).cpu()
+    put = [_putting(model, link, row, b, position) for b, (link, row) in enumerate(zip(links, outputs, strict=True))]
+    return _run(model, data, range(layer + 1, n_layers), position, len(links), metric, put)
+
+
+def without_in_full(
+    model: LoadedModel, data: TraceData, link: Link, vector: Float[Tensor, " d"], metric: Metric
+) -> Float[Tensor, " 1"]:
+    """m of the run without a link's vector, over all layers and positions."""
+    taken = [_taking(model, link, vector, 0, 0)]
+    return _run(model, data, range(model.dimensions.n_layers), 0, 1, metric, taken, narrow=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """New values for one row of a batch in what a module puts out. at: the row's place among the call's positions."""
+
+    module: nn.Module
+    b: int
+    at: int
+    new: Callable[[Tensor], Tensor]
+
+
+def _taking(model: LoadedModel, link: Link, e: Float[Tensor, " d"], b: int, first: int) -> _Change:
+    block, m = model.blueprint.blocks[link.layer], model.blueprint.multiplier
+    module = block.mlp_out if enters_after_mlp(link) else block.attn_out
+    return _Change(module, b, link.position - first, lambda row: row.float() - e.to(row.device) / m)
+
+
+def _putting(model: LoadedModel, link: Link, output: Float[Tensor, " d"], b: int, first: int) -> _Change:
+    module = model.blueprint.blocks[link.layer].layer
+    return _Change(module, b, link.position - first, lambda row: output.to(row.device))
+
+
+def _changing(changes: Sequence[_Change], batch: int) -> ExitStack:
+    by_module: dict[nn.Module, list[_Change]] = {}
+    for change in changes:
+        by_module.setdefault(change.module, []).append(change)
+
+    def hook_of(here: Sequence[_Change]) -> Any:
+        def hook(_: nn.Module, args: Any, output: Any) -> Any:
+            raw = output[0] if isinstance(output, tuple) else output
+            rows = raw.reshape(batch, -1, raw.shape[-1]).clone()
+            for c in here:
+                rows[c.b, c.at] = c.new(rows[c.b, c.at]).to(rows.dtype)
+            new = rows.view(raw.shape)
+            return (new, *output[1:]) if isinstance(output, tuple) else new
+
+        return hook
+
+    stack = ExitStack()
+    for module, here in by_module.items():
+        stack.callback(module.register_forward_hook(hook_of(here)).remove)
+    return stack
+
+
+def _block_outputs(
+    model: LoadedModel, data: TraceData, links: Sequence[Link], vectors: Float[Tensor, "n d"]
+) -> Float[Tensor, "n d"]:
+    """What comes out of each link's block at the link's position, without its vector, in the stream's dtype."""
+    out = torch.stack([data.site(Site.RESID_POST, x.layer)[x.position] for x in links])
+    by_position: dict[int, list[int]] = {}
+    for i, link in enumerate(links):
+        if model.blueprint.parallel or enters_after_mlp(link):
+            out[i] = (out[i].float() - vectors[i].to(out.device)).to(out.dtype)
+        else:
+            by_position.setdefault(link.position, []).append(i)
+    for position, chosen in by_position.items():
+        here = [links[i] for i in chosen]
+        changes = [
+            _taking(model, link, vectors[i], b, position) for b, (i, link) in enumerate(zip(chosen, here, strict=True))
+        ]
+        layers = range(min(x.layer for x in here), max(x.layer for x in here) + 1)
+        rows: dict[int, Tensor] = {}
+        kept = [_keeping(model, link, b, rows) for b, link in enumerate(here)]
+        _call(model, data, layers, position, position + 1, len(here), (*changes, *kept))
+        for b, i in enumerate(chosen):
+            out[i] = rows[b].to(out.device)
+    return out
+
+
+def _keeping(model: LoadedModel, link: Link, b: int, rows: dict[int, Tensor]) -> _Change:
+    def keep(row: Tensor) -> Tensor:
+        rows[b] = row.clone()
+        return row
+
+    return _Change(model.blueprint.blocks[link.layer].layer, b, 0, keep)
+
+
+def _run(
+    model: LoadedModel,
+    data: TraceData,
+    layers: range,
+    position: int,
+    batch: int,
+    metric: Metric,
+    changes: Sequence[_Change],
+    narrow: bool = True,
+) -> Float[Tensor, " n"]:
+    stop = metric.position + 1
+    with ExitStack() as stack:
+        if narrow:
+            stack.enter_context(last_row_only(model.blueprint.blocks[-1], stop - position))
+        return metric(_call(model, data, layers, position, stop, batch, changes)[:, -1]).cpu()
+
+
+def _call(
+    model: LoadedModel,
+    data: TraceData,
+    layers: range,
+    position: int,
+    stop: int,
+    batch: int,
+    changes: Sequence[_Change],
+) -> Tensor:
+    """The logits of a call of some layers and positions over the baseline's cache."""
+    cache = filled_cache(model, data, position)
+    if position:
+        cache.batch_repeat_interleave(batch)
+    ids = torch.tensor([data.ids[position:stop]], device=model.device).expand(batch, -1)
+    options = {"logits_to_keep": 1} if model.blueprint.keeps_last_logits else {}
+    with only_layers(model, layers, data, position, stop), _changing(changes, batch):
+        out: Tensor = model.network(input_ids=ids, past_key_values=cache, use_cache=True, **options).logits
+    return out
