@@ -19,5 +19,15 @@ def put_aside() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-        gc.collect()
-        gc.freeze()
+        _freeze()
+
+
+def put_aside_late() -> None:
+    """The same for what was imported already, unless that was done before."""
+    if not gc.get_freeze_count():
+        _freeze()
+
+
+def _freeze() -> None:
+    gc.collect()
+    gc.freeze()

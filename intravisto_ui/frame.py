@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.records import row_label
-from intravisto_ui import components, edit_switch, trajectory, workspace
+from intravisto_ui import collector, components, edit_switch, trajectory, workspace
 from intravisto_ui.text import escaped, token
 
 STYLE = Path(__file__).with_name("frame.css")
@@ -30,9 +30,11 @@ def dim() -> None:
 def through_app(title: str) -> None:
     """Streamlit runs a page's file alone when its address is the first one that a fresh server is asked for.
 
-    Then go to the page by way of app.py, which draws what all pages share.
+    Then go to the page by way of app.py, which draws what all pages share. The page has loaded the libraries by then,
+    which app.py would have put aside.
     """
     if "workspace" not in st.session_state:
+        collector.put_aside_late()
         st.session_state["asked_page"] = title
         st.switch_page("app.py")
 
