@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 NOISE_FLOORS = 10
-_TILE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +28,46 @@ class Predictions:
 
 
 def predictions(
-    logits: Callable[[slice], Float[Tensor, "n V"]],
-    reference: Callable[[slice], Float[Tensor, "n V"]],
+    logits: Callable[[Float[Tensor, "n d"]], Float[Tensor, "n V"]],
+    final: Float[Tensor, "C d"],
+    other: Float[Tensor, "C d"],
     next_ids: Int[Tensor, " C"],
     target: int,
     contrast: int,
-    d_vocab: int,
-) -> Predictions:
-    """Read a run against a reference; logits are asked for stretch by stretch. next_ids: −1 where none comes."""
-    parts: list[tuple[Tensor, ...]] = []
-    step = max(1, _TILE_BYTES // (8 * d_vocab))
+    step: int,
+) -> tuple[Predictions, Predictions]:
+    """What the last streams of a reference and of another run say; the second one's kl is from the first.
+
+    logits: reads streams. next_ids: −1 where none comes. step: positions that are read at once.
+    """
+    parts: tuple[list[tuple[Tensor, ...]], list[tuple[Tensor, ...]]] = ([], [])
     for start in range(0, len(next_ids), step):
-        span = slice(start, min(start + step, len(next_ids)))
-        z, z_ref = logits(span), reference(span)
-        log_p, log_ref = z.log_softmax(-1), z_ref.log_softmax(-1)
+        span = slice(start, start + step)
+        z = logits(final[span])
+        log_ref = z.log_softmax(-1)
         following = next_ids[span].to(z.device)
-        said = log_p.gather(1, following.clamp(min=0)[:, None])[:, 0].masked_fill(following < 0, torch.nan)
-        parts.append((said, z[:, target] - z[:, contrast], divergence(log_ref, log_p), z.argmax(-1)))
+        parts[0].append(_said(z, log_ref, log_ref, following, target, contrast))
+        if torch.equal(final[span], other[span]):
+            parts[1].append(parts[0][-1])
+        else:
+            w = logits(other[span])
+            parts[1].append(_said(w, w.log_softmax(-1), log_ref, following, target, contrast))
+    return _joined(parts[0]), _joined(parts[1])
+
+
+def _said(
+    z: Float[Tensor, "n V"],
+    log_p: Float[Tensor, "n V"],
+    log_ref: Float[Tensor, "n V"],
+    following: Int[Tensor, " n"],
+    target: int,
+    contrast: int,
+) -> tuple[Tensor, ...]:
+    said = log_p.gather(1, following.clamp(min=0)[:, None])[:, 0].masked_fill(following < 0, torch.nan)
+    return said, z[:, target] - z[:, contrast], divergence(log_ref, log_p), z.argmax(-1)
+
+
+def _joined(parts: list[tuple[Tensor, ...]]) -> Predictions:
     columns = [torch.cat(p).cpu().numpy() for p in zip(*parts, strict=True)]
     return Predictions(columns[0], columns[1], columns[2], columns[3].astype(np.int32))
 

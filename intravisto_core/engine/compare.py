@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
 
+from intravisto_core.analysis.decoding import TILE_BYTES
 from intravisto_core.analysis.effects import Predictions, predictions, recovered_share
 from intravisto_core.analysis.lenses import default_policy
 from intravisto_core.engine.base import Progress
+from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.difference import DifferenceGrid, difference_grid, edited_cells
 from intravisto_core.engine.edit import no_op
 from intravisto_core.engine.entry import TraceEntry
 from intravisto_core.engine.select import index, indices
+from intravisto_core.engine.sheet import gather
 from intravisto_core.engine.tiles import TileKind
-from intravisto_core.engine.vectors import blank_reason
+from intravisto_core.engine.vectors import blank_reason, row_range
 from intravisto_core.errors import RequestError
 from intravisto_core.models import LoadedModel
 from intravisto_core.records import Comparison
@@ -41,7 +45,7 @@ class _Side:
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """What is measured: the first n positions, two tokens, and the cells of a grid."""
+    """What is measured: the first n positions, two tokens, the cells of a grid; blank: why a row has none, or ""."""
 
     n: int
     target: int
@@ -49,6 +53,12 @@ class _Ask:
     kind: TileKind
     rows: tuple[int, ...]
     columns: tuple[int, ...]
+    blank: tuple[str, ...]
+
+    @property
+    def filled(self) -> Bool[np.ndarray, "R P"]:
+        """The cells that both runs have."""
+        return np.array([not why for why in self.blank])[:, None] & (np.array(self.columns) < self.n)[None]
 
 
 def compare(engine: LocalEngine, view: CompareView, session: str) -> Generator[Progress, None, Comparison]:
@@ -66,12 +76,12 @@ def compare(engine: LocalEngine, view: CompareView, session: str) -> Generator[P
     position = n - 1 if view.position is None else index(view.position, n, "position")
     ask = _asked(engine, view, a, n, position)
     yield Progress(0, 3, "comparing")
-    own, other = _effects(engine, ask, a.data, a.data), _effects(engine, ask, a.data, b.data)
+    effects = _effects(engine, ask, a.data, b.data)
     yield Progress(1, 3, "comparing")
-    grid = difference_grid(engine._model, a.data, b.data, ask.kind, ask.rows, ask.columns, (ask.target, ask.contrast))
+    grid = _difference(engine, ask, a.data, b.data).over((yield from _top_ids(engine, ask, a)))
     yield Progress(2, 3, "measuring the noise floor")
     noise = yield from _noise(engine, ask, (a, b), session)
-    return _record(engine, view, (a, b), differs_at, position, ask, (own, other), grid, noise, session)
+    return _record(engine, view, (a, b), differs_at, position, ask, effects, grid, noise, session)
 
 
 def _shared(ids: tuple[int, ...], others: tuple[int, ...]) -> tuple[int | None, int]:
@@ -94,13 +104,15 @@ def _asked(engine: LocalEngine, view: CompareView, a: _Side, n: int, position: i
     contrast = next(i for i in best if i != target)
     if view.contrast is not None:
         contrast = token_id(model, view.contrast, "contrast")
+    rows = indices(view.rows, model.dimensions.n_layers + 2, "rows")
     return _Ask(
         n,
         target,
         contrast,
         TileKind(view.component, view.lens, norm, Reading.TOP),
-        indices(view.rows, model.dimensions.n_layers + 2, "rows"),
+        rows,
         indices(view.positions, a.entry.length, "positions"),
+        tuple(blank_reason(view.component, Reading.TOP, r, model) for r in rows),
     )
 
 
@@ -118,18 +130,33 @@ def token_id(model: LoadedModel, token: str | int, name: str) -> int:
     return ids[0]
 
 
-def _effects(engine: LocalEngine, ask: _Ask, base: TraceData, data: TraceData) -> Predictions:
-    """What a run says at the first n positions, against the baseline."""
+def _effects(engine: LocalEngine, ask: _Ask, base: TraceData, data: TraceData) -> tuple[Predictions, Predictions]:
+    """What both runs say at the first n positions."""
     model = engine._model
     following = torch.tensor([*base.ids[1 : ask.n + 1], -1][: ask.n])
+    step = max(1, TILE_BYTES // (8 * model.dimensions.d_vocab))
     return predictions(
-        lambda span: model.logits(data.final[span]),
-        lambda span: model.logits(base.final[span]),
-        following,
-        ask.target,
-        ask.contrast,
-        model.dimensions.d_vocab,
+        model.logits, base.final[: ask.n], data.final[: ask.n], following, ask.target, ask.contrast, step
     )
+
+
+def _difference(engine: LocalEngine, ask: _Ask, base: TraceData, data: TraceData) -> DifferenceGrid:
+    tokens = (ask.target, ask.contrast)
+    return difference_grid(engine._model, base, data, ask.kind, ask.rows, ask.columns, ask.filled, tokens)
+
+
+def _top_ids(engine: LocalEngine, ask: _Ask, a: _Side) -> Generator[Progress, None, Int[np.ndarray, "R P"]]:
+    """The baseline's top tokens, from the tiles that its heatmap is made of."""
+    filled = ask.filled
+    out = np.full(filled.shape, -1, np.int32)
+    if filled.any():
+        context = ViewContext(engine._model, engine._card, a.data, a.entry, engine.store)
+        at, there = filled.any(1), filled.any(0)
+        positions = tuple(p for p, has in zip(ask.columns, there, strict=True) if has)
+        sheet = yield from gather(context, ask.kind, positions, (), empty=False)
+        first = row_range(ask.kind.component, Reading.TOP, engine._model.dimensions.n_layers).start
+        out[np.ix_(at, there)] = sheet.cells["top_ids"][np.array(ask.rows)[at] - first, :, 0]
+    return out
 
 
 def _noise(
@@ -157,8 +184,7 @@ def _path(entry: TraceEntry) -> tuple[int, int, int]:
 
 
 def _change(engine: LocalEngine, ask: _Ask, base: TraceData, idle: TraceData) -> Noise:
-    own, other = _effects(engine, ask, base, base), _effects(engine, ask, base, idle)
-    grid = difference_grid(engine._model, base, idle, ask.kind, ask.rows, ask.columns, (ask.target, ask.contrast))
+    (own, other), grid = _effects(engine, ask, base, idle), _difference(engine, ask, base, idle)
     return {
         "log_prob": _largest(other.log_prob - own.log_prob),
         "logit_difference": _largest(other.difference - own.difference),
@@ -187,7 +213,6 @@ def _record(
     session: str,
 ) -> Comparison:
     (a, b), (own, other), model = (s.entry for s in sides), found, engine._model
-    grid = grid.blank_from(ask.columns, ask.n)
     ids = {*own.top.tolist(), *other.top.tolist(), ask.target, ask.contrast}
     ids |= {*np.unique(grid.ids).tolist(), *np.unique(grid.edited_ids).tolist()} - {-1}
     clean, corrupt, edited, notes = _patched(engine, view, sides, position, ask, (own, other), session)
@@ -230,7 +255,7 @@ def _record(
         grid_ids=grid.ids,
         grid_edited_ids=grid.edited_ids,
         edited_cells=edited_cells(model, b, view.component, ask.rows, ask.columns),
-        blank=tuple(blank_reason(view.component, Reading.TOP, r, model) for r in ask.rows),
+        blank=ask.blank,
         shown={i: model.reader.shown(i) for i in sorted(ids)},
         patching=view.patching,
         recovered=recovered_share(edited, clean, corrupt, noise["logit_difference"]),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from intravisto_core.analysis.decoding import tile_positions
+from intravisto_core.analysis.decoding import TILE_BYTES
 from intravisto_core.analysis.effects import divergence
-from intravisto_core.analysis.lenses import logit_matrix
+from intravisto_core.analysis.lenses import Projection, logit_matrix
 from intravisto_core.engine.entry import TraceEntry
 from intravisto_core.engine.tiles import TileKind, project
 from intravisto_core.engine.vectors import row_range
@@ -34,7 +35,7 @@ _SHOWS = {
 @dataclass(frozen=True, slots=True)
 class DifferenceGrid:
     """kl: of the baseline's cell from the edited one, NaN for updates. distance: ‖Δx‖/‖x‖. difference: change of the
-    logit difference of two tokens. ids, edited_ids: top tokens, −1 where blank.
+    logit difference of two tokens. ids, edited_ids: top tokens of the cells that differ, −1 elsewhere.
     """
 
     kl: Float[np.ndarray, "R P"]
@@ -43,15 +44,10 @@ class DifferenceGrid:
     ids: Int[np.ndarray, "R P"]
     edited_ids: Int[np.ndarray, "R P"]
 
-    def blank_from(self, columns: tuple[int, ...], n: int) -> DifferenceGrid:
-        """The grid with the columns of positions from n on left blank."""
-        late = np.array(columns) >= n
-        changed = {}
-        for each in fields(self):
-            values = getattr(self, each.name).copy()
-            values[:, late] = -1 if values.dtype.kind == "i" else np.nan
-            changed[each.name] = values
-        return replace(self, **changed)
+    def over(self, top: Int[np.ndarray, "R P"]) -> DifferenceGrid:
+        """With the baseline's top tokens in the cells that are the same in both runs."""
+        same = self.ids < 0
+        return replace(self, ids=np.where(same, top, self.ids), edited_ids=np.where(same, top, self.edited_ids))
 
 
 def difference_grid(
@@ -61,54 +57,65 @@ def difference_grid(
     kind: TileKind,
     rows: tuple[int, ...],
     columns: tuple[int, ...],
+    filled: Bool[np.ndarray, "R P"],
     tokens: tuple[int, int],
 ) -> DifferenceGrid:
-    """Both runs decoded alike at the columns that both have; the rest is blank."""
-    shape = (len(rows), len(columns))
+    """Both runs decoded alike in the filled cells whose vectors differ in any bit; in the others nothing has changed.
+
+    filled: whole rows and columns of cells that both runs have.
+    """
+    nothing = np.where(filled, np.float32(0), np.float32(np.nan))
     out = DifferenceGrid(
-        *(np.full(shape, np.nan, np.float32) for _ in range(3)), *(np.full(shape, -1, np.int32) for _ in range(2))
+        np.full_like(nothing, np.nan) if kind.is_update else nothing,
+        nothing.copy(),
+        nothing.copy(),
+        *(np.full(filled.shape, -1, np.int32) for _ in range(2)),
     )
+    at, there = filled.any(1).nonzero()[0], filled.any(0).nonzero()[0]
     having = row_range(kind.component, kind.reading, model.dimensions.n_layers)
-    at = [i for i, row in enumerate(rows) if row in having]
-    there = [i for i, p in enumerate(columns) if p < min(base.length, edited.length)]
-    if not at or not there:
-        return out
-    picked = torch.tensor([rows[i] - having.start for i in at])
-    step = tile_positions(2 * len(having), model.dimensions.d_vocab)
-    for start in range(0, len(there), step):
-        chosen = there[start : start + step]
-        found = _tile(model, (base, edited), kind, picked, [columns[i] for i in chosen], tokens)
-        for name, values in found.items():
-            getattr(out, name)[np.ix_(at, chosen)] = values
+    picked = torch.tensor([rows[i] - having.start for i in at], dtype=torch.long)
+    step = max(1, TILE_BYTES // (16 * len(having) * model.dimensions.d_model))
+    for start in range(0, len(there) if len(at) else 0, step):
+        stretch = there[start : start + step]
+        for cells, found in _changed(model, (base, edited), kind, picked, [columns[i] for i in stretch], tokens):
+            for name, values in found.items():
+                getattr(out, name)[at[cells // len(stretch)], stretch[cells % len(stretch)]] = values
     return out
 
 
-def _tile(
+def _changed(
     model: LoadedModel,
     runs: tuple[TraceData, TraceData],
     kind: TileKind,
     picked: torch.Tensor,
     positions: list[int],
     tokens: tuple[int, int],
-) -> dict[str, np.ndarray]:
-    shape = (len(picked), len(positions))
-    states, logits = [], []
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Numbers of cells (row · columns + column) that are not the same in both runs, and what they say, in batches."""
+    states, projections = [], []
     for data in runs:
         x, projection, _, _, whole = project(model, data, kind, positions)
         flat = torch.arange(whole[0] * whole[1]).view(whole)[picked].flatten().to(x.device)
         states.append(x[flat])
-        logits.append(logit_matrix(model, replace(projection, x_hat=projection.x_hat[flat], mix=projection.mix[flat])))
-    (x, y), (z, w) = states, logits
+        projections.append(_some(projection, flat))
+    x, y = states
+    differ = (x != y).any(-1) | (projections[0].x_hat != projections[1].x_hat).any(-1)
     target, contrast = tokens
-    found = {
-        "distance": (y - x).norm(dim=-1) / x.norm(dim=-1).clamp(min=1e-30),
-        "difference": (w[:, target] - w[:, contrast]) - (z[:, target] - z[:, contrast]),
-        "ids": z.argmax(-1).int(),
-        "edited_ids": w.argmax(-1).int(),
-    }
-    if not kind.is_update:
-        found["kl"] = divergence(z.log_softmax(-1), w.log_softmax(-1))
-    return {name: values.view(shape).cpu().numpy() for name, values in found.items()}
+    for batch in differ.nonzero()[:, 0].split(max(1, TILE_BYTES // (8 * model.dimensions.d_vocab))):
+        z, w = (logit_matrix(model, _some(each, batch)) for each in projections)
+        found = {
+            "distance": (y[batch] - x[batch]).norm(dim=-1) / x[batch].norm(dim=-1).clamp(min=1e-30),
+            "difference": (w[:, target] - w[:, contrast]) - (z[:, target] - z[:, contrast]),
+            "ids": z.argmax(-1).int(),
+            "edited_ids": w.argmax(-1).int(),
+        }
+        if not kind.is_update:
+            found["kl"] = divergence(z.log_softmax(-1), w.log_softmax(-1))
+        yield batch.cpu().numpy(), {name: values.cpu().numpy() for name, values in found.items()}
+
+
+def _some(projection: Projection, cells: torch.Tensor) -> Projection:
+    return replace(projection, x_hat=projection.x_hat[cells], mix=projection.mix[cells])
 
 
 def edited_cells(

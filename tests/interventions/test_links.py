@@ -135,14 +135,10 @@ def test_a_recovered_share_is_blank_where_it_means_nothing():
 def test_predictions_by_hand():
     """Two positions, three tokens: p = (1/2, 1/4, 1/4) against q = (1/4, 1/2, 1/4), then the same."""
     p, q = torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[0.25, 0.5, 0.25]]).log()
-    found = predictions(
-        lambda span: torch.cat([q, p])[span],
-        lambda span: torch.cat([p, p])[span],
-        torch.tensor([1, -1]),
-        0,
-        1,
-        3,
-    )
+    own, found = predictions(lambda x: x, torch.cat([p, p]), torch.cat([q, p]), torch.tensor([1, -1]), 0, 1, step=1)
+    assert own.kl.tolist() == [0, 0]
+    assert own.log_prob[0] == pytest.approx(np.log(0.25))
+    assert own.top.tolist() == [0, 0]
     assert found.kl == pytest.approx([0.5 * np.log(2) - 0.25 * np.log(2), 0], abs=1e-6)
     assert found.log_prob[0] == pytest.approx(np.log(0.5))
     assert np.isnan(found.log_prob[1])
