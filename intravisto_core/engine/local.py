@@ -29,10 +29,9 @@ from intravisto_core.experiments.identities import relative_error, tolerance
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import LoadedModel, load
 from intravisto_core.models.free_memory import freeing, give_back, trim
-from intravisto_core.models.hub import Report
 from intravisto_core.models.loading import nothing
 from intravisto_core.models.memory import require_room, run_estimate
-from intravisto_core.models.source import quiet
+from intravisto_core.models.progress import Report, quiet
 from intravisto_core.models.threads import threads_for, using_threads
 from intravisto_core.records import ConceptDirection, MemoryEstimate, ModelCard, Token
 from intravisto_core.request import (

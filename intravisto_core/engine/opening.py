@@ -9,7 +9,7 @@ from intravisto_core.engine.base import Job, Progress
 from intravisto_core.engine.local import LocalEngine
 from intravisto_core.errors import Cancelled, IntravistoError, ModelError
 from intravisto_core.models.free_memory import forget
-from intravisto_core.models.hub import Report
+from intravisto_core.models.progress import Report
 from intravisto_core.request import ModelSpec
 from intravisto_core.sites import JobState
 

@@ -12,7 +12,7 @@ from intravisto_core.engine.base import Job
 from intravisto_core.engine.local import LocalEngine
 from intravisto_core.engine.opening import Opening
 from intravisto_core.errors import BusyError
-from intravisto_core.models.hub import Report
+from intravisto_core.models.progress import Report
 from intravisto_core.request import ModelSpec
 
 LEASE_SECONDS = 900.0

@@ -13,6 +13,7 @@ import torch
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
+_WIDTHS = {"64": 8, "32": 4, "16": 2}
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 # Tensors that old checkpoints hold and transformers makes itself.
 _MADE_ANEW = (".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".inv_freq")
@@ -30,6 +31,11 @@ class TensorHeader:
     def numel(self) -> int:
         """How many numbers."""
         return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in its file."""
+        return self.numel * _WIDTHS.get(self.dtype[-2:], 1)
 
     @property
     def torch_dtype(self) -> torch.dtype | None:

@@ -14,6 +14,7 @@ from intravisto_core.architectures import names, refusal
 from intravisto_core.demo import MODEL_FOLDER
 from intravisto_core.errors import ModelError, expected
 from intravisto_core.models import checkpoint
+from intravisto_core.models.quantisation import check_stored
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -37,6 +38,18 @@ def name(source: str, folder: Path) -> str:
     return source if source == "demo" or not Path(source).expanduser().is_dir() else folder.resolve().name
 
 
+def shown(folder: Path) -> str:
+    """How messages call a folder: by the model's name on the Hub where it lies in the Hub's cache."""
+    storage = folder.parents[1].name if folder.parent.name == "snapshots" else ""
+    return storage.removeprefix("models--").replace("--", "/") if storage.startswith("models--") else str(folder)
+
+
+def another_family() -> str:
+    """What to do about a family that cannot be shown."""
+    best = ", ".join(name for name in ("llama", "mistral", "qwen3", "gemma2", "gpt2") if name in names())
+    return f"Choose a model of another family: {best} and some {len(names()) - 5} more (listed in docs/families.md)"
+
+
 def dtype_of(folder: Path, dtype: str) -> torch.dtype:
     """The dtype that a checkpoint is loaded in."""
     if dtype != "auto":
@@ -49,21 +62,24 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config, of a family that is declared or may be tried.
 
     Raises:
-        ModelError: it is not JSON, needs remote code, or is refused by what it says.
+        ModelError: it is not JSON, needs remote code, is packed in a way that cannot be read, or is refused by what it
+            says.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         family = config["model_type"]
     except (ValueError, KeyError, TypeError):
         raise ModelError(
-            f"{folder / 'config.json'}: expected JSON with a model_type. Download or save it again"
+            f"{shown(folder)}: expected config.json to be JSON with a model_type; it is not. Download or save it again"
         ) from None
     if family not in names() and config.get("auto_map"):
         raise ModelError(
-            f"{family}: this model brings its own code, which is never run here. Choose one of: {', '.join(names())}"
+            f"{shown(folder)}: expected a family that transformers' own code runs; {family} brings its own code, which "
+            f"is never run here. {another_family()}"
         )
     if family not in names() and (reason := refusal(config)):
-        raise ModelError(f"{family}: refused: {reason}. Choose a model of another family, best: {', '.join(names())}")
+        raise ModelError(f"{shown(folder)}: {family} is refused: {reason}. {another_family()}")
+    check_stored(config, None, shown(folder))
     return dict(config)
 
 
@@ -77,18 +93,21 @@ def check_weights(folder: Path) -> list[Path]:
         files = checkpoint.weight_files(folder)
     except (ValueError, KeyError, AttributeError, TypeError):
         raise ModelError(
-            f"{folder / checkpoint.INDEX}: expected JSON with a weight_map; it is damaged. Download or copy it again"
+            f"{shown(folder)}: expected {checkpoint.INDEX} to be JSON with a weight_map; it is damaged. Download or "
+            "copy it again"
         ) from None
     if not files:
         pickled = [p.name for pattern in _PICKLED for p in folder.glob(pattern)]
         if pickled:
             raise ModelError(
-                f"{folder}: expected safetensors weights; found only {pickled[0]}, a pickle file that could run any "
-                "code when opened. Save the model again with save_pretrained, which writes safetensors"
+                f"{shown(folder)}: expected safetensors weights; found only {pickled[0]}, a pickle file that could run "
+                "any code when opened. Save the model again with save_pretrained, which writes safetensors"
             )
-        raise ModelError(f"{folder}: expected weights (*.safetensors); found none. Copy or download them again")
+        raise ModelError(f"{shown(folder)}: expected weights (*.safetensors); found none. Copy or download them again")
     if missing := [f.name for f in files if not f.is_file()]:
-        raise ModelError(f"{folder}: expected {len(files)} weight files; {missing[0]} is missing. Download it again")
+        raise ModelError(
+            f"{shown(folder)}: expected {len(files)} weight files; {missing[0]} is missing. Download it again"
+        )
     for file in (folder / "config.json", *files):
         _check_place(folder, file)
     for file in files:
@@ -96,7 +115,8 @@ def check_weights(folder: Path) -> list[Path]:
             checkpoint.headers([file])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ModelError(
-                f"{file}: expected a safetensors file; it is damaged ({error}). Download or copy it again"
+                f"{shown(folder)}: expected {file.name} to be a safetensors file; it is damaged ({error}). Download or "
+                "copy it again"
             ) from error
     return files
 
@@ -109,8 +129,8 @@ def _check_place(folder: Path, file: Path) -> None:
     target = file.resolve()
     if not any(target.is_relative_to(place) for place in allowed):
         raise ModelError(
-            f"{folder}: expected files of its own; {file.name} is a link that leads out of it. Copy the file into the "
-            "folder"
+            f"{shown(folder)}: expected files of its own; {file.name} is a link that leads out of it. Copy the file "
+            "into the folder"
         )
 
 

@@ -10,21 +10,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from huggingface_hub import HfApi, constants, hf_hub_download, is_offline_mode, try_to_load_from_cache
+from huggingface_hub import HfApi, constants, get_token, hf_hub_download, is_offline_mode, try_to_load_from_cache
 from huggingface_hub.file_download import repo_folder_name
 
 from intravisto_core.errors import HubError, ModelError, RequestError
-from intravisto_core.models import checkpoint, folder
-from intravisto_core.models.download import fetch
+from intravisto_core.models import checkpoint, download, folder
 from intravisto_core.models.hub_errors import explained, full_disk, said_by_the_hub
-
-Report = Callable[[int, int, str], None]
+from intravisto_core.models.progress import Report, quiet
+from intravisto_core.models.quantisation import check_stored
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _TOKEN = re.compile(r"[\w.-]{4,500}", re.ASCII)
@@ -76,11 +75,13 @@ def cached(source: str, revision: str | None = None) -> Path | None:
     return here if weights and all(file.is_file() for file in weights) else None
 
 
-def snapshot(source: str, revision: str | None, token: str | None, report: Report) -> Path:
+def snapshot(
+    source: str, revision: str | None, token: str | None, report: Report, quantisation: str | None = None
+) -> Path:
     """The folder of a model, downloaded where it is not in the cache.
 
     report: bytes done and in all, and which file; what it raises stops the download, which goes on from there next
-    time.
+    time. quantisation: that it will be loaded in.
 
     Raises:
         HubError: what stands in the way, with its kind and what to do.
@@ -98,7 +99,7 @@ def snapshot(source: str, revision: str | None, token: str | None, report: Repor
             "offline",
         )
     try:
-        return _Repository(source, revision, token, report).download()
+        return _Repository(source, revision, token, report).download(quantisation)
     except HubError as error:
         # a cached copy serves as well while the Hub cannot be asked whether there is a newer one
         if here is not None and error.kind in ("unreachable", "rate_limited"):
@@ -118,8 +119,8 @@ def config_and_headers(
     if here is not None:
         return here, checkpoint.headers(checkpoint.weight_files(here))
     if is_offline_mode():
-        return snapshot(source, revision, token, lambda done, total, text: None), []
-    return _Repository(source, revision, token, lambda done, total, text: None).look()
+        return snapshot(source, revision, token, quiet), []
+    return _Repository(source, revision, token, quiet).look()
 
 
 class _Repository:
@@ -130,33 +131,37 @@ class _Repository:
         self.revision = revision or constants.DEFAULT_REVISION
         self.cache = Path(constants.HF_HUB_CACHE)
         self.storage = self.cache / repo_folder_name(repo_id=source, repo_type="model")
+        # the environment's token, or the machine's login, goes along where none is given
+        self.sent = "the token that was given" if token else "this machine's token (HF_TOKEN)" if get_token() else ""
         api = HfApi(token=self.token)
-        report(0, 0, f"asking the Hub for {source}")
+        report(0, 0, "asking the Hub")
         try:
             info = api.model_info(
                 source, revision=revision, files_metadata=True, timeout=constants.DEFAULT_ETAG_TIMEOUT
             )
         except said_by_the_hub() as error:
-            raise explained(error, source, self.revision, bool(token)) from None
+            raise explained(error, source, self.revision, self.sent) from None
         self.commit = str(info.sha)
         self.files = {f.rfilename: RemoteFile(f.rfilename, int(f.size or 0)) for f in info.siblings or ()}
 
-    def download(self) -> Path:
+    def download(self, quantisation: str | None) -> Path:
         """Everything that is read from a model folder; the config first, so that what is refused costs little."""
         self.storage.mkdir(parents=True, exist_ok=True)
         with self._alone():
             here = self._small("config.json").parent
-            folder.read_config(here)
+            check_stored(folder.read_config(here), quantisation, self.source)
             weights = self._weights()
             wanted = [self.files[name] for name in (*_BESIDE_WEIGHTS, *weights) if name in self.files]
             self._check_room(wanted)
             total, done = sum(f.size for f in wanted), 0
             for i, file in enumerate(wanted):
-                text = f"downloading {file.name}, file {i + 1} of {len(wanted)}"
-                self._get(file, lambda n, text=text, done=done: self.report(done + n, total, text))  # type: ignore[misc]
+                self._get(file, partial(self._tell, done, total, f"{file.name}, file {i + 1} of {len(wanted)}"))
                 done += file.size
             self._remember_revision()
         return here
+
+    def _tell(self, before: int, total: int, file: str, done: int, doing: str) -> None:
+        self.report(before + done, total, f"{doing} {file}")
 
     def look(self) -> tuple[Path, list[checkpoint.TensorHeader]]:
         """The config's folder, and the headers of the weights by ranged requests."""
@@ -165,7 +170,7 @@ class _Repository:
         try:
             found = HfApi(token=self.token).get_safetensors_metadata(self.source, revision=self.commit)
         except said_by_the_hub() as error:
-            raise explained(error, self.source, self.revision, bool(self.token)) from None
+            raise explained(error, self.source, self.revision, self.sent) from None
         entries = {
             name: {"shape": info.shape, "dtype": info.dtype}
             for file in found.files_metadata.values()
@@ -177,30 +182,54 @@ class _Repository:
         if checkpoint.SINGLE in self.files:
             return [checkpoint.SINGLE]
         if checkpoint.INDEX in self.files:
-            index = json.loads(self._small(checkpoint.INDEX).read_text(encoding="utf-8"))
-            return [checkpoint.INDEX, *sorted(set(index["weight_map"].values()))]
-        pickled = next((n for n in self.files if n.endswith((".bin", ".pt", ".pth", ".ckpt"))), None)
-        found = f"only {pickled}, a pickle file that could run any code when opened" if pickled else "no weights"
+            return [checkpoint.INDEX, *self._shards()]
+        if (pickled := self._first(".bin", ".pt", ".pth", ".ckpt")) is None:
+            raise ModelError(f"{self.source}: expected safetensors weights; this repository has {self._other_things()}")
         raise ModelError(
-            f"{self.source}: expected safetensors weights; this repository has {found}. Look on its page for a pull "
-            "request that converts it and name that as the revision (refs/pr/1), or choose another model"
+            f"{self.source}: expected safetensors weights; this repository has only {pickled}, a pickle file that "
+            "could run any code when opened. Look on its page for a pull request that converts it and name that as the "
+            "revision (refs/pr/1), or choose another model"
+        )
+
+    def _first(self, *endings: str) -> str | None:
+        return next((name for name in self.files if name.endswith(endings)), None)
+
+    def _other_things(self) -> str:
+        """What a repository holds that is no model of transformers, and what to do."""
+        if "adapter_config.json" in self.files:
+            return "an adapter (LoRA), which changes another model. Choose a model that it was merged into"
+        if gguf := self._first(".gguf"):
+            return f"{gguf}, which is for other programs. Choose the original model, and 4 bit (nf4) if it is too large"
+        return "none. Choose another model"
+
+    def _shards(self) -> list[str]:
+        try:
+            index = json.loads(self._small(checkpoint.INDEX).read_text(encoding="utf-8"))
+            names = sorted(set(index["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError):
+            names = []
+        missing = [name for name in names if name not in self.files]
+        if names and not missing:
+            return names
+        found = f"it names {missing[0]}, which is not there" if missing else "it is damaged"
+        raise ModelError(
+            f"{self.source}: expected {checkpoint.INDEX} to name the files of the weights; {found}. Choose another "
+            "revision, or tell its owner"
         )
 
     def _small(self, name: str) -> Path:
         if name not in self.files:
-            raise ModelError(
-                f"{self.source}: expected {name}; this repository has none, so it is no model of transformers"
-            )
-        return self._get(self.files[name], lambda n: self.report(0, 0, f"reading {name}"))
+            raise ModelError(f"{self.source}: expected {name}; this repository has {self._other_things()}")
+        return self._get(self.files[name], lambda done, doing: self.report(0, 0, f"reading {name}"))
 
-    def _get(self, file: RemoteFile, report: Callable[[int], None]) -> Path:
+    def _get(self, file: RemoteFile, report: download.Report) -> Path:
         """One file in the cache, checked against its checksum."""
         found = try_to_load_from_cache(self.source, file.name, cache_dir=self.cache, revision=self.commit)
         if isinstance(found, str):
-            report(file.size)
+            report(file.size, download.DOWNLOADING)
             return Path(found)
         try:
-            fetch(self.source, file.name, self.commit, self.token, self.storage / "blobs", report)
+            download.fetch(self.source, file.name, self.commit, self.token, self.storage / "blobs", report)
             # the file itself is there: this only gives it its name
             return Path(
                 hf_hub_download(
@@ -208,7 +237,7 @@ class _Repository:
                 )
             )
         except said_by_the_hub() as error:
-            raise explained(error, self.source, self.revision, bool(self.token)) from None
+            raise explained(error, self.source, self.revision, self.sent) from None
 
     def _check_room(self, wanted: list[RemoteFile]) -> None:
         missing = [
@@ -216,7 +245,7 @@ class _Repository:
             for f in wanted
             if not isinstance(try_to_load_from_cache(self.source, f.name, self.cache, self.commit), str)
         ]
-        begun = sum(p.stat().st_size for p in (self.storage / "blobs").glob("*.incomplete"))
+        begun = sum(p.stat().st_size for p in (self.storage / "blobs").glob(f"*{download.BEGUN}"))
         needed, free = sum(missing) - begun, shutil.disk_usage(self.storage).free
         if needed > free:
             raise full_disk(self.source, needed, free, self.cache)

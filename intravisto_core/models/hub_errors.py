@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -39,38 +40,45 @@ def full_disk(source: str, needed: int, free: int, cache: Path) -> HubError:
     )
 
 
-def explained(error: Exception, source: str, revision: str, with_token: bool) -> HubError:
-    """The error in this program's words; a token never is among them."""
-    said, kind = _words(error, source, revision, with_token)
+def explained(error: Exception, source: str, revision: str, token: str) -> HubError:
+    """The error in this program's words; a token never is among them.
+
+    token: whose went along, "" for none: as "the token that was given".
+    """
+    said, kind = _words(error, source, revision, token)
     return HubError(f"{source}: {said}", kind)
 
 
-def _words(error: Exception, source: str, revision: str, with_token: bool) -> tuple[str, str]:
+def _words(error: Exception, source: str, revision: str, token: str) -> tuple[str, str]:
     status = _status(error)
     if isinstance(error, GatedRepoError):
         page = f"https://huggingface.co/{source}"
-        if with_token:
+        if token:
             return (
-                f"its owner gives access on request, and the token's account has none yet. Accept the terms on {page} "
-                f"with that account, or wait for the owner's answer",
+                f"its owner gives access on request, and the account of {token} has none yet. Accept the terms on "
+                f"{page} with that account, or wait for the owner's answer",
                 "gated",
             )
         return (
-            f"its owner gives access on request. Accept the terms on {page}, make a token at {TOKENS}, and set "
-            "HF_TOKEN or type it here",
+            f"its owner gives access on request, and expects a token. Accept the terms on {page}, make a token at "
+            f"{TOKENS}, and give it: in HF_TOKEN, or in the app's field for it",
             "gated",
         )
     if isinstance(error, RevisionNotFoundError):
         return f"expected a branch, tag or commit of it; there is no {revision!r}. Check the revision", "not_found"
     if isinstance(error, RepositoryNotFoundError):
-        hint = "the token's account cannot see it" if with_token else "it is private: then a token is needed"
-        return f"the Hub has no model of that name, or {hint}. Check the name", "not_found"
+        hidden = f"{token} may not see it" if token else "it is private"
+        then = "" if token else "; for a private model give a token"
+        return (
+            f"the Hub has no model of that name, or {hidden}. Check owner and name, letter by letter{then}",
+            "not_found",
+        )
     if status == 401:
-        return f"the Hub does not accept the token. Make a new one at {TOKENS}, and copy it whole", "token"
+        return f"the Hub does not accept {token or 'the token'}. Make a new one at {TOKENS}, and copy it whole", "token"
     if status == 403:
         return (
-            f"the token is not allowed to read it. Give it the right to read the repositories that you have access to, "
-            f"at {TOKENS}",
+            f"{token or 'the token'} has not the right to read it. At {TOKENS}, let it read the contents of all "
+            "repositories that you can access",
             "token",
         )
     if status == 404:
@@ -78,7 +86,7 @@ def _words(error: Exception, source: str, revision: str, with_token: bool) -> tu
     if status == 429:
         wait = _header(error, "retry-after")
         when = f"in {wait} s" if wait.isdecimal() else "in some minutes"
-        help_ = "" if with_token else "; with a token the limit is higher"
+        help_ = "" if token else "; with a token the limit is higher"
         return f"the Hub limits how often it is asked, and that was too often. Try again {when}{help_}", "rate_limited"
     return _words_of_the_way(error, status)
 
@@ -95,7 +103,10 @@ def _words_of_the_way(error: Exception, status: int) -> tuple[str, str]:
         return "the Hub could not be asked, and it is not in the cache here. Check the connection", "unreachable"
     if isinstance(error, OSError) and not isinstance(error, HTTPError):
         why = error.strerror or type(error).__name__
-        return f"its files could not be written ({why}). Check the cache folder", "disk_full"
+        return (
+            f"its files could not be written ({why}). Check the rights on the cache folder, {constants.HF_HUB_CACHE}",
+            "disk_full",
+        )
     if status:
         return f"the Hub has trouble of its own (status {status}). Try again in some minutes", "unreachable"
     return f"the Hub cannot be reached ({type(error).__name__}). Check the connection and HF_ENDPOINT", "unreachable"

@@ -12,17 +12,18 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from intravisto_core.architectures import auto_class, bind, find, names
-from intravisto_core.errors import ModelError
+from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.models import checkpoint, quantisation
 from intravisto_core.models import folder as folders
 from intravisto_core.models.free_memory import all_free, is_short
-from intravisto_core.models.hub import Report
 from intravisto_core.models.inferred import infer
 from intravisto_core.models.loaded import LoadedModel, measure
 from intravisto_core.models.memory import estimate, require_room
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.placement import Placement, place
-from intravisto_core.models.source import locate, quiet
+from intravisto_core.models.progress import Report, quiet
+from intravisto_core.models.reading import telling
+from intravisto_core.models.source import locate
 from intravisto_core.models.weights import Weights
 from intravisto_core.request import ModelSpec
 from intravisto_core.tokens import TokenReader
@@ -43,7 +44,8 @@ def load(
     """Load a model, downloaded first where it is on the Hub.
 
     token: for the Hub, used for this call and kept nowhere. report: is told how far it is; what it raises ends a
-    download. make_room: is told the bytes of the weights before they are read.
+    download within a piece of it, and reading within a tensor. make_room: is told the bytes of the weights before they
+    are read.
 
     Raises:
         ModelError: the source, its files or its family do not serve, with what to do.
@@ -53,7 +55,7 @@ def load(
     folder = locate(spec, token, report)
     config = folders.read_config(folder)
     files = folders.check_weights(folder)
-    quantisation.check_stored(config, spec.quantisation)
+    quantisation.check_stored(config, spec.quantisation, folders.shown(folder))
     needed = estimate(spec, folder, checkpoint.headers(checkpoint.weight_files(folder)))
     make_room(needed.weights)
     require_room(replace(needed, free=all_free()), spec.source)
@@ -63,7 +65,8 @@ def load(
     where = place(spec.device_map, settings, needed.weights)
     family = settings.get_text_config().model_type
     declared = find(family) if family in names() else None
-    network = _network(folder, spec, where, settings, declared.kernel(settings) if declared else "eager")
+    with telling(report, files):
+        network = _network(folder, spec, where, settings, declared.kernel(settings) if declared else "eager")
     architecture = declared or infer(network)
     blueprint = bind(architecture, network)
     weights = Weights(blueprint, network.dtype)
@@ -95,7 +98,7 @@ def _settings(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise ModelError(
-            f"{folder / 'config.json'}: transformers could not read it ({type(error).__name__}: {error}). "
+            f"{folders.shown(folder)}: transformers could not read config.json ({type(error).__name__}: {error}). "
             "Download or save it again"
         ) from error
 
@@ -105,8 +108,8 @@ def _tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{folder}: expected tokenizer files (tokenizer.json); they are missing or damaged "
-            f"({type(error).__name__}). Save the tokenizer into the same folder"
+            f"{folders.shown(folder)}: expected tokenizer files (tokenizer.json); they are missing or damaged "
+            f"({type(error).__name__}). Copy the model's own tokenizer into its folder, or choose another model"
         ) from error
 
 
@@ -114,8 +117,9 @@ def _check_vocabulary(folder: Path, tokenizer: Any, n_rows: int) -> None:
     """Added tokens beyond the table are refused only where a text has them: many a checkpoint has one for padding."""
     if tokenizer.vocab_size > n_rows:
         raise ModelError(
-            f"{folder}: expected a tokenizer of at most {n_rows} tokens, the rows of this model's table; its own has "
-            f"{tokenizer.vocab_size}. They do not belong together: save the model's own tokenizer into the folder"
+            f"{folders.shown(folder)}: expected a tokenizer of at most {n_rows} tokens, the rows of this model's "
+            f"table; its own has {tokenizer.vocab_size}. They do not belong together: save the model's own tokenizer "
+            "into the folder"
         )
 
 
@@ -133,23 +137,39 @@ def _network(folder: Path, spec: ModelSpec, where: Placement, settings: Any, ker
             use_safetensors=True,
             attn_implementation=kernel,
             dtype=dtype,
+            # they are told below, by name
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
             **options,
         )
     except Exception as error:
-        if is_short(error):
+        if is_short(error) or isinstance(error, IntravistoError):
             raise
         raise ModelError(
-            f"{folder}: transformers could not load it ({type(error).__name__}: {error}). "
+            f"{folders.shown(folder)}: transformers could not load it ({type(error).__name__}: {error}). "
             "Check that config.json and the weights belong together"
         ) from error
     network, info = loaded
-    for kind in ("missing_keys", "mismatched_keys"):
-        if names := sorted(str(n) for n in info.get(kind, ())):
-            raise ModelError(
-                f"{folder}: {kind.replace('_', ' ')} in the weights, first {names[0]} ({len(names)} in all); "
-                "filled with random numbers they would show nonsense. Download or save the model again"
-            )
+    _check_complete(info, folders.shown(folder))
     quantisation.keep_packed_as_loaded(network)
     model: PreTrainedModel = network.eval().requires_grad_(False)
     return model
+
+
+def _check_complete(info: Any, name: str) -> None:
+    """Refuse weights that do not fill the model: transformers would fill it with random numbers.
+
+    Raises:
+        ModelError: some are missing, or have another shape.
+    """
+    if wrong := sorted(info.get("mismatched_keys", ())):
+        first, stored, wanted = wrong[0]
+        raise ModelError(
+            f"{name}: expected weights of the sizes in config.json; {first} is {tuple(stored)} and should be "
+            f"{tuple(wanted)} ({len(wrong)} such in all). They do not belong together: download or save the model again"
+        )
+    if missing := sorted(info.get("missing_keys", ())):
+        raise ModelError(
+            f"{name}: expected all weights that config.json asks for; {missing[0]} is missing ({len(missing)} in all). "
+            "Download or save the model again"
+        )

@@ -40,7 +40,7 @@ def config(quantisation: str | None, dtype: torch.dtype) -> Any:
     )
 
 
-def check_stored(model_config: dict[str, Any], quantisation: str | None) -> None:
+def check_stored(model_config: dict[str, Any], quantisation: str | None, name: str = "quantisation") -> None:
     """Refuse a checkpoint whose own quantisation could not be undone for the sums over heads and neurons.
 
     Raises:
@@ -52,12 +52,13 @@ def check_stored(model_config: dict[str, Any], quantisation: str | None) -> None
     method = str(stored.get("quant_method") or "an unnamed method")
     if method != "bitsandbytes":
         raise ModelError(
-            f"quantisation: expected plain weights, or bitsandbytes'; this checkpoint was quantised by {method}. "
-            "Choose the original model, and quantise it here if it is too large"
+            f"{name}: expected plain weights, or bitsandbytes'; these were packed by {method}, which cannot be "
+            "unpacked here for the sums over heads and neurons. Choose the original model, with int8 or nf4 where it is "
+            "too large"
         )
     if quantisation:
         raise ModelError(
-            f"quantisation: expected plain weights to quantise; this checkpoint is quantised already. "
+            f"{name}: expected plain weights to quantise; these are quantised already. "
             f"Open it without quantisation={quantisation!r}"
         )
 

@@ -7,12 +7,8 @@ from pathlib import Path
 from intravisto_core.errors import ModelError, RequestError, expected
 from intravisto_core.models import folder as folders
 from intravisto_core.models import hub
-from intravisto_core.models.hub import Report
+from intravisto_core.models.progress import Report, quiet
 from intravisto_core.request import ModelSpec
-
-
-def quiet(done: int, total: int, text: str) -> None:
-    """Tells nobody."""
 
 
 def is_local(source: str) -> bool:
@@ -31,6 +27,6 @@ def locate(spec: ModelSpec, token: str | None = None, report: Report = quiet) ->
             raise RequestError(expected("revision", "None for a folder or the demo model", spec.revision))
         return folders.resolve(spec.source)
     if hub.is_id(spec.source):
-        return hub.snapshot(spec.source, spec.revision, token, report)
+        return hub.snapshot(spec.source, spec.revision, token, report, spec.quantisation)
     allowed = '"demo", the path of a model folder, or a name on the Hub such as "openai-community/gpt2"'
     raise ModelError(expected("model", allowed, spec.source, "Check the path or name"))

@@ -24,7 +24,8 @@ class Faults:
 
     cut_after: bytes of the weights after which the connection breaks, `cuts` times. spoilt: a byte of the large files
     is another. trickle: seconds before each kilobyte. limited, broken: a part of the paths that are answered by status
-    429 and 503. no_ranges: a request for the rest of a file gets all of it.
+    429 and 503. no_ranges: a request for the rest of a file gets all of it. expires: an address of the storage serves
+    for one request.
     """
 
     cut_after: int | None = None
@@ -34,12 +35,13 @@ class Faults:
     limited: str = ""
     broken: str = ""
     no_ranges: bool = False
+    expires: bool = False
 
 
 @dataclass
 class Hub:
     """One running server. repositories: folders by name. gated: needs `GOOD_TOKEN`, whose account was let in when
-    `let_in`; private: not to be seen without it."""
+    `let_in`; private: not to be seen without it. told: what a user could see of what went on here, by the tests."""
 
     url: str = ""
     storage: str = ""
@@ -49,6 +51,7 @@ class Hub:
     let_in: bool = True
     faults: Faults = field(default_factory=Faults)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    told: list[object] = field(default_factory=list)
 
     def asked(self, part: str) -> list[tuple[str, str, dict[str, str]]]:
         """Requests whose path has that part."""
@@ -147,13 +150,16 @@ class _Handler(BaseHTTPRequestHandler):
         if len(content) < LARGE:
             self._say(200, content, **about)
             return
-        where = f"{self.hub.storage}/storage/{name}/{inside}?signature=abc"
+        where = f"{self.hub.storage}/storage/{name}/{inside}?signature={len(self.hub.requests)}"
         linked = {"X-Linked-Etag": f'"{checksum(content)}"', "X-Linked-Size": str(len(content)), "Location": where}
         self._say(302, **about, **linked)
 
     def _stored(self, path: str, body: bool) -> None:
         if "Authorization" in self.headers:
             self._say(400)
+            return
+        if self.hub.faults.expires and sum(r[1] == self.path for r in self.hub.requests) > 1:
+            self._say(403)
             return
         parts = path.removeprefix("/storage/").split("/")
         name = "/".join(parts[:2]) if "/".join(parts[:2]) in self.hub.repositories else parts[0]
