@@ -14,7 +14,7 @@ from intravisto_core.analysis.decoding import TILE_BYTES
 from intravisto_core.analysis.effects import Predictions, predictions, recovered_share
 from intravisto_core.analysis.lenses import default_policy
 from intravisto_core.engine.base import Progress
-from intravisto_core.engine.context import ViewContext
+from intravisto_core.engine.context import context_of
 from intravisto_core.engine.difference import DifferenceGrid, difference_grid, edited_cells
 from intravisto_core.engine.edit import no_op
 from intravisto_core.engine.entry import TraceEntry
@@ -150,10 +150,9 @@ def _top_ids(engine: LocalEngine, ask: _Ask, a: _Side) -> Generator[Progress, No
     filled = ask.filled
     out = np.full(filled.shape, -1, np.int32)
     if filled.any():
-        context = ViewContext(engine._model, engine._card, a.data, a.entry, engine.store)
         at, there = filled.any(1), filled.any(0)
         positions = tuple(p for p, has in zip(ask.columns, there, strict=True) if has)
-        sheet = yield from gather(context, ask.kind, positions, (), empty=False)
+        sheet = yield from gather(context_of(engine, a.entry, a.data), ask.kind, positions, (), empty=False)
         first = row_range(ask.kind.component, Reading.TOP, engine._model.dimensions.n_layers).start
         out[np.ix_(at, there)] = sheet.cells["top_ids"][np.array(ask.rows)[at] - first, :, 0]
     return out

@@ -14,7 +14,7 @@ import torch
 
 from intravisto_core.engine.base import Job, Progress
 from intravisto_core.engine.compare import compare
-from intravisto_core.engine.context import ViewContext
+from intravisto_core.engine.context import context_of
 from intravisto_core.engine.cost import RunTimes
 from intravisto_core.engine.dispatcher import Dispatcher, Priority
 from intravisto_core.engine.drawers import DRAWERS
@@ -271,8 +271,7 @@ class LocalEngine:
     def _view(self, view: ViewRequest, session: str) -> Turns:
         entry = self._entry(view.trace, session)
         data = yield from self._data(entry)
-        context = ViewContext(self._model, self._card, data, entry, self.store)
-        return (yield from DRAWERS[type(view)](context, view))
+        return (yield from DRAWERS[type(view)](context_of(self, entry, data), view))
 
 
 def diagnostics(engine: LocalEngine) -> str:

@@ -51,6 +51,7 @@ def gather(
 
 def _tile(context: ViewContext, kind: TileKind, span: list[int], empty: bool) -> Sheet:
     model, data, place = context.model, context.data, (span[0], len(span))
+    context = context.at(span[-1] + 1)
 
     def cells() -> Arrays:
         return decode_tile(model, data, kind, span)
@@ -78,7 +79,7 @@ def _watched(
     for start in range(0, len(positions), step):
         missing = []
         for p in positions[start : start + step]:
-            kept = {(t, p): context.look((kind, t, p)) for t in tokens}
+            kept = {(t, p): context.at(p + 1).look((kind, t, p)) for t in tokens}
             found |= {place: arrays for place, arrays in kept.items() if arrays is not None}
             if None in kept.values():
                 missing.append(p)
@@ -86,7 +87,7 @@ def _watched(
             for token, arrays in watch_tile(context.model, context.data, kind, missing, tokens).items():
                 for column, p in enumerate(missing):
                     one = {n: a[:, column : column + 1].copy() for n, a in arrays.items()}
-                    found[token, p] = context.keep((kind, token, p), one)
+                    found[token, p] = context.at(p + 1).keep((kind, token, p), one)
         yield Progress(min(start + step, len(positions)), len(positions), "following tokens")
     return {t: _columns([found[t, p] for p in positions]) for t in tokens}
 
