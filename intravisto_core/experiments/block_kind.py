@@ -5,6 +5,7 @@ The stream's sum is the same either way, so no identity of sums can tell a wrong
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -14,6 +15,10 @@ from intravisto_core.experiments.identities import relative_error
 from intravisto_core.models import LoadedModel
 
 STILL = 1e-6
+
+
+class _Seen(Exception):
+    """Ends a forward pass as soon as it has passed what was wanted of it."""
 
 
 def misdeclared(model: LoadedModel, ids: tuple[int, ...]) -> str:
@@ -40,12 +45,14 @@ def _first_mlp_out(model: LoadedModel, ids: tuple[int, ...], silence: bool) -> T
     def keep(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         x = output[0] if isinstance(output, tuple) else output
         kept.append(x.detach().reshape(-1, x.shape[-1]).clone())
+        raise _Seen
 
     handles = [block.mlp_out.register_forward_hook(keep)]
     if silence:
         handles.append(block.attn_out.register_forward_hook(zero))
     try:
-        model.network(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
+        with suppress(_Seen):
+            model.network(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
     finally:
         for handle in handles:
             handle.remove()
