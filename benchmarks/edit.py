@@ -145,9 +145,10 @@ def as_in_the_demo(trace):
     """Links where the trained demo model has its heaviest ones, stretched to this model's layers and this text."""
     import intravisto_core as iv
 
-    with iv.open_model("demo") as demo:
-        text = demo.trace(" ".join(FACTS))
-        n_layers, n_tokens, found = demo.model.n_layers, len(text.tokens), largest(text, 4 * N_LINKS)
+    demo = iv.open_model("demo")
+    text = demo.trace(" ".join(FACTS))
+    n_layers, n_tokens, found = demo.model.n_layers, len(text.tokens), largest(text, N_LINKS)
+    demo.close()
     chosen: dict[iv.Link, None] = {}
     for link in found:
         at = TOKENS - 1 - round((n_tokens - 1 - link.position) * (TOKENS - 1) / (n_tokens - 1))
@@ -156,7 +157,7 @@ def as_in_the_demo(trace):
         for upper in range(layer, layer + LAYERS // n_layers):
             chosen[iv.Link(link.component, upper, at, source=source)] = None
     here = list(chosen)[:N_LINKS]
-    print(f"  demo model: {sum(x.position == n_tokens - 1 for x in found[:N_LINKS])} of {N_LINKS} at the last position")
+    print(f"  demo model: {sum(x.position == n_tokens - 1 for x in found)} of {N_LINKS} at the last position")
     return here
 
 

@@ -145,7 +145,12 @@ def _neurons(context: ViewContext, layer: int, position: int) -> list[NeuronBloc
         here = data.routed(layer).at(position)
         ids, weights = mixture(model, layer, here)
         return [
-            NeuronBlock(e, f"expert_out.{layer}.{e}", expert_run(model, layer, e, here).act[0], w)
+            NeuronBlock(
+                e,
+                f"expert_out.{layer}.{e}",
+                data.expert(layer, e, expert_run(model, layer, e, here), position).act[0],
+                w,
+            )
             for e, w in zip(ids[0].tolist(), weights[0].tolist(), strict=True)
         ]
     return [NeuronBlock(-1, f"w_out.{layer}", context.data.site(Site.ACT, layer)[position])]

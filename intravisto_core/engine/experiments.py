@@ -54,8 +54,11 @@ def run_link_check(
     predicted, measured = found.predicted.numpy(), found.measured.numpy()
     numbers = {
         name: np.array([-1 if (v := getattr(link, field)) is None else v for link in links])
-        for name, field in (("layer", "layer"), ("at", "position"), *((n, n) for n in ("source", "head", "neuron")))
+        for name, field in (("layer", "layer"), ("at", "position"), *((n, n) for n in ("source", "head")))
     }
+    pairs = [link.neuron if isinstance(link.neuron, tuple) else (-1, link.neuron) for link in links]
+    numbers["expert"] = np.array([expert for expert, _ in pairs])
+    numbers["neuron"] = np.array([-1 if neuron is None else neuron for _, neuron in pairs])
     return LinkCheck(
         trace=entry.id,
         target=target,
@@ -90,7 +93,8 @@ def _placed(engine: LocalEngine, link: Link, length: int) -> Link:
         need(engine._card, Capability.HEADS)
     if link.neuron is not None:
         need(engine._card, Capability.NEURONS)
-        index(link.neuron, size.d_mlp, "neuron")
+        if not isinstance(link.neuron, tuple) and engine._model.blueprint.architecture.w_out is not None:
+            index(link.neuron, size.d_mlp, "neuron")
     if link.head is not None:
         index(link.head, size.n_heads, "head")
     return replace(
@@ -110,7 +114,8 @@ def _label(link: Link) -> str:
     if link.head is not None:
         what = f"head {link.head}"
     if link.neuron is not None:
-        what = f"neuron {link.neuron}"
+        expert, neuron = link.neuron if isinstance(link.neuron, tuple) else (-1, link.neuron)
+        what = f"neuron {neuron}" if expert < 0 else f"expert {expert}, neuron {neuron}"
     if link.source is not None:
         what += f" from position {link.source}"
     return f"layer {link.layer}, position {link.position}: {what}"

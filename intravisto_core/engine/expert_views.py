@@ -33,7 +33,7 @@ def draw_experts(context: ViewContext, view: ExpertsView) -> Generator[Progress,
     expert, run = view.expert, None
     if expert is not None:
         expert = index(expert, max(part.n_routed, int(chosen.max()) + 1), "expert")
-        run = expert_run(model, layer, expert, routing)
+        run = data.expert(layer, expert, expert_run(model, layer, expert, routing))
     yield Progress(1, 1)
     logits = weights.new_empty((len(chosen), 0)) if routing.logits is None else routing.logits.float()
     return Experts(

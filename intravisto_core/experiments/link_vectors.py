@@ -8,11 +8,12 @@ from torch import Tensor
 
 from intravisto_core.analysis.attention import head_values
 from intravisto_core.analysis.parts import head_outputs, post_norm
-from intravisto_core.errors import RequestError
+from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import Link
 from intravisto_core.sites import Component, Site
 from intravisto_core.tracing import TraceData
+from intravisto_core.tracing.expert_edits import ExpertNeuron
 
 
 def link_vector(model: LoadedModel, data: TraceData, link: Link) -> Float[Tensor, " d"]:
@@ -56,7 +57,9 @@ def _attention_part(model: LoadedModel, data: TraceData, link: Link) -> Float[Te
 def _neuron_part(model: LoadedModel, data: TraceData, link: Link) -> Float[Tensor, " d"]:
     layer, at = link.layer, link.position
     if model.blueprint.architecture.w_out is None:
-        raise RequestError("neuron: experts take turns in this model. Check the whole MLP instead")
+        return _expert_part(model, data, link)
+    if isinstance(link.neuron, tuple):
+        raise RequestError(expected("neuron", "a whole number: this model has no experts", link.neuron))
     act, w_out = data.site(Site.ACT, layer)[at].float(), model.weights.get(f"w_out.{layer}").float()
     written, norm = act[link.neuron] * w_out[:, link.neuron], post_norm(model, layer, "w_out")
     if norm is not None:
@@ -64,3 +67,13 @@ def _neuron_part(model: LoadedModel, data: TraceData, link: Link) -> Float[Tenso
         whole = w_out @ act
         written = norm.linear(written, norm.sigma(whole if bias is None else whole + bias))
     return written * model.blueprint.multiplier
+
+
+def _expert_part(model: LoadedModel, data: TraceData, link: Link) -> Float[Tensor, " d"]:
+    """What a neuron of an expert wrote, with the router's weight; nothing where the expert was not chosen."""
+    unit = ExpertNeuron.of(model, link.layer, link.neuron)
+    part = unit.run(data.routed(link.layer).at(link.position))
+    table = model.weights.get(f"expert_out.{link.layer}.{unit.expert}").float()
+    if not len(part.positions):
+        return torch.zeros_like(table[:, 0])
+    return part.weights[0] * part.act[0, unit.neuron] * table[:, unit.neuron] * model.blueprint.multiplier

@@ -123,6 +123,7 @@ def link_check_frame(check: LinkCheck) -> pd.DataFrame:
             "source": check.source,
             "head": check.head,
             "neuron": check.neuron,
+            "expert": check.expert,
             "size": check.size,
             "predicted": check.predicted,
             "measured": check.measured,

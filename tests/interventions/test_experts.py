@@ -84,3 +84,29 @@ def test_a_neuron_on_every_family_of_experts(family, name):
 def test_a_neuron_that_is_not_there_is_refused(family, neuron, said):
     with pytest.raises(iv.RequestError, match=said):
         family("Qwen3-MoE").trace.edit(iv.Ablate("act", 1, neuron=neuron))
+
+
+def test_edits_of_one_neuron_act_one_after_the_other(family):
+    """Doubled, then lowered by a half of what the first left; and the experts' view says what came of it."""
+    case = family("Qwen3-MoE")
+    layer, expert, neuron = 1, 2, 5
+    weight, act, column = qwen_neuron(case, layer, expert, neuron)
+    at = {"site": "act", "layer": layer, "positions": "all", "neuron": (expert, neuron)}
+    set_then_scaled = case.trace.edit(iv.SetValue(**at, value=2.0), iv.Scale(**at, factor=-1.5))
+    added = torch.tensor(np.outer(weight * (-3.0 - act), column))
+    hand = Hand("mlp_out", layer, tuple(range(len(case.ids))), lambda x: x + added)
+    assert off(set_then_scaled.activation("resid_post", 1), run(case.plain, case.ids, hand)) <= ALLOWED
+    seen = set_then_scaled.experts(layer, expert)
+    before = case.trace.experts(layer, expert)
+    assert np.allclose(seen.act[:, neuron], -3.0)
+    rest = np.arange(seen.act.shape[1]) != neuron
+    assert np.allclose(seen.act[:, rest], before.act[:, rest], atol=1e-5)
+
+
+def test_the_attribution_of_an_edited_expert_adds_up(family):
+    case = family("Qwen3-MoE")
+    edited = case.trace.edit(iv.SetValue("act", 1, "all", neuron=(2, 5), value=3.0))
+    weight, _, _ = qwen_neuron(case, 1, 2, 5)
+    position = int(np.flatnonzero(weight)[-1])
+    found = edited.attribution(11, 23, position=position, by="neurons", layer=1)
+    assert abs(found.remainder) < 1e-4

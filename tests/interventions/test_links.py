@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 import intravisto_core as iv
 from intravisto_core.analysis.effects import predictions, rank_correlation, recovered_share
 from intravisto_core.experiments import tiny
+from intravisto_core.experiments.link_runs import without
 from tests.families.tiny import Case, is_parallel
 from tests.interventions.manual import Hand, run
 
@@ -87,8 +90,6 @@ def test_links_after_the_metric_do_nothing(family):
 
 
 def test_without_reuse_the_numbers_are_the_same(family, monkeypatch):
-    from importlib import import_module
-
     case = family("Bloom")
     links = [iv.Link("attention", 0, at, head=1) for at in (3, 9)] + [iv.Link("mlp", 0, 9)]
     found = case.trace.check_links(links, TARGET, CONTRAST, 12)
@@ -146,10 +147,60 @@ def test_predictions_by_hand():
     assert found.top.tolist() == [1, 0]
 
 
-def test_every_family_of_the_table_has_a_gradient(family):
-    """Families whose attention is code of their own, and experts."""
-    for name in ("Bloom", "MPT", "Falcon, 7B", "GPT-J", "OPT", "Mixtral"):
-        assert name in tiny.CONFIGS
-        found = family(name).trace.check_links([iv.Link("mlp", 0, 5), iv.Link("attention", 0, 5)], TARGET, CONTRAST, 12)
-        assert np.isfinite(found.predicted).all()
-        assert (found.predicted != 0).all()
+@pytest.mark.parametrize("name", tiny.CONFIGS)
+def test_links_run_no_more_than_they_change_on_every_family(family, monkeypatch, name):
+    """Early links, links of the last layer, and the metric's own position; against runs of everything, one by one."""
+    case = family(name)
+    position, last = case.trace.prompt_length - 1, len(case.plain.layers) - 1
+    near = position - 3
+    middle = [] if is_parallel(case.plain.config) else [iv.Link("mid", 0, near)]
+    links = [
+        *(iv.Link("attention", last, position), iv.Link("mlp", last, position), *middle),
+        *(iv.Link("attention", 0, near), iv.Link("block", 0, near), iv.Link("mlp", 0, near)),
+        *(iv.Link("attention", 0, 1), iv.Link("mlp", 0, 2), iv.Link("block", last, near), iv.Link("mlp", last, 2)),
+    ]
+    monkeypatch.setattr(import_module("intravisto_core.experiments.link_runs"), "SHORT", 1)
+    found = case.trace.check_links(links, TARGET, CONTRAST, position)
+    monkeypatch.setattr(import_module("intravisto_core.experiments.check_links"), "obstacle", lambda *_: "a test")
+    again = case.trace.check_links(links, TARGET, CONTRAST, position)
+    assert np.max(np.abs(found.measured - again.measured) / (1 + np.abs(again.measured))) < 2e-5
+    assert np.max(np.abs(found.predicted - again.predicted) / (1 + np.abs(again.predicted))) < 1e-4
+    assert (np.abs(found.measured[:-4]) > 2e-5).all()
+    # In the last block nothing leads from other positions to the metric's.
+    assert (np.abs(found.measured[-2:]) < 1e-5).all()
+    assert found.noise < 2e-5
+
+
+def test_a_link_that_is_another_by_its_numbers_is_measured_once(family, monkeypatch):
+    """At position 0 attention has one source; both ways to name it are one run."""
+    runs = []
+    module = import_module("intravisto_core.experiments.check_links")
+    monkeypatch.setattr(module, "without", lambda *args: runs.append(len(args[2])) or without(*args))
+    links = [iv.Link("attention", 0, 0), iv.Link("attention", 0, 0, source=0), iv.Link("attention", 0, 0, head=1)]
+    found = family("Llama").trace.check_links(links, TARGET, CONTRAST, 12)
+    # the two that differ, and the one without anything taken away
+    assert runs == [3]
+    assert found.measured[0] == found.measured[1] != found.measured[2]
+
+
+@pytest.mark.parametrize("name", ["Mixtral", "OLMoE"])
+def test_a_neuron_of_an_expert_is_a_link(family, name):
+    """As setting it to 0; nothing where the expert was not chosen."""
+    trace, position = family(name).trace, family(name).trace.prompt_length - 1
+    seen = trace.experts(1, 2).positions.tolist()
+    elsewhere = next(p for p in range(position) if p not in seen)
+    links = [iv.Link("mlp", 0, 5, neuron=(e, 3)) for e in range(4)] + [iv.Link("mlp", 1, elsewhere, neuron=(2, 3))]
+    found = trace.check_links(links, TARGET, CONTRAST, position)
+    assert (found.predicted[-1], found.size[-1]) == (0, 0)
+    assert abs(found.measured[-1]) <= found.noise
+    assert found.labels[1] == "layer 0, position 5: expert 1, neuron 3"
+    assert (found.expert.tolist(), found.neuron.tolist()) == ([0, 1, 2, 3, 2], [3] * 5)
+    for e in range(4):
+        edited = trace.edit(iv.Ablate("act", 0, 5, neuron=(e, 3)))
+        moved = trace.compare(edited, TARGET, CONTRAST, position)
+        change = moved.edited_logit_difference[position] - moved.logit_difference[position]
+        assert found.measured[e] == pytest.approx(change, abs=2e-5)
+    with pytest.raises(iv.RequestError, match="expert"):
+        trace.check_links(iv.Link("mlp", 0, 5, neuron=3))
+    with pytest.raises(iv.RequestError, match="no experts"):
+        family("Llama").trace.check_links(iv.Link("mlp", 0, 5, neuron=(0, 3)))
