@@ -3,7 +3,7 @@
  * Data: what flow_payload.py packs; the selection comes over the bus.
  */
 import { rootOf } from "./base.js";
-import { FlowData } from "./flow_data.js";
+import { FlowData, keyOf } from "./flow_data.js";
 import { drawFlow, drawLegend, emptySvg, flowSvg, paletteOf } from "./flow_draw.js";
 import { FlowHover } from "./flow_hover.js";
 import { FlowLayout, isStroke } from "./flow_layout.js";
@@ -26,7 +26,6 @@ export class Flow extends Plane {
     const svg = emptySvg(Math.ceil(layout.width), Math.ceil(layout.height), palette, data.textSize);
     svg.setAttribute("role", "none");
     drawFlow(svg, layout, palette);
-    this.over = shape("g", { "pointer-events": "none" }, svg);
     this.stage.replaceChildren(svg);
   }
 
@@ -69,7 +68,6 @@ export default function ({ data, parentElement, setStateValue }) {
   const flow = (root.intravisto ??= new Flow(root));
   flow.send = (selection) => setStateValue("selection", selection);
   flow.mount();
-  const fresh = new FlowData(data);
-  if (flow.data?.key !== fresh.key) flow.load(fresh);
+  if (flow.data?.key !== keyOf(data)) flow.load(new FlowData(data));
   return () => flow.unmount();
 }

@@ -11,7 +11,6 @@ const KINDS = {
   hidden: "position 0, left out",
   undefined: "undefined",
   intervention: "put in by an edit",
-  intervention: "intervention",
 };
 export const LINKS = {
   residual: "residual",
@@ -25,10 +24,26 @@ export const LINKS = {
   intervention: "put in by an edit",
 };
 
+const KEY = 64; // bytes in which a payload's key stands
+
+function textOf(bytes, most) {
+  const given = bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes.buffer ?? bytes);
+  return new TextDecoder().decode(given.subarray(0, most));
+}
+
+/** The key of a payload's content, without reading all of it: most often it is the one that is drawn. */
+export function keyOf(bytes) {
+  return /"key": "(\w+)"/.exec(textOf(bytes, KEY))?.[1];
+}
+
+/** All that a payload says. */
+export function readPayload(bytes) {
+  return JSON.parse(textOf(bytes));
+}
+
 export class FlowData {
   constructor(bytes) {
-    const given = bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes.buffer ?? bytes);
-    Object.assign(this, JSON.parse(new TextDecoder().decode(given)));
+    Object.assign(this, readPayload(bytes));
     this.nodes = this.node.kind.map((kind, i) => ({
       index: i,
       kind,

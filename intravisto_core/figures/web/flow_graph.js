@@ -3,6 +3,7 @@
  * Data: what graph_payload.py packs; the selection comes over the bus.
  */
 import { element, rootOf, writeToken } from "./base.js";
+import { keyOf, readPayload } from "./flow_data.js";
 import { drawExport, emptySvg, hint, paletteOf, planeSvg } from "./flow_draw.js";
 import { clamp } from "./flow_layout.js";
 import { Hover } from "./hover.js";
@@ -17,8 +18,7 @@ const WIDEST = 9;
 
 class GraphData {
   constructor(bytes) {
-    const given = bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes.buffer ?? bytes);
-    Object.assign(this, JSON.parse(new TextDecoder().decode(given)));
+    Object.assign(this, readPayload(bytes));
     this.nodes = this.node.row.map((row, i) => ({
       index: i,
       kind: "block",
@@ -158,7 +158,6 @@ export class Graph extends Plane {
     const svg = emptySvg(Math.ceil(layout.width), Math.ceil(layout.height), palette, 12);
     svg.setAttribute("role", "none");
     this.drawInto(svg);
-    this.over = shape("g", { "pointer-events": "none" }, svg);
     this.stage.replaceChildren(svg);
   }
 
@@ -202,7 +201,6 @@ export default function ({ data, parentElement, setStateValue }) {
   const graph = (root.intravisto ??= new Graph(root));
   graph.send = (selection) => setStateValue("selection", selection);
   graph.mount();
-  const fresh = new GraphData(data);
-  if (graph.data?.key !== fresh.key) graph.load(fresh);
+  if (graph.data?.key !== keyOf(data)) graph.load(new GraphData(data));
   return () => graph.unmount();
 }

@@ -2,59 +2,22 @@
  * The heatmap: rows of the model against positions of the text. One scroller; header and labels stay in sight; only
  * the cells in sight, and a margin, are in the page. Data: what payload.py packs; the selection comes over the bus.
  */
-import { announce, bus, rootOf } from "./base.js";
+import { rootOf } from "./base.js";
 import { cellLabel, drawMarks } from "./cells.js";
 import { Hover } from "./hover.js";
-import { download } from "./image.js";
 import { GridData } from "./payload.js";
 import { gridPng, gridSvg } from "./picture.js";
 import { GAP, HEADER, Sheet, clamp } from "./sheet.js";
 
-const KEY_PAUSE = 140;
-
 export class Grid extends Sheet {
   constructor(root) {
     super(root);
-    this.send = () => {};
     this.hover = new Hover(root);
-    this.listen();
-  }
-
-  listen() {
-    const { scroller, canvas, frame } = this;
-    scroller.addEventListener("scroll", () => this.hover.hide(), { passive: true });
-    scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    scroller.addEventListener("keydown", (event) => this.key(event));
-    canvas.addEventListener("mousemove", (event) => this.point(event));
-    canvas.addEventListener("mouseleave", () => this.hover.hide());
-    canvas.addEventListener("click", (event) => this.click(event));
-    this.foot.addEventListener("click", ({ target }) => target.dataset.format && this.save(target.dataset.format));
-    // The theme's colours are style variables: the end of the frame's (instant) transition tells of a new theme.
-    frame.addEventListener("transitionend", ({ target }) => target === frame && this.data && this.recolour());
-    this.onSelect = ({ detail }) => detail.from !== this && this.follow(detail);
-    this.onResize = () => this.resized();
-    this.resizes = new ResizeObserver(this.onResize);
-  }
-
-  mount() {
-    bus.addEventListener("select", this.onSelect);
-    this.resizes.observe(this.frame);
-    window.addEventListener("resize", this.onResize);
-  }
-
-  unmount() {
-    bus.removeEventListener("select", this.onSelect);
-    this.resizes.disconnect();
-    window.removeEventListener("resize", this.onResize);
-    this.hover.hide();
   }
 
   load(data) {
-    this.data = data;
     this.marks = data.marks;
-    this.selected = null;
-    this.layout();
-    if (bus.selection) this.follow(bus.selection);
+    super.load(data);
   }
 
   // pointing and choosing
@@ -68,28 +31,26 @@ export class Grid extends Sheet {
   }
 
   point(event) {
-    const at = this.data && this.cellAt(event);
+    const at = this.cellAt(event);
     if (at) this.hover.show(this.data, ...at, event);
     else this.hover.hide();
   }
 
-  click(event) {
-    if (!this.data) return;
+  pick(event) {
     const [row, column] = this.selected ?? [0, 0];
     const label = event.target.closest("[data-row]");
     const head = event.target.closest("[data-column]");
     const at = this.cellAt(event);
-    this.scroller.focus({ preventScroll: true });
-    if (label) this.choose(Number(label.dataset.row), column, "click");
-    else if (head) this.choose(row, Number(head.dataset.column), "click");
+    if (label) this.choose([Number(label.dataset.row), column], "click");
+    else if (head) this.choose([row, Number(head.dataset.column)], "click");
     else if (at) {
       this.hover.mute(at[0] * this.data.width + at[1]);
-      this.choose(...at, "click");
+      this.choose(at, "click");
     }
   }
 
   key(event) {
-    const { height, width } = this.data ?? {};
+    const { height, width } = this.data;
     const page = Math.max(1, Math.floor((this.scroller.clientHeight - HEADER) / this.rowHeight) - 1);
     const [row, column] = this.selected ?? [-1, -1];
     const far = event.ctrlKey || event.metaKey;
@@ -106,18 +67,11 @@ export class Grid extends Sheet {
     if (moves[event.key]) {
       const [r, c] = this.selected ? moves[event.key] : [0, 0];
       this.hover.hide();
-      this.choose(clamp(r, 0, height - 1), clamp(c, 0, width - 1), "key");
+      this.choose([clamp(r, 0, height - 1), clamp(c, 0, width - 1)], "key");
     } else if (event.key === "Enter" && this.selected) this.open();
     else if (event.key === "Escape") this.clear();
     else return;
     event.preventDefault();
-  }
-
-  choose(row, column, how) {
-    this.selected = [row, column];
-    this.reveal();
-    this.showSelection();
-    this.report(how);
   }
 
   /** Show the selected cell's numbers beside it. */
@@ -131,13 +85,6 @@ export class Grid extends Sheet {
     this.report("open");
   }
 
-  clear() {
-    this.selected = null;
-    this.hover.hide();
-    this.showSelection();
-    this.report("clear");
-  }
-
   showSelection() {
     drawMarks(this);
     if (this.selected) this.scroller.setAttribute("aria-activedescendant", this.cellId(...this.selected));
@@ -145,8 +92,7 @@ export class Grid extends Sheet {
   }
 
   /** Show what was chosen elsewhere. */
-  follow({ row, position, rev }) {
-    if (!this.data || (rev && this.data.rev && rev !== this.data.rev)) return;
+  follow({ row, position }) {
     const at = row == null ? [-1, -1] : this.find(row, position);
     if (this.selected && at[0] === this.selected[0] && at[1] === this.selected[1]) return;
     this.selected = at.includes(-1) ? null : at;
@@ -154,15 +100,12 @@ export class Grid extends Sheet {
     this.showSelection();
   }
 
-  report(how) {
-    const { rows, columns, rev } = this.data;
+  place() {
+    const { rows, columns } = this.data;
     const [row, column] = this.selected ?? [];
-    const place = this.selected
+    return this.selected
       ? { row: rows[row].row, position: columns[column].position }
       : { row: null, position: null };
-    const { n } = announce({ ...place, how, rev }, this);
-    clearTimeout(this.pause);
-    this.pause = setTimeout(() => this.send({ ...place, how, rev, n }), how === "key" ? KEY_PAUSE : 0);
   }
 
   // export
@@ -173,11 +116,6 @@ export class Grid extends Sheet {
 
   toPng(scale = 2) {
     return gridPng(this, scale);
-  }
-
-  async save(format) {
-    const blob = format === "png" ? await this.toPng() : new Blob([this.toSvg()], { type: "image/svg+xml" });
-    download(blob, `${this.data.fileName}.${format}`);
   }
 
   /** The cell in words. */

@@ -2,86 +2,28 @@
  * A drawing over token columns and model rows: one scroller, row names kept at its left and tokens at its foot.
  * A picture extends it with `arrange` (sizes and places), `paintStage` (the drawing) and `paintFoot`.
  */
-import { announce, bus, element, resolved, writeToken } from "./base.js";
-import { download } from "./image.js";
+import { element, resolved, writeToken } from "./base.js";
+import { Frame } from "./frame.js";
+import { shape } from "./image.js";
 
 const AXIS = 31;
 const EDGE = 8;
-const KEY_PAUSE = 140;
 const PROBES = [[0, 0], [0, -3], [0, 3], [-3, 0], [3, 0], [-4, -4], [4, 4], [-4, 4], [4, -4]];
-let made = 0;
 
-export class Plane {
+export class Plane extends Frame {
   constructor(root) {
-    this.number = made++;
-    this.data = null;
-    this.selected = null;
-    this.send = () => {};
-    root.replaceChildren();
-    this.frame = element("div", "iv-frame", root);
-    const opening = element("div", "iv-window", this.frame);
-    this.scroller = element("div", "iv-scroller", opening);
-    this.scroller.tabIndex = 0;
-    this.scroller.setAttribute("role", "listbox");
-    this.canvas = element("div", "iv-plane", this.scroller);
+    super(root, "listbox", "iv-plane");
     this.names = element("div", "iv-names", this.canvas);
     this.stage = element("div", "iv-stage", this.canvas);
+    // what is selected lies on a layer of its own, so that choosing does not paint the picture again
+    this.over = shape("svg", { class: "iv-over" }, this.canvas);
     element("div", "iv-corner", this.canvas, "reads");
     this.axis = element("div", "iv-axis", this.canvas);
-    for (const name of ["names", "axis"]) this[name].setAttribute("aria-hidden", "true");
-    element("div", "iv-shade iv-right", opening);
-    this.foot = element("div", "iv-foot", this.frame);
-    this.listen();
-  }
-
-  listen() {
-    const { scroller, canvas, frame } = this;
-    scroller.addEventListener("scroll", () => this.hover?.hide(), { passive: true });
-    scroller.addEventListener("scroll", () => this.shadeEdges(), { passive: true });
-    scroller.addEventListener("keydown", (event) => this.data && this.key(event));
-    canvas.addEventListener("mousemove", (event) => this.point(event));
-    canvas.addEventListener("mouseleave", () => this.left());
-    canvas.addEventListener("click", (event) => this.click(event));
-    this.foot.addEventListener("click", ({ target }) => target.dataset.format && this.save(target.dataset.format));
-    // The theme's colours are style variables: the end of the frame's (instant) transition tells of a new theme.
-    frame.addEventListener("transitionend", ({ target }) => target === frame && this.data && this.lay());
-    this.onSelect = ({ detail }) => detail.from !== this && this.follow(detail);
-    this.onResize = () => this.resized();
-    this.resizes = new ResizeObserver(this.onResize);
-  }
-
-  mount() {
-    bus.addEventListener("select", this.onSelect);
-    this.resizes.observe(this.frame);
-    window.addEventListener("resize", this.onResize);
-  }
-
-  unmount() {
-    bus.removeEventListener("select", this.onSelect);
-    this.resizes.disconnect();
-    window.removeEventListener("resize", this.onResize);
-    this.hover?.hide();
-  }
-
-  load(data) {
-    this.data = data;
-    this.selected = null;
-    this.lay();
-    if (bus.selection) this.follow(bus.selection);
+    for (const name of ["names", "axis", "over"]) this[name].setAttribute("aria-hidden", "true");
+    element("div", "iv-shade iv-right", this.opening);
   }
 
   // sizes
-
-  room() {
-    return { width: this.frame.clientWidth, height: parseFloat(resolved(this.scroller, "max-height")) || 600 };
-  }
-
-  resized() {
-    if (!this.data) return;
-    const { width, height } = this.room();
-    if (width === this.size.width && height === this.size.height) return;
-    this.lay();
-  }
 
   lay() {
     this.size = this.room();
@@ -96,6 +38,8 @@ export class Plane {
     this.paintNames();
     this.paintAxis();
     this.paintStage();
+    this.over.setAttribute("width", Math.ceil(layout.width));
+    this.over.setAttribute("height", Math.ceil(layout.height));
     this.paintFoot();
     this.showSelection();
     this.shadeEdges();
@@ -138,11 +82,6 @@ export class Plane {
     }
   }
 
-  shadeEdges() {
-    const { scrollLeft, clientWidth, scrollWidth } = this.scroller;
-    this.frame.classList.toggle("iv-more-right", scrollLeft + clientWidth < scrollWidth - EDGE);
-  }
-
   // pointing and choosing
 
   /** What is at the pointer, or a few px beside it: thin strokes are hard to hit. */
@@ -157,7 +96,6 @@ export class Plane {
   }
 
   point(event) {
-    if (!this.data) return;
     const part = this.partAt(event);
     this.canvas.style.cursor = part ? "pointer" : "default";
     this.light(part);
@@ -166,7 +104,7 @@ export class Plane {
   }
 
   left() {
-    this.hover.hide();
+    super.left();
     this.light(null);
   }
 
@@ -184,9 +122,7 @@ export class Plane {
     return this.stage.querySelector(`[data-part="${CSS.escape(id)}"]`);
   }
 
-  click(event) {
-    if (!this.data) return;
-    this.scroller.focus({ preventScroll: true });
+  pick(event) {
     const tick = event.target.closest("[data-position]");
     const name = event.target.closest("[data-row]");
     const part = tick || name ? this.first(tick ?? name) : this.partAt(event);
@@ -244,13 +180,6 @@ export class Plane {
     this.choose(links[(now + step + links.length + (now < 0 && step < 0 ? 1 : 0)) % links.length], "key");
   }
 
-  choose(part, how) {
-    this.selected = part;
-    this.reveal();
-    this.showSelection();
-    this.report(how);
-  }
-
   /** Show the numbers of what is selected beside it. */
   open() {
     const box = this.drawn(this.selected.id).getBoundingClientRect();
@@ -259,16 +188,8 @@ export class Plane {
     this.report("open");
   }
 
-  clear() {
-    this.selected = null;
-    this.hover.hide();
-    this.showSelection();
-    this.report("clear");
-  }
-
   /** Show what was chosen elsewhere. */
-  follow({ row, position, part, rev }) {
-    if (!this.data || (rev && this.data.rev && rev !== this.data.rev)) return;
+  follow({ row, position, part }) {
     const found = this.data.parts.get(part) ?? this.data.parts.get(`block.${row}.${position}`) ?? null;
     if (found === this.selected) return;
     this.selected = found;
@@ -302,20 +223,10 @@ export class Plane {
     if (y < scroller.scrollTop + 12 || y > scroller.scrollTop + tall - 12) scroller.scrollTop = Math.max(0, y - tall / 2);
   }
 
-  report(how) {
+  place() {
     const { selected } = this;
-    const { rev } = this.data;
     const node = selected?.source ? selected.target : selected;
-    const place = node
-      ? { row: node.row, position: node.position < 0 ? null : node.position, part: selected.id }
-      : { row: null, position: null, part: "" };
-    const { n } = announce({ ...place, how, rev }, this);
-    clearTimeout(this.pause);
-    this.pause = setTimeout(() => this.send({ ...place, how, rev, n }), how === "key" ? KEY_PAUSE : 0);
-  }
-
-  async save(format) {
-    const blob = format === "png" ? await this.toPng() : new Blob([this.toSvg()], { type: "image/svg+xml" });
-    download(blob, `${this.data.fileName}.${format}`);
+    if (!node) return { row: null, position: null, part: "" };
+    return { row: node.row, position: node.position < 0 ? null : node.position, part: selected.id };
   }
 }

@@ -2,6 +2,7 @@
 import { channels, element, resolved } from "./base.js";
 import { drawLegend, drawMarks, drawRange } from "./cells.js";
 import { colourScale, luminance } from "./colour.js";
+import { Frame } from "./frame.js";
 
 export const HEADER = 46;
 export const GAP = 4; // room for the outline of a selected cell beside header and labels
@@ -11,7 +12,6 @@ const ROW = { least: 26, most: 54, twoLines: 38 };
 const MARGIN = { rows: 6, columns: 4 };
 const SCROLLBAR = 12;
 const TEXT = 13; // px, of the tokens in cells of these sizes
-let made = 0;
 
 export function clamp(value, least, most) {
   return Math.max(least, Math.min(most, value));
@@ -26,19 +26,10 @@ function scrollFor(index, unit, now, room) {
   return Math.min(index, Math.ceil((end - room) / unit)) * unit + GAP;
 }
 
-export class Sheet {
+export class Sheet extends Frame {
   constructor(root) {
-    this.number = made++;
+    super(root, "grid", "iv-canvas");
     this.marks = [];
-    this.selected = null;
-    this.data = null;
-    root.replaceChildren();
-    this.frame = element("div", "iv-frame", root);
-    const opening = element("div", "iv-window", this.frame);
-    this.scroller = element("div", "iv-scroller", opening);
-    this.scroller.tabIndex = 0;
-    this.scroller.setAttribute("role", "grid");
-    this.canvas = element("div", "iv-canvas", this.scroller);
     this.canvas.setAttribute("role", "presentation");
     this.head = element("div", "iv-head", this.canvas);
     this.head.setAttribute("role", "row");
@@ -51,9 +42,8 @@ export class Sheet {
     this.rowLayer.setAttribute("role", "rowgroup");
     this.markLayer = element("div", "iv-marks", this.canvas);
     this.markLayer.setAttribute("aria-hidden", "true");
-    element("div", "iv-shade iv-right", opening);
-    element("div", "iv-shade iv-bottom", opening);
-    this.foot = element("div", "iv-foot", this.frame);
+    element("div", "iv-shade iv-right", this.opening);
+    element("div", "iv-shade iv-bottom", this.opening);
   }
 
   /** Outlines besides the selection: [{ row, position, kind }], kind injected, ablated, scaled or found. */
@@ -65,9 +55,9 @@ export class Sheet {
 
   // sizes and places
 
-  layout() {
+  lay() {
     const { data, scroller, canvas } = this;
-    this.size = this.measureRoom();
+    this.size = this.room();
     if (!this.size.width) return;
     this.labelWidth = this.measureLabels();
     const room = this.size.height - HEADER - GAP - EDGE;
@@ -87,20 +77,6 @@ export class Sheet {
     scroller.setAttribute("aria-colcount", data.width + 1);
     scroller.ariaLabel = `${data.title}: ${data.note}. Arrow keys move, Enter opens, Escape clears.`;
     this.recolour();
-  }
-
-  measureRoom() {
-    const height = parseFloat(resolved(this.scroller, "max-height")) || 600;
-    return { width: this.frame.clientWidth, height };
-  }
-
-  /** Lay out again if the frame or the window has another size now. */
-  resized() {
-    if (!this.data) return;
-    const { width, height } = this.measureRoom();
-    if (width === this.size.width && height === this.size.height) return;
-    this.layout();
-    this.reveal();
   }
 
   measureLabels() {
@@ -167,16 +143,8 @@ export class Sheet {
     drawMarks(this);
   }
 
-  shadeEdges() {
-    const { scrollTop, scrollLeft, clientWidth, clientHeight, scrollWidth, scrollHeight } = this.scroller;
-    const { classList } = this.frame;
-    classList.toggle("iv-more-left", scrollLeft > 0);
-    classList.toggle("iv-more-above", scrollTop > 0);
-    classList.toggle("iv-more-right", scrollLeft + clientWidth < scrollWidth - EDGE);
-    classList.toggle("iv-more-below", scrollTop + clientHeight < scrollHeight - EDGE);
-  }
-
   scrolled() {
+    this.hover.hide();
     this.frameRequest ??= requestAnimationFrame(() => {
       this.frameRequest = null;
       if (this.data) this.draw();

@@ -15,17 +15,17 @@ from intravisto_core.errors import RequestError, expected
 
 FOLDER = Path(__file__).parent
 MODULES = {
-    "grid": ("base", "numbers", "colour", "payload", "cells", "hover", "image", "picture", "sheet", "grid"),
+    "grid": ("base", "numbers", "colour", "payload", "cells", "hover", "image", "frame", "picture", "sheet", "grid"),
     "strip": ("base", "strip"),
     "flow": (
-        *("base", "numbers", "hover", "image", "plane"),
+        *("base", "numbers", "hover", "image", "frame", "plane"),
         *("flow_data", "flow_layout", "flow_labels", "flow_draw", "flow_hover", "flow"),
     ),
     "panel": ("base", "numbers", "panel"),
     "flow_links": ("base", "flow_links"),
     "flow_route": ("base", "numbers", "colour", "flow_route"),
     "flow_graph": (
-        *("base", "numbers", "hover", "image", "plane"),
+        *("base", "numbers", "hover", "image", "frame", "plane"),
         *("flow_data", "flow_layout", "flow_labels", "flow_draw", "flow_graph"),
     ),
 }

@@ -1,0 +1,141 @@
+/**
+ * What the large pictures share: a frame with one scroller and a line under it; size, theme and selection that it is
+ * told of; keys and pointer; saving. A picture extends it with `lay` (all anew), `point`, `pick` and `key` (the user's
+ * acts), `follow` (a choice made elsewhere), `reveal`, `showSelection`, `place`, `toSvg` and `toPng`.
+ */
+import { announce, bus, element, resolved } from "./base.js";
+import { download } from "./image.js";
+
+const EDGE = 8;
+const KEY_PAUSE = 140;
+let made = 0;
+
+export class Frame {
+  constructor(root, role, canvas) {
+    this.number = made++;
+    this.data = null;
+    this.selected = null;
+    this.send = () => {};
+    root.replaceChildren();
+    this.frame = element("div", "iv-frame", root);
+    this.opening = element("div", "iv-window", this.frame);
+    this.scroller = element("div", "iv-scroller", this.opening);
+    this.scroller.tabIndex = 0;
+    this.scroller.setAttribute("role", role);
+    this.canvas = element("div", canvas, this.scroller);
+    this.foot = element("div", "iv-foot", this.frame);
+    this.listen();
+  }
+
+  listen() {
+    const { scroller, canvas, frame } = this;
+    scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    scroller.addEventListener("keydown", (event) => this.data && this.key(event));
+    canvas.addEventListener("mousemove", (event) => this.data && this.point(event));
+    canvas.addEventListener("mouseleave", () => this.left());
+    canvas.addEventListener("click", (event) => this.click(event));
+    this.foot.addEventListener("click", ({ target }) => target.dataset.format && this.save(target.dataset.format));
+    // The theme's colours are style variables: the end of the frame's (instant) transition tells of a new theme.
+    frame.addEventListener("transitionend", ({ target }) => target === frame && this.data && this.recolour());
+    this.onSelect = ({ detail }) => detail.from !== this && this.heard(detail);
+    this.onResize = () => this.resized();
+    this.resizes = new ResizeObserver(this.onResize);
+  }
+
+  mount() {
+    bus.addEventListener("select", this.onSelect);
+    this.resizes.observe(this.frame);
+    window.addEventListener("resize", this.onResize);
+  }
+
+  unmount() {
+    bus.removeEventListener("select", this.onSelect);
+    this.resizes.disconnect();
+    window.removeEventListener("resize", this.onResize);
+    this.hover.hide();
+  }
+
+  load(data) {
+    this.data = data;
+    this.selected = null;
+    this.lay();
+    if (bus.selection) this.heard(bus.selection);
+  }
+
+  // size and theme
+
+  room() {
+    return { width: this.frame.clientWidth, height: parseFloat(resolved(this.scroller, "max-height")) || 600 };
+  }
+
+  /** Lay out again if the frame or the window has another size now. */
+  resized() {
+    if (!this.data) return;
+    const { width, height } = this.room();
+    if (width === this.size.width && height === this.size.height) return;
+    this.lay();
+    this.reveal();
+  }
+
+  recolour() {
+    this.lay();
+  }
+
+  scrolled() {
+    this.hover.hide();
+    this.shadeEdges();
+  }
+
+  shadeEdges() {
+    const { scrollTop, scrollLeft, clientWidth, clientHeight, scrollWidth, scrollHeight } = this.scroller;
+    const { classList } = this.frame;
+    classList.toggle("iv-more-left", scrollLeft > 0);
+    classList.toggle("iv-more-above", scrollTop > 0);
+    classList.toggle("iv-more-right", scrollLeft + clientWidth < scrollWidth - EDGE);
+    classList.toggle("iv-more-below", scrollTop + clientHeight < scrollHeight - EDGE);
+  }
+
+  // pointing and choosing
+
+  left() {
+    this.hover.hide();
+  }
+
+  click(event) {
+    if (!this.data) return;
+    this.scroller.focus({ preventScroll: true });
+    this.pick(event);
+  }
+
+  /** Select, as the user wished. */
+  choose(selected, how) {
+    this.selected = selected;
+    this.reveal();
+    this.showSelection();
+    this.report(how);
+  }
+
+  clear() {
+    this.hover.hide();
+    this.choose(null, "clear");
+  }
+
+  /** A choice that was made elsewhere, unless it is of another trace. */
+  heard(choice) {
+    if (!this.data || (choice.rev && this.data.rev && choice.rev !== this.data.rev)) return;
+    this.follow(choice);
+  }
+
+  /** Tell the others at once, and the server; keys that come fast are told when they pause. */
+  report(how) {
+    const place = { ...this.place(), how, rev: this.data.rev };
+    const { n } = announce(place, this);
+    clearTimeout(this.pause);
+    this.pause = setTimeout(() => this.send({ ...place, n }), how === "key" ? KEY_PAUSE : 0);
+  }
+
+  async save(format) {
+    const blob = format === "png" ? await this.toPng() : new Blob([this.toSvg()], { type: "image/svg+xml" });
+    download(blob, `${this.data.fileName}.${format}`);
+  }
+}
