@@ -153,7 +153,7 @@ def _link(here: Workspace, chosen: FlowOptions, flow: Flow, i: int) -> None:
     at_kind, row, position = flow_lists.place_of(target)
     if at_kind == NodeKind.ATTENTION and kind == "attention":
         _heads(here, chosen, row, position, flow_lists.place_of(source)[2])
-    link_check.draw(here, source, target, flow.n_layers)
+    link_check.draw(here, source, target, flow.n_layers, chosen.view.position)
 
 
 def _heads(here: Workspace, chosen: FlowOptions, row: int, position: int, source: int) -> None:

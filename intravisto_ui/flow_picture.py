@@ -28,7 +28,7 @@ def draw(here: Workspace, chosen: FlowOptions) -> None:
     if other is not None:
         _disagreement(here, other)
     st.html(hints((*chosen.notes, *caption(flow))))
-    link_check.many(here, flow)
+    link_check.many(here, flow, chosen.view)
 
 
 def record(here: Workspace, chosen: FlowOptions) -> Flow:

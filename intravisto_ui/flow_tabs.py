@@ -52,10 +52,11 @@ def _flow(here: Workspace, line: Any) -> None:
     chosen = flow_options.draw(here)
     flow_export.popover(line, here, chosen)
     picture, detail = flow_panel.stage()
-    with picture, problems.guarded():
-        flow_picture.draw(here, chosen)
+    # the panel first: it answers to a click, the picture is already there
     with detail, problems.guarded():
         flow_panel.draw(here, chosen)
+    with picture, problems.guarded():
+        flow_picture.draw(here, chosen)
 
 
 DRAWN = {FLOW: _flow, GRAPH: flow_graph.draw, ATTRIBUTION: flow_attribution.draw, ROUTE: flow_route.draw}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from intravisto_core.request import Span
+from intravisto_core.request import LinkCheckView, Span
 from intravisto_core.request.flow import GENERATED, AttributionView, DisagreementView, FlowView, GraphView, RouteView
 from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
-from intravisto_ui import flow_attribution, flow_lists, flow_options, flow_tabs, jobs
+from intravisto_ui import flow_attribution, flow_lists, flow_options, flow_tabs, jobs, link_check
 from tests.pages.conftest import App
 
 Asked = list[Any]
@@ -171,6 +171,28 @@ def test_links_have_a_panel_with_their_heads(flow_page: App, asked: Asked) -> No
         assert " link</b>" in flow_page.html()
         links = flow_page.components().count("intravisto_links")
         assert links == (2 if (kind, end) == ("attention", "attention") else 1)
+
+
+def test_the_effect_of_a_checked_link_is_read_where_one_chooses(flow_page: App, asked: Asked) -> None:
+    trace = flow_page.workspace.shown.trace
+    select(flow_page, 5, 8, "", 20)
+    select(flow_page, 4, 8, "attention.4.8>mid.4.8", 21)
+    flow_page.click("check_link").assert_calm()
+    view = of(LinkCheckView, asked)
+    assert (view.position, view.target, view.contrast) == (8, None, None)
+    assert "after position 8" in flow_page.html()
+    flow_page.set("number_input", "check_position", 11)
+    flow_page.set("text_input", "check_target", " Rome").set("text_input", "check_contrast", " Paris")
+    flow_page.set("number_input", "check_n", 2).click("check_links").assert_calm()
+    view = of(LinkCheckView, asked)
+    assert (view.position, view.target, view.contrast) == (11, " Rome", " Paris")
+    flow = flow_page.workspace.payloads[of(FlowView, asked)]
+    wanted = link_check.checkable(flow)
+    assert view.links == tuple(wanted)[:2]
+    assert list(wanted.values()) == sorted(wanted.values(), reverse=True)
+    flow_page.set("number_input", "check_position", None)
+    flow_page.set("selectbox", "flow_start", flow_options.ALL)
+    assert link_check.effect(flow_page.workspace, GENERATED).position == trace.prompt_length - 1
 
 
 def test_a_place_that_is_not_drawn_says_so(flow_page: App) -> None:
