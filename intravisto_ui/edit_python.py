@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.request import Generated, Intervention, PromptSet, Span, TensorRef, tensors
-from intravisto_ui import edit_sources, python_lines
+from intravisto_ui import edit_marks, edit_sources, python_lines
 from intravisto_ui.edits import Stack
 from intravisto_ui.workspace import Workspace
 
@@ -25,8 +25,23 @@ def popover(place: Any, here: Workspace) -> None:
         st.code(python(here, node.cards), language="python", wrap_lines=True)
 
 
-def python(here: Workspace, cards: Stack) -> str:
-    """Lines that trace the baseline, edit it and save the comparison as a page."""
+def python(here: Workspace, cards: Stack, cells: str = "") -> str:
+    """Lines that trace the baseline, edit it and save the comparison as a page. cells: its further arguments."""
+    compared = f"trace.compare({', '.join(part for part in ('edited', cells) if part)})"
+    return "\n".join((*_edited(here, cards, "edited"), f'{compared}.save("difference.html")'))
+
+
+def shown_lines(here: Workspace) -> list[str]:
+    """Lines after which `trace` is the run that the pages show, edited or not."""
+    assert here.shown is not None
+    node = here.edits.node()
+    return (
+        _edited(here, node.cards, "trace") if node and edit_marks.is_edited(here) else python_lines.traced(here.shown)
+    )
+
+
+def _edited(here: Workspace, cards: Stack, name: str) -> list[str]:
+    """Lines that trace the baseline, and edit it under that name."""
     assert here.base is not None
     names: dict[str, str] = {}
     before = python_lines.traced(here.base)
@@ -38,7 +53,7 @@ def python(here: Workspace, cards: Stack) -> str:
     made = [f"    {written(card.what, names)}," for card in cards]
     if any(tensors(card.what) for card in cards):
         before.insert(1, "import numpy as np")
-    return "\n".join((*before, "edited = trace.edit(", *made, ")", 'trace.compare(edited).save("difference.html")'))
+    return [*before, f"{name} = trace.edit(", *made, ")"]
 
 
 def written(what: Intervention, names: dict[str, str]) -> str:

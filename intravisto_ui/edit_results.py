@@ -22,7 +22,7 @@ PICTURES = {"difference": "difference map", "both": "baseline and edited"}
 COLOURS = {
     "kl": "KL from the baseline",
     "distance": "distance moved",
-    "logit": "change of logit difference",
+    "difference": "change of logit difference",
 }
 COLOUR_HELP = (
     "**KL from the baseline**: how far the cell's prediction moved; 0 is the same.  \n**distance moved**: how far the "

@@ -8,15 +8,17 @@ from typing import Any
 
 import streamlit as st
 
-from intravisto_core.request import SharesView
-from intravisto_ui import python_lines, workspace
+from intravisto_core.request import HeatmapView, SharesView, Span
+from intravisto_core.sites import Reading
+from intravisto_ui import edit_python, heatmap_picture, python_lines
 from intravisto_ui.colour_options import Dress
 from intravisto_ui.heatmap_options import Options
-from intravisto_ui.workspace import Shown
+from intravisto_ui.workspace import Workspace
 
 
-def popover(place: Any, shown: Shown, chosen: Options) -> None:
+def popover(place: Any, here: Workspace, chosen: Options) -> None:
     """The export menu of the heatmap."""
+    name = "difference" if heatmap_picture.is_difference(here) else "heatmap"
     with place.popover("Export"):
         st.html('<div class="cap">This picture</div>')
         line = st.container(horizontal=True, gap="small")
@@ -27,52 +29,71 @@ def popover(place: Any, shown: Shown, chosen: Options) -> None:
         ):
             line.download_button(
                 suffix.upper(),
-                data=_file(shown, chosen, suffix),
-                file_name=f"heatmap.{suffix}",
+                data=_file(here, chosen, f"{name}.{suffix}"),
+                file_name=f"{name}.{suffix}",
                 mime=mime,
                 help=why,
                 on_click="ignore",
                 key=f"export_{suffix}",
             )
-        st.html('<div class="hint">HTML keeps these colours. PNG and SVG: the buttons under the picture.</div>')
+        st.html('<div class="hint">HTML keeps colours and marks. PNG and SVG: the buttons under the picture.</div>')
         st.html('<div class="cap">The same in Python</div>')
-        st.code(python(shown, chosen), language="python", wrap_lines=True)
+        st.code(python(here, chosen), language="python", wrap_lines=True)
 
 
-def _file(shown: Shown, chosen: Options, suffix: str) -> Callable[[], bytes]:
-    session = workspace.current().id
+def _file(here: Workspace, chosen: Options, name: str) -> Callable[[], bytes]:
+    assert here.shown is not None
+    engine, session, view = here.shown.engine, here.id, chosen.view
+    difference, marks = heatmap_picture.is_difference(here), heatmap_picture.marks(here)
+    asked = heatmap_picture.comparison(here, chosen) if difference else view
 
     def make() -> bytes:
         import tempfile
         from pathlib import Path
 
-        grid = shown.engine.view(chosen.view, session=session, slot="")
-        dressed = {}
-        if suffix == "html":
-            shares = shown.engine.view(SharesView(chosen.view.trace, chosen.measure), session=session, slot="")
-            dressed = {"colour": chosen.colour, "shares": shares, **asdict(chosen.dress)}
+        record = engine.view(asked, session=session, slot="")
+        dressed: dict[str, Any] = {}
+        if name.endswith(".html"):
+            dressed["marks"] = marks
+            if not difference:
+                shares = engine.view(SharesView(view.trace, chosen.measure), session=session, slot="")
+                dressed |= {"colour": chosen.colour, "shares": shares, **asdict(chosen.dress)}
         with tempfile.TemporaryDirectory() as folder:
-            return grid.save(Path(folder) / f"heatmap.{suffix}", **dressed).read_bytes()
+            return record.save(Path(folder) / name, **dressed).read_bytes()
 
     return make
 
 
-def python(shown: Shown, chosen: Options) -> str:
-    """Lines that trace the same prompt and save the same picture as a page."""
-    view = chosen.view
-    drawn = [f"{n}={str(getattr(view, n))!r}" for n in ("component", "lens")]
-    drawn += [f"{n}={str(getattr(view, n))!r}" for n in ("norm", "reading") if getattr(view, n) not in (None, "top")]
-    drawn += [
-        f"{n}={python_lines.selection(getattr(view, n))}" for n in ("rows", "positions") if getattr(view, n) is not None
-    ]
+def python(here: Workspace, chosen: Options) -> str:
+    """Lines that run what is shown again, edits and all, and save the same picture as a page."""
+    view, shown = chosen.view, here.shown
+    assert shown is not None
+    node = here.edits.node()
+    cells = _cells(view, shown.engine.model.n_layers + 2, len(shown.trace.tokens))
+    if node is not None and heatmap_picture.is_difference(here):
+        return edit_python.python(here, node.cards, ", ".join([*_read(view), *cells]))
+    drawn = [*_read(view), *cells]
+    drawn += [f"reading={str(view.reading)!r}"] if view.reading is not Reading.TOP else []
     drawn += [f"watch={list(view.watch)!r}"] if view.watch else []
     plain = Dress()
     dressed = [f"colour={str(chosen.colour)!r}", f"shares=trace.shares({str(chosen.measure)!r})"]
     dressed += [f"{n}={v!r}" for n, v in asdict(chosen.dress).items() if v != getattr(plain, n)]
     return "\n".join(
         (
-            *python_lines.traced(shown),
+            *edit_python.shown_lines(here),
             f"grid = trace.heatmap({', '.join(drawn)})",
             f'grid.save("heatmap.html", {", ".join(dressed)})',
         )
     )
+
+
+def _read(view: HeatmapView) -> list[str]:
+    """Component, lens and norm of a view as arguments, where they are not what a call takes by itself."""
+    plain = HeatmapView(view.trace)
+    return [f"{n}={str(v)!r}" for n in ("component", "lens", "norm") if (v := getattr(view, n)) != getattr(plain, n)]
+
+
+def _cells(view: HeatmapView, n_rows: int, n_positions: int) -> list[str]:
+    """Rows and positions as arguments; nothing where all are shown."""
+    asked = (("rows", view.rows, n_rows), ("positions", view.positions, n_positions))
+    return [f"{n}={python_lines.selection(v)}" for n, v, whole in asked if v not in (None, Span(0, whole))]

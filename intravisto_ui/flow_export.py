@@ -14,7 +14,7 @@ import streamlit as st
 from intravisto_core.figures.web.flow_payload import FlowDress
 from intravisto_core.records import Record
 from intravisto_core.request import Span
-from intravisto_ui import python_lines
+from intravisto_ui import edit_python, python_lines
 from intravisto_ui.flow_options import FlowOptions
 from intravisto_ui.flow_picture import disagreement, marks
 from intravisto_ui.workspace import Shown, Workspace
@@ -69,7 +69,7 @@ def menu(
         if hint:
             st.html(f'<div class="hint">{hint}</div>')
         st.html('<div class="cap">The same in Python</div>')
-        st.code("\n".join([*python_lines.traced(shown), *lines]), language="python", wrap_lines=True)
+        st.code("\n".join([*edit_python.shown_lines(here), *lines]), language="python", wrap_lines=True)
 
 
 def _file(

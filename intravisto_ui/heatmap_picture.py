@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import numpy as np
 import streamlit as st
 
 from intravisto_core.figures.web import Mark, comparison_payload, grid_payload
@@ -21,13 +20,37 @@ SLOT = "heatmap"
 
 def draw(here: Workspace, chosen: Options) -> None:
     """The grid of the chosen view, and under it what a reader must know."""
-    marks = (*find.marks(here), *edit_marks.marks(here))
-    difference = here.edits.look == DIFFERENCE and edit_marks.is_edited(here)
+    outlines, difference = marks(here), is_difference(here)
     make = _difference if difference else _made
-    payload, notes = here.payload((chosen, marks, difference), lambda: make(here, chosen, marks))
+    payload, notes = here.payload((chosen, outlines, difference), lambda: make(here, chosen, outlines))
     components.grid(payload, key="grid", on_select=here.select)
     for note in (*chosen.notes, *notes):
         st.html(f'<div class="hint">{escaped(note)}</div>')
+
+
+def marks(here: Workspace) -> tuple[Mark, ...]:
+    """The cells to outline: where the sought token comes up, and where edits act."""
+    return (*find.marks(here), *edit_marks.marks(here))
+
+
+def is_difference(here: Workspace) -> bool:
+    """Whether the picture shows what the edits changed."""
+    return here.edits.look == DIFFERENCE and edit_marks.is_edited(here)
+
+
+def comparison(here: Workspace, chosen: Options) -> CompareView:
+    """The edited run against its baseline, in the cells of the chosen view."""
+    assert here.base is not None
+    view = chosen.view
+    return CompareView(
+        here.base.trace.id,
+        view.trace,
+        component=view.component,
+        lens=view.lens,
+        norm=view.norm,
+        rows=view.rows,
+        positions=view.positions,
+    )
 
 
 def record(here: Workspace, chosen: Options) -> tuple[DecodedGrid, Shares]:
@@ -46,16 +69,5 @@ def _made(here: Workspace, chosen: Options, marks: tuple[Mark, ...]) -> tuple[by
 def _difference(here: Workspace, chosen: Options, marks: tuple[Mark, ...]) -> tuple[bytes, tuple[str, ...]]:
     """What the edits changed in the cells of the chosen view."""
     assert here.base is not None
-    view = chosen.view
-    asked = CompareView(
-        here.base.trace.id,
-        view.trace,
-        component=view.component,
-        lens=view.lens,
-        norm=view.norm,
-        rows=view.rows,
-        positions=view.positions,
-    )
-    compared = jobs.view(here.base.engine, asked, here.id, f"{SLOT}-difference")
-    colour = "kl" if np.isfinite(compared.grid_kl).any() else "distance"
-    return comparison_payload(compared, colour, marks, rev=view.trace), compared.notes
+    compared = jobs.view(here.base.engine, comparison(here, chosen), here.id, f"{SLOT}-difference")
+    return comparison_payload(compared, marks=marks, rev=chosen.view.trace), compared.notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from intravisto_core.figures.numbers import significant
 from intravisto_core.records import Check, ModelCard
 from intravisto_core.sites import Capability
 from intravisto_ui.text import count, escaped
@@ -34,7 +35,7 @@ def draw(card: ModelCard) -> None:
 
 def why_not(check: Check) -> str:
     """Why a capability is not there, with what was measured."""
-    measured = "" if check.error is None else f" Measured error {check.error:.2g}, allowed {check.allowed:.0e}."
+    measured = "" if check.error is None else f" Measured error {significant(check.error)}, allowed {check.allowed:g}."
     return f"{(check.reason or 'It does not hold').rstrip('.')}.{measured}"
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import streamlit as st
 
+from intravisto_core.figures.numbers import significant
 from intravisto_core.records import Check, ModelCard
 from intravisto_core.sites import Capability
-from intravisto_ui.text import count, escaped, size
+from intravisto_ui.text import count, escaped, plural, size
 
 IN_WORDS = {
     Capability.RESIDUAL: "What attention and MLP add to the stream, put together, gives the stream.",
@@ -34,16 +35,19 @@ def card(model: ModelCard) -> None:
         ("Heads", f"{model.n_heads:,} of {model.d_head} numbers", "Attention heads in every layer"),
         ("Key and value heads", f"{model.n_kv_heads:,}", "Fewer than heads where heads share them"),
         ("Width of the stream", f"{model.d_model:,}", "Numbers at each position (d_model)"),
-        ("Neurons in an MLP", f"{model.d_mlp:,}", "In every layer (d_mlp)"),
+        ("Neurons in an MLP", f"{model.d_mlp:,}" if model.d_mlp else "in its experts", "In every layer (d_mlp)"),
         ("Vocabulary", f"{model.d_vocab:,} tokens", "All tokens that the model knows"),
-        ("Longest text", f"{model.context:,} tokens", "Prompt and generated tokens together"),
+        (
+            "Longest text",
+            plural(model.context, "token") if model.context else "not stated",
+            "Prompt and generated tokens together",
+        ),
         ("Input and output table", tables, "Whether tokens are read and written with the same vectors"),
         ("Norm", model.norm, "How the stream is scaled before each part"),
         ("Precision, device", f"{model.dtype}, {model.device}", "How and where the numbers are kept"),
     ]
-    rows += [("Particulars" if n == 0 else "", phrase, "") for n, phrase in enumerate(model.features)]
     if model.features:
-        rows.append(("Particular", "; ".join(model.features), "What not every model has"))
+        rows.append(("Particulars", "; ".join(model.features), "What not every model has"))
     body = "".join(
         f'<tr><th scope="row">{escaped(name)}{f"<small>{escaped(why)}</small>" if why else ""}</th>'
         f"<td>{escaped(str(value))}</td></tr>"
@@ -60,7 +64,7 @@ def capabilities(model: ModelCard) -> None:
     if model.stock_difference is not None:
         stock = (
             f'<p class="under">The model\'s usual fast attention gives scores that differ from these by at most '
-            f"{model.stock_difference:.2g}: it rounds in another order.</p>"
+            f"{significant(model.stock_difference)}: it rounds in another order.</p>"
         )
     st.html(
         '<h2 class="part">Checked when it was opened</h2><table class="facts checks"><tr><th>What must hold</th>'
@@ -69,13 +73,13 @@ def capabilities(model: ModelCard) -> None:
 
 
 def _line(capability: Capability, check: Check) -> str:
-    error = "bit-equal" if check.exact else "–" if check.error is None else f"{check.error:.2g}"
+    error = "bit-equal" if check.exact else "–" if check.error is None else significant(check.error)
     verdict = '<span class="ok">✓ holds</span>' if check.ok else '<span class="bad">✕ fails</span>'
     reason = f"<small>{escaped(check.reason)}</small>" if check.reason else ""
-    start = "" if check.at_start is None else f' title="at position 0: {check.at_start:.2g}"'
+    start = "" if check.at_start is None else f' title="at position 0: {significant(check.at_start)}"'
     return (
         f'<tr><th scope="row">{escaped(capability.label)}<small>{escaped(IN_WORDS[capability])}</small>{reason}</th>'
-        f'<td class="num"{start}>{error}</td><td class="num">{check.allowed:.0e}</td><td>{verdict}</td></tr>'
+        f'<td class="num"{start}>{error}</td><td class="num">{check.allowed:g}</td><td>{verdict}</td></tr>'
     )
 
 

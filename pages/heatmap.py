@@ -36,7 +36,7 @@ def body() -> None:
             line = frame.headline(TITLE, QUESTION, frame.place_in_words(chosen.view.component.label))
             find.popover(line)
             help_texts.button(line, help_texts.PAGES)
-            export.popover(line, here.shown, chosen)
+            export.popover(line, here, chosen)
         stage = st.container(horizontal=True, gap="small", key="stage")
         picture, detail = (
             stage.container(width="stretch", key="picture"),

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from intravisto_core.figures.text import printable
+from intravisto_core.figures.web.comparison import comparison_payload
 from intravisto_core.figures.web.payload import TEXT_SIZE, Mark, grid_payload, title
 from intravisto_core.figures.web.sources import component_source
 from intravisto_core.figures.web.strip import strip_tokens
-from intravisto_core.records import DecodedGrid, Record, Shares
+from intravisto_core.records import Comparison, DecodedGrid, Record, Shares, Token
 from intravisto_core.sites import Colour, Lens, NormPolicy, Reading
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 QUESTION = "Which token would each layer predict here?"
+HANDS = "Click a cell, or move with the arrow keys; Home, End, Page Up and Page Down go further, Escape clears."
 _PAGE = Path(__file__).parent / "web" / "page.css"
 
 
@@ -32,24 +37,46 @@ def grid_html(
     text_size: float = TEXT_SIZE,
 ) -> str:
     """The interactive heatmap as a page; the options are those of `grid_payload`."""
-    payload = b64encode(
-        grid_payload(grid, colour, shares, scale, marks, grid.trace, log_scale, clip, text_size)
-    ).decode()
-    strip = {
-        "tokens": strip_tokens(grid.tokens),
-        "prompt": grid.prompt_length,
-        "rev": grid.trace,
-        "top": int(grid.rows.max()) if len(grid.rows) else 0,
+    payload = grid_payload(grid, colour, shares, scale, marks, grid.trace, log_scale, clip, text_size)
+    strip = _strip(grid.tokens, grid.prompt_length, grid.trace, grid.rows)
+    return _sheet_page(heading, _about(grid), payload, strip, _explain(grid))
+
+
+def comparison_html(comparison: Comparison, colour: str = "", marks: tuple[Mark, ...] | None = None) -> str:
+    """The difference of two runs as an interactive heatmap on a page; colour and marks as in `comparison_payload`."""
+    tokens = [comparison.edited_tokens[int(p)] for p in comparison.positions]
+    payload = comparison_payload(comparison, colour, marks, comparison.edited)
+    strip = _strip(tokens, sum(t.is_prompt for t in comparison.edited_tokens), comparison.edited, comparison.rows)
+    about = "; ".join(comparison.edits) or "the same text in both runs"
+    lines = [
+        "Each cell shows the edited run's top token; the colour is how far the edits moved it from the cell of the "
+        "baseline. At the pointer stand the top tokens of both runs.",
+        HANDS,
+    ]
+    return _sheet_page("What the edits changed", about, payload, strip, [*lines, *comparison.notes])
+
+
+def _strip(tokens: Sequence[Token], prompt_length: int, rev: str, rows: np.ndarray) -> dict[str, Any]:
+    """What strip.js is given of the positions that a heatmap shows."""
+    return {
+        "tokens": strip_tokens(tokens),
+        "prompt": prompt_length,
+        "rev": rev,
+        "top": int(rows.max()) if len(rows) else 0,
         "sel": None,
-        "label": any(not t.is_prompt for t in grid.tokens),
+        "label": any(not t.is_prompt for t in tokens),
     }
+
+
+def _sheet_page(heading: str, about: str, payload: bytes, strip: dict[str, Any], lines: Sequence[str]) -> str:
+    """A page with a strip of tokens, a heatmap and sentences under it."""
     grid_js, grid_css = component_source("grid")
     strip_js, strip_css = component_source("strip")
     body = (
-        f'<p class="about">{escape(printable(_about(grid)))}</p>\n<div id="strip"></div>\n<div id="grid"></div>\n'
-        f"<footer>{''.join(f'<p>{escape(printable(s))}</p>' for s in _explain(grid))}</footer>"
+        f'<p class="about">{escape(printable(about))}</p>\n<div id="strip"></div>\n<div id="grid"></div>\n'
+        f"<footer>{''.join(f'<p>{escape(printable(s))}</p>' for s in lines)}</footer>"
     )
-    bytes_of = f'Uint8Array.from(atob("{payload}"), (c) => c.charCodeAt(0))'
+    bytes_of = f'Uint8Array.from(atob("{b64encode(payload).decode()}"), (c) => c.charCodeAt(0))'
     scripts = [component_mount("strip", strip_js, inline_json(strip)), component_mount("grid", grid_js, bytes_of)]
     return standalone_page(heading, f"{grid_css}\n{strip_css}", body, scripts)
 
@@ -112,7 +139,4 @@ def _explain(grid: DecodedGrid) -> list[str]:
         )
     else:
         lines.append("Probabilities are a softmax over the whole vocabulary; entropy is in nats, 0 is certain.")
-    lines.append(
-        "Click a cell, or move with the arrow keys; Home, End, Page Up and Page Down go further, Escape clears."
-    )
-    return [*lines, *grid.notes]
+    return [*lines, HANDS, *grid.notes]

@@ -15,29 +15,30 @@ from intravisto_core.records import Comparison
 COLOURS = {
     "kl": ("KL from the baseline's cell", "nats"),
     "distance": ("distance moved, of the vector's length", "share"),
-    "logit": ("change of the logit difference", "change"),
+    "difference": ("change of the logit difference", "change"),
 }
 
 
 def comparison_payload(
     record: Comparison,
-    colour: str = "kl",
+    colour: str = "",
     marks: Sequence[Mark] | None = None,
     rev: str = "",
     text_size: float = TEXT_SIZE,
 ) -> bytes:
     """The difference of two runs as bytes for grid.js, top row first.
 
-    colour: "kl", "distance" or "logit". marks: outlines of what was edited; None marks every edited cell. rev: as in
-    `grid_payload`. At the pointer stand both runs' top tokens.
+    colour: "kl", "distance" or "difference"; "" is KL, or distance where cells are updates. marks: outlines of what was
+    edited; None marks every edited cell. rev: as in `grid_payload`. At the pointer stand both runs' top tokens.
 
     Raises:
         RequestError: another colour.
     """
+    colour = colour or ("kl" if np.isfinite(record.grid_kl).any() else "distance")
     if colour not in COLOURS:
         raise RequestError(expected("colour", list(COLOURS), colour))
     order = np.argsort(-record.rows, kind="stable")
-    values = {"kl": record.grid_kl, "distance": record.grid_distance, "logit": record.grid_difference}[colour]
+    values = {"kl": record.grid_kl, "distance": record.grid_distance, "difference": record.grid_difference}[colour]
     ids = np.stack([record.grid_edited_ids, record.grid_ids], axis=2)[order]
     arrays: dict[str, np.ndarray] = {}
     vocabulary = listed_tokens({"ids": ids}, arrays, record.shown)
@@ -71,12 +72,12 @@ def _marks(record: Comparison, marks: Sequence[Mark] | None) -> Sequence[Mark]:
 
 def _header(record: Comparison, colour: str, values: np.ndarray) -> dict[str, object]:
     name, line = COLOURS[colour]
-    if colour == "logit":
+    if colour == "difference":
         shown = [printable(record.shown[i]) for i in (record.target, record.contrast)]
         name = f"{name} {shown[0]} less {shown[1]}"
     finite = np.abs(values[np.isfinite(values)])
     high = (float(finite.max()) if finite.size else 0.0) or 1.0
-    signed = colour == "logit"
+    signed = colour == "difference"
     write = WRITTEN[line]
     return {
         "title": f"what the edits changed, {record.component.label}",
