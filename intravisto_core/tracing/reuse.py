@@ -42,7 +42,7 @@ def obstacle(model: LoadedModel, base: TraceData) -> str:
     config = model.network.config
     if model.blueprint.architecture.inferred:
         return "the model's family is not declared, so nobody has held reuse to a full run"
-    if "int8" in str(getattr(model.spec, "quantisation", None)):
+    if "int8" in str(model.quantisation):
         return "8-bit layers scale their inputs over all positions, so earlier rows change too"
     if reason := _moving_rope(config, base.length):
         return reason

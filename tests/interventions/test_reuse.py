@@ -134,9 +134,8 @@ def test_a_failed_run_leaves_the_layers_as_they_were(case, monkeypatch):
 def stand_in(dtype=torch.float32, quantisation=None, w_out="mlp", inferred=False, **config):
     network = SimpleNamespace(config=SimpleNamespace(**config))
     architecture = SimpleNamespace(w_out=w_out, inferred=inferred)
-    spec = SimpleNamespace(quantisation=quantisation)
     return SimpleNamespace(
-        dtype=dtype, spec=spec, network=network, blueprint=SimpleNamespace(architecture=architecture)
+        dtype=dtype, quantisation=quantisation, network=network, blueprint=SimpleNamespace(architecture=architecture)
     )
 
 
@@ -161,4 +160,43 @@ def test_a_run_in_full_says_why(tmp_path):
     edited = trace.edit(iv.Scale("attn_out", 1, -1, factor=2.0))
     assert edited._entry.reused is None
     assert any(note.startswith("run in full") and "experts" in note for note in edited.notes)
+    engine.close()
+
+
+def test_a_model_of_8_bit_layers_runs_in_full(tiny_folder):
+    """An outlier of one position is scaled together with the others, so even earlier ones may change."""
+    pytest.importorskip("bitsandbytes")
+    engine = iv.open_model(str(tiny_folder("llama")), quantisation="int8", device_map="cpu")
+    assert "int8" in str(engine._model.quantisation)
+    trace = engine.trace("ab c!ab d", max_new_tokens=2)
+    edited = trace.edit(iv.Scale("mlp_out", 1, -1, factor=-20.0))
+    assert edited._entry.reused is None
+    assert any(note.startswith("run in full: 8-bit layers") for note in edited.notes)
+    same = trace.edit(iv.Scale("mlp_out", 1, "all", factor=1.0))
+    assert np.array_equal(same.logits(), trace.logits())
+    link = trace.check_links(iv.Link("mlp", 1, 3), "a", "b")
+    assert np.isfinite([link.predicted[0], link.measured[0]]).all()
+    assert link.noise < 1e-3
+    engine.close()
+
+
+def test_moving_rotary_positions_run_in_full_past_their_length(tmp_path):
+    """And reuse the baseline within it."""
+    from tests import models_tiny
+
+    model = models_tiny.build("llama")
+    model.config.rope_parameters = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": [1.0] * 4,
+        "long_factor": [3.0] * 4,
+        "original_max_position_embeddings": 12,
+    }
+    engine = iv.open_model(str(models_tiny.write(model, tmp_path)), device_map="cpu")
+    edit = iv.Scale("attn_out", 1, -1, factor=-2.0)
+    short, long = engine.trace("ab c!", max_new_tokens=2), engine.trace("ab c!ab d~ab c!ab", max_new_tokens=2)
+    assert short.edit(edit)._entry.reused is not None
+    beyond = long.edit(edit)
+    assert beyond._entry.reused is None
+    assert any("rotary" in note and "12 positions" in note for note in beyond.notes)
     engine.close()
