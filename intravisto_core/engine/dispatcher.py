@@ -15,6 +15,7 @@ import torch
 
 from intravisto_core.engine.base import Job, Progress
 from intravisto_core.errors import Cancelled, IntravistoError, MemoryShortError, Superseded, TraceError
+from intravisto_core.models.construction import computing
 from intravisto_core.models.free_memory import forget, give_back, is_short
 from intravisto_core.models.threads import using_threads
 from intravisto_core.sites import JobState
@@ -145,7 +146,8 @@ class Dispatcher:
             if job.cancelled:
                 task.work.throw(job.error or Cancelled("cancelled before there was anything to show"))
             else:
-                job.progress = next(task.work)
+                with computing():
+                    job.progress = next(task.work)
         except StopIteration as end:
             self._end(task, JobState.CANCELLED if job.cancelled else JobState.DONE, result=end.value)
         except Cancelled as error:

@@ -28,6 +28,7 @@ from intravisto_core.errors import RequestError, TraceError
 from intravisto_core.experiments.identities import relative_error, tolerance
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import LoadedModel, load
+from intravisto_core.models.construction import computing
 from intravisto_core.models.free_memory import freeing, give_back, trim
 from intravisto_core.models.loading import nothing
 from intravisto_core.models.memory import require_room, run_estimate
@@ -79,7 +80,7 @@ class LocalEngine:
         with freeing(f"opening {spec.source}"):
             self._model: LoadedModel = load(spec, token, report, make_room)
             threads = threads_for(self._model)
-            with using_threads(threads):
+            with using_threads(threads), computing():
                 self._card = check(self._model)
         trim()
         self._times = RunTimes()

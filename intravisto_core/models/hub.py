@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download, is_offline_mode, try_to_load_from_cache
@@ -25,6 +27,7 @@ from intravisto_core.models.hub_errors import explained, full_disk, said_by_the_
 from intravisto_core.models.progress import Report, quiet
 from intravisto_core.models.quantisation import check_stored
 
+T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _TOKEN = re.compile(r"[\w.-]{4,500}", re.ASCII)
 _BESIDE_WEIGHTS = (
@@ -135,12 +138,8 @@ class _Repository:
         self.sent = "the token that was given" if token else "this machine's token (HF_TOKEN)" if get_token() else ""
         api = HfApi(token=self.token)
         report(0, 0, "asking the Hub")
-        try:
-            info = api.model_info(
-                source, revision=revision, files_metadata=True, timeout=constants.DEFAULT_ETAG_TIMEOUT
-            )
-        except said_by_the_hub() as error:
-            raise explained(error, source, self.revision, self.sent) from None
+        about: dict[str, Any] = {"files_metadata": True, "timeout": constants.DEFAULT_ETAG_TIMEOUT}
+        info = self._ask(lambda: api.model_info(source, revision=revision, **about))
         self.commit = str(info.sha)
         self.files = {f.rfilename: RemoteFile(f.rfilename, int(f.size or 0)) for f in info.siblings or ()}
 
@@ -167,10 +166,8 @@ class _Repository:
         """The config's folder, and the headers of the weights by ranged requests."""
         here = self._small("config.json").parent
         self._weights()
-        try:
-            found = HfApi(token=self.token).get_safetensors_metadata(self.source, revision=self.commit)
-        except said_by_the_hub() as error:
-            raise explained(error, self.source, self.revision, self.sent) from None
+        api = HfApi(token=self.token)
+        found = self._ask(lambda: api.get_safetensors_metadata(self.source, revision=self.commit))
         entries = {
             name: {"shape": info.shape, "dtype": info.dtype}
             for file in found.files_metadata.values()
@@ -228,16 +225,19 @@ class _Repository:
         if isinstance(found, str):
             report(file.size, download.DOWNLOADING)
             return Path(found)
+        to = self.storage / "blobs"
+        self._ask(lambda: download.fetch(self.source, file.name, self.commit, self.token, to, report))
+        # the file itself is there: this only gives it its name
+        named: dict[str, Any] = {"revision": self.commit, "token": self.token, "cache_dir": str(self.cache)}
+        return Path(self._ask(lambda: hf_hub_download(self.source, file.name, **named)))
+
+    def _ask(self, call: Callable[[], T]) -> T:
+        """What the Hub answers, or its error in our words: its own holds the request, and so the token."""
         try:
-            download.fetch(self.source, file.name, self.commit, self.token, self.storage / "blobs", report)
-            # the file itself is there: this only gives it its name
-            return Path(
-                hf_hub_download(
-                    self.source, file.name, revision=self.commit, token=self.token, cache_dir=str(self.cache)
-                )
-            )
+            return call()
         except said_by_the_hub() as error:
-            raise explained(error, self.source, self.revision, self.sent) from None
+            said = explained(error, self.source, self.revision, self.sent)
+        raise said
 
     def _check_room(self, wanted: list[RemoteFile]) -> None:
         missing = [

@@ -15,6 +15,7 @@ from intravisto_core.architectures import auto_class, bind, find, names
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.models import checkpoint, quantisation
 from intravisto_core.models import folder as folders
+from intravisto_core.models.construction import loading
 from intravisto_core.models.free_memory import all_free, is_short
 from intravisto_core.models.inferred import infer
 from intravisto_core.models.loaded import LoadedModel, measure
@@ -62,11 +63,12 @@ def load(
     report(0, 0, "reading the weights")
     tokenizer = _tokenizer(folder)
     settings = _settings(folder)
-    where = place(spec.device_map, settings, needed.weights)
     family = settings.get_text_config().model_type
     declared = find(family) if family in names() else None
-    with telling(report, files):
-        network = _network(folder, spec, where, settings, declared.kernel(settings) if declared else "eager")
+    kernel = declared.kernel(settings) if declared else "eager"
+    with loading(report), telling(report, files):
+        where = place(spec.device_map, settings, needed.weights)
+        network = _network(folder, spec, where, settings, kernel)
     architecture = declared or infer(network)
     blueprint = bind(architecture, network)
     weights = Weights(blueprint, network.dtype)

@@ -53,8 +53,8 @@ def check_stored(model_config: dict[str, Any], quantisation: str | None, name: s
     if method != "bitsandbytes":
         raise ModelError(
             f"{name}: expected plain weights, or bitsandbytes'; these were packed by {method}, which cannot be "
-            "unpacked here for the sums over heads and neurons. Choose the original model, with int8 or nf4 where it is "
-            "too large"
+            "unpacked here for the sums over heads and neurons. Choose the original model, with int8 or nf4 where it "
+            "is too large"
         )
     if quantisation:
         raise ModelError(

@@ -11,6 +11,7 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from intravisto_core.models import checkpoint
+from intravisto_core.models.construction import constructed
 from intravisto_core.models.progress import Report
 
 _BAR = "Loading weights"
@@ -73,6 +74,7 @@ def _bar(factory: Callable[..., Any], given: tuple[Any, ...], options: dict[str,
 
 def _told(parameters: Iterable[tuple[str, Any]], weights: _Weights) -> Iterator[tuple[str, Any]]:
     """Parameters with what makes them of the tensors in the files; one is read when the next is asked for."""
+    constructed()
     for name, mapping in parameters:
         yield name, mapping
         targets: dict[str, set[str]] = getattr(mapping, "layer_targets", {})

@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         path, hub = urlparse(self.path).path, self.hub
-        hub.requests.append((self.command, self.path, dict(self.headers)))
+        hub.requests.append((self.command, self.path, {name.title(): value for name, value in self.headers.items()}))
         if hub.faults.limited and hub.faults.limited in path:
             return self._say(429, **{"Retry-After": "17"})
         if hub.faults.broken and hub.faults.broken in path:

@@ -44,7 +44,9 @@ def _is_code(thing: object) -> bool:
 def nowhere(secret: str, texts: Iterable[str] = (), objects: Iterable[object] = (), folder: Path | None = None) -> None:
     """Assert that it is in none of these."""
     for text in texts:
-        assert secret not in text, text
-    assert in_objects(secret, *objects) == []
-    if folder is not None:
-        assert in_files(secret, folder) == []
+        at = text.find(secret)
+        assert at < 0, f"found in: {text[max(0, at - 200) : at + 100]}"
+    held = in_objects(secret, *objects)
+    assert not held, held
+    written = [] if folder is None else in_files(secret, folder)
+    assert not written, written

@@ -46,7 +46,8 @@ def test_a_job_gives_the_engine_and_tells_bytes(hub, pool, monkeypatch):
     assert job.state == "done"
     texts = [text for _, _, text in told]
     assert any("file 2 of" in text for text in texts)
-    assert texts[-2:] == ["reading the weights", "checking that what it shows will be true"]
+    assert any(text.startswith("reading model-00002-of") for text in texts)
+    assert texts[-1] == "checking that what it shows will be true"
     assert any(0 < done < total for done, total, _ in told)
     again = pool.open(spec, session="b")
     assert again.result(0) is engine
