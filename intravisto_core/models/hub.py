@@ -23,6 +23,7 @@ from huggingface_hub.file_download import repo_folder_name
 
 from intravisto_core.errors import HubError, ModelError, RequestError
 from intravisto_core.models import checkpoint, download, folder
+from intravisto_core.models.download import Report as FileReport
 from intravisto_core.models.hub_errors import explained, full_disk, said_by_the_hub
 from intravisto_core.models.progress import Report, quiet
 from intravisto_core.models.quantisation import check_stored
@@ -219,7 +220,7 @@ class _Repository:
             raise ModelError(f"{self.source}: expected {name}; this repository has {self._other_things()}")
         return self._get(self.files[name], lambda done, doing: self.report(0, 0, f"reading {name}"))
 
-    def _get(self, file: RemoteFile, report: download.Report) -> Path:
+    def _get(self, file: RemoteFile, report: FileReport) -> Path:
         """One file in the cache, checked against its checksum."""
         found = try_to_load_from_cache(self.source, file.name, cache_dir=self.cache, revision=self.commit)
         if isinstance(found, str):
