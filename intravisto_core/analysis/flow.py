@@ -6,7 +6,7 @@ Everything is float64 in NumPy. R = L+2 heatmap rows, T positions, S starts that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -52,20 +52,21 @@ class Junctions:
 @dataclass(frozen=True, slots=True)
 class Sources:
     """How each query's attention divides: positions (T query, T source), and the terminals (T,). A row sums to 1, or is
-    NaN where undefined.
+    NaN where undefined. intervention: what an edit wrote in the attention's place.
     """
 
     positions: Float[Array, "T T"]
     sink: Float[Array, " T"]
     bias: Float[Array, " T"]
     hidden: Float[Array, " T"]
+    intervention: Float[Array, " T"]
 
     @classmethod
-    def of(cls, positions: Array, sink: Array, bias: Array) -> Sources:
+    def of(cls, positions: Array, sink: Array, bias: Array, intervention: Array) -> Sources:
         """From single precision: rows are brought to a sum of exactly 1."""
-        positions, sink, bias = (a.astype(np.float64) for a in (positions, sink, bias))
-        total = positions.sum(1) + sink + bias
-        return cls(positions / total[:, None], sink / total, bias / total, 0 * total)
+        positions, sink, bias, edit = (a.astype(np.float64) for a in (positions, sink, bias, intervention))
+        total = positions.sum(1) + sink + bias + edit
+        return cls(positions / total[:, None], sink / total, bias / total, 0 * total, edit / total)
 
     def without_start(self, reweigh: bool) -> Sources:
         """Attention to position 0 taken away: into the terminal *hidden*, or by renormalising what is left.
@@ -76,20 +77,27 @@ class Sources:
         positions = self.positions.copy()
         positions[:, 0] = 0
         if not reweigh:
-            return Sources(positions, self.sink, self.bias, self.hidden + start)
+            return replace(self, positions=positions, hidden=self.hidden + start)
         left = 1 - start
-        size = np.abs(positions).sum(1) + np.abs(self.sink) + np.abs(self.bias)
+        size = np.abs(positions).sum(1) + np.abs(self.sink) + np.abs(self.bias) + np.abs(self.intervention)
         alone = np.abs(left) <= SMALLEST * np.maximum(size, 1)
         scale = 1 / np.where(alone, 1, left)
-        return Sources(positions * scale[:, None], self.sink * scale, self.bias * scale, np.where(alone, start, 0.0))
+        others = (a * scale for a in (self.sink, self.bias))
+        return Sources(positions * scale[:, None], *others, np.where(alone, start, 0.0), self.intervention * scale)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """All that one block hands down by."""
+    """All that one block hands down by. mlp_edit: (T,) the share of what the MLP wrote that an edit put in its place."""
 
     junctions: Junctions
     sources: Sources
+    mlp_edit: Float[Array, " T"] | None = None
+
+    @property
+    def through_mlp(self) -> Float[Array, " T"]:
+        """The share of an MLP node's mass that goes on to what it read."""
+        return np.ones_like(self.sources.sink) if self.mlp_edit is None else 1 - self.mlp_edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +145,9 @@ def _serial_step(masses: Masses, r: int, block: Block) -> None:
     j = block.junctions
     mlp, residual, nothing = known(j.mlp, j.residual_mlp)
     masses.mlp[r] = masses.block[r] * mlp
-    masses.mid[r] = masses.block[r] * residual + masses.mlp[r]
+    masses.mid[r] = masses.block[r] * residual + masses.mlp[r] * block.through_mlp
     _lose(masses, r, masses.block[r], nothing, j.intervention_mlp)
+    _lose(masses, r, masses.mlp[r], np.zeros_like(mlp), block.mlp_edit)
     attention, residual, nothing = known(j.attention, j.residual_attention)
     masses.attention[r] = masses.mid[r] * attention
     masses.block[r - 1] = masses.mid[r] * residual
@@ -151,8 +160,9 @@ def _parallel_step(masses: Masses, r: int, block: Block) -> None:
     mlp, attention, residual, nothing = known(j.mlp, j.attention, j.residual_attention)
     masses.mlp[r] = masses.block[r] * mlp
     masses.attention[r] = masses.block[r] * attention
-    masses.block[r - 1] = masses.block[r] * residual + masses.mlp[r]
+    masses.block[r - 1] = masses.block[r] * residual + masses.mlp[r] * block.through_mlp
     _lose(masses, r, masses.block[r], nothing, j.intervention_mlp)
+    _lose(masses, r, masses.mlp[r], np.zeros_like(mlp), block.mlp_edit)
     _attend(masses, r, block.sources)
 
 
@@ -164,16 +174,18 @@ def _lose(masses: Masses, r: int, mass: Float[Array, "S T"], nothing: Array, edi
 
 
 def _attend(masses: Masses, r: int, sources: Sources) -> None:
-    positions, sink, bias, hidden, nothing = known_sources(sources)
+    positions, ends = known_sources(sources)
     masses.block[r - 1] += masses.attention[r] @ positions
-    for terminal, share in enumerate((sink, bias, hidden, nothing)):
+    for terminal, share in enumerate(ends):
         masses.lost[r, :, terminal] += masses.attention[r] @ share
 
 
-def known_sources(sources: Sources) -> tuple[Array, Array, Array, Array, Array]:
-    """Positions, sink, bias, hidden with NaN as 0, and what is undefined: 1 or 0, (T,)."""
+def known_sources(sources: Sources) -> tuple[Array, tuple[Array, ...]]:
+    """Positions with NaN as 0, and what goes to each of `TERMINALS`; undefined is 1 or 0. (T, T) and (T,) each."""
     undefined = np.isnan(sources.sink)
-    if not undefined.any():
-        return sources.positions, sources.sink, sources.bias, sources.hidden, undefined.astype(np.float64)
-    rest = (np.where(undefined, 0.0, s) for s in (sources.sink, sources.bias, sources.hidden))
-    return (np.where(undefined[:, None], 0.0, sources.positions), *rest, undefined.astype(np.float64))
+    nothing, given = undefined.astype(np.float64), (sources.sink, sources.bias, sources.hidden, sources.intervention)
+    positions = sources.positions
+    if undefined.any():
+        positions = np.where(undefined[:, None], 0.0, positions)
+        given = tuple(np.where(undefined, 0.0, s) for s in given)
+    return positions, (*given[:UNDEFINED], nothing, *given[UNDEFINED:])

@@ -160,7 +160,8 @@ def _serial_links(found: _Collector, r: int, step: Block) -> None:
     found.column(LinkKind.RESIDUAL, mid, block, residual)
     found.terminal(LinkKind.RESIDUAL, NodeKind.UNDEFINED, block, nothing)
     found.terminal(LinkKind.RESIDUAL, NodeKind.INTERVENTION, block, j.intervention_mlp)
-    found.column(LinkKind.MLP, mid, (NodeKind.MLP, r), np.ones_like(mlp))
+    found.column(LinkKind.MLP, mid, (NodeKind.MLP, r), step.through_mlp)
+    found.terminal(LinkKind.MLP, NodeKind.INTERVENTION, (NodeKind.MLP, r), step.mlp_edit)
     attention, residual, nothing = known(j.attention, j.residual_attention)
     found.column(LinkKind.ATTENTION, (NodeKind.ATTENTION, r), mid, attention)
     found.column(LinkKind.RESIDUAL, (NodeKind.BLOCK, r - 1), mid, residual)
@@ -176,12 +177,13 @@ def _parallel_links(found: _Collector, r: int, step: Block) -> None:
     found.column(LinkKind.RESIDUAL, below, block, residual)
     found.terminal(LinkKind.RESIDUAL, NodeKind.UNDEFINED, block, nothing)
     found.terminal(LinkKind.RESIDUAL, NodeKind.INTERVENTION, block, j.intervention_mlp)
-    found.column(LinkKind.MLP, below, (NodeKind.MLP, r), np.ones_like(mlp))
+    found.column(LinkKind.MLP, below, (NodeKind.MLP, r), step.through_mlp)
+    found.terminal(LinkKind.MLP, NodeKind.INTERVENTION, (NodeKind.MLP, r), step.mlp_edit)
 
 
 def _source_links(found: _Collector, r: int, step: Block) -> None:
     """From every source position that a query reads, and from the terminals of attention."""
-    positions, *ends, nothing = known_sources(step.sources)
+    positions, ends = known_sources(step.sources)
     mass = found.of(NodeKind.ATTENTION, r)
     queries = np.flatnonzero(mass)
     share = positions[queries]
@@ -189,9 +191,9 @@ def _source_links(found: _Collector, r: int, step: Block) -> None:
     target = found.places.key(NodeKind.ATTENTION, r, queries)[:, None]
     shown = _shown(share, found.limits)
     found.add(LinkKind.ATTENTION, source, target, share, mass[queries, None] * share, (r - 1, r), shown)
-    kinds = (LinkKind.SINK, LinkKind.BIAS, LinkKind.ATTENTION, LinkKind.ATTENTION)
-    for kind, end, given in zip(kinds, TERMINALS[: len(kinds)], (*ends, nothing), strict=True):
-        found.terminal(kind, end, (NodeKind.ATTENTION, r), given)
+    own = {NodeKind.SINK: LinkKind.SINK, NodeKind.BIAS: LinkKind.BIAS}
+    for end, given in zip(TERMINALS, ends, strict=True):
+        found.terminal(own.get(end, LinkKind.ATTENTION), end, (NodeKind.ATTENTION, r), given)
 
 
 def _shown(share: Array, limits: Limits) -> Array | None:

@@ -15,13 +15,15 @@ from intravisto_core.analysis.division import SMALLEST, Moved
 class Joint:
     """Shares in [0, 1] of what joins the stream with attention, NaN where undefined; all of a query sum to 1.
 
-    parts: (Tq, T) of sources, summed over heads, or (H, Tq, T). residual, bias: (Tq,). mlp: (Tq,), 0 in a serial block.
+    parts: (Tq, T) of sources, summed over heads, or (H, Tq, T). residual, bias, edit: (Tq,). mlp: (Tq,), 0 in a serial
+    block. edit: what edits wrote in the attention's place.
     """
 
     parts: Float[Tensor, "*H Tq T"]
     residual: Float[Tensor, " Tq"]
     bias: Float[Tensor, " Tq"]
     mlp: Float[Tensor, " Tq"]
+    edit: Float[Tensor, " Tq"]
 
 
 def joint_shares(
@@ -35,8 +37,9 @@ def joint_shares(
 
     queries: the positions of the residual's rows; later sources are no parts of them.
     """
-    fixed = [residual, what.bias] + ([] if mlp is None else [mlp])
-    whole = residual + what.total + (0 if mlp is None else mlp)
+    nothing = torch.zeros_like(residual)
+    fixed = [residual, what.bias, nothing if mlp is None else mlp, nothing if what.edit is None else what.edit]
+    whole = residual + what.total + fixed[2]
     length = whole.abs().sum(-1)
     size = sum((p.abs().sum(-1) for p in fixed), torch.zeros_like(length))
     raw = [(length - (whole - p).abs().sum(-1)).clamp(min=0) for p in fixed]
@@ -56,4 +59,4 @@ def joint_shares(
     total = total.masked_fill((total <= SMALLEST * (length + size)) | (total <= 0), torch.nan)
     shares = [r / total for r in raw]
     found = parts / total[:, None]
-    return Joint(found if by_head else found[0], shares[0], shares[1], shares[2] if mlp is not None else 0 * total)
+    return Joint(found if by_head else found[0], *shares)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from intravisto_core.analysis.division import Moved, by_source, moved
+from intravisto_core.analysis.division import Moved, Rewritten, by_source, moved
 from intravisto_core.analysis.flow import Block, Junctions, Sources
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import Arrays, ViewContext
@@ -16,6 +18,7 @@ from intravisto_core.engine.views import need, share_table
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.flow import GENERATED, Position
 from intravisto_core.sites import AttentionDivision, Capability, ShareMeasure, Site
+from intravisto_core.tracing.edited import EditedData
 
 LONG = 400
 
@@ -66,12 +69,48 @@ def has_sinks(context: ViewContext, layer: int) -> bool:
 
 def attention_of(
     context: ViewContext, layer: int, division: AttentionDivision | None, queries: slice = slice(None)
-) -> tuple[Tensor, Moved | None]:
-    """The pattern of some queries, (H, Tq, T) float32, and what they are moved; not for the weights alone."""
-    pattern = context.data.pattern(layer)[:, queries].float()
+) -> tuple[Tensor, Moved | None, Rewritten | None]:
+    """The pattern of some queries, (H, Tq, T) float32; what they are moved, not for the weights alone; and where an edit
+    wrote what attention would have written.
+    """
+    pattern, edited = context.data.pattern(layer)[:, queries].float(), rewritten(context, layer, queries)
     if division is AttentionDivision.WEIGHTS:
-        return pattern, None
-    return pattern, moved(context.model, layer, pattern, context.data.site(Site.V, layer))
+        return pattern, None, edited
+    return pattern, moved(context.model, layer, pattern, context.data.site(Site.V, layer), edited), edited
+
+
+def rewritten(context: ViewContext, layer: int, queries: slice = slice(None)) -> Rewritten | None:
+    """The heads of a layer, or its whole attention, that edits of the run wrote at some queries; None without any."""
+    data, size = context.data, context.model.dimensions
+    edits = data.edits.sites if isinstance(data, EditedData) and data.edits is not None else ()
+    here = [e for e in edits if e.layer == layer and e.site in (Site.Z, Site.ATTN_OUT)]
+    if not here:
+        return None
+    heads = torch.zeros((size.n_heads, data.length), dtype=torch.bool)
+    whole = torch.zeros(data.length, dtype=torch.bool)
+    for edit in here:
+        places = [p for p in edit.places if p < data.length]
+        if edit.site is Site.ATTN_OUT:
+            whole[places] = True
+            continue
+        columns = torch.zeros(size.n_heads * size.d_value, dtype=torch.bool)
+        columns[edit.part or slice(None)] = True
+        heads[columns.view(size.n_heads, -1).any(1).nonzero(), places] = True
+    z = data.site(Site.Z, layer)[..., queries, :].float()
+    out, device = data.site(Site.ATTN_OUT, layer)[queries].float(), data.final.device
+    return Rewritten(heads[:, queries].to(device), z, whole[queries].to(device), out)
+
+
+def mlp_edit(context: ViewContext, layer: int) -> np.ndarray | None:
+    """(T,) 1 where an edit wrote what the MLP would have written; None without any."""
+    data = context.data
+    edits = data.edits.sites if isinstance(data, EditedData) and data.edits is not None else ()
+    places = [p for e in edits if e.layer == layer and e.site is Site.MLP_OUT for p in e.places if p < data.length]
+    if not places:
+        return None
+    out = np.zeros(data.length)
+    out[places] = 1
+    return out
 
 
 def is_long(context: ViewContext) -> bool:
@@ -95,7 +134,8 @@ def flow_blocks(
         elif is_long(context):
             yield Progress(layer + 1, n_layers, "attention")
         here = {name: share[layer] for name, share in table.items()}
-        blocks.append(Block(Junctions.of(here, context.model.blueprint.parallel), Sources.of(**found)))
+        junctions = Junctions.of(here, context.model.blueprint.parallel)
+        blocks.append(Block(junctions, Sources.of(**found), mlp_edit(context, layer)))
     return blocks
 
 
@@ -105,7 +145,7 @@ def without_start(blocks: list[Block], hide_start: bool, reweigh: bool) -> list[
 
 
 def _divide(context: ViewContext, layer: int, division: AttentionDivision) -> Arrays:
-    pattern, what = attention_of(context, layer, division)
-    found = by_source(division, pattern, what, has_sinks(context, layer))
-    named = {"positions": found.parts, "sink": found.sink, "bias": found.bias}
+    pattern, what, edited = attention_of(context, layer, division)
+    found = by_source(division, pattern, what, has_sinks(context, layer), edited)
+    named = {"positions": found.parts, "sink": found.sink, "bias": found.bias, "intervention": found.edit}
     return {name: x.float().cpu().numpy() for name, x in named.items()}

@@ -92,9 +92,9 @@ def follow(
     total = taken = 0.0
     for layer, block in enumerate(whole):
         mass = np.abs(masses.attention[layer + 1, 0])
-        positions, *_, nothing = known_sources(block.sources)
+        positions, _ = known_sources(block.sources)
         total += float(mass.sum())
-        taken += float(mass @ np.abs(positions[:, 0] * (1 - nothing)))
+        taken += float(mass @ np.abs(positions[:, 0]))
     return Followed(blocks, masses, taken / total if total else 0.0)
 
 

@@ -40,13 +40,13 @@ def draw_head_shares(context: ViewContext, view: HeadSharesView) -> Generator[Pr
     need_division(context, AttentionDivision.PROJECTION if view.joint else view.attention)
     if view.joint:
         found = _joint(context, layer, query, heads=True)
-        parts, bias = found.parts[:, 0], found.bias
+        parts, bias, edit = found.parts[:, 0], found.bias, found.edit
         sink, residual = np.zeros(len(parts), np.float32), float(found.residual)
         mlp = float(found.mlp) if context.model.blueprint.parallel else float("nan")
     else:
-        pattern, what = attention_of(context, layer, view.attention, query)
-        division = by_head(view.attention, pattern, what, has_sinks(context, layer))
-        parts, bias = division.parts[:, 0], division.bias
+        pattern, what, edited = attention_of(context, layer, view.attention, query)
+        division = by_head(view.attention, pattern, what, has_sinks(context, layer), edited)
+        parts, bias, edit = division.parts[:, 0], division.bias, division.edit
         sink, residual, mlp = division.sink[:, 0].float().cpu().numpy(), float("nan"), float("nan")
     yield Progress(1, 1)
     return HeadShares(
@@ -59,13 +59,14 @@ def draw_head_shares(context: ViewContext, view: HeadSharesView) -> Generator[Pr
         shares=parts.float().cpu().numpy(),
         sink=sink,
         bias=float(bias),
+        intervention=float(edit),
         residual=residual,
         mlp=mlp,
     )
 
 
 def _joint(context: ViewContext, layer: int, queries: slice, heads: bool = False) -> Joint:
-    _, what = attention_of(context, layer, None, queries)
+    _, what, _ = attention_of(context, layer, None, queries)
     assert what is not None
     residual, mlp = (context.data.site(s, layer)[queries].float() for s in (Site.RESID_PRE, Site.MLP_OUT))
     return joint_shares(what, queries, residual, mlp if context.model.blueprint.parallel else None, heads)

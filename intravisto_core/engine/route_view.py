@@ -62,8 +62,8 @@ def draw_route(context: ViewContext, view: RouteView) -> Generator[Progress, Non
 
 def _brought(context: ViewContext, layer: int, division: AttentionDivision) -> dict[str, np.ndarray]:
     """What each head brings to each query from other positions, (H, T), and what of it from position 0."""
-    pattern, what = attention_of(context, layer, division)
-    shares = by_head(division, pattern, what, has_sinks(context, layer)).parts.nan_to_num()
+    pattern, what, edited = attention_of(context, layer, division)
+    shares = by_head(division, pattern, what, has_sinks(context, layer), edited).parts.nan_to_num()
     diagonal = shares.diagonal(dim1=1, dim2=2)
     start = shares[:, :, 0].clone()
     start[:, 0] = 0

@@ -176,8 +176,8 @@ class Disagreement(Record):
 class HeadShares(Record):
     """How the attention of one cell divides over heads and source positions (docs/methods.md §5).
 
-    shares: (H, T) of head and source; with `sink` (H,), the learned sinks, and `bias` they sum to 1 (NaN where
-    undefined). In the joint form also `residual`, and in a parallel block `mlp`, are parts; else both are NaN.
+    shares: (H, T) of head and source; with `sink` (H,), the learned sinks, `bias` and `intervention`, what an edit wrote
+    in a head's place, they sum to 1 (NaN where undefined). In the joint form also `residual`, and in a parallel block `mlp`, are parts; else both are NaN.
     attention: what the shares are of; None in the joint form.
     """
 
@@ -192,6 +192,7 @@ class HeadShares(Record):
     bias: float
     residual: float
     mlp: float
+    intervention: float = 0.0
 
     def __post_init__(self) -> None:
         check_shapes(self, sink=(self.sink, self.shares.shape[:1]))

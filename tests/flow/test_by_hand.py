@@ -67,7 +67,7 @@ def moved() -> tuple[torch.Tensor, Moved]:
 
 def sources(division: str) -> Sources:
     found = by_source(AttentionDivision(division), *moved(), sinks=False)
-    return Sources.of(found.parts.numpy(), found.sink.numpy(), found.bias.numpy())
+    return Sources.of(*(x.numpy() for x in (found.parts, found.sink, found.bias, found.edit)))
 
 
 def block(layer: int, measure: str, division: str) -> Block:
@@ -165,7 +165,7 @@ def test_learned_sinks_take_what_the_keys_leave():
 
 
 def test_position_0_hidden_with_and_without_reweighing():
-    whole = Sources(*(np.array(a) for a in ([[1.0, 0.0], [0.6, 0.2]], [0.0, 0.2], [0.0, 0.0], [0.0, 0.0])))
+    whole = Sources(*(np.array(a) for a in ([[1.0, 0.0], [0.6, 0.2]], [0.0, 0.2], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0])))
     hidden = whole.without_start(reweigh=False)
     np.testing.assert_allclose(hidden.positions, [[0, 0], [0, 0.2]])
     np.testing.assert_allclose(hidden.hidden, [1, 0.6])

@@ -49,7 +49,7 @@ class Made:
             sink=ends[0],
             bias=ends[1],
         )
-        return Block(junctions, Sources(raw, ends[0], ends[1], 0 * ends[0])), layer
+        return Block(junctions, Sources(raw, ends[0], ends[1], 0 * ends[0], 0 * ends[0])), layer
 
     @staticmethod
     def _named(names, parts):

@@ -207,6 +207,47 @@ def test_what_an_edit_put_into_the_stream_is_a_part_of_its_own(case):
     assert llama.trace.shares().intervention_mlp is None
 
 
+@pytest.mark.parametrize("name", ["Llama", "Gemma-2", "Phi"])
+def test_what_an_edit_wrote_in_a_heads_place_comes_from_no_position(family, name):
+    trace, layer, head, at = family(name).trace, 1, 1, 4
+    edited = trace.edit(iv.SetValue(site="z", layer=layer, head=head, positions=[at], value=0.3))
+    total = edited.activation("attn_out", layer=layer)[at]
+    found = edited.head_shares(layer + 1, at, attention="projection")
+    assert not found.shares[head].any()
+    assert found.shares.sum() + found.bias + found.intervention == pytest.approx(1, abs=1e-4)
+    if name != "Gemma-2":
+        w_o = trace._engine._model.weights.get(f"w_o.{layer}").float().numpy()
+        columns = w_o.reshape(len(w_o), len(found.shares), -1)[:, head]
+        written = 0.3 * columns.sum(1)
+        assert found.intervention == pytest.approx(written @ total / (total @ total), abs=1e-4)
+    for division in ("weights", "value_weighted", "projection"):
+        flow = edited.flow(layer + 1, at, attention=division, details=False, **WHOLE)
+        ends = flow.links[flow.links["source"] == f"intervention.{layer + 1}"]
+        assert ends["target"].tolist() == [f"attention.{layer + 1}.{at}"]
+        if division == "weights":
+            assert ends["share"].iloc[0] == pytest.approx(1 / len(found.shares))
+        assert flow.conservation <= 1e-6
+    joint = edited.head_shares(layer + 1, at, joint=True)
+    parts = [joint.shares.sum(), joint.residual, joint.bias, joint.intervention, np.nan_to_num(joint.mlp)]
+    assert sum(parts) == pytest.approx(1, abs=1e-4)
+    assert not joint.shares[head].any()
+
+
+@pytest.mark.parametrize("name", ["Llama", "Phi"])
+@pytest.mark.parametrize("site", ["attn_out", "mlp_out"])
+def test_what_an_edit_wrote_for_attention_or_mlp_ends_there(family, name, site):
+    trace, at = family(name).trace, 4
+    node = "attention" if site == "attn_out" else "mlp"
+    edited = trace.edit(iv.Steer(site=site, layer=1, positions=[at], direction="c", strength=1.0))
+    for division in ("weights", "value_weighted", "projection"):
+        flow = edited.flow(2, at, attention=division, details=False, **WHOLE)
+        ends = flow.links[flow.links["target"] == f"{node}.2.{at}"]
+        assert ends["source"].tolist() == ["intervention.2"]
+        assert ends["share"].iloc[0] == pytest.approx(1)
+        for row in range(3):
+            assert cut(flow, row) == pytest.approx(1, abs=1e-6)
+
+
 def test_half_precision_loses_no_mass_either(tiny_folder):
     engine = iv.open_model(str(tiny_folder("gemma2")), dtype="bfloat16")
     try:
