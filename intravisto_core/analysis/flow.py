@@ -82,13 +82,18 @@ class Sources:
         size = np.abs(positions).sum(1) + np.abs(self.sink) + np.abs(self.bias) + np.abs(self.intervention)
         alone = np.abs(left) <= SMALLEST * np.maximum(size, 1)
         scale = 1 / np.where(alone, 1, left)
-        others = (a * scale for a in (self.sink, self.bias))
-        return Sources(positions * scale[:, None], *others, np.where(alone, start, 0.0), self.intervention * scale)
+        return Sources(
+            positions * scale[:, None],
+            self.sink * scale,
+            self.bias * scale,
+            np.where(alone, start, 0.0),
+            self.intervention * scale,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """All that one block hands down by. mlp_edit: (T,) the share of what the MLP wrote that an edit put in its place."""
+    """All that one block hands down by. mlp_edit: (T,) 1 where an edit wrote in the MLP's place, None without any."""
 
     junctions: Junctions
     sources: Sources
@@ -185,7 +190,8 @@ def known_sources(sources: Sources) -> tuple[Array, tuple[Array, ...]]:
     undefined = np.isnan(sources.sink)
     nothing, given = undefined.astype(np.float64), (sources.sink, sources.bias, sources.hidden, sources.intervention)
     positions = sources.positions
+    ends: tuple[Array, ...] = given
     if undefined.any():
         positions = np.where(undefined[:, None], 0.0, positions)
-        given = tuple(np.where(undefined, 0.0, s) for s in given)
-    return positions, (*given[:UNDEFINED], nothing, *given[UNDEFINED:])
+        ends = tuple(np.where(undefined, 0.0, s) for s in given)
+    return positions, (*ends[:UNDEFINED], nothing, *ends[UNDEFINED:])

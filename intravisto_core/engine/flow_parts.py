@@ -70,8 +70,8 @@ def has_sinks(context: ViewContext, layer: int) -> bool:
 def attention_of(
     context: ViewContext, layer: int, division: AttentionDivision | None, queries: slice = slice(None)
 ) -> tuple[Tensor, Moved | None, Rewritten | None]:
-    """The pattern of some queries, (H, Tq, T) float32; what they are moved, not for the weights alone; and where an edit
-    wrote what attention would have written.
+    """The pattern of some queries, (H, Tq, T) float32; what they are moved, not for the weights alone; and where edits
+    wrote in the attention's place.
     """
     pattern, edited = context.data.pattern(layer)[:, queries].float(), rewritten(context, layer, queries)
     if division is AttentionDivision.WEIGHTS:
