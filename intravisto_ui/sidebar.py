@@ -25,6 +25,7 @@ def begin() -> None:
 
 def draw() -> None:
     """Draw the whole sidebar."""
+    workspace.copy_widgets()  # chips, warnings and cost stand above some of the widgets that they depend on
     st.html('<div class="brand">InTraVisTo<small>a language model, layer by layer</small></div>')
     # a container each, so that what comes and goes in one does not move the widgets of the next
     for part in (model_choice.draw, prompt_field, _examples, generation.draw, _run, _recent):

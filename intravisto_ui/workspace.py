@@ -307,7 +307,7 @@ def _initial(kind: str, value: Any, options: Any) -> dict[str, Any]:
 
 
 def copy_widgets() -> None:
-    """Take over the widgets' values in a callback, which runs before the widgets are drawn again."""
+    """Take over the widgets' values before they are drawn again: in a callback, or where something above asks."""
     options = current().options
     options.update({key: st.session_state[key] for key in options if key in st.session_state})
 

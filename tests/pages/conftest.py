@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.runtime.pages_manager import PagesManager
@@ -76,6 +79,19 @@ class App:
     def components(self) -> list[str]:
         """Names of the mounted components."""
         return [element.proto.component_name for element in self.tester.get("bidi_component")]
+
+    def picture(self) -> dict[str, Any]:
+        """The header of what the heatmap is given."""
+        found = next(e.proto for e in self.tester.get("bidi_component") if e.proto.component_name == "intravisto_grid")
+        (length,) = struct.unpack_from("<I", found.bytes)
+        header: dict[str, Any] = json.loads(found.bytes[4 : 4 + length])
+        return header
+
+    def panel(self, key: str) -> dict[str, Any]:
+        """What the part of the panel under that key is given."""
+        found = [e.proto for e in self.tester.get("bidi_component") if e.proto.id.endswith(f"-{key}")]
+        data: dict[str, Any] = json.loads(found[-1].json)
+        return data
 
     def assert_calm(self) -> None:
         """No stack trace, nothing in the error box, no picture replaced by a message."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from intravisto_core.request import Generation, NextTokensView, UpdateView
-from intravisto_core.sites import Colour, Component
+from intravisto_core.figures.numbers import share
+from intravisto_core.request import CellSharesView, Generation, HeatmapView, NextTokensView, UpdateView
+from intravisto_core.sites import Colour, Component, Lens, Reading, ShareMeasure
+from intravisto_ui import cell_detail
 from tests.pages.conftest import App
 
 
@@ -38,8 +42,21 @@ def test_what_a_part_wrote(app: App, part: Component) -> None:
 
 def test_shares_by_every_measure(app: App) -> None:
     select(app, 3, 8).set("segmented_control", "cell_part", "shares").assert_calm()
-    for measure in ("norm", "KL", "KL pair", "projection", "L1 proximity"):
-        assert f">{measure}</th>" in app.html()
+    shown = app.workspace.shown
+    told = shown.engine.view(CellSharesView(shown.trace.id, 3, 8), session=app.workspace.id)
+    table = cell_detail.shares_table(told)
+    assert table in app.html()
+    for i, measure in enumerate(("norm", "KL", "KL pair", "projection", "L1 proximity")):
+        row = re.search(f">{measure}</th>(.*?)</tr>", table)[1]
+        of_both = [share(float(told.attention[i])), share(float(told.mlp[i]))]
+        assert re.findall("<td[^>]*>(.*?)</td>", row) == of_both
+        assert f"the stream before it: {share(float(told.residual_mlp[i]))}" in row
+    assert table.index(">attention<") < table.index(">MLP<")
+
+
+def test_why_a_share_is_missing_stays_literal(case: Any) -> None:
+    told = replace(case("llama").trace.cell_shares(2, 3), missing={ShareMeasure.KL: "<i>"})
+    assert 'title="&lt;i&gt;"' in cell_detail.shares_table(told)
 
 
 @pytest.mark.parametrize("part", ["attention", "mlp", "shares"])
@@ -57,8 +74,35 @@ def test_sampling_is_tried_without_a_run(app: App) -> None:
     told = app.workspace.shown.engine.view(asked, session=app.workspace.id)
     (listed,) = lists(app)
     np.testing.assert_allclose([e["value"] for e in listed["entries"]], told.sampled, rtol=1e-6)
-    assert "3 tokens can be drawn" in app.html()
+    assert "After position 8. 3 tokens can be drawn." in app.html(), "those listed are all"
+    app.set("number_input", "try_top_k", 0).set("slider", "try_temperature", 3.0).assert_calm()
+    told = app.workspace.shown.trace.next_tokens(8, 12, temperature=3.0)
+    assert f"have {100 * told.sampled.sum():.1f}&nbsp;% together" in app.html()
+    app.set("slider", "try_top_p", 0.5).assert_calm()
+    told = app.workspace.shown.trace.next_tokens(8, 12, temperature=3.0, top_p=0.5)
+    assert f"{told.n_left:,} token" in app.html()
     assert app.workspace.shown.trace.id == trace
+
+
+def test_the_panel_reads_the_cell_as_the_picture_does(app: App) -> None:
+    """Lens and listing are the chosen ones; what attention and MLP wrote, and their shares, are of the same cell."""
+    shown = select(app, 5, 8).workspace.shown
+    app.set("selectbox", "lens", Lens.INPUT).set("selectbox", "reading", Reading.ITERATIVE)
+    app.set("selectbox", "measure", ShareMeasure.KL).assert_calm()
+    cell = HeatmapView(shown.trace.id, rows=(5,), positions=(8,), top_k=8)
+
+    def first(view: HeatmapView, n: int) -> list[str]:
+        grid = shown.engine.view(view, session=app.workspace.id)
+        return [grid.shown[int(i)] for i in grid.token_ids[0, 0, :n] if i >= 0]
+
+    own = replace(cell, lens=Lens.INPUT, reading=Reading.ITERATIVE)
+    assert [e["token"] for e in app.panel("panel")["lists"][0]["entries"]] == first(own, 8)
+    parts = app.panel("panel_parts")
+    for wrote, component in zip(parts["writes"], (Component.ATTENTION, Component.MLP), strict=True):
+        assert wrote["tokens"] == first(replace(cell, component=component), 3)
+    shares = shown.trace.shares("kl")
+    drawn = [part["share"] for junction in parts["junctions"] for part in junction["parts"] if part["name"] != "stream"]
+    np.testing.assert_allclose(drawn, [shares.attention[4, 8], shares.mlp[4, 8]], rtol=1e-5)
 
 
 def test_a_followed_token_is_the_answer_until_one_is_typed(app: App) -> None:
@@ -70,11 +114,13 @@ def test_a_followed_token_is_the_answer_until_one_is_typed(app: App) -> None:
     assert f"id {first.id:,}" in app.html()
     app.click("watch_space").assert_calm()
     assert app.tester.text_input(key="watch").value == " Paris"
+    assert app.picture()["colourName"] == "rank of ␣Paris"
 
 
 def test_what_is_typed_stays_literal(app: App) -> None:
     app.set("selectbox", "colour", Colour.PROBABILITY).set("text_input", "watch", "<b>&lt;").assert_calm()
-    assert "<b>&lt;</b>" not in app.html()
+    assert '<span class="tk">&lt;' in app.html()
+    assert '<span class="tk"><' not in app.html()
 
 
 def test_help_opens_with_a_tab_a_subject(app: App) -> None:

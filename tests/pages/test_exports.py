@@ -12,7 +12,7 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.figures.web import Mark
-from intravisto_core.sites import Colour, Component
+from intravisto_core.sites import Colour, Component, ShareMeasure
 from intravisto_ui import export, heatmap_options, heatmap_picture
 from intravisto_ui.edits import BASELINE, DIFFERENCE, EDITED
 from tests.pages.conftest import App
@@ -39,11 +39,12 @@ def payload(page: str) -> bytes:
 
 def test_files_hold_what_is_chosen(app: App) -> None:
     app.set("selectbox", "component", Component.MLP).set("selectbox", "colour", Colour.ATTENTION)
+    app.set("selectbox", "measure", ShareMeasure.KL).set("selectbox", "scale", "viridis")
     app.set("select_slider", "rows_6", (2, 5)).set("text_input", "wanted", '" Rome"').assert_calm()
     saved = json.loads(file(app, "heatmap.json"))
     assert (saved["kind"], saved["component"], saved["rows"]) == ("DecodedGrid", "mlp", [2, 3, 4, 5])
     page = payload(file(app, "heatmap.html"))
-    for word in ("attention contribution, by norm", '"kind": "found"'):
+    for word in ("attention contribution, by KL", "viridis", '"kind": "found"'):
         assert word.encode() in page
     lines = file(app, "heatmap.csv").splitlines()
     assert {line.split(",")[0] for line in lines[1:]} == set("2345")

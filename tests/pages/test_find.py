@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from intravisto_core.errors import RequestError
+from intravisto_core.records import row_label
 from intravisto_core.request import HeatmapView
 from intravisto_ui import find
 from tests.pages.conftest import App
@@ -73,6 +76,36 @@ def test_a_token_is_gone_to_where_it_first_comes_up(app: App) -> None:
     assert place.row == found.first_row[place.position] >= 0
     hits = np.flatnonzero(found.first_row >= 0)
     assert abs(place.position - last) == abs(hits - last).min()
+    far = 0 if place.position else last
+    app.set("text_input", "wanted", f"p={far}").set("text_input", "wanted", '" Rome"')
+    place = app.workspace.place
+    assert place.row == found.first_row[place.position] >= 0, "from elsewhere another column may be nearer"
+    assert abs(place.position - far) == abs(hits - far).min()
+
+
+def test_found_cells_are_listed_with_their_writers(app: App) -> None:
+    app.set("text_input", "wanted", '" Rome"').set("number_input", "find_k", 400).assert_calm()
+    shown = app.workspace.shown
+    found = shown.trace.query(" Rome", top_k=400)
+    hits = np.flatnonzero(found.first_row >= 0)
+    (table,) = app.tester.dataframe
+    frame = table.value
+    assert 2 < len(frame) == len(hits) < len(found.positions)
+    assert f"at {len(hits)} of" in app.html()
+    assert frame["position"].tolist() == hits.tolist()
+    assert frame["first at"].tolist() == [row_label(int(found.first_row[p]), 6) for p in hits]
+    np.testing.assert_allclose(frame["attention"], found.attention[hits], rtol=1e-5)
+    np.testing.assert_allclose(frame["MLP"], found.mlp[hits], rtol=1e-5)
+    assert {(m.row, m.position) for m in find.marks(app.workspace)} == {(int(found.first_row[p]), int(p)) for p in hits}
+
+
+def test_a_listed_cell_is_gone_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = SimpleNamespace(went=None)
+    here.go = lambda *place: setattr(here, "went", place)
+    clicked = SimpleNamespace(selection=SimpleNamespace(cells=[(1, "reads")]))
+    monkeypatch.setattr(find.st, "session_state", {"found": clicked})
+    find._chosen(here, [(3, 4), (5, 6)])
+    assert here.went == (5, 6)
 
 
 def test_a_place_is_gone_to(app: App) -> None:
@@ -87,6 +120,9 @@ def test_a_wrong_place_says_what_there_is(app: App) -> None:
     app.set("text_input", "wanted", "row 99").assert_calm()
     assert "expected -8 to 7" in app.html()
     assert app.workspace.place == before
+    app.workspace.sought = "<b>"
+    app.tester.run()
+    assert '<div class="hint">&lt;b&gt;</div>' in app.html()
 
 
 def test_a_token_is_marked_at_the_lowest_row_where_it_comes_up(app: App) -> None:
@@ -118,3 +154,6 @@ def test_a_token_is_sought_by_its_id(app: App) -> None:
 def test_the_form_with_a_space_is_offered(app: App) -> None:
     app.set("text_input", "wanted", "Rome").click("find_space").assert_calm()
     assert app.workspace.sought.token == " Rome"
+    assert not [b for b in app.tester.button if b.key == "find_space"], "it has one"
+    app.set("text_input", "wanted", "").assert_calm()
+    assert find.marks(app.workspace) == (), "nothing is sought any more"

@@ -53,7 +53,26 @@ def test_sliders_choose_rows_and_positions(app: App, views: list[heatmap_options
 def test_stride_keeps_the_last(app: App, views: list[heatmap_options.Options]) -> None:
     app.set("number_input", "row_step", 3)
     assert views[-1].view.rows == (1, 4, 7)
+    app.set("number_input", "row_step", 7)
+    assert views[-1].view.rows == (0, 7), "and the first where it is one of them"
     app.assert_calm()
+
+
+def test_the_picture_is_drawn_as_chosen(app: App) -> None:
+    plain = app.picture()
+    assert (plain["colourName"], plain["scale"], plain["log"], plain["textSize"]) == (
+        "top probability",
+        "residual",
+        False,
+        13.0,
+    )
+    app.set("selectbox", "colour", Colour.ENTROPY).set("selectbox", "scale", "cividis")
+    app.set("toggle", "log_scale", True).set("selectbox", "text_size", "large").assert_calm()
+    drawn = app.picture()
+    assert (drawn["colourName"], drawn["scale"], drawn["log"], drawn["textSize"]) == ("entropy", "cividis", True, 16.0)
+    assert drawn["rev"] == app.workspace.shown.trace.id
+    app.set("text_input", "wanted", '" Rome"')
+    assert {mark["kind"] for mark in app.picture()["marks"]} == {"found"}, "another mark is another picture"
 
 
 def test_ignoring_position_0_tells_how_much_it_hides(app: App, views: list[heatmap_options.Options]) -> None:

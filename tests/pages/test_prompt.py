@@ -33,7 +33,8 @@ SAID: list[tuple[str, list[Token], dict[str, Any], list[tuple[tuple[str, ...], d
     ),
     ("a", [word("a")] * 8, {"max_new_tokens": 3}, [(("8 tokens", "3 to generate", "10"), {"max_new_tokens": 2})]),
     ("a", [word("a")] * 7, {"max_new_tokens": 3}, []),
-    ("is\t ", [word("is")], {}, [(("space", "one of its own"), {"prompt": "is"})]),
+    ("a", [word("a")] * 10, {}, []),
+    (" is\t ", [word("is")], {}, [(("space", "one of its own"), {"prompt": " is"})]),
     ("<s>a", [START, START, word("a")], {}, [(("<s> twice",), {"prompt": "a"})]),
     ("a", [START, START, word("a")], {}, [(("<s> twice",), {"add_special_tokens": False})]),
     ("a<s><s>", [word("a"), START, START], {}, []),
@@ -76,6 +77,13 @@ def test_one_click_mends_the_start_token_that_is_there_twice(app: App) -> None:
 
 def test_the_demo_model_has_no_chat(app: App) -> None:
     assert "chat" not in {t.key for t in app.tester.toggle}
+    assert chips(app)[0] == "<|bos|>"
+    app.set("toggle", "add_special_tokens", False)
+    assert chips(app)[0] == "Q"
+    assert '<span class="count">' in app.html()
+    app.set("number_input", "max_new_tokens", 120)
+    assert '<span class="count over">' in app.html(), "prompt and continuation are too long together"
+    app.set("number_input", "max_new_tokens", 3)
     app.workspace.options["chat"] = True
     assert not chat.is_on(app.workspace)
     app.click("run").assert_calm()
@@ -115,9 +123,10 @@ def test_a_conversation_is_shown_and_run_as_the_template_writes_it(talking: App)
 
 def test_a_refusal_of_the_template_stands_beside_the_chips(talking: App) -> None:
     app = talking
-    app.workspace.engine._model.tokenizer.chat_template = "{{ raise_exception('only poems') }}"
+    app.workspace.engine._model.tokenizer.chat_template = "{{ raise_exception('only <b>poems') }}"
     app.tester.run()
-    assert "only poems" in app.html()
+    assert "only &lt;b&gt;poems" in app.html()
+    assert "<b>poems" not in app.html()
     assert chips(app) == []
     app.click("run")
-    assert "only poems" in str(app.workspace.problem)
+    assert "only <b>poems" in str(app.workspace.problem)

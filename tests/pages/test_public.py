@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from intravisto_core.errors import BusyError, ModelError, RequestError
-from intravisto_core.request import Generation, ModelSpec, TraceRequest
-from intravisto_ui import settings
+from intravisto_core.request import MAX_NEW_TOKENS, Generation, ModelSpec, TraceRequest
+from intravisto_ui import jobs, settings
 from tests.pages.conftest import App
 
 
@@ -35,6 +36,8 @@ def test_limits_come_from_the_environment() -> None:
     assert read.models == (ModelSpec("demo"), ModelSpec("/srv/tiny"))
     assert (read.prompt_tokens, read.new_tokens, read.queue) == (256, 64, 3)
     assert settings.name("/srv/tiny") == "tiny"
+    beyond = {"INTRAVISTO_PUBLIC": "1", "INTRAVISTO_NEW_TOKENS": "99999"}
+    assert settings.read(beyond).new_tokens == MAX_NEW_TOKENS
     with pytest.raises(RequestError, match="INTRAVISTO_QUEUE"):
         settings.read({"INTRAVISTO_PUBLIC": "1", "INTRAVISTO_QUEUE": "many"})
 
@@ -72,6 +75,30 @@ def test_a_full_queue_is_refused() -> None:
     read.check_queue(20)
     with pytest.raises(BusyError, match="21 runs"):
         read.check_queue(21)
+
+
+def ended(run: jobs.Run) -> Exception | None:
+    run.start()
+    assert run.wait(30)
+    return run.error
+
+
+def test_a_run_holds_to_the_list_and_the_queue_by_itself(public: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    job = SimpleNamespace(place=1, cancel=lambda: said.append("cancelled"), result=lambda: "trace")
+    engine = SimpleNamespace(tokenize=words, submit=lambda *_, **__: job)
+    opening = SimpleNamespace(result=lambda: engine, cancel=lambda: None)
+    monkeypatch.setattr(jobs, "pool", lambda: SimpleNamespace(open=lambda *_, **__: opening))
+    refused = ended(jobs.Run(ModelSpec("/etc"), TraceRequest("a"), "one"))
+    assert isinstance(refused, ModelError)
+    assert isinstance(ended(jobs.Run(ModelSpec("demo"), TraceRequest("a " * 21), "one")), RequestError)
+    assert not said
+    assert isinstance(ended(jobs.Run(ModelSpec("demo"), TraceRequest("a"), "one")), BusyError)
+    assert said == ["cancelled"], "it does not wait in the queue after all"
+    job.place = 0
+    fine = jobs.Run(ModelSpec("demo"), TraceRequest("a"), "one")
+    assert ended(fine) is None
+    assert fine.trace == "trace"
 
 
 def test_the_public_page_offers_no_folder_and_short_texts(public: None, open_app: Callable[..., App]) -> None:

@@ -6,11 +6,12 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from intravisto_core.errors import Cancelled, IntravistoError
-from intravisto_ui import frame, model_choice, problems, workspace
+from intravisto_ui import frame, model_choice, problems, sidebar, workspace
 from intravisto_ui.jobs import Run
 from tests.pages.conftest import App
 
@@ -28,6 +29,7 @@ def test_example_runs_at_once_and_says_what_to_look_for(app: App) -> None:
     app.tester.button_group(key="example").set_value("Sequence").run()
     app.settle().assert_calm()
     assert app.workspace.shown.request.prompt == "1 2 3 4 5 6"
+    assert app.workspace.shown.request.generation.max_new_tokens == 4
     assert "says the number after" in app.html()
 
 
@@ -158,6 +160,16 @@ def test_running_dims_the_picture_and_can_be_cancelled(app: App, monkeypatch: py
     assert "Cancelled before there was anything to show" in app.html()
     assert frame.DIMMED not in app.html()
     assert app.workspace.shown is before
+
+
+def test_a_run_that_was_cut_short_says_so(app: App) -> None:
+    shown = app.workspace.shown
+    short = SimpleNamespace(cancelled=True, tokens=shown.trace.tokens[:14], prompt_length=shown.trace.prompt_length)
+    shown.trace, whole = short, shown.trace
+    try:
+        assert "Cancelled after 2 of 10 tokens: 14 positions" in sidebar._status(app.workspace)
+    finally:
+        shown.trace = whole
 
 
 def test_a_new_run_cancels_the_one_before(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from intravisto_ui import text
@@ -45,6 +47,17 @@ def test_percent(p: float, said: str) -> None:
 @pytest.mark.parametrize(("n", "said"), [(950, "950"), (1_730_000, "1.73 M"), (7.1e9, "7.1 B"), (12_400, "12.4 k")])
 def test_count(n: float, said: str) -> None:
     assert text.count(n) == said
+
+
+@pytest.mark.parametrize(("n", "said"), [(950, "950 bytes"), (1500, "1.5 kB"), (6_920_000, "6.92 MB"), (16e9, "16 GB")])
+def test_size(n: float, said: str) -> None:
+    assert text.size(n) == said
+
+
+def test_labels_read_as_markdown_show_exactly_that_text() -> None:
+    raw = r"*a* _b_ `c` [d](e) \* :red[f] $g$ <i> ~h~ # & |"
+    assert re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text.escaped_markdown(raw)) == raw
+    assert not re.search(r"(?<!\\)(?:\\\\)*[*_`\[\]$<>:~]", text.escaped_markdown(raw))
 
 
 def test_plural() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from intravisto_core.figures.numbers import probability
 from intravisto_core.request import NextTokensView, UpdateView
-from intravisto_ui import why
+from intravisto_ui import why, workspace
 from tests.pages.conftest import App
 
 
@@ -26,6 +28,28 @@ def test_the_runner_up_is_named_with_both_odds(app: App) -> None:
     assert "Why <span" in app.html()
     assert odds.shown[rival].lstrip("␣") in app.html()
     assert "the runner-up" in app.html()
+    own = dict(zip(odds.token_ids.tolist(), odds.model.tolist(), strict=True))
+    for p in (own[shown.trace.tokens[target].id], own[rival]):
+        assert probability(p).replace(" ", "\u00a0") in app.html()
+
+
+def test_the_strongest_steps_are_listed_and_lead_to_their_cells(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = app.workspace.shown
+    target = shown.trace.prompt_length
+    ask(app, target)
+    odds = shown.trace.next_tokens(target - 1, n=2)
+    rival = next(int(i) for i in odds.token_ids if i != shown.trace.tokens[target].id)
+    steps = why._steps(app.workspace, target - 1, (shown.trace.tokens[target].id, rival))
+    strongest = sorted((step.change for step in steps), reverse=True)[: why.LISTED]
+    listed = app.panel("why_steps")["steps"]["entries"]
+    np.testing.assert_allclose([entry["value"] for entry in listed], strongest, rtol=1e-6)
+    by_strength = sorted(steps, key=lambda step: -step.change)
+    put: dict[str, object] = {}
+    monkeypatch.setattr(workspace, "put", put.update)
+    why._open(app.workspace, by_strength, 1)
+    place = app.workspace.place
+    assert (place.row, place.position, place.target) == (by_strength[1].row, target - 1, target)
+    assert put == {"cell_part": by_strength[1].component}
 
 
 def test_steps_are_what_each_update_promoted(app: App) -> None:
