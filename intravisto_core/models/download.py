@@ -91,7 +91,7 @@ def _complete(asked: _Asked, part: Path, report: Report, what: str) -> None:
             if wanted is None or _there(part) >= wanted:
                 return
         except HTTPError as error:
-            if not _passes(error, asked):
+            if not _passes(error):
                 raise
         failures = 1 if _there(part) > before else failures + 1
         if failures > RETRIES:
@@ -104,12 +104,10 @@ def _complete(asked: _Asked, part: Path, report: Report, what: str) -> None:
         _pause(FIRST_PAUSE_S * 2 ** (failures - 1), _there(part), report)
 
 
-def _passes(error: HTTPError, asked: _Asked) -> bool:
-    """Whether the same may go well in a moment: the network, a server in trouble, an address that has expired."""
+def _passes(error: HTTPError) -> bool:
+    """Whether the same may go well in a moment: the network, a server in trouble."""
     response = error.response if isinstance(error, HfHubHTTPError) else None
-    if response is None or response.status_code >= 500:
-        return True
-    return asked.elsewhere and response.status_code in (400, 401, 403)
+    return response is None or response.status_code >= 500
 
 
 def _there(part: Path) -> int:

@@ -79,7 +79,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if family not in names() and (reason := refusal(config)):
         raise ModelError(f"{shown(folder)}: {family} is refused: {reason}. {another_family()}")
-    check_stored(config, None, shown(folder))
+    check_stored(config, shown(folder))
     return dict(config)
 
 

@@ -26,7 +26,8 @@ from intravisto_core.models import checkpoint, download, folder
 from intravisto_core.models.download import Report as FileReport
 from intravisto_core.models.hub_errors import explained, full_disk, said_by_the_hub
 from intravisto_core.models.progress import Report, quiet
-from intravisto_core.models.quantisation import check_stored
+from intravisto_core.models.quantisation import check_asked
+from intravisto_core.request import ModelSpec
 
 T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
@@ -80,12 +81,12 @@ def cached(source: str, revision: str | None = None) -> Path | None:
 
 
 def snapshot(
-    source: str, revision: str | None, token: str | None, report: Report, quantisation: str | None = None
+    source: str, revision: str | None, token: str | None, report: Report, asked: ModelSpec | None = None
 ) -> Path:
     """The folder of a model, downloaded where it is not in the cache.
 
     report: bytes done and in all, and which file; what it raises stops the download, which goes on from there next
-    time. quantisation: that it will be loaded in.
+    time. asked: how it will be loaded.
 
     Raises:
         HubError: what stands in the way, with its kind and what to do.
@@ -103,7 +104,7 @@ def snapshot(
             "offline",
         )
     try:
-        return _Repository(source, revision, token, report).download(quantisation)
+        return _Repository(source, revision, token, report).download(asked)
     except HubError as error:
         # a cached copy serves as well while the Hub cannot be asked whether there is a newer one
         if here is not None and error.kind in ("unreachable", "rate_limited"):
@@ -144,12 +145,14 @@ class _Repository:
         self.commit = str(info.sha)
         self.files = {f.rfilename: RemoteFile(f.rfilename, int(f.size or 0)) for f in info.siblings or ()}
 
-    def download(self, quantisation: str | None) -> Path:
+    def download(self, asked: ModelSpec | None) -> Path:
         """Everything that is read from a model folder; the config first, so that what is refused costs little."""
         self.storage.mkdir(parents=True, exist_ok=True)
         with self._alone():
             here = self._small("config.json").parent
-            check_stored(folder.read_config(here), quantisation, self.source)
+            config = folder.read_config(here)
+            if asked is not None:
+                check_asked(config, asked, self.source)
             weights = self._weights()
             wanted = [self.files[name] for name in (*_BESIDE_WEIGHTS, *weights) if name in self.files]
             self._check_room(wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 from huggingface_hub import constants
 from huggingface_hub.errors import (
@@ -51,6 +52,12 @@ def explained(error: Exception, source: str, revision: str, token: str) -> HubEr
 
 def _words(error: Exception, source: str, revision: str, token: str) -> tuple[str, str]:
     status = _status(error)
+    if status in (401, 403) and (host := _elsewhere(error)):
+        return (
+            f"the Hub's storage, {host}, does not give its files (status {status}). Check whether a proxy stands on "
+            "the way",
+            "unreachable",
+        )
     if isinstance(error, GatedRepoError):
         page = f"https://huggingface.co/{source}"
         if token:
@@ -115,6 +122,13 @@ def _words_of_the_way(error: Exception, status: int) -> tuple[str, str]:
 def _status(error: Exception) -> int:
     response: Any = getattr(error, "response", None) if isinstance(error, HfHubHTTPError) else None
     return 0 if response is None else int(response.status_code)
+
+
+def _elsewhere(error: Exception) -> str:
+    """The server that said so, where it is not the Hub itself."""
+    response: Any = getattr(error, "response", None)
+    host = urlparse(str(response.request.url)).netloc
+    return "" if host == urlparse(constants.ENDPOINT).netloc else host
 
 
 def _header(error: Exception, name: str) -> str:

@@ -56,7 +56,7 @@ def load(
     folder = locate(spec, token, report)
     config = folders.read_config(folder)
     files = folders.check_weights(folder)
-    quantisation.check_stored(config, spec.quantisation, folders.shown(folder))
+    quantisation.check_asked(config, spec, folders.shown(folder))
     needed = estimate(spec, folder, checkpoint.headers(checkpoint.weight_files(folder)))
     make_room(needed.weights)
     require_room(replace(needed, free=all_free()), spec.source)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from intravisto_core.errors import MissingProgramError, ModelError
+from intravisto_core.request import ModelSpec
 
 INT8, NF4 = "int8", "nf4"
 _KINDS = {"Linear8bitLt": INT8, "Linear4bit": NF4}
@@ -23,16 +24,9 @@ def config(quantisation: str | None, dtype: torch.dtype) -> Any:
     """
     if quantisation is None:
         return None
-    try:
-        import bitsandbytes  # noqa: F401
-        from transformers import BitsAndBytesConfig
-    except ImportError:
-        raise MissingProgramError(
-            f"quantisation {quantisation!r}: expected the package bitsandbytes; it is not installed. "
-            "Install it (pip install 'intravisto[quantisation]'), or choose no quantisation"
-        ) from None
-    # One warning a matrix and call, about a cast that LLM.int8 is defined by.
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    _require(f"quantisation {quantisation!r}")
+    from transformers import BitsAndBytesConfig
+
     if quantisation == INT8:
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
@@ -40,11 +34,23 @@ def config(quantisation: str | None, dtype: torch.dtype) -> Any:
     )
 
 
-def check_stored(model_config: dict[str, Any], quantisation: str | None, name: str = "quantisation") -> None:
+def _require(what: str) -> None:
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        raise MissingProgramError(
+            f"{what}: expected the package bitsandbytes; it is not installed. "
+            "Install it (pip install 'intravisto[quantisation]'), or choose no quantisation"
+        ) from None
+    # One warning a matrix and call, about a cast that LLM.int8 is defined by.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+
+
+def check_stored(model_config: dict[str, Any], name: str) -> None:
     """Refuse a checkpoint whose own quantisation could not be undone for the sums over heads and neurons.
 
     Raises:
-        ModelError: it is quantised otherwise than by bitsandbytes, or would be quantised twice.
+        ModelError: it is quantised otherwise than by bitsandbytes.
     """
     stored = model_config.get("quantization_config") or {}
     if not stored:
@@ -56,11 +62,29 @@ def check_stored(model_config: dict[str, Any], quantisation: str | None, name: s
             "unpacked here for the sums over heads and neurons. Choose the original model, with int8 or nf4 where it "
             "is too large"
         )
-    if quantisation:
+
+
+def check_asked(model_config: dict[str, Any], spec: ModelSpec, name: str) -> None:
+    """Refuse what cannot be done with a checkpoint that is packed already.
+
+    Raises:
+        ModelError: it would be packed twice, given another dtype, or left on disk.
+        MissingProgramError: bitsandbytes is not installed.
+    """
+    if not model_config.get("quantization_config"):
+        return
+    for option, usual in (("quantisation", None), ("dtype", "auto")):
+        if (asked := getattr(spec, option)) != usual:
+            raise ModelError(
+                f"{name}: expected {option}={usual!r} for weights that are packed already; got {asked!r}. Open it "
+                "without, or choose the original model"
+            )
+    if spec.device_map == "offload":
         raise ModelError(
-            f"{name}: expected plain weights to quantise; these are quantised already. "
-            f"Open it without quantisation={quantisation!r}"
+            f"{name}: expected device_map 'auto', 'cpu' or 'cuda' for packed weights, which are not read from disk "
+            "piece by piece; got 'offload'. Open it without, or choose the original model"
         )
+    _require("these weights")
 
 
 def kind_of(module: nn.Module) -> str | None:

@@ -27,6 +27,6 @@ def locate(spec: ModelSpec, token: str | None = None, report: Report = quiet) ->
             raise RequestError(expected("revision", "None for a folder or the demo model", spec.revision))
         return folders.resolve(spec.source)
     if hub.is_id(spec.source):
-        return hub.snapshot(spec.source, spec.revision, token, report, spec.quantisation)
+        return hub.snapshot(spec.source, spec.revision, token, report, spec)
     allowed = '"demo", the path of a model folder, or a name on the Hub such as "openai-community/gpt2"'
     raise ModelError(expected("model", allowed, spec.source, "Check the path or name"))

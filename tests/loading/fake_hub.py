@@ -25,7 +25,7 @@ class Faults:
     cut_after: bytes of the weights after which the connection breaks, `cuts` times. spoilt: a byte of the large files
     is another. trickle: seconds before each kilobyte. limited, broken: a part of the paths that are answered by status
     429 and 503. no_ranges: a request for the rest of a file gets all of it. expires: an address of the storage serves
-    for one request.
+    for one request. closed: the storage gives nothing to anybody.
     """
 
     cut_after: int | None = None
@@ -36,6 +36,7 @@ class Faults:
     broken: str = ""
     no_ranges: bool = False
     expires: bool = False
+    closed: bool = False
 
 
 @dataclass
@@ -158,7 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         if "Authorization" in self.headers:
             self._say(400)
             return
-        if self.hub.faults.expires and sum(r[1] == self.path for r in self.hub.requests) > 1:
+        used = sum(r[1] == self.path for r in self.hub.requests) > 1
+        if self.hub.faults.closed or (self.hub.faults.expires and used):
             self._say(403)
             return
         parts = path.removeprefix("/storage/").split("/")

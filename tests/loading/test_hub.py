@@ -163,6 +163,8 @@ def test_a_hub_in_trouble(hub, refused):
     assert "503" in refused("unreachable")
     hub.faults = Faults(broken="/storage/")
     assert "kept" in refused("interrupted")
+    hub.faults = Faults(closed=True)
+    assert "proxy" in refused("unreachable")
     hub.faults = Faults()
     here = snapshot("tiny", None, None, quiet)
     hub.faults = Faults(broken="/")
@@ -318,14 +320,15 @@ def test_what_is_refused_is_not_downloaded(hub, tiny_llama, tmp_path):
     assert not hub.asked("/storage/")
 
 
-def test_what_is_quantised_already_is_not_quantised_again(hub, tiny_llama, tmp_path):
+def test_what_is_packed_already_is_taken_as_it_is(hub, tiny_llama, tmp_path):
     folder = Path(shutil.copytree(tiny_llama, tmp_path / "packed"))
     config = json.loads((folder / "config.json").read_text())
     packed = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
     (folder / "config.json").write_text(json.dumps(config | packed))
     hub.repositories["packed"] = folder
-    with pytest.raises(iv.ModelError, match="quantised already"):
-        iv.open_model("packed", quantisation="nf4")
+    for options in ({"quantisation": "nf4"}, {"dtype": "float16"}, {"device_map": "offload"}):
+        with pytest.raises(iv.ModelError, match=f"^packed: expected {next(iter(options))}.* packed"):
+            iv.open_model("packed", **options)
     assert not hub.asked("/storage/")
 
 

@@ -128,9 +128,11 @@ def test_without_bitsandbytes_it_says_what_to_install(tiny_llama, monkeypatch):
 
 
 def test_checkpoints_that_are_quantised_already(tiny_llama):
-    for method, asked, said in (("gptq", None, "gptq"), ("bitsandbytes", "nf4", "already")):
-        with pytest.raises(iv.ModelError, match=said):
-            quantisation.check_stored({"quantization_config": {"quant_method": method}}, asked)
-    quantisation.check_stored({"quantization_config": {"quant_method": "bitsandbytes"}}, None)
+    with pytest.raises(iv.ModelError, match="gptq"):
+        quantisation.check_stored({"quantization_config": {"quant_method": "gptq"}}, "it")
+    packed = {"quantization_config": {"quant_method": "bitsandbytes"}}
+    quantisation.check_stored(packed, "it")
+    with pytest.raises(iv.ModelError, match="already"):
+        quantisation.check_asked(packed, iv.ModelSpec("it", quantisation="nf4"), "it")
     with pytest.raises(iv.RequestError, match="offload"):
         iv.ModelSpec(str(tiny_llama), quantisation="int8", device_map="offload")
