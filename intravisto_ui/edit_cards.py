@@ -9,14 +9,14 @@ import streamlit as st
 
 from intravisto_core.errors import IntravistoError, RequestError
 from intravisto_core.request import from_json, in_words, to_json
-from intravisto_ui import edit_form, problems, workspace
+from intravisto_ui import edit_fit, edit_form, edit_sources, edit_words, problems
 from intravisto_ui.edits import Card
 from intravisto_ui.text import escaped, plural
 from intravisto_ui.workspace import Workspace, kept
 
 MOST_BYTES = 1_000_000
 EMPTY = (
-    "No edits yet. Make one below, or click a cell of the heatmap and choose <i>inject here</i> or <i>ablate here</i>."
+    "No edits yet. Make one with this form, or from a cell of the other pages: <i>inject here</i>, <i>ablate here</i>."
 )
 
 
@@ -28,7 +28,11 @@ def draw(here: Workspace) -> None:
     for number, card in enumerate(cards, start=1):
         with st.container(border=True, key=f"card_{card.id}"):
             _card(here, card, number, len(cards))
-    _stack(here)
+    if cards or here.edits.past or here.edits.future or here.edits.runs:
+        _stack(here)
+    else:
+        with st.popover("Load a stack", key="edits_file"):
+            _file(here)
 
 
 def _card(here: Workspace, card: Card, number: int, count: int) -> None:
@@ -42,7 +46,10 @@ def _card(here: Workspace, card: Card, number: int, count: int) -> None:
         on_change=edits.switch,
         args=(card.id,),
     )
-    line.html(f'<div class="card{shade}"><b>{number}</b> {escaped(in_words(card.what))}</div>', width="stretch")
+    line.html(
+        f'<div class="card{shade}"><b>{number}</b> {escaped(edit_words.of_card(here, card.what))}</div>',
+        width="stretch",
+    )
     with line.popover("⋯", key=f"card_more_{card.id}", help="Edit, move, copy or remove"):
         for label, act, args, possible in (
             ("Edit", edit_form.load, (here, card), True),
@@ -60,29 +67,32 @@ def _card(here: Workspace, card: Card, number: int, count: int) -> None:
                 width="stretch",
                 type="tertiary",
             )
+    if here.base is not None and card.on and (why := edit_fit.misfit(card.what, here.base)):
+        st.html(f'<div class="hint misfit" role="alert">Does not fit this text: {escaped(why)}</div>')
 
 
 def _stack(here: Workspace) -> None:
     edits = here.edits
     n, node = len(edits.on()), edits.node()
     busy = node is not None and not node.ended
-    label = f"Run with {plural(n, 'edit')}" if n else "Run without edits"
-    st.button(
-        label,
+    line = st.container(horizontal=True, gap="small", vertical_alignment="center", key="edits_line")
+    pressed = line.button(
+        f"Run with {plural(n, 'edit')}" if n else "Run",
         key="edits_run",
         type="primary" if edits.is_stale() else "secondary",
         width="stretch",
         disabled=busy or here.base is None or not n,
-        on_click=_run,
         help="Runs the shown prompt again with the edits that are on, in this order within one place.",
     )
+    line.button("↶", key="edits_undo", on_click=edits.undo, disabled=not edits.past, help="Undo the last change")
+    line.button("↷", key="edits_redo", on_click=edits.redo, disabled=not edits.future, help="Redo")
+    with line.popover("File", key="edits_file", help="Save the stack, or load one"):
+        _file(here)
     if edits.refusal is not None:
         problems.inline(edits.refusal)
-    line = st.container(horizontal=True, gap="small", vertical_alignment="center")
-    line.button("Undo", key="edits_undo", on_click=edits.undo, disabled=not edits.past)
-    line.button("Redo", key="edits_redo", on_click=edits.redo, disabled=not edits.future)
-    with line.popover("File", key="edits_file"):
-        _file(here)
+    if pressed:
+        run(here)
+        st.rerun()
     kept(
         st.toggle,
         "Also let the model write on",
@@ -92,15 +102,17 @@ def _stack(here: Workspace) -> None:
     )
 
 
-def _run() -> None:
-    here = workspace.current()
-    if here.base is None:
+def run(here: Workspace, story: str = "") -> None:
+    """Run the cards that are on; prompts that they take values from are run first, where they have not been."""
+    shown, edits = here.base, here.edits
+    if shown is None:
         return
-    here.edits.refusal = None
+    edits.refusal = None
+    free = bool(here.options.get("edits_free", True))
     try:
-        here.edits.run(here.base, here.id, bool(here.options.get("edits_free", True)))
+        edits.run(shown, here.id, free, lambda what: edit_sources.ready(here, shown, what), story)
     except IntravistoError as error:
-        here.edits.refusal = error
+        edits.refusal = error
 
 
 def _file(here: Workspace) -> None:
@@ -128,8 +140,8 @@ def written(cards: tuple[Card, ...]) -> bytes:
     return (json.dumps({"intravisto_edits": 1, "cards": listed}, indent=1) + "\n").encode()
 
 
-def read(body: bytes) -> tuple[Any, ...]:
-    """The interventions of such a file.
+def read(body: bytes) -> tuple[tuple[Any, bool], ...]:
+    """The interventions of such a file, each with whether it is on.
 
     Raises:
         RequestError: it is none.
@@ -139,9 +151,9 @@ def read(body: bytes) -> tuple[Any, ...]:
         raise RequestError(f"{wanted}got one of {len(body):,} bytes")
     try:
         cards = json.loads(body)["cards"]
-        found = tuple(from_json(json.dumps(card["edit"])) for card in cards)
-    except (ValueError, KeyError, TypeError):
+        found = tuple((from_json(json.dumps(card["edit"])), bool(card.get("on", True))) for card in cards)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise RequestError(f"{wanted}got something else") from None
-    for what in found:
+    for what, _ in found:
         in_words(what)
     return found

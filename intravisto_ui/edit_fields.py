@@ -26,7 +26,7 @@ STREAM_SITES = {
     Site.RESID_PRE: "block input",
 }
 ALL_SITES = {Site.ATTN_OUT: "attention", Site.MLP_OUT: "MLP", Site.Z: "a head", Site.ACT: "a neuron"} | STREAM_SITES
-STRATEGIES = {"replace": "replace completely", "main": "replace the main component"}
+STRATEGIES = {"replace": "completely", "main": "the main component"}
 STEERING = {"steer": "add a direction", "remove": "remove a direction", "swap": "swap two directions"}
 AT, PROMPT, ALL = "tokens", "prompt", "all"
 SPANS = {AT: "chosen tokens", PROMPT: "whole prompt", ALL: "whole text"}
@@ -49,7 +49,7 @@ def _where(v: Values, site: Any) -> Values:
     if site == Site.Z:
         where["head"] = v["head"]
     if site == Site.ACT:
-        where["neuron"] = v["neuron"]
+        where["neuron"] = v["neuron"] if v.get("expert") is None else (v["expert"], v["neuron"])
     return where
 
 
@@ -164,6 +164,8 @@ def values_of(what: Intervention) -> Values:
     if heads != "all":
         values["head"] = heads[0]
     values["keys"] = list(values.get("keys", ()))
+    if isinstance(values.get("neuron"), tuple):
+        values["expert"], values["neuron"] = values["neuron"]
     values["source_positions"] = " ".join(map(str, values.get("source_positions") or ()))
     return values
 

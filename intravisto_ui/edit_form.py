@@ -7,9 +7,9 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.errors import IntravistoError
-from intravisto_core.request import Intervention, TensorRef
+from intravisto_core.request import TensorRef
 from intravisto_core.sites import Ablation, BlockKind, Lens, Site, SteerUnit
-from intravisto_ui import edit_fields, edit_sources, problems, token_field, workspace
+from intravisto_ui import edit_fields, edit_fit, edit_sources, problems, token_field, workspace
 from intravisto_ui.choices import named
 from intravisto_ui.edit_fields import AT, KINDS, LENSES, SPANS, Values
 from intravisto_ui.edits import Card
@@ -23,7 +23,7 @@ HELP = (
     "**attention**: forbid looks from tokens to tokens, or freeze the pattern as it was."
 )
 STRATEGIES = (
-    "**replace completely**: the whole vector gives way to the token's.  \n**replace the main component**: only the "
+    "**completely**: the whole vector gives way to the token's.  \n**the main component**: only the "
     "part along the cell's present top token does; the rest stays."
 )
 DECODERS = (
@@ -38,6 +38,8 @@ def draw(here: Workspace) -> None:
     assert shown is not None
     with st.container(border=True, key="edit_form"):
         editing = _editing(here)
+        if editing is None:
+            _follow(here, shown)
         st.html(f'<div class="title"><b>{"Change this edit" if editing else "New edit"}</b></div>')
         kind = _select("kind", "What", list(KINDS), KINDS.__getitem__, HELP)
         values: Values = {"kind": kind} | _FORMS[kind](here, shown)
@@ -56,8 +58,6 @@ def load(here: Workspace, card: Card) -> None:
             values[f"{name}_from"], values[f"{name}_saved"] = "saved", values.pop(name).name
         elif name in values:
             values[f"{name}_from"] = "token"
-    if isinstance(values.get("source"), str):
-        values["source"] = edit_sources.prompt_of(here, values["source"])
     known = {KEY + name: value for name, value in values.items() if value is not None}
     workspace.put(**known)
     here.options["edit_id"] = card.id
@@ -79,6 +79,22 @@ def prefill(kind: str, site: Site, layer: int, position: int) -> None:
     )
 
 
+def _follow(here: Workspace, shown: Shown) -> None:
+    """Take over the cell that was selected since: the form is about what is looked at."""
+    place, seen = here.place, here.options.get("edit_seen")
+    here.options["edit_seen"] = place.n
+    if seen in (None, place.n) or place.row is None or place.position is None:
+        return
+    n_layers = shown.engine.model.n_layers
+    workspace.put(
+        **{
+            KEY + "layer": min(max(place.row - 1, 0), n_layers - 1),
+            KEY + "span": AT,
+            KEY + "positions": [place.position],
+        }
+    )
+
+
 def _editing(here: Workspace) -> Card | None:
     return next((card for card in here.edits.cards if card.id == here.options.get("edit_id")), None)
 
@@ -89,7 +105,8 @@ def _leave() -> None:
 
 def _take(here: Workspace, shown: Shown, values: Values, editing: Card | None) -> None:
     try:
-        what = _resolved(here, shown, values)
+        what = edit_fields.built(values)
+        edit_fit.check(what, shown)
     except IntravistoError as error:
         problems.inline(error)
         return
@@ -99,13 +116,6 @@ def _take(here: Workspace, shown: Shown, values: Values, editing: Card | None) -
         here.edits.add(what)
     here.options["edit_id"] = None
     st.rerun()
-
-
-def _resolved(here: Workspace, shown: Shown, values: Values) -> Intervention:
-    """The intervention; a prompt that values come from is run first."""
-    if values.get("source"):
-        values = values | {"source": edit_sources.trace(here, shown, values["source"]).id}
-    return edit_fields.built(values)
 
 
 def _select(name: str, label: str, options: list[Any], words: Any = str, help: str = "", place: Any = st) -> Any:
@@ -165,7 +175,13 @@ def _place(here: Workspace, shown: Shown, sites: dict[Site, str], site_name: str
     if site is Site.Z:
         values["head"] = _number("head", "Head", 0, 0, card.n_heads - 1)
     if site is Site.ACT:
-        values["neuron"] = _number("neuron", "Neuron", 0, 0, 1_000_000, "Its number in the layer's MLP, from 0.")
+        pair = st.columns(2)
+        if not card.d_mlp:
+            values["expert"] = _number(
+                "expert", "Expert", 0, 0, 1_000, "Shared experts come after the others.", pair[0]
+            )
+        top, place = (card.d_mlp - 1, st) if card.d_mlp else (1_000_000, pair[1])
+        values["neuron"] = _number("neuron", "Neuron", 0, 0, top, "Its number in the MLP, from 0.", place)
     return values
 
 
@@ -195,11 +211,14 @@ def _inject(here: Workspace, shown: Shown) -> Values:
         key=KEY + "token",
         placeholder='" Paris"',
         help="Its vector is put into the stream. Of several tokens the mean is taken.",
+        several=token_field.MEAN,
     )
     values = {"token": token} | _place(here, shown, edit_fields.STREAM_SITES, "stream_site")
-    strategies = edit_fields.STRATEGIES
-    values["strategy"] = _select("strategy", "How", list(strategies), strategies.__getitem__, STRATEGIES)
-    values["lens"] = _select("lens", "Vector from", list(LENSES), lambda lens: f"{Lens(lens).label} table", DECODERS)
+    strategies, pair = edit_fields.STRATEGIES, st.columns(2)
+    values["strategy"] = _select("strategy", "Replace", list(strategies), strategies.__getitem__, STRATEGIES, pair[0])
+    values["lens"] = _select(
+        "lens", "Vector from", list(LENSES), lambda lens: f"{Lens(lens).label} table", DECODERS, pair[1]
+    )
     values["match_norm"] = values["strategy"] == "main" or _toggle(
         "match_norm", "Scaled to what it replaces", True, "The new vector gets the length of the old one."
     )

@@ -46,10 +46,10 @@ def _edited(here: Workspace, cards: Stack, name: str) -> list[str]:
     names: dict[str, str] = {}
     before = python_lines.traced(here.base)
     for card in cards:
-        source = getattr(card.what, "source", None)
-        if isinstance(source, str) and source not in names:
+        source = edit_sources.prompt_of(card.what)
+        if source is not None and source not in names:
             names[source] = f"source{len(names) + 1}" if names else "source"
-            before.append(f"{names[source]} = engine.trace({edit_sources.prompt_of(here, source)!r})")
+            before.append(python_lines.trace_of(names[source], edit_sources.request(here.base, source)))
     made = [f"    {written(card.what, names)}," for card in cards]
     if any(tensors(card.what) for card in cards):
         before.insert(1, "import numpy as np")
@@ -57,12 +57,12 @@ def _edited(here: Workspace, cards: Stack, name: str) -> list[str]:
 
 
 def written(what: Intervention, names: dict[str, str]) -> str:
-    """An intervention as the call that makes it. names: of traces that it takes values from, by id."""
-    given = []
+    """An intervention as the call that makes it. names: of the traces that it takes values from, by prompt."""
+    given, donors = [], names if edit_sources.prompt_of(what) is not None else {}
     for field in fields(what):
         value = getattr(what, field.name)
         if field.default is MISSING or value != field.default:
-            given.append(f"{field.name}={_value(value, names if field.name == 'source' else {})}")
+            given.append(f"{field.name}={_value(value, donors if field.name == 'source' else {})}")
     return f"iv.{type(what).__name__}({', '.join(given)})"
 
 

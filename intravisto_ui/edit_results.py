@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from intravisto_core.figures.numbers import change, nats, probability, significant
 from intravisto_core.figures.theme import colour_scale, css, ink_on
-from intravisto_core.figures.web import comparison_payload, grid_payload
+from intravisto_core.figures.web import Mark, comparison_payload, grid_payload
 from intravisto_core.records import Comparison
 from intravisto_core.request import CompareView, HeatmapView
 from intravisto_core.sites import Component
@@ -36,6 +38,8 @@ def draw(here: Workspace, node: EditRun) -> None:
         return
     compared = _options(here, node)
     record = comparison(here, compared)
+    if node.story:
+        st.html(f'<div class="story">{escaped(node.story)}</div>')
     _texts(here, node, record)
     headline(record)
     _strip(record)
@@ -43,6 +47,15 @@ def draw(here: Workspace, node: EditRun) -> None:
     _tokens(record)
     for note in (*record.notes, *node.held.notes):
         st.html(f'<div class="hint">{escaped(note)}</div>')
+
+
+def baseline(here: Workspace) -> None:
+    """The run without edits: a click on a cell puts its place into the form."""
+    assert here.base is not None
+    st.html('<div class="cap">The baseline. Click a cell, and the form at the left is about its place.</div>')
+    asked = HeatmapView(here.base.trace.id)
+    payload = here.payload((asked, "edit"), lambda: _grid(here, asked, asked.trace))
+    components.grid(payload, key="grid_baseline_alone", on_select=here.select)
 
 
 def comparison(here: Workspace, view: CompareView) -> Comparison:
@@ -60,7 +73,7 @@ def _options(here: Workspace, node: EditRun) -> CompareView:
     target = token_field.draw(
         line,
         engine,
-        "Token",
+        "Lead of",
         key="effect_target",
         placeholder="the baseline's answer",
         help="Its logit, less that of the other token, is the number that edits are judged by.",
@@ -69,7 +82,7 @@ def _options(here: Workspace, node: EditRun) -> CompareView:
     contrast = token_field.draw(
         line,
         engine,
-        "against",
+        "over",
         key="effect_contrast",
         placeholder="the runner-up",
         help="The token it is compared with.",
@@ -177,6 +190,9 @@ def _both(light: str, dark: str) -> str:
 
 def _picture(here: Workspace, node: EditRun, record: Comparison, view: CompareView) -> None:
     assert here.base is not None
+    assert here.shown is not None
+    # One selection for all pictures, which the strip of tokens shows too.
+    rev = here.shown.trace.id
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="effect_picture")
     picture = kept(
         line.segmented_control,
@@ -189,24 +205,27 @@ def _picture(here: Workspace, node: EditRun, record: Comparison, view: CompareVi
         required=True,
     )
     if picture == "both":
-        for place, trace, name in zip(st.columns(2), (here.base.trace, node.held), ("baseline", "edited"), strict=True):
+        both = {"baseline": (here.base.trace, ()), "edited": (node.held, edit_marks.marks_of(here, node))}
+        for place, (name, (trace, marks)) in zip(st.columns(2), both.items(), strict=True):
             with place:
                 st.html(f'<div class="cap">{name}</div>')
                 asked = HeatmapView(trace.id, view.component)
-                payload = here.payload((asked, "edit"), lambda asked=asked: _grid(here, asked))
+                payload = here.payload(
+                    (asked, rev, name), lambda asked=asked, marks=marks, name=name: _grid(here, asked, rev, marks, name)
+                )
                 components.grid(payload, key=f"grid_{name}", on_select=here.select)
         return
     offered = {c: name for c, name in COLOURS.items() if c != "kl" or np.isfinite(record.grid_kl).any()}
     colour = named(line, "Colour", "effect_colour", offered, COLOUR_HELP, next(iter(offered)), width=230)
     marks = edit_marks.marks_of(here, node)
-    payload = here.payload((view, colour, "map"), lambda: comparison_payload(record, colour, marks, record.edited))
+    payload = here.payload((view, colour, rev, "map"), lambda: comparison_payload(record, colour, marks, rev))
     components.grid(payload, key="grid_difference", on_select=here.select)
 
 
-def _grid(here: Workspace, asked: HeatmapView) -> bytes:
+def _grid(here: Workspace, asked: HeatmapView, rev: str, marks: Sequence[Mark] = (), side: str = "") -> bytes:
     assert here.base is not None
     grid = jobs.view(here.base.engine, asked, here.id, f"edit-{asked.trace}")
-    return grid_payload(grid, "logit" if grid.is_update else "p_max", rev=grid.trace)
+    return grid_payload(grid, "logit" if grid.is_update else "p_max", marks=marks, rev=rev, side=side)
 
 
 def _tokens(record: Comparison) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from intravisto_core.request import DirectionRequest, TraceRequest
+from intravisto_core.request import Ablate, DirectionRequest, Intervention, Patch, TraceRequest
 from intravisto_ui import jobs, problems, token_field, workspace
 from intravisto_ui.choices import named
 from intravisto_ui.text import escaped
@@ -31,18 +32,35 @@ def field(key: str) -> str:
     )
 
 
+def request(shown: Shown, prompt: str) -> TraceRequest:
+    """What is asked of the model for another prompt: nothing generated, with the same treatment as the shown one."""
+    asked = shown.request
+    return TraceRequest(prompt, chat=asked.chat, add_special_tokens=asked.add_special_tokens)
+
+
 def trace(here: Workspace, shown: Shown, prompt: str) -> Any:
-    """The unedited trace of another prompt, run once and kept with the edits."""
+    """The unedited trace of another prompt, run once and kept with the runs of this baseline."""
     if prompt not in here.edits.sources:
-        made = jobs.view(shown.engine, TraceRequest(prompt), here.id, "edit-source")
+        made = jobs.view(shown.engine, request(shown, prompt), here.id, "edit-source")
         made.pin()
         here.edits.sources[prompt] = made
     return here.edits.sources[prompt]
 
 
-def prompt_of(here: Workspace, trace_id: str) -> str:
-    """The prompt of a kept trace; "" where it is gone."""
-    return next((prompt for prompt, made in here.edits.sources.items() if made.id == trace_id), "")
+def ready(here: Workspace, shown: Shown, what: Intervention) -> Intervention:
+    """An intervention of a card as it can be run: where it names a prompt, that prompt's trace.
+
+    Raises:
+        IntravistoError: the prompt cannot be run.
+    """
+    prompt = prompt_of(what)
+    return what if prompt is None else replace(what, source=trace(here, shown, prompt).id)
+
+
+def prompt_of(what: Intervention) -> str | None:
+    """The prompt that an intervention takes values from, if it does."""
+    source = what.source if isinstance(what, Patch | Ablate) else None
+    return source if isinstance(source, str) else None
 
 
 def direction(here: Workspace, shown: Shown, key: str, label: str) -> Any:

@@ -6,7 +6,7 @@ The stack is the user's work and outlives the trace that it was made on; the run
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,10 @@ LOOKS = (BASELINE, EDITED, DIFFERENCE)
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One intervention of the stack, on or off."""
+    """One intervention of the stack, on or off.
+
+    what: where it takes values from another text, its `source` is that prompt; each run traces it anew.
+    """
 
     id: int
     what: request.Intervention
@@ -29,6 +32,7 @@ class Card:
 
 
 Stack = tuple[Card, ...]
+Ready = Callable[[request.Intervention], request.Intervention]
 
 
 @dataclass
@@ -36,12 +40,13 @@ class EditRun:
     """A node of the tree: the baseline run with the cards that were on.
 
     parent: the node that was looked at when it was made. held, free: its traces; free is None where the model was not
-    let to write on. jobs: of what is still under way, by text mode.
+    let to write on. jobs: of what is still under way, by text mode. story: what an example wants to show by it.
     """
 
     id: int
     parent: int
     cards: Stack
+    story: str = ""
     jobs: dict[TextMode, Any] = field(default_factory=dict)
     held: Any = None
     free: Any = None
@@ -156,9 +161,10 @@ class Edits:
 
         self.change(moved)
 
-    def take(self, whats: tuple[request.Intervention, ...]) -> None:
-        """A whole stack instead of this one."""
-        self.change(lambda _: tuple(Card(next(self._ids), what) for what in whats))
+    def take(self, listed: Iterable[tuple[request.Intervention, bool]]) -> None:
+        """A whole stack instead of this one: interventions, and which of them are on."""
+        cards = tuple(Card(next(self._ids), what, on) for what, on in listed)
+        self.change(lambda _: cards)
 
     def undo(self) -> None:
         """Back to the stack before the last change."""
@@ -172,17 +178,19 @@ class Edits:
             self.past.append(self.cards)
             self.cards = self.future.pop()
 
-    def run(self, shown: Any, session: str, free: bool) -> EditRun:
+    def run(self, shown: Any, session: str, free: bool, ready: Ready = lambda what: what, story: str = "") -> EditRun:
         """Run the cards that are on against a baseline; the new node is looked at.
+
+        ready: an intervention of a card as it can be run, with a trace where the card names a prompt.
 
         Raises:
             IntravistoError: an edit does not fit the model or the text.
         """
-        whats = tuple(card.what for card in self.on())
+        whats = tuple(ready(card.what) for card in self.on())
         modes = (TextMode.HELD, TextMode.FREE) if free else (TextMode.HELD,)
         wanted = {mode: shown.trace.edit_request(*whats, text=mode) for mode in modes}
         parent = self.runs.get(self.current)
-        node = EditRun(next(self._ids), parent.id if parent else 0, self.on())
+        node = EditRun(next(self._ids), parent.id if parent else 0, self.on(), story)
         node.jobs = {mode: shown.engine.submit(asked, session=session) for mode, asked in wanted.items()}
         self.runs[node.id] = node
         self.current = node.id

@@ -19,8 +19,13 @@ def traced(shown: Shown) -> list[str]:
         "import intravisto_core as iv",
         "",
         f"engine = iv.open_model({', '.join(opened)})",
-        f"trace = engine.trace({', '.join(_asked(request))})",
+        trace_of("trace", request),
     ]
+
+
+def trace_of(name: str, request: TraceRequest) -> str:
+    """The line that traces a prompt, and keeps it under a name."""
+    return f"{name} = engine.trace({', '.join(_asked(request))})"
 
 
 def _asked(request: TraceRequest) -> list[str]:

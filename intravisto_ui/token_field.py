@@ -11,10 +11,25 @@ from intravisto_ui.text import escaped, token
 from intravisto_ui.workspace import kept
 
 SHOWN = 6
+FIRST = "The first, {first}, is taken."
+MEAN = "Their mean is put in."
 
 
-def draw(place: Any, engine: Any, label: str, *, key: str, placeholder: str, help: str, width: Any = "stretch") -> str:
-    """The text that was typed, "" for none; under it the tokens that the model reads it as."""
+def draw(
+    place: Any,
+    engine: Any,
+    label: str,
+    *,
+    key: str,
+    placeholder: str,
+    help: str,
+    width: Any = "stretch",
+    several: str = FIRST,
+) -> str:
+    """The text that was typed, "" for none; under it the tokens that the model reads it as.
+
+    several: what becomes of a text of several tokens.
+    """
     line = place.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"{key}_line")
     text = kept(line.text_input, label, key=key, default="", placeholder=placeholder, help=help, width=width) or ""
     components.live(key)
@@ -31,7 +46,7 @@ def draw(place: Any, engine: Any, label: str, *, key: str, placeholder: str, hel
                 kwargs={key: " " + text},
                 help="Take the form with a leading space: inside a text most words begin with one.",
             )
-    place.html(f'<div class="hint">{in_words(tokens)}</div>')
+    place.html(f'<div class="hint">{in_words(tokens, several)}</div>')
     return text if tokens else ""
 
 
@@ -43,7 +58,7 @@ def read(engine: Any, text: str) -> tuple[Token, ...]:
         return ()
 
 
-def in_words(tokens: tuple[Token, ...]) -> str:
+def in_words(tokens: tuple[Token, ...], several: str = FIRST) -> str:
     """Glyphs and ids as HTML: `␣Rome id 1,204`."""
     if not tokens:
         return "The model cannot read this text."
@@ -51,4 +66,4 @@ def in_words(tokens: tuple[Token, ...]) -> str:
     if len(tokens) == 1:
         return f"one token: {listed}"
     more = " …" if len(tokens) > SHOWN else ""
-    return f"{len(tokens)} tokens: {listed}{more}. The first, {escaped(tokens[0].shown)}, is taken."
+    return f"{len(tokens)} tokens: {listed}{more}. {escaped(several.format(first=tokens[0].shown))}"

@@ -5,6 +5,7 @@ import streamlit as st
 from intravisto_ui import (
     address,
     edit_cards,
+    edit_examples,
     edit_form,
     edit_help,
     edit_python,
@@ -42,7 +43,8 @@ def body() -> None:
             line = frame.headline(TITLE, QUESTION, frame.place_in_words())
             help_texts.button(line, edit_help.PAGES)
             edit_python.popover(line, here)
-        left, right = st.columns([3, 7], gap="medium")
+        with st.container(key="edit_page"):
+            left, right = st.columns([1, 2], gap="medium")
         with left, problems.guarded():
             edit_cards.draw(here)
             edit_tree.draw(here)
@@ -55,7 +57,7 @@ def body() -> None:
 def _results(here: workspace.Workspace) -> None:
     node = here.edits.node()
     if node is None:
-        st.html(f'<div class="hint">{INTRODUCTION}</div>')
+        _beginning(here)
         return
     if node.error is not None:
         problems.inline(node.error)
@@ -63,6 +65,15 @@ def _results(here: workspace.Workspace) -> None:
         _running()
     edit_results.draw(here, node)
     edit_tree.compare(here)
+
+
+def _beginning(here: workspace.Workspace) -> None:
+    """What can be done, experiments to begin with, and the baseline, whose cells are places for an edit."""
+    shown = here.base
+    assert shown is not None
+    st.html(f'<div class="hint">{INTRODUCTION}</div>')
+    edit_examples.draw(here, shown)
+    edit_results.baseline(here)
 
 
 @st.fragment(run_every=jobs.POLL_S)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from intravisto_core.request.checks import Span
 from intravisto_core.request.interventions import (
     Ablate,
@@ -35,15 +37,20 @@ _SITES = {
 }
 
 
-def in_words(what: Intervention) -> str:
-    """`layer 3, last prompt token, block output: the main component becomes ␣Paris`."""
+def in_words(what: Intervention, read: Callable[[int], str] = str, main: str = "") -> str:
+    """`layer 3, last prompt token, block output: the main component ␣Rome becomes ␣Paris`.
+
+    read: how a position is written, such as `11 ‘:’`; its number alone where no text is at hand. main: what the main
+    component is, where it is known.
+    """
     layer = f"layer {what.layer}" if what.layer >= 0 else f"layer {what.layer} (from the end)"
     if isinstance(what, KnockOut):
-        where = f"{layer}, {_heads(what.heads)}"
-        return f"{where}: {_positions(what.queries)} no longer looks at {_positions(what.keys)}"
+        queries, keys = _positions(what.queries, read), _positions(what.keys, read)
+        look = "looks" if _is_one(what.queries) else "look"
+        return f"{layer}, {_heads(what.heads)}: {queries} no longer {look} at {keys}"
     if isinstance(what, FreezePattern):
         return f"{layer}, {_heads(what.heads)}: the attention pattern stays as in the baseline"
-    return f"{layer}, {_positions(what.positions)}, {_part(what)}: {_done(what)}"
+    return f"{layer}, {_positions(what.positions, read)}, {_part(what)}: {_done(what, main)}"
 
 
 def _part(what: AtSite) -> str:
@@ -54,17 +61,18 @@ def _part(what: AtSite) -> str:
     return _SITES[what.site] if what.neuron is None else f"neuron {what.neuron}"
 
 
-def _done(what: Intervention) -> str:
+def _done(what: Intervention, main: str) -> str:
     if isinstance(what, Replace):
         scaled = "" if what.match_norm else ", not scaled"
         return f"replaced by {_token(what.token)}{_lens(what.lens)}{scaled}"
     if isinstance(what, ReplaceMain):
-        return f"the main component becomes {_token(what.token)}{_lens(what.lens)}"
+        known = f" {main}" if main else ""
+        return f"the main component{known} becomes {_token(what.token)}{_lens(what.lens)}"
     if isinstance(what, Ablate):
         return _ablated(what)
     if isinstance(what, Patch):
         other = "" if what.source_layer is None else f", its layer {what.source_layer}"
-        spots = "" if what.source_positions is None else f", there {_positions(what.source_positions)}"
+        spots = "" if what.source_positions is None else f", there {_positions(what.source_positions, str)}"
         return f"from another prompt{other}{spots}"
     if isinstance(what, Steer):
         unit = " × the stream's length" if what.unit is SteerUnit.STREAM else ""
@@ -88,7 +96,11 @@ def _ablated(what: Ablate) -> str:
     return f"its mean {of if what.source is not None else 'over this text'} in its place"
 
 
-def _positions(spots: Positions) -> str:
+def _is_one(spots: Positions) -> bool:
+    return isinstance(spots, Generated) or (isinstance(spots, tuple) and len(spots) == 1) or spots in ("prompt", "all")
+
+
+def _positions(spots: Positions, read: Callable[[int], str]) -> str:
     if isinstance(spots, Generated):
         return f"generated token {spots.step}"
     if isinstance(spots, Span):
@@ -97,7 +109,7 @@ def _positions(spots: Positions) -> str:
         return {"prompt": "the whole prompt", "all": "the whole text"}[spots]
     if spots == (-1,):
         return "last prompt token"
-    return ("position " if len(spots) == 1 else "positions ") + ", ".join(map(str, spots))
+    return ("position " if len(spots) == 1 else "positions ") + ", ".join(map(read, spots))
 
 
 def _heads(heads: str | tuple[int, ...]) -> str:

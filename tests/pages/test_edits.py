@@ -45,7 +45,10 @@ def test_the_form_gives_back_what_a_card_holds(what: iv.Replace) -> None:
 
 @names
 def test_a_stack_survives_its_file(what: iv.Replace) -> None:
-    assert edit_cards.read(edit_cards.written((Card(1, what),))) == (what,)
+    assert edit_cards.read(edit_cards.written((Card(1, what), Card(2, what, on=False)))) == (
+        (what, True),
+        (what, False),
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"cards": [1]}', b'{"cards": [{"edit": {"kind": "Bomb"}}]}'])

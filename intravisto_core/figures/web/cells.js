@@ -145,10 +145,12 @@ export function drawLegend(grid) {
   element("i", "iv-bar", bar).style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
   element("em", "", bar, data.highText);
   const actions = element("span", "iv-item", foot);
-  for (const format of ["svg", "png"]) {
-    const button = element("button", "iv-export", actions, format.toUpperCase());
+  const both = data.side === "edited" ? ["both.svg", "both.png"] : [];
+  for (const format of ["svg", "png", ...both]) {
+    const [kind, which] = format.toUpperCase().split(".").reverse();
+    const button = element("button", "iv-export", actions, which ? `both ${kind}` : kind);
     button.type = "button";
-    button.title = `Save the whole picture as ${format.toUpperCase()}`;
+    button.title = which ? `Save both pictures as one ${kind}` : `Save the whole picture as ${kind}`;
     button.dataset.format = format;
   }
 }

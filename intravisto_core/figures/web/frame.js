@@ -32,7 +32,7 @@ export class Frame {
     scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     scroller.addEventListener("keydown", (event) => this.data && this.key(event));
     canvas.addEventListener("mousemove", (event) => this.data && this.point(event));
-    canvas.addEventListener("mouseleave", () => this.left());
+    canvas.addEventListener("mouseleave", () => this.away());
     canvas.addEventListener("click", (event) => this.click(event));
     this.foot.addEventListener("click", ({ target }) => target.dataset.format && this.save(target.dataset.format));
     // The theme's colours are style variables: the end of the frame's (instant) transition tells of a new theme.
@@ -97,7 +97,7 @@ export class Frame {
 
   // pointing and choosing
 
-  left() {
+  away() {
     this.hover.hide();
   }
 

@@ -2,11 +2,12 @@
  * The heatmap: rows of the model against positions of the text. One scroller; header and labels stay in sight; only
  * the cells in sight, and a margin, are in the page. Data: what payload.py packs; the selection comes over the bus.
  */
-import { rootOf } from "./base.js";
+import { bus, rootOf } from "./base.js";
 import { cellLabel, drawMarks } from "./cells.js";
 import { Hover } from "./hover.js";
+import { asPng, download } from "./image.js";
 import { GridData } from "./payload.js";
-import { gridPng, gridSvg } from "./picture.js";
+import { besideSvg, gridPng, gridSvg } from "./picture.js";
 import { GAP, HEADER, Sheet, clamp } from "./sheet.js";
 
 export class Grid extends Sheet {
@@ -18,6 +19,38 @@ export class Grid extends Sheet {
   load(data) {
     this.marks = data.marks;
     super.load(data);
+  }
+
+  // beside another grid, of the same places
+
+  mount() {
+    super.mount();
+    (bus.sides ??= new Set()).add(this);
+  }
+
+  unmount() {
+    bus.sides.delete(this);
+    super.unmount();
+  }
+
+  /** The grids that are shown beside each other, by their names; none where this one stands alone. */
+  beside() {
+    const all = this.data?.side ? [...bus.sides].filter((grid) => grid.data?.side) : [];
+    return all.sort((a, b) => a.data.side.localeCompare(b.data.side));
+  }
+
+  scrolled() {
+    super.scrolled();
+    const { scrollLeft, scrollTop } = this.scroller;
+    for (const grid of this.beside()) if (grid !== this) grid.scroller.scrollTo(scrollLeft, scrollTop);
+  }
+
+  async save(format) {
+    const [which, kind] = format.split(".");
+    if (which !== "both") return super.save(format);
+    const svg = besideSvg(this.beside());
+    const blob = kind === "png" ? await asPng(svg) : new Blob([svg], { type: "image/svg+xml" });
+    download(blob, `baseline-and-edited.${kind}`);
   }
 
   // pointing and choosing

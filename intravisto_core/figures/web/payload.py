@@ -57,6 +57,7 @@ def grid_payload(
     log_scale: bool = False,
     clip: bool = False,
     text_size: float = TEXT_SIZE,
+    side: str = "",
 ) -> bytes:
     """The grid as bytes for grid.js, top row first. 34 x 200 cells take about 250 kB.
 
@@ -64,7 +65,8 @@ def grid_payload(
     length, whatever is said, unless shares or numbers of the stream are asked for. shares: needed for a colour by
     attention or MLP; where given, the hover shows them. scale: "component", "viridis" or "cividis". log_scale, clip:
     of the colours, see `measures.measure`. text_size: of the tokens in the cells, px. marks: outlines of edits and
-    finds. rev: goes back with every selection, so that one made on an older picture can be told.
+    finds. rev: goes back with every selection, so that one made on an older picture can be told. side: its name beside
+    another grid of the same places; such grids scroll together and are saved as one picture.
 
     Raises:
         RequestError: the colour needs shares, or is not one that this grid has; an unknown scale.
@@ -83,6 +85,7 @@ def grid_payload(
         arrays["winner"] = np.vectorize(lambda w: _WINNERS.get(str(w), 0), otypes=["u1"])(grid.winner[order])
     header = _header(grid, chosen, shares, order) | {
         "rev": rev,
+        "side": side,
         "vocabulary": vocabulary,
         "textSize": text_size,
         "marks": [{"row": m.row, "position": m.position, "kind": m.kind} for m in marks],

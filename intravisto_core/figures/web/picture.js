@@ -90,8 +90,7 @@ function drawScale(grid, svg, width, height, muted) {
   shape("text", { ...small, x: right }, svg, data.highText);
 }
 
-/** The whole grid as the text of an SVG file. */
-export function gridSvg(grid) {
+function gridShape(grid) {
   const { data, frame } = grid;
   const [ink, muted, paper, accent] = ["ink", "muted", "paper", "accent"].map((name) => paint(frame, name));
   const family = resolved(frame, "font-family");
@@ -108,7 +107,41 @@ export function gridSvg(grid) {
   drawCells(grid, svg, shortener(`600 ${data.textSize}px ${family}`), measured, ink);
   drawOutlines(grid, svg, ink, paper, accent);
   drawScale(grid, svg, width, height, muted);
-  return new XMLSerializer().serializeToString(svg);
+  return svg;
+}
+
+const written = (svg) => new XMLSerializer().serializeToString(svg);
+
+/** The whole grid as the text of an SVG file. */
+export function gridSvg(grid) {
+  return written(gridShape(grid));
+}
+
+/** Grids beside each other as the text of one SVG file, each under its name. */
+export function besideSvg(grids) {
+  const { frame } = grids[0];
+  const family = resolved(frame, "font-family");
+  const svg = shape("svg", { "font-family": family, "font-size": 15, "font-weight": 600 });
+  const paper = shape("rect", { fill: paint(frame, "paper") }, svg);
+  let [x, height] = [MARGIN, 0];
+  for (const grid of grids) {
+    const inner = gridShape(grid);
+    const size = { width: Number(inner.getAttribute("width")), height: Number(inner.getAttribute("height")) };
+    shape("text", { x, y: 20, fill: paint(frame, "ink") }, svg, grid.data.side);
+    inner.setAttribute("x", x);
+    inner.setAttribute("y", 28);
+    inner.setAttribute("font-weight", 400);
+    svg.append(inner);
+    x += size.width + 2 * MARGIN;
+    height = Math.max(height, 28 + size.height);
+  }
+  const whole = { width: x - MARGIN, height: height + MARGIN };
+  for (const [name, value] of Object.entries(whole)) {
+    svg.setAttribute(name, value);
+    paper.setAttribute(name, value);
+  }
+  svg.setAttribute("viewBox", `0 0 ${whole.width} ${whole.height}`);
+  return written(svg);
 }
 
 /** The whole grid as a PNG, twice the size on screen where the browser can hold that. */

@@ -103,8 +103,8 @@ export class Plane extends Frame {
     else this.hover.hide();
   }
 
-  left() {
-    super.left();
+  away() {
+    super.away();
     this.light(null);
   }
 
