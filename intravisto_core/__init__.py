@@ -27,6 +27,7 @@ from intravisto_core.errors import (
 from intravisto_core.models.hub import check_token
 from intravisto_core.models.memory import estimate_memory
 from intravisto_core.models.offered import OfferedModel, cached_models, offer_is_closed, offered_models
+from intravisto_core.models.progress import Report, quiet
 from intravisto_core.records import (
     Activation,
     AttentionSink,
@@ -126,11 +127,15 @@ from intravisto_core.sites import (
 __version__ = "0.1.0"
 
 
-def open_model(source: str | Path | ModelSpec = "demo", *, token: str | None = None, **options: Any) -> LocalEngine:
+def open_model(
+    source: str | Path | ModelSpec = "demo", *, token: str | None = None, report: Report = quiet, **options: Any
+) -> LocalEngine:
     """Load a model and check it (docs/methods.md §2).
 
     source: "demo", a local folder, a name on the Hugging Face Hub, or a ModelSpec. token: for a model there that is
-    gated or private; without one, HF_TOKEN or the machine's login serves. options: fields of ModelSpec.
+    gated or private; without one, HF_TOKEN or the machine's login serves. report: called with bytes done, bytes in all
+    (0 of 0 where they are not known) and what is being done; what it raises ends the opening. options: fields of
+    ModelSpec.
 
     Raises:
         IntravistoError: it cannot be opened, or what it shows would be wrong.
@@ -138,12 +143,12 @@ def open_model(source: str | Path | ModelSpec = "demo", *, token: str | None = N
     if isinstance(source, ModelSpec):
         if options:
             raise RequestError("open_model: expected a ModelSpec alone, or a source with options; got both")
-        return LocalEngine(source, token=token)
+        return LocalEngine(source, token=token, report=report)
     unknown = set(options) - set(ModelSpec.__dataclass_fields__)
     if unknown:
         known = ", ".join(ModelSpec.__dataclass_fields__)
         raise RequestError(f"open_model: expected options among {known}; got {', '.join(sorted(unknown))}")
-    return LocalEngine(ModelSpec(str(source), **options), token=token)
+    return LocalEngine(ModelSpec(str(source), **options), token=token, report=report)
 
 
 __all__ = [

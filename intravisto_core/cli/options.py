@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
+from intravisto_core.cli import opening
 from intravisto_core.engine import LocalEngine, Trace
 from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
 
@@ -62,15 +63,15 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 def open_engine(options: argparse.Namespace) -> LocalEngine:
     """The engine that `model` and the options of `add_loading` ask for."""
-    return LocalEngine(
-        ModelSpec(
-            options.model,
-            revision=options.revision,
-            dtype=options.dtype,
-            quantisation=options.quantisation,
-            device_map=options.device_map,
-        )
+    spec = ModelSpec(
+        options.model,
+        revision=options.revision,
+        dtype=options.dtype,
+        quantisation=options.quantisation,
+        device_map=options.device_map,
     )
+    with opening.telling() as report:
+        return LocalEngine(spec, report=report)
 
 
 def run_prompt(options: argparse.Namespace, engine: LocalEngine) -> Trace:

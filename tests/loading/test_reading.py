@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from io import StringIO
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 import intravisto_core as iv
+from intravisto_core.cli import main
 from intravisto_core.experiments import tiny
 from intravisto_core.models import checkpoint, construction, load, reading
 from intravisto_core.models.progress import quiet
@@ -166,3 +168,33 @@ def test_runs_beside_loads_are_what_they_are_alone(sharded, case):
         thread.join(WAIT)
     assert torch.get_default_dtype() == torch.float32
     assert PreTrainedModel.tie_weights.__name__ == "tie_weights"
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_command_tells_it_in_one_line_that_goes_away(sharded, monkeypatch, capsys):
+    for out, drawn in ((Terminal(), True), (StringIO(), False)):
+        monkeypatch.setattr("sys.stderr", out)
+        assert main(["trace", "ab", "--model", str(sharded)]) == 0
+        lines = out.getvalue().split("\r")
+        assert any(line.startswith("reading model-00002-of-") and " of 118 kB (" in line for line in lines) == drawn
+        assert (lines[-1] == "\x1b[K") == drawn
+        assert "\n" not in out.getvalue()
+    assert "\r" not in capsys.readouterr().out
+
+
+def test_the_library_tells_it_and_may_be_stopped(sharded):
+    told = []
+
+    def stop(done: int, total: int, text: str) -> None:
+        told.append(text)
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        iv.open_model(sharded, report=stop)
+    assert told[-1].startswith("reading model-00001")
+    iv.open_model(sharded).close()
