@@ -126,7 +126,7 @@ def test_loading_options_make_the_spec(capsys, monkeypatch, command):
     class Stop(Exception):
         pass
 
-    def note(spec):
+    def note(spec, report):
         asked.append(spec)
         raise Stop
 
