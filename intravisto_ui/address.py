@@ -6,11 +6,24 @@ from typing import Any
 
 import streamlit as st
 
-from intravisto_core.sites import Choice, Colour, Component, Lens, NormPolicy
+from intravisto_core.sites import Choice, Colour, Component, Lens, NormPolicy, Reading, ShareMeasure
 
 WORKSPACE = "w"
-CHOICES: dict[str, type[Choice]] = {"component": Component, "lens": Lens, "colour": Colour, "norm": NormPolicy}
-DEFAULTS: dict[str, Choice] = {"component": Component.BLOCK, "lens": Lens.OUTPUT, "colour": Colour.P_MAX}
+CHOICES: dict[str, type[Choice]] = {
+    "component": Component,
+    "lens": Lens,
+    "colour": Colour,
+    "norm": NormPolicy,
+    "reading": Reading,
+    "measure": ShareMeasure,
+}
+DEFAULTS: dict[str, Choice] = {
+    "component": Component.BLOCK,
+    "lens": Lens.OUTPUT,
+    "colour": Colour.P_MAX,
+    "reading": Reading.TOP,
+    "measure": ShareMeasure.NORM,
+}
 
 
 def options(address: dict[str, str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from intravisto_core.errors import IntravistoError, RequestError
 from intravisto_core.figures.web import Mark
 from intravisto_core.records import TokenQuery, row_label
 from intravisto_core.request import QueryView
-from intravisto_ui import jobs, token_field, workspace
+from intravisto_ui import help_texts, jobs, token_field, workspace
 from intravisto_ui.text import escaped, plural, token
 from intravisto_ui.workspace import Workspace, kept
 
@@ -83,10 +83,9 @@ def popover(place: Any) -> None:
         st.text_input(
             "A token, or a place",
             key="wanted",
-            placeholder='" Rome"    row 5    p=-1',
+            placeholder='" Rome"   id 17   row 5   layer 3 p=-1   L2H7',
             on_change=_go,
-            help='A place: row 5, layer 3, emb, norm, p=-1 (the last position), L2H7 (a head). A token: " Rome", with '
-            "its space, or id 17. It is marked where it first comes up, and the nearest such cell is selected.",
+            help=help_texts.FIND,
         )
         if here.sought is not None:
             _sought(here, here.sought)
@@ -204,6 +203,7 @@ def _table(here: Workspace, found: TokenQuery) -> None:
         on_select=lambda: _chosen(here, places),
         selection_mode="single-cell",
         hide_index=True,
+        placeholder="–",
         height=min(TALLEST, 38 + 35 * len(frame)),
         column_config={
             "attention": st.column_config.NumberColumn(format="%+.2f", help="Change of its logit by attention there"),

@@ -18,7 +18,8 @@ The bar under the picture names that number and its ends. Look for the row where
 upright line is where the prompt ends and the model's own text begins.
 
 **What to do with it.** Click a cell to open it at the side. Click a generated token above the picture to ask why it
-came. *Find* marks the row where a token first comes up in each column. Under *More*: other readings, scales, text size.
+came. *Find* goes to a place, or marks the lowest row where a token comes up in each column. Under *More*: other
+readings, scales, text size. *Export*: files, and the lines of Python that make the same picture.
 
 **How it is computed.** The stream after the layer goes through the model's final norm and its output table (the
 *output lens*); other lenses read it with other tables. *Attention* and *MLP* show what that part alone added: these
@@ -27,6 +28,15 @@ cells list the tokens that it raised, by change of score (logit).
 **Where it misleads.** Middle layers were never trained to be read this way: an odd token may mean that the lens does
 not fit there, not that the model thinks of it. A high probability in a cell is no proof that the layer causes the
 answer. Colours of shares are sizes of what was added, not causes.
+"""
+
+FIND = """
+**A place** is gone to, in one or two parts: `row 5` (heatmap rows, 0 is the embeddings), `layer 3` or `L3`, `emb`,
+`norm`; `p=4`, `p=-1` (the last position). `L2H7` is a head: the output of its layer.
+
+**A token** is looked for in every cell: `" Rome"` in quotes, with its space (`␣Rome` is the same), or `id 17`. Each
+column is marked at the lowest row where the token comes up, and the nearest such cell is selected. Quotes also make a
+text of what would be a place: `"row 5"`.
 """
 
 COLOURS = """

@@ -23,6 +23,11 @@ LINES = {
     "dark": ("#6cb0f5", "#f2a35e", "#4fc27e", "#c99bee", "#d6c34a"),
 }
 INK = {"light": ("#17202e", "#5b6675", "#e3e8ef"), "dark": ("#e3e8ef", "#a3adbb", "#2d3644")}
+MODE_BAR = {
+    "displaylogo": False,
+    "modeBarButtons": [["toImage"]],
+    "toImageButtonOptions": {"format": "svg", "filename": "tokens-over-layers"},
+}
 MARKERS = ("circle", "square", "diamond", "triangle-up", "x")
 
 
@@ -65,7 +70,7 @@ def draw(here: Workspace, pinned: dict[int, str], row: int, position: int) -> No
     lines = _followed(here, pinned, position)
     labels = [row_label(r, here.shown.engine.model.n_layers) for r in range(here.shown.engine.model.n_layers + 2)]
     figure = chart([(w, pinned[w.token_id]) for w in lines], labels, row, how, theme())
-    st.plotly_chart(figure, key="lines", theme=None, width="stretch", config={"displayModeBar": False})
+    st.plotly_chart(figure, key="lines", theme=None, width="stretch", config=MODE_BAR)
 
 
 def _followed(here: Workspace, pinned: dict[int, str], position: int) -> tuple[Watched, ...]:

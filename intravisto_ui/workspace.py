@@ -61,7 +61,10 @@ class Shown:
 
 @dataclass
 class Workspace:
-    """One user's prompt, options, traces and selection. session: Streamlit's id of the tab that shows it."""
+    """One user's prompt, options, traces and selection. session: Streamlit's id of the tab that shows it.
+
+    opens_at: what is selected when the first run is there, in a copy of another workspace.
+    """
 
     id: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +74,7 @@ class Workspace:
     edits: Edits = field(default_factory=Edits)
     run: Run | None = None
     place: Place = field(default_factory=Place)
+    opens_at: Place | None = None
     pins: dict[int, list[int]] = field(default_factory=dict)
     sought: QueryView | str | None = None
     past: list[Shown] = field(default_factory=list)
@@ -146,8 +150,10 @@ class Workspace:
         self.base = shown
         self.pins.clear()
         self.payloads.clear()
-        top = shown.engine.model.n_layers + 1
+        top, wanted, self.opens_at = shown.engine.model.n_layers + 1, self.opens_at, None
         self.place = Place(top, shown.trace.prompt_length - 1, None, self.place.n)
+        if wanted is not None and wanted.row <= top and wanted.position < len(shown.trace.tokens):
+            self.place = replace(self.place, row=wanted.row, position=wanted.position, target=wanted.target)
         asked = (shown.spec, shown.request)
         self.past = [shown, *(p for p in self.past if (p.spec, p.request) != asked)][:RUNS_KEPT]
 
@@ -201,6 +207,7 @@ class Workspace:
         other.options.update(self.options)
         other.edits.cards = self.edits.cards
         other.sought = self.sought
+        other.opens_at = self.place if self.place.row is not None else None
 
     def close(self) -> None:
         """Let go of the trace and of what runs."""

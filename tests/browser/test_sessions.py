@@ -82,6 +82,7 @@ def test_two_tabs_on_one_address_have_a_copy_each(visit: Visits) -> None:
     expect(other.page.locator(".st-key-prompt textarea")).to_have_value("1 2 3 4 5 6")
     expect(other.page.locator(".st-key-notice")).to_contain_text("a copy of its own")
     assert other.page.url != one.page.url
+    expect(other.title()).to_have_text("layer 2 · position 2")
     other.cell(5, 3).click()
     expect(other.title()).to_have_text("layer 4 · position 3")
     other.type_prompt("Monday Tuesday").run()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from intravisto_core.sites import Lens
 from intravisto_ui.examples import DEFAULT
+from intravisto_ui.workspace import Workspace
 from tests.pages.conftest import App
 
 
@@ -43,14 +45,36 @@ def test_reload_finds_the_workspace_again(app: App, open_app: Callable[..., App]
 
 
 def test_unknown_workspace_opens_a_new_one_with_the_options_of_the_address(open_app: Callable[..., App]) -> None:
-    app = open_app(w="long-gone", lens="input", colour="entropy", component="nonsense")
+    app = open_app(
+        w="long-gone", lens="input", colour="entropy", component="nonsense", measure="l1", reading="iterative"
+    )
     assert app.workspace.id != "long-gone"
     assert "no longer kept" in app.workspace.notice
     assert str(app.tester.selectbox(key="lens").value) == "input"
     assert str(app.tester.selectbox(key="colour").value) == "entropy"
     assert str(app.tester.selectbox(key="component").value) == "block"
+    assert str(app.tester.selectbox(key="measure").value) == "l1"
+    assert str(app.tester.selectbox(key="reading").value) == "iterative"
+    address = {k: v[0] if isinstance(v, list) else v for k, v in app.tester.query_params.items()}
+    del address["w"]
+    assert address == {"lens": "input", "colour": "entropy", "measure": "l1", "reading": "iterative"}
     app.click("dismiss")
     assert not app.workspace.notice
+
+
+def test_a_copy_opens_at_the_same_place(app: App) -> None:
+    app.workspace.select({"row": 3, "position": 2, "rev": app.workspace.shown.trace.id, "n": 5})
+    copy = Workspace("copy")
+    app.workspace.copy_into(copy)
+    shown = app.workspace.shown
+    copy._show(shown)
+    assert (copy.place.row, copy.place.position) == (3, 2)
+    copy._show(shown)
+    assert (copy.place.row, copy.place.position) == (7, shown.trace.prompt_length - 1), "the first run only"
+    app.workspace.place = replace(app.workspace.place, position=len(shown.trace.tokens))
+    app.workspace.copy_into(copy)
+    copy._show(shown)
+    assert copy.place.row == 7, "a place that is not there"
 
 
 def test_two_users_do_not_share(app: App, open_app: Callable[..., App]) -> None:

@@ -25,7 +25,7 @@ function nameColumns(table, names) {
   for (const name of names) element("th", "iv-number", row, name).scope = "col";
 }
 
-function listTokens(root, { title, kind, down, entries, columns }, pin) {
+function listTokens(root, { title, kind, down, entries, columns, hue }, pin) {
   if (!entries.length) return;
   const table = element("table", `iv-list${down ? " iv-down" : ""}${columns?.length ? " iv-wide" : ""}`, root);
   element("caption", "", table, title);
@@ -37,7 +37,7 @@ function listTokens(root, { title, kind, down, entries, columns }, pin) {
     element("td", "iv-rank", row, index + 1);
     tokenButton(element("td", "iv-cell-token", row), entry, pin);
     const bar = element("span", "iv-gauge", element("td", "", row));
-    element("i", "", bar).style.width = `${entry.value ? Math.max(0.8, (100 * Math.abs(entry.value)) / most) : 0}%`;
+    element("i", hue && !down ? `iv-${hue}` : "", bar).style.width = `${entry.value ? Math.max(0.8, (100 * Math.abs(entry.value)) / most) : 0}%`;
     element("td", "iv-number", row, FORMATS[kind](entry.value));
     if (columns?.length) element("td", "iv-number iv-aside", row, entry.aside);
   });

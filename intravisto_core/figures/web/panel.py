@@ -33,7 +33,8 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class TokenList:
     """A table of tokens. kind: what the values are (probability, logit, coefficient; chance is a probability that
-    may be 0). down: they are lowered. columns: names of value and aside, where there are asides.
+    may be 0). down: they are lowered. columns: names of value and aside, where there are asides. hue: attention or mlp
+    where that part raised them, else "".
     """
 
     title: str
@@ -41,6 +42,12 @@ class TokenList:
     entries: list[Entry]
     down: bool = False
     columns: tuple[str, ...] = ()
+    hue: str = ""
+
+
+def hue_of(component: Component) -> str:
+    """The colour of what a component writes: attention and MLP have one of their own."""
+    return component.value if component in (Component.ATTENTION, Component.MLP) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,8 @@ def _lists(grid: DecodedGrid, r: int, p: int, listed: int, pins: Mapping[int, st
     if not grid.is_update:
         return [TokenList("Top tokens", "probability", _entries(grid, ids, grid.probabilities[r, p], listed, pins))]
     half = max(1, listed // 2)
-    lists = [TokenList("Promoted (change of logit)", "logit", _entries(grid, ids, grid.logits[r, p], half, pins))]
+    raised = _entries(grid, ids, grid.logits[r, p], half, pins)
+    lists = [TokenList("Promoted (change of logit)", "logit", raised, hue=hue_of(grid.component))]
     if grid.suppressed_ids is not None and grid.suppressed_logits is not None:
         lowered = _entries(grid, grid.suppressed_ids[r, p], grid.suppressed_logits[r, p], half, pins)
         lists.append(TokenList("Suppressed (change of logit)", "logit", lowered, down=True))

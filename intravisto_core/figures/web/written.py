@@ -10,7 +10,7 @@ import numpy as np
 
 from intravisto_core.figures.numbers import probability, rank
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.panel import Entry, TokenList
+from intravisto_core.figures.web.panel import Entry, TokenList, hue_of
 from intravisto_core.records import NextTokens, UpdateTokens, row_label
 from intravisto_core.sites import Component
 
@@ -24,6 +24,7 @@ def update_lists(update: UpdateTokens, pins: Mapping[int, str] | None = None) ->
             _entries(update, name, pins or {}),
             down=name == "suppressed",
             columns=("change", "rank before → after"),
+            hue=hue_of(update.component),
         )
         for name, title in (("promoted", "Promoted (change of logit)"), ("suppressed", "Suppressed (change of logit)"))
     )
