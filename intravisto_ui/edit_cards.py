@@ -77,7 +77,7 @@ def _stack(here: Workspace) -> None:
     busy = node is not None and not node.ended
     line = st.container(horizontal=True, gap="small", vertical_alignment="center", key="edits_line")
     pressed = line.button(
-        f"Run with {plural(n, 'edit')}" if n else "Run",
+        f"Run {plural(n, 'edit')}" if n else "Run",
         key="edits_run",
         type="primary" if edits.is_stale() else "secondary",
         width="stretch",

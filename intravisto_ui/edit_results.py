@@ -75,7 +75,7 @@ def _options(here: Workspace, node: EditRun) -> CompareView:
         engine,
         "Lead of",
         key="effect_target",
-        placeholder="the baseline's answer",
+        placeholder="the answer",
         help="Its logit, less that of the other token, is the number that edits are judged by.",
         width=220,
     )

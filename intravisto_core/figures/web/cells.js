@@ -145,7 +145,7 @@ export function drawLegend(grid) {
   element("i", "iv-bar", bar).style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
   element("em", "", bar, data.highText);
   const actions = element("span", "iv-item", foot);
-  const both = data.side === "edited" ? ["both.svg", "both.png"] : [];
+  const both = data.beside === "edited" ? ["both.svg", "both.png"] : [];
   for (const format of ["svg", "png", ...both]) {
     const [kind, which] = format.toUpperCase().split(".").reverse();
     const button = element("button", "iv-export", actions, which ? `both ${kind}` : kind);

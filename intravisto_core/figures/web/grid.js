@@ -35,8 +35,8 @@ export class Grid extends Sheet {
 
   /** The grids that are shown beside each other, by their names; none where this one stands alone. */
   beside() {
-    const all = this.data?.side ? [...bus.sides].filter((grid) => grid.data?.side) : [];
-    return all.sort((a, b) => a.data.side.localeCompare(b.data.side));
+    const all = this.data?.beside ? [...bus.sides].filter((grid) => grid.data?.beside) : [];
+    return all.sort((a, b) => a.data.beside.localeCompare(b.data.beside));
   }
 
   scrolled() {

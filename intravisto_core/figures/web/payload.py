@@ -85,7 +85,7 @@ def grid_payload(
         arrays["winner"] = np.vectorize(lambda w: _WINNERS.get(str(w), 0), otypes=["u1"])(grid.winner[order])
     header = _header(grid, chosen, shares, order) | {
         "rev": rev,
-        "side": side,
+        "beside": side,
         "vocabulary": vocabulary,
         "textSize": text_size,
         "marks": [{"row": m.row, "position": m.position, "kind": m.kind} for m in marks],

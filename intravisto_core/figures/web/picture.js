@@ -127,7 +127,7 @@ export function besideSvg(grids) {
   for (const grid of grids) {
     const inner = gridShape(grid);
     const size = { width: Number(inner.getAttribute("width")), height: Number(inner.getAttribute("height")) };
-    shape("text", { x, y: 20, fill: paint(frame, "ink") }, svg, grid.data.side);
+    shape("text", { x, y: 20, fill: paint(frame, "ink") }, svg, grid.data.beside);
     inner.setAttribute("x", x);
     inner.setAttribute("y", 28);
     inner.setAttribute("font-weight", 400);
