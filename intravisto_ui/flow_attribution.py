@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
-from intravisto_core.figures.attribution import measured, part_name
+from intravisto_core.figures.attribution import measured
+from intravisto_core.figures.attribution_html import score_sums
 from intravisto_core.figures.numbers import change, significant
 from intravisto_core.figures.text import printable
+from intravisto_core.figures.web.lines import KINDS, Line, Lines, largest_part, packed, part_line, remainder_line
 from intravisto_core.records import Attribution, NextTokens, row_label
 from intravisto_core.request import NextTokensView
 from intravisto_core.request.flow import AttributionView
 from intravisto_core.sites import Part, Refinement
-from intravisto_ui import components, flow_export, flow_lists, jobs, token_field
+from intravisto_ui import components, flow_export, jobs, token_field
 from intravisto_ui.choices import named
-from intravisto_ui.flow_lists import Line, Lines
 from intravisto_ui.text import escaped, token
 from intravisto_ui.trajectory import INK, LINES, short_row, theme
 from intravisto_ui.workspace import Shown, Workspace
@@ -25,17 +25,6 @@ RUNNER_UP, MEAN, TYPED = "runner-up", "mean", "typed"
 CONTRASTS = {RUNNER_UP: "the runner-up", MEAN: "the mean of all tokens", TYPED: "another token"}
 ORDERS = {"layer": "by layer", "size": "by size"}
 NEURONS = 20
-KINDS = {
-    Part.EMBEDDING: "residual",
-    Part.POSITION: "residual",
-    Part.ATTENTION: "attention",
-    Part.HEAD: "attention",
-    Part.ATTENTION_BIAS: "attention",
-    Part.MLP: "mlp",
-    Part.NEURON: "mlp",
-    Part.OTHER_NEURONS: "mlp",
-    Part.MLP_BIAS: "mlp",
-}
 OPENS = {Part.ATTENTION: Refinement.HEADS, Part.MLP: Refinement.NEURONS}
 CONTRAST_HELP = (
     "What the target is compared with. The difference of two scores says why this token and not that one. Against the "
@@ -153,7 +142,7 @@ def toggle(here: Workspace, id: str) -> None:
 
 
 def _bars(here: Workspace, asked: AttributionView, found: Attribution, order: str) -> None:
-    size = float(np.abs(found.value).max()) or 1.0
+    size = largest_part(found)
     picks = list(range(len(found.value)))
     if order == "size":
         picks.sort(key=lambda i: -abs(float(found.value[i])))
@@ -162,15 +151,13 @@ def _bars(here: Workspace, asked: AttributionView, found: Attribution, order: st
         kind, layer = Part(str(found.kind[i])), int(found.layer[i])
         id = f"{kind}.{layer}" if kind in OPENS else None
         is_open = id is not None and id in opened(here)
-        lines.append(line_of(found, i, size, id=id, open=is_open))
+        lines.append(part_line(found, i, size, id=id, open=is_open))
         if is_open:
             finer = view(here, by=OPENS[kind], layer=layer, n=NEURONS)
             lines += _inside(record(here, finer), kind, layer, size)
-    lines.append(
-        Line("end", "remainder", "", found.remainder / size, change(found.remainder), negative=found.remainder < 0)
-    )
+    lines.append(remainder_line(found, size))
     heading = f"What each part adds to the {measured(found)}"
-    data = flow_lists.packed(asked.trace, [Lines(heading, lines, ("change",))]) | {"signed": True, "narrow": True}
+    data = packed(asked.trace, [Lines(heading, lines, ("change",))]) | {"signed": True, "narrow": True}
     components.links(data, key="flow_bars", on_select=here.select, on_open=lambda id: toggle(here, id))
     st.html(
         '<div class="hint">Exact: the parts and the remainder add up to the score. Direct effects only, at the final '
@@ -187,29 +174,15 @@ def _inside(finer: Attribution, kind: Part, layer: int, size: float) -> list[Lin
         i for i in range(len(finer.value)) if finer.layer[i] == layer and KINDS.get(Part(str(finer.kind[i]))) == colour
     ]
     own.sort(key=lambda i: -abs(float(finer.value[i])))
-    return [line_of(finer, i, size, level=1) for i in own]
-
-
-def line_of(found: Attribution, i: int, size: float, **more: Any) -> Line:
-    """One part as a bar."""
-    value = float(found.value[i])
-    part = Part(str(found.kind[i]))
-    columns = (found.kind, found.layer, found.index, found.expert)
-    name = part_name(*(c[i].item() for c in columns))
-    return Line(KINDS.get(part, "end"), name, "", value / size, change(value), negative=value < 0, **more)
+    return [part_line(finer, i, size, level=1) for i in own]
 
 
 def _sums(found: Attribution) -> None:
-    target, total = printable(found.target), float(found.value.sum())
+    target = printable(found.target)
     rival = f" over {token(printable(found.contrast))}" if found.contrast_id >= 0 else " over the mean of all tokens"
-    rows = [
-        ("sum of the bars", change(total)),
-        ("remainder", change(found.remainder)),
-        ("the model's own", change(found.logit)),
-    ]
-    if abs(found.capped - found.logit) > 1e-6:
-        rows.append(("after the soft-cap", change(found.capped)))
-    cells = "".join(f'<tr><th scope="row">{name}</th><td class="num">{value}</td></tr>' for name, value in rows)
+    cells = "".join(
+        f'<tr><th scope="row">{name}</th><td class="num">{change(v)}</td></tr>' for name, v in score_sums(found)
+    )
     st.html(
         f'<div class="title"><b>{token(target)}</b>{rival}</div>'
         f'<div class="under">after position {found.position}</div><table class="facts">{cells}</table>'

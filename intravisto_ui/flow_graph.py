@@ -10,6 +10,7 @@ import streamlit as st
 from intravisto_core.figures.flow_html import graph_caption
 from intravisto_core.figures.numbers import share
 from intravisto_core.figures.web.flow_graph_payload import graph_payload
+from intravisto_core.figures.web.lines import Line, Lines, packed, part_line
 from intravisto_core.records import row_label
 from intravisto_core.records.flow import HeadShares
 from intravisto_core.records.graph import ContributionGraph
@@ -26,7 +27,6 @@ from intravisto_ui import (
     jobs,
     problems,
 )
-from intravisto_ui.flow_lists import Line, Lines
 from intravisto_ui.text import escaped, hints, token
 from intravisto_ui.workspace import Workspace, kept
 
@@ -115,7 +115,7 @@ def _panel(here: Workspace, graph: ContributionGraph) -> None:
         tables = [flow_panel.heads_table(found, source, LISTED), _other_sources(found, graph, row)]
     else:
         tables = [_made_of(found, graph, row, position)]
-    components.links(flow_lists.packed(graph.trace, tables), key="flow_graph_parts", on_select=here.select)
+    components.links(packed(graph.trace, tables), key="flow_graph_parts", on_select=here.select)
     if kind != "attention":
         _attribution(here, graph, row, position)
 
@@ -186,8 +186,8 @@ def _attribution(here: Workspace, graph: ContributionGraph, row: int, position: 
     own = [i for i in range(len(found.value)) if found.layer[i] == layer]
     own.sort(key=lambda i: -abs(found.value[i]))
     size = max((abs(float(found.value[i])) for i in own), default=0.0) or 1.0
-    lines = [flow_attribution.line_of(found, i, size) for i in own[:LISTED]]
+    lines = [part_line(found, i, size) for i in own[:LISTED]]
     against = f" over {found.contrast}" if found.contrast_id >= 0 else ""
     title = f"What this layer adds to {found.target}{against} (logit)"
-    data = flow_lists.packed(graph.trace, [Lines(title, lines, ("change",))]) | {"signed": True}
+    data = packed(graph.trace, [Lines(title, lines, ("change",))]) | {"signed": True}
     components.links(data, key="flow_graph_attribution", on_select=here.select)

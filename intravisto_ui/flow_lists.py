@@ -3,56 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from intravisto_core.figures.numbers import nats, share
 from intravisto_core.figures.text import printable
+from intravisto_core.figures.web.lines import Line, Lines, packed
 from intravisto_core.records import Token, row_label
 from intravisto_core.records.flow import Disagreement, Flow
 from intravisto_core.sites import NodeKind
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line. kind: what colours it. name: its words; token: glyphs after them. size: of its bar, from 0 to 1.
-
-    number: written out; aside: a further number. row, position, part: where a click leads; part "" for the cell, None
-    for lines that cannot be clicked. id: of a line that a click unfolds, instead; open: whether it is; level: how deep.
-    """
-
-    kind: str
-    name: str
-    token: str
-    size: float
-    number: str
-    aside: str = ""
-    negative: bool = False
-    row: int | None = None
-    position: int | None = None
-    part: str | None = None
-    help: str = ""
-    id: str | None = None
-    open: bool = False
-    level: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """A table of lines. columns: names of number and aside."""
-
-    title: str
-    lines: list[Line]
-    columns: tuple[str, ...] = ()
-    more: str = ""
-
-
-def packed(rev: str, tables: Iterable[Lines]) -> dict[str, Any]:
-    """The data of flow_links.js."""
-    return {"rev": rev, "tables": [asdict(t) for t in tables if t.lines or t.more]}
 
 
 def place_of(node: str) -> tuple[str, int, int]:

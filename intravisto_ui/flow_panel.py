@@ -10,12 +10,12 @@ import streamlit as st
 
 from intravisto_core.figures.numbers import nats, share
 from intravisto_core.figures.web.flow_payload import reading_list
+from intravisto_core.figures.web.lines import Line, Lines, packed
 from intravisto_core.records import row_label
 from intravisto_core.records.flow import Flow, HeadShares
 from intravisto_core.request.flow import HeadSharesView
 from intravisto_core.sites import Component, NodeKind
 from intravisto_ui import components, edit_here, flow_lists, flow_picture, jobs, link_check, workspace
-from intravisto_ui.flow_lists import Line, Lines
 from intravisto_ui.flow_options import FlowOptions
 from intravisto_ui.text import escaped, token
 from intravisto_ui.workspace import Workspace
@@ -83,7 +83,7 @@ def _node(here: Workspace, flow: Flow, i: int) -> None:
         lists.append(reading_list(flow, int(flow.node_difference[i]), "Changed since the row below", listed=5))
     _tokens([found for found in lists if found], "flow_node")
     tables = flow_lists.links_at(flow, node)
-    components.links(flow_lists.packed(flow.trace, tables), key="flow_node_links", on_select=here.select)
+    components.links(packed(flow.trace, tables), key="flow_node_links", on_select=here.select)
 
 
 def _tokens(lists: list[dict[str, Any]], key: str) -> None:
@@ -137,7 +137,7 @@ def _link(here: Workspace, chosen: FlowOptions, flow: Flow, i: int) -> None:
             )
         )
     components.links(
-        flow_lists.packed(flow.trace, [Lines("", lines)]) | {"plain": True}, key="flow_link_ends", on_select=here.select
+        packed(flow.trace, [Lines("", lines)]) | {"plain": True}, key="flow_link_ends", on_select=here.select
     )
     facts = [
         ("mass", share(float(flow.link_mass[i])), "of all that entered at the start"),
@@ -162,7 +162,7 @@ def _heads(here: Workspace, chosen: FlowOptions, row: int, position: int, source
     asked = HeadSharesView(view.trace, row, position, view.attention)
     found = head_shares(here, asked)
     components.links(
-        flow_lists.packed(view.trace, [heads_table(found, source, HEADS)]),
+        packed(view.trace, [heads_table(found, source, HEADS)]),
         key="flow_heads",
         on_select=here.select,
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
-from intravisto_core.figures.numbers import share, significant
+from intravisto_core.figures.attribution_html import route_caption
 from intravisto_core.figures.web.flow_route_payload import route_data
 from intravisto_core.records import Route
 from intravisto_core.request.flow import RouteView
@@ -32,18 +31,4 @@ def draw(here: Workspace, line: Any) -> None:
     found: Route = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "flow-route"))
     top = shown.engine.model.n_layers + 1
     components.route(route_data(found, top), key="flow_route", on_select=here.select)
-    st.html(hints(caption(found)))
-
-
-def caption(found: Route) -> list[str]:
-    """What is conserved, what is lost to terminals, and what it is not."""
-    lost = np.abs(found.lost).sum() / max(1, len(found.positions))
-    lines = [
-        "Each line adds up to 100 % of one token's flow: what reaches the embeddings at each position"
-        + (f", and {share(float(lost))} on average that ends before" if lost > 1e-6 else "")
-        + f". Largest error measured {significant(found.conservation)}."
-    ]
-    lines.append(
-        "Layers and heads are passed one after the other: their numbers do not add up to 100 %. Sizes, not causes."
-    )
-    return [*lines, *(note[:1].upper() + note[1:] + "." * (not note.endswith(".")) for note in found.notes)]
+    st.html(hints(route_caption(found)))

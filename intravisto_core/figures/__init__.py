@@ -8,6 +8,7 @@ from intravisto_core.figures.arrays import (
     pattern_figure,
 )
 from intravisto_core.figures.attribution import attribution_figure, attribution_frame
+from intravisto_core.figures.attribution_html import attribution_html, route_html
 from intravisto_core.figures.cell import (
     cell_shares_figure,
     cell_shares_frame,
@@ -82,8 +83,8 @@ register_drawer(Flow, Drawer(flow_figure, flow_html, flow_frame, save))
 register_drawer(Disagreement, Drawer(disagreement_figure, figure_html, disagreement_frame, save))
 register_drawer(HeadShares, Drawer(head_shares_figure, figure_html, head_shares_frame, save))
 register_drawer(ContributionGraph, Drawer(graph_figure, graph_html, graph_frame, save))
-register_drawer(Route, Drawer(route_figure, figure_html, route_frame, save))
-register_drawer(Attribution, Drawer(attribution_figure, figure_html, attribution_frame, save))
+register_drawer(Route, Drawer(route_figure, route_html, route_frame, save))
+register_drawer(Attribution, Drawer(attribution_figure, attribution_html, attribution_frame, save))
 register_drawer(Comparison, Drawer(comparison_figure, comparison_html, comparison_frame, save))
 register_drawer(LinkCheck, Drawer(link_check_figure, figure_html, link_check_frame, save))
 register_drawer(ConceptDirection, Drawer(direction_figure, figure_html, direction_frame, save))

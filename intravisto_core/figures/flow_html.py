@@ -22,7 +22,7 @@ GRAPH_QUESTION = "Which contributions are large?"
 
 def flow_html(flow: Flow, heading: str = QUESTION, marks: Sequence[LinkMark] = (), **dress: Any) -> str:
     """The interactive flow as a page; `dress`: the fields of `FlowDress`."""
-    payload = b64encode(flow_payload(flow, FlowDress(**dress), marks, rev=flow.trace)).decode()
+    payload = flow_payload(flow, FlowDress(**dress), marks, rev=flow.trace)
     tokens = [{"t": printable(t.shown), "special": t.is_special, "p": t.position} for t in flow.tokens]
     strip = {
         "tokens": tokens,
@@ -32,19 +32,30 @@ def flow_html(flow: Flow, heading: str = QUESTION, marks: Sequence[LinkMark] = (
         "sel": None,
         "label": any(not t.is_prompt for t in flow.tokens),
     }
-    flow_js, flow_css = component_source("flow")
-    strip_js, strip_css = component_source("strip")
     about = f"{flow.model} · {title(flow)} · shares by {flow.measure.label}, attention by {flow.attention.label}"
+    return component_page(heading, about, [("strip", strip), ("flow", payload)], caption(flow))
+
+
+def component_page(
+    heading: str, about: str, parts: Sequence[tuple[str, bytes | dict[str, Any]]], lines: Sequence[str]
+) -> str:
+    """A page of components, one below the other, each with its data; `lines` are the sentences under them."""
+    scripts, styles, places = [], [], []
+    for name, data in parts:
+        script, style = component_source(name)
+        given = inline_json(data) if isinstance(data, dict) else _bytes_of(data)
+        scripts.append(component_mount(name, script, given))
+        styles.append(style)
+        places.append(f'<div id="{name}"></div>')
     body = (
-        f'<p class="about">{escape(printable(about))}</p>\n<div id="strip"></div>\n<div id="flow"></div>\n'
-        f"<footer>{''.join(f'<p>{escape(printable(s))}</p>' for s in caption(flow))}</footer>"
+        f'<p class="about">{escape(printable(about))}</p>\n{chr(10).join(places)}\n'
+        f"<footer>{''.join(f'<p>{escape(printable(s))}</p>' for s in lines)}</footer>"
     )
-    bytes_of = f'Uint8Array.from(atob("{payload}"), (c) => c.charCodeAt(0))'
-    scripts = [
-        component_mount("strip", strip_js, inline_json(strip)),
-        component_mount("flow", flow_js, bytes_of),
-    ]
-    return standalone_page(heading, f"{flow_css}\n{strip_css}", body, scripts)
+    return standalone_page(heading, "\n".join(styles), body, scripts)
+
+
+def _bytes_of(payload: bytes) -> str:
+    return f'Uint8Array.from(atob("{b64encode(payload).decode()}"), (c) => c.charCodeAt(0))'
 
 
 def caption(flow: Flow) -> list[str]:
@@ -58,7 +69,7 @@ def caption(flow: Flow) -> list[str]:
         "A bookkeeping of sizes, not of causes: a wide band says that much was added there, not that the prediction "
         "depends on it.",
     ]
-    return [*lines, *map(_sentence, flow.notes)]
+    return [*lines, *map(sentence, flow.notes)]
 
 
 CUTS = {"attention": "attention links left out", "mass": "links below the least mass", "count": "beyond what is drawn"}
@@ -79,22 +90,16 @@ def graph_caption(graph: ContributionGraph) -> list[str]:
         f"{drawn:,} of {graph.n_edges:,} steps of at least {100 * graph.threshold:.3g} % are reached from the start. "
         "Shares are of all that joins at a state with attention, in the joint L1 form.",
     ]
-    return [*lines, *map(_sentence, graph.notes)]
+    return [*lines, *map(sentence, graph.notes)]
 
 
 def graph_html(graph: ContributionGraph, scale: float = 1.0, heading: str = GRAPH_QUESTION) -> str:
     """The interactive contribution-threshold graph as a page."""
-    payload = b64encode(graph_payload(graph, scale, rev=graph.trace)).decode()
-    script, style = component_source("flow_graph")
     about = f"{graph.model} · from {start_in_words(graph.row, graph.starts, graph.n_layers)}"
-    body = (
-        f'<p class="about">{escape(printable(about))}</p>\n<div id="graph"></div>\n'
-        f"<footer>{''.join(f'<p>{escape(printable(s))}</p>' for s in graph_caption(graph))}</footer>"
-    )
-    bytes_of = f'Uint8Array.from(atob("{payload}"), (c) => c.charCodeAt(0))'
-    return standalone_page(heading, style, body, [component_mount("graph", script, bytes_of)])
+    payload = graph_payload(graph, scale, rev=graph.trace)
+    return component_page(heading, about, [("flow_graph", payload)], graph_caption(graph))
 
 
-def _sentence(note: str) -> str:
+def sentence(note: str) -> str:
     """A record's note as a sentence."""
     return note[:1].upper() + note[1:] + ("" if note.endswith(".") else ".")

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from intravisto_core.records import Attribution, Route
 from intravisto_core.records.flow import Flow
 from intravisto_core.records.graph import ContributionGraph
-from intravisto_core.sites import AttentionDivision, Reading, ShareMeasure
+from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
 from tests.figures.made import NASTY, shown, tokens
 
 Node = tuple[str, int, int]
@@ -166,4 +167,65 @@ def graph(n_layers: int = 32, length: int = 30, threshold: float = 0.04, seed: i
         edge_kind=np.array([k for *_, k, _ in edges]),
         edge_share=np.array([v for *_, v in edges]),
         n_edges=len(edges) + 7,
+    )
+
+
+def attribution(n_layers: int = 3, seed: int = 2) -> Attribution:
+    """Parts of a logit of a token that looks like markup, as components."""
+    rng = np.random.default_rng(seed)
+    kind = np.array(["embedding", *(["attention", "mlp"] * n_layers)])
+    layer = np.array([-1, *np.repeat(np.arange(n_layers), 2)])
+    value = rng.normal(size=len(kind))
+    none = np.full(len(kind), -1)
+    logit = float(value.sum()) + 1e-6
+    reached = np.cumsum(value)[::2]
+    return Attribution(
+        trace="trace",
+        model="made",
+        n_layers=n_layers,
+        prompt_length=5,
+        tokens=tokens(8, 5),
+        position=4,
+        target_id=1,
+        contrast_id=2,
+        target="<s>",
+        contrast="%{y}",
+        by=Refinement.COMPONENTS,
+        kind=kind,
+        layer=layer,
+        index=none,
+        expert=none,
+        value=value,
+        accumulated=np.append(reached, logit),
+        logit=logit,
+        capped=0.5 * logit,
+        remainder=1e-6,
+        soft_cap=30.0,
+    )
+
+
+def route(n_layers: int = 3, length: int = 9, prompt_length: int = 6, n_heads: int = 2, seed: int = 4) -> Route:
+    """The route of three tokens, some of it lost."""
+    rng = np.random.default_rng(seed)
+    positions = np.arange(prompt_length, length)
+    sources = np.tril(rng.random((length, length)))[positions - 1]
+    sources *= 0.9 / sources.sum(1, keepdims=True)
+    lost = np.zeros((len(positions), 5))
+    lost[:, 2] = 0.1
+    shares = rng.random((2, len(positions), n_layers))
+    return Route(
+        trace="trace",
+        model="made",
+        n_layers=n_layers,
+        prompt_length=prompt_length,
+        tokens=tokens(length, prompt_length),
+        measure=ShareMeasure.NORM,
+        attention_division=AttentionDivision.WEIGHTS,
+        positions=positions,
+        sources=sources,
+        attention=shares[0],
+        mlp=shares[1],
+        heads=rng.random((len(positions), n_layers, n_heads)),
+        lost=lost,
+        conservation=1e-16,
     )

@@ -280,3 +280,46 @@ def test_the_payload_holds_no_more_than_is_drawn() -> None:
 def test_a_dress_that_does_not_exist_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match=next(iter(wrong))):
         FlowDress(**wrong)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_attribution_shows_bars_sums_and_how_it_is_reached(open_page: Opener, dark: bool) -> None:
+    found = made_flow.attribution()
+    page = open_page(found)
+    page.emulate_media(color_scheme="dark" if dark else "light")
+    lines = page.locator(".iv-lines tbody tr")
+    assert lines.count() == len(found.value) + 1
+    numbers_shown = lines.locator(".iv-number").all_text_contents()
+    assert numbers_shown == [numbers.change(v) for v in [*found.value.tolist(), found.remainder]]
+    sums = page.locator(".iv-sums td").all_text_contents()
+    assert sums == [numbers.change(v) for v in (float(found.value.sum()), found.remainder, found.logit, found.capped)]
+    assert page.locator(".iv-lines caption").inner_text() == "What each part adds to the logit of <s> less that of %{y}"
+    x = [float(c.get_attribute("cx")) for c in page.locator("circle.iv-point").all()]
+    slope = np.polyfit(found.accumulated, x, 1)
+    np.testing.assert_allclose(np.polyval(slope, found.accumulated), x, atol=1e-6)
+    y = [float(c.get_attribute("cy")) for c in page.locator("circle.iv-point").all()]
+    assert y == sorted(y, reverse=True)
+    ink, paper = ("rgb(227, 232, 239)", "rgb(16, 20, 27)") if dark else ("rgb(23, 32, 46)", "rgb(255, 255, 255)")
+    assert lines.first.evaluate("(e) => getComputedStyle(e).color") == ink
+    assert page.locator("body").evaluate("(e) => getComputedStyle(e).backgroundColor") == paper
+    assert page.locator("s").count() == 0
+
+
+@pytest.mark.browser
+def test_the_route_is_a_timeline_that_the_strip_goes_with(open_page: Opener) -> None:
+    found = made_flow.route()
+    page = open_page(found)
+    lines = page.locator(".iv-timeline tbody tr")
+    assert lines.count() == len(found.positions)
+    for g, position in enumerate(found.positions.tolist()):
+        assert lines.nth(g).locator(".iv-squares i").count() == position
+    best = int(np.argmax(found.sources[1]))
+    chip = lines.nth(1).locator("td").nth(2).locator(".iv-bit").first
+    assert chip.locator("small").inner_text() == str(best)
+    chip.click()
+    assert selection(page)[:2] == [0, best]
+    lines.nth(2).locator(".iv-said").click()
+    assert "iv-on" in lines.nth(2).get_attribute("class")
+    assert "10.0 % on average that ends before" in page.locator("footer").inner_text()
+    assert page.locator("br, s").count() == 0

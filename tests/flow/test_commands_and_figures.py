@@ -10,6 +10,8 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.cli import flow as flow_command
 from intravisto_core.cli import main
+from intravisto_core.figures.attribution_html import attribution_data
+from intravisto_core.figures.numbers import change
 from intravisto_core.figures.sankey_places import _apart, sankey_places
 from tests.models_tiny import PROMPT
 
@@ -72,6 +74,30 @@ def test_attribute_tells_the_parts(llama, capsys, tmp_path):
     assert table.count(", neuron ") == 4
     assert main(["attribute", PROMPT, "--target", "c", "--contrast", "c"]) == 2
     assert "same" in capsys.readouterr().err
+
+
+def test_attribution_and_route_are_pages_of_our_own(llama, capsys, tmp_path):
+    page = tmp_path / "x.html"
+    assert main(["attribute", PROMPT, "--target", "c", "--out", str(page)]) == 0
+    trace = llama.trace(PROMPT, max_new_tokens=2)
+    route = trace.route().save(tmp_path / "y.html")
+    for file, place in ((page, "attribution"), (route, "flow_route")):
+        html = file.read_text("utf-8")
+        assert f'<div id="{place}"></div>' in html
+        assert "lotly" not in html
+        assert len(html) < 100_000
+        for outside in ('src="http', 'href="http', 'import("http', "@import"):
+            assert outside not in html
+        assert "<bos>" not in html
+    found = trace.attribution("c", by="neurons", n=None)
+    data = attribution_data(found, most=50)
+    (table,) = data["tables"]
+    assert len(table["lines"]) == 50 + 2 < len(found.value)
+    kept = [line["size"] * np.abs(found.value).max() for line in table["lines"]]
+    assert sum(kept) == pytest.approx(found.logit, abs=1e-4)
+    assert [s["value"] for s in data["sums"]][2] == change(found.logit)
+    sizes = [abs(line["size"]) for line in attribution_data(found, "size")["tables"][0]["lines"][:-1]]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 def test_what_stands_in_one_column_does_not_overlap():

@@ -22,7 +22,8 @@ MODULES = {
         *("flow_data", "flow_layout", "flow_labels", "flow_draw", "flow_hover", "flow"),
     ),
     "panel": ("base", "numbers", "panel"),
-    "flow_links": ("base", "flow_links"),
+    "flow_links": ("base", "lines", "flow_links"),
+    "attribution": ("base", "image", "lines", "attribution"),
     "flow_route": ("base", "numbers", "colour", "flow_route"),
     "flow_graph": (
         *("base", "numbers", "hover", "image", "frame", "plane"),
@@ -33,6 +34,7 @@ STYLES = {
     "grid": ("theme", "picture", "grid"),
     "flow": ("theme", "picture", "flow"),
     "flow_graph": ("theme", "picture", "flow"),
+    "attribution": ("theme", "flow_links", "attribution"),
 }
 _IMPORT = re.compile(r'^import (\{.*\}) from "\./(\w+)\.js";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|function|class) (\w+))", re.MULTILINE)
