@@ -29,7 +29,7 @@ from intravisto_core.experiments.identities import relative_error, tolerance
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import LoadedModel, load
 from intravisto_core.models.construction import computing
-from intravisto_core.models.free_memory import freeing, give_back, trim
+from intravisto_core.models.free_memory import allocations_apart, freeing, give_back, trim
 from intravisto_core.models.loading import nothing
 from intravisto_core.models.memory import require_room, run_estimate
 from intravisto_core.models.progress import Report, quiet
@@ -77,7 +77,7 @@ class LocalEngine:
         make_room: Callable[[int], None] = nothing,
     ) -> None:
         self.spec = spec
-        with freeing(f"opening {spec.source}"):
+        with freeing(f"opening {spec.source}"), allocations_apart():
             self._model: LoadedModel = load(spec, token, report, make_room)
             threads = threads_for(self._model)
             with using_threads(threads), computing():

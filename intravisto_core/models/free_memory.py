@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,11 @@ CGROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 # A limit above this is how the first version of control groups says "none".
 _NO_LIMIT = 1 << 60
+# glibc's names for its settings (malloc.h), and the largest that the first may be
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_APART, _USUAL = 128 << 10, 32 << 20
+_set_by_the_user = "MALLOC_MMAP_THRESHOLD_" in os.environ or "mmap_threshold" in os.environ.get("GLIBC_TUNABLES", "")
+_lock, _loads = threading.Lock(), 0
 
 
 def free_bytes(device: torch.device) -> int:
@@ -107,6 +114,34 @@ def trim() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+@contextmanager
+def allocations_apart() -> Iterator[None]:
+    """Within this context the large blocks that a process takes are each their own, and leave with what they held.
+
+    Else glibc cuts weights out of a heap, between the copies that loading makes of them, and keeps the holes. What it
+    does for the many smaller blocks of a run is as before afterwards.
+    """
+    global _loads
+    with _lock:
+        _loads += 1
+        _take_apart(_APART)
+    try:
+        yield
+    finally:
+        with _lock:
+            _loads -= 1
+            if not _loads:
+                _take_apart(_USUAL)
+
+
+def _take_apart(size: int) -> None:
+    """Have blocks of that size and above taken from the system, and given back to it, one by one."""
+    change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" and not _set_by_the_user else None
+    if change is not None:
+        change(_MMAP_THRESHOLD, size)
+        change(_TRIM_THRESHOLD, 2 * size)
 
 
 def forget(error: BaseException | None) -> None:

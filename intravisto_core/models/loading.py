@@ -25,7 +25,7 @@ from intravisto_core.models.placement import Placement, place
 from intravisto_core.models.progress import Report, quiet
 from intravisto_core.models.reading import telling
 from intravisto_core.models.source import locate
-from intravisto_core.models.weights import Weights
+from intravisto_core.models.weights import Weights, read_in
 from intravisto_core.request import ModelSpec
 from intravisto_core.tokens import TokenReader
 
@@ -69,6 +69,7 @@ def load(
     with loading(report), telling(report, files):
         where = place(spec.device_map, settings, needed.weights)
         network = _network(folder, spec, where, settings, kernel)
+    read_in(network)
     architecture = declared or infer(network)
     blueprint = bind(architecture, network)
     weights = Weights(blueprint, network.dtype)

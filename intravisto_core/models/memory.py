@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from intravisto_core.models.folder import read_config
 from intravisto_core.models.free_memory import all_free, free_bytes
 from intravisto_core.models.loaded import Dimensions, LoadedModel, exact_context
 from intravisto_core.models.placement import device_of
-from intravisto_core.models.quantisation import INT8
+from intravisto_core.models.quantisation import INT8, NF4
 from intravisto_core.models.source import is_local, locate
 from intravisto_core.models.weights import CHUNK
 from intravisto_core.records.memory import MemoryEstimate, size
@@ -29,14 +31,23 @@ ATTENTION_BYTES = 256 << 20
 LARGEST_CHUNK, SMALLEST_CHUNK = 512, 16
 PART_FOR_TRACE = 0.5
 PART_OF_DISK = 0.8
-# a tile's logits, and what its statistics take beside them
-TILES = 1.5
+# a tile's logits, what its statistics take beside them, and what the C library keeps of one call for the next
 TILE_BYTES = 64 << 20
+STATISTICS = 8 << 20
+HEAP = 32 << 20
 PROBE = 24
-# of the matrices in their dtype, while they are packed into 4 bits one by one; int8 lets go of them at the end
-STILL_THERE = 0.4
+# bytes a number that bitsandbytes takes besides a matrix in its dtype while it packs it, matrix by matrix: for 4 bits
+# three steps in 4 bytes and two in 1, for 8 bits a half-precision copy and two steps in 4 bytes
+PACKING = {NF4: 14, INT8: 10}
+# experts that lie apart in the files are put together layer by layer: gate and up, two thirds, are there twice then
+JOINING = 2 / 3
+# bytes a number of the product with a packed matrix, and of its copy for sums over heads and neurons
+UNPACKING = {NF4: 4, INT8: 8}
 TABLES_OF_NF4 = 4 * (16 + 256 + 1)
 BITS_OF_NF4 = 4 + 8 / 64 + 32 / (64 * 256)
+# beside a matrix that was saved in 4 or 8 bits, in a dtype of their own
+_OF_PACKED = (".absmax", ".nested_absmax", ".quant_map", ".nested_quant_map", ".SCB")
+_ONE_EXPERT = re.compile(r"\.experts\.\d+\.")
 
 
 def prefill_chunk(n_heads: int, length: int, itemsize: int) -> int:
@@ -77,54 +88,72 @@ def cache_bytes(shape: Dimensions, length: int, itemsize: int) -> int:
     return length * itemsize * (shape.n_layers + 1) * shape.n_kv_heads * (shape.d_head + shape.d_value)
 
 
-def workspace_bytes(shape: Dimensions, prompt: int, length: int, itemsize: int) -> int:
+def workspace_bytes(shape: Dimensions, prompt: int, length: int, itemsize: int, packed: str | None = None) -> int:
     """The most that one forward call, or decoding one tile of cells, takes for a moment."""
     chunk = min(prompt, prefill_chunk(shape.n_heads, prompt, itemsize))
     scores = shape.n_heads * chunk * max(1, prompt) * (itemsize + 8)
     mlp = chunk * (shape.d_mlp + 4 * shape.d_model) * 3 * itemsize
     cells = min(length * (shape.n_layers + 2) * shape.d_vocab * 4, TILE_BYTES)
     table = min(CHUNK, shape.d_vocab) * shape.d_model * (4 if itemsize < 4 else 0)
-    return max(scores + mlp, int(TILES * cells) + table)
+    matrix = shape.d_model * max(shape.d_mlp, shape.d_model) * UNPACKING[packed] if packed else 0
+    taken = max(scores + mlp + matrix, cells + table + min(STATISTICS, cells))
+    return taken + min(HEAP, taken)
 
 
 @dataclass(frozen=True, slots=True)
 class WeightBytes:
-    """Bytes of weights: held in memory, left on disk, taken besides while loading, and mapped from files meanwhile."""
+    """Bytes of weights: held in memory, left on disk, taken besides while loading, mapped from files meanwhile, and of
+    these those that stay mapped because other weights lie in the same files."""
 
     held: int
     offloaded: int
     loading: int
     mapped: int
+    stays: int
 
 
 def weight_bytes(tensors: list[TensorHeader], settings: Any, dtype: torch.dtype, spec: ModelSpec) -> WeightBytes:
     """What a checkpoint's tensors take once loaded by a spec.
 
-    Only matrices of the blocks are quantised; a tied table is held once. A file whose dtype is kept is mapped into
-    memory as it is and not copied, on the CPU; else its pages are there beside the copy, until the system needs them.
+    Only matrices of the blocks are quantised, and no experts, which are stacked; a tied table is held once. On the CPU
+    weights that stay as they are in the file are mapped into memory and not copied; else their pages are there beside
+    the copy, until the system needs them.
     """
     tied = bool(getattr(settings, "tie_word_embeddings", False))
-    held = offloaded = loading = stored = 0
-    largest: dict[str, int] = {}
-    same = spec.quantisation is None and device_of(spec.device_map).type == "cpu"
-    for t in tensors:
-        if tied and t.name.endswith(("lm_head.weight", "embed_out.weight")):
-            continue
-        own = t.torch_dtype
-        stored += t.numel * (torch.empty(0, dtype=own).element_size() if own else 1)
-        same = same and own in (dtype, None)
-        nbytes = t.numel * dtype.itemsize
-        if spec.quantisation and t.in_block and len(t.shape) == 2:
-            loading += nbytes if spec.quantisation == INT8 else int(STILL_THERE * nbytes)
-            bits = 8 + 32 / t.shape[-1] if spec.quantisation == INT8 else BITS_OF_NF4
-            nbytes = int(t.numel * bits / 8) + (0 if spec.quantisation == INT8 else TABLES_OF_NF4)
+    used = [t for t in tensors if not (tied and t.name.endswith(("lm_head.weight", "embed_out.weight")))]
+    on_cpu, views = device_of(spec.device_map).type == "cpu", False
+    held = offloaded = mapped = packing = 0
+    blocks: Counter[str] = Counter()
+    joined: Counter[str] = Counter()
+    for t in used:
+        kept = t.torch_dtype is None or t.name.endswith(_OF_PACKED)
+        nbytes = t.nbytes if kept else t.numel * dtype.itemsize
+        apart = bool(_ONE_EXPERT.search(t.name))
+        packed = spec.quantisation if t.in_block and len(t.shape) == 2 and not apart else None
+        if on_cpu and not packed and not apart and (kept or t.torch_dtype == dtype):
+            views = True
+        else:
+            mapped += t.nbytes
+        if packed:
+            packing = max(packing, t.numel * (dtype.itemsize + PACKING[packed]))
+            nbytes = _packed_bytes(t, packed)
+        block = next((part for part in t.name.split(".") if part.isdigit()), "")
+        if apart:
+            joined[block] += nbytes
         if spec.device_map == "offload" and t.in_block:
             offloaded += nbytes
-            block = next(part for part in t.name.split(".") if part.isdigit())
-            largest[block] = largest.get(block, 0) + nbytes
+            blocks[block] += nbytes
         else:
             held += nbytes
-    return WeightBytes(held, offloaded, max([loading, *largest.values()]), 0 if same else stored)
+    joining = int(JOINING * max(joined.values(), default=0))
+    loading = max([packing, joining, *blocks.values()])
+    return WeightBytes(held, offloaded, loading, mapped, mapped if views else 0)
+
+
+def _packed_bytes(tensor: TensorHeader, quantisation: str) -> int:
+    if quantisation == NF4:
+        return int(tensor.numel * BITS_OF_NF4 / 8) + TABLES_OF_NF4
+    return tensor.numel + 4 * (tensor.numel // tensor.shape[-1])
 
 
 def dimensions(settings: Any, tensors: list[TensorHeader]) -> Dimensions:
@@ -201,13 +230,14 @@ def estimate(
     def made(spec: ModelSpec, prompt: int, sites: Any) -> MemoryEstimate:
         dtype = checkpoint.stored_dtype(config, tensors) if spec.dtype == "auto" else getattr(torch, spec.dtype)
         weights = weight_bytes(tensors, settings, dtype, spec)
-        run = _run_of(shape, False, prompt, new_tokens, dtype.itemsize, sites)
+        run = _run_of(shape, False, prompt, new_tokens, dtype.itemsize, sites, spec.quantisation)
         return replace(
             run,
             weights=weights.held,
             offloaded=weights.offloaded,
             loading=weights.loading,
             mapped=weights.mapped,
+            stays=weights.stays,
             device=str(device_of(spec.device_map)),
         )
 
@@ -235,7 +265,7 @@ def run_estimate(model: LoadedModel, prompt_tokens: int, new_tokens: int, sites:
     parallel, itemsize = model.blueprint.parallel, model.dtype.itemsize
 
     def made(prompt: int, sites: Any) -> MemoryEstimate:
-        run = _run_of(model.dimensions, parallel, prompt, new_tokens, itemsize, sites)
+        run = _run_of(model.dimensions, parallel, prompt, new_tokens, itemsize, sites, model.quantisation)
         return replace(run, device=str(model.device))
 
     first = made(prompt_tokens, sites)
@@ -258,7 +288,9 @@ def require_room(found: MemoryEstimate, what: str) -> None:
         raise MemoryShortError(f"{what}: expected to fit into the memory that is free; it needs {found.text()}")
 
 
-def _run_of(shape: Dimensions, parallel: bool, prompt: int, new: int, itemsize: int, sites: Any) -> MemoryEstimate:
+def _run_of(
+    shape: Dimensions, parallel: bool, prompt: int, new: int, itemsize: int, sites: Any, packed: str | None
+) -> MemoryEstimate:
     length, free = prompt + new, all_free()
     trace = captured_bytes(shape, parallel, length, itemsize, sites)
     in_file = trace_goes_to_file(trace, free["cpu"])
@@ -268,7 +300,7 @@ def _run_of(shape: Dimensions, parallel: bool, prompt: int, new: int, itemsize: 
         kv_cache=cache_bytes(shape, length, itemsize),
         trace=0 if in_file else trace,
         in_file=trace if in_file else 0,
-        workspace=workspace_bytes(shape, prompt, length, itemsize),
+        workspace=workspace_bytes(shape, prompt, length, itemsize, packed),
         device="cpu",
         free=free,
     )

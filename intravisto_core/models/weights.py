@@ -15,6 +15,7 @@ from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import quantisation
 
 CHUNK = 4096
+PAGE = 4096
 
 
 def parameter(module: nn.Module, name: str) -> Tensor | None:
@@ -27,6 +28,16 @@ def parameter(module: nn.Module, name: str) -> Tensor | None:
     with align_module_device(module):
         fetched: Tensor = getattr(module, name)
         return fetched.detach()
+
+
+def read_in(network: nn.Module) -> None:
+    """Have all weights in memory that are mapped from files, in one go.
+
+    Else they would be read at random as the first texts come to them, and a run would take memory that is no run's.
+    """
+    for weight in network.parameters():
+        if weight.device.type == "cpu" and weight.is_contiguous():
+            weight.detach().flatten().view(torch.uint8)[::PAGE].sum()
 
 
 class Weights:
@@ -105,10 +116,12 @@ class Weights:
         return None if bias is None else bias.float()
 
     def chunks(self, name: str, size: int = CHUNK) -> Iterator[tuple[int, Float[Tensor, "rows in"]]]:
-        """A matrix by blocks of rows in float32, each with the index of its first row."""
+        """A matrix by blocks of rows in float32, each with the index of its first row, and gone when the next comes."""
         matrix = self.get(name)
+        room = None if matrix.dtype == torch.float32 else matrix.new_empty((size, matrix.shape[1]), dtype=torch.float32)
         for start in range(0, matrix.shape[0], size):
-            yield start, matrix[start : start + size].float()
+            block = matrix[start : start + size]
+            yield start, block if room is None else room[: len(block)].copy_(block)
 
     def mean_row(self, name: str) -> Float[Tensor, " in"]:
         """The mean of all rows, float32."""

@@ -15,9 +15,9 @@ class MemoryEstimate:
     weights: in memory once loaded, 0 where they are there already. loading: what loading takes besides, for a moment.
     kv_cache, trace: of the run. workspace: the most that one call or view takes for a moment. offloaded: weights that
     stay on disk. mapped: pages of the files while they are read, which the system drops when it needs room; they count
-    in the peak and not in what must fit. in_file: a trace too large for memory, kept in a mapped file. device: where
-    the run is. free: bytes by device, as they were when this was reckoned. remedies: what would make it smaller, best
-    first; only where it does not fit easily.
+    in the peak and not in what must fit. stays: those of them that are still mapped during the run. in_file: a trace
+    too large for memory, kept in a mapped file. device: where the run is. free: bytes by device, as they were when this
+    was reckoned. remedies: what would make it smaller, best first; only where it does not fit easily.
     """
 
     weights: int
@@ -29,6 +29,7 @@ class MemoryEstimate:
     free: Mapping[str, int]
     offloaded: int = 0
     mapped: int = 0
+    stays: int = 0
     in_file: int = 0
     remedies: tuple[str, ...] = ()
 
@@ -40,7 +41,7 @@ class MemoryEstimate:
     @property
     def total(self) -> int:
         """The most that is in memory at once: loading comes before the run."""
-        return self.weights + max(self.loading + self.mapped, self.run)
+        return self.weights + max(self.loading + self.mapped, self.run + self.stays)
 
     @property
     def needed(self) -> int:

@@ -43,6 +43,8 @@ def test_it_is_the_model_that_is_packed_here(packed):
         assert found.allowed == 5e-2
     assert engine._model.quantisation == kind
     assert engine.model.weight_bytes == other.model.weight_bytes
+    # besides the numbers there is a description of each packed matrix in the file
+    assert 0 <= iv.estimate_memory(folder).weights - engine.model.weight_bytes < 0.05 * engine.model.weight_bytes
     traces = [e.trace(PROMPT, max_new_tokens=3) for e in (engine, other)]
     for site in ("resid_post", "z", "act"):
         np.testing.assert_array_equal(*(trace.activation(site, 1) for trace in traces))
