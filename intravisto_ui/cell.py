@@ -8,7 +8,7 @@ from intravisto_core.figures.web import panel_data
 from intravisto_core.records import DecodedGrid, Shares, row_label
 from intravisto_core.request import HeatmapView, SharesView
 from intravisto_core.sites import Component
-from intravisto_ui import cell_detail, components, edit_here, jobs, trajectory, why
+from intravisto_ui import cell_detail, components, edit_here, flow_panel, flow_tabs, jobs, trajectory, why, workspace
 from intravisto_ui.heatmap_options import Options
 from intravisto_ui.text import escaped, token
 from intravisto_ui.workspace import Workspace
@@ -33,7 +33,11 @@ def draw(here: Workspace, chosen: Options) -> None:
         f'<div class="title"><b>{name} · position {position}</b></div>'
         f'<div class="under">reads {token(read)} · {how}</div>'
     )
-    edit_here.draw(here, view.component, row, position)
+    line = edit_here.draw(here, view.component, row, position)
+    if line.button("Open in flow", key="open_flow", help="Where this comes from: follow the flow down from this cell"):
+        flow_panel.start_here(row, position)
+        workspace.put(flow_tab=flow_tabs.FLOW)
+        st.switch_page("pages/flow.py")
     grid = _look(here, chosen, view.component, "cell", top_k=LISTED)
     pins = trajectory.pins(here, grid, position)
     cell = panel_data(grid, row, position, listed=LISTED, pins=pins)

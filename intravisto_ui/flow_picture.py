@@ -8,7 +8,7 @@ from intravisto_core.figures.flow_html import caption
 from intravisto_core.figures.numbers import significant
 from intravisto_core.figures.web.flow_payload import LinkMark, flow_payload
 from intravisto_core.records.flow import Disagreement, Flow
-from intravisto_ui import components, flow_lists, jobs, link_check
+from intravisto_ui import components, flow_difference, flow_lists, jobs, link_check
 from intravisto_ui.flow_options import FlowOptions
 from intravisto_ui.text import escaped, hints
 from intravisto_ui.workspace import Workspace
@@ -20,13 +20,15 @@ MARKED = 12
 def draw(here: Workspace, chosen: FlowOptions) -> None:
     """The picture of the chosen view, and under it what a reader must know."""
     flow, other = record(here, chosen), disagreement(here, chosen)
+    numbered = marks(other) or flow_difference.marks(here, chosen.view)
     payload = here.payload(
-        (chosen.view, chosen.dress, chosen.other),
-        lambda: flow_payload(flow, chosen.dress, marks(other), rev=flow.trace),
+        (chosen.view, chosen.dress, numbered),
+        lambda: flow_payload(flow, chosen.dress, numbered, rev=flow.trace),
     )
     components.flow(payload, key="flow_picture", on_select=here.select)
     if other is not None:
         _disagreement(here, other)
+    flow_difference.draw(here, chosen.view, flow.n_layers)
     st.html(hints((*chosen.notes, *caption(flow))))
     link_check.many(here, flow, chosen.view)
 

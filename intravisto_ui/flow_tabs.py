@@ -8,6 +8,7 @@ import streamlit as st
 
 from intravisto_ui import (
     flow_attribution,
+    flow_difference,
     flow_export,
     flow_graph,
     flow_options,
@@ -45,6 +46,7 @@ def switch() -> str:
 
 def draw(here: Workspace, tab: str, line: Any) -> None:
     """The chosen view; `line` is the headline, for its export menu."""
+    flow_difference.said(here, tab)
     DRAWN[tab](here, line)
 
 

@@ -202,7 +202,7 @@ def test_disagreements_are_marked(open_page: Opener) -> None:
     ends = [(ids[flow.link_source[i]], ids[flow.link_target[i]]) for i in (3, 8)]
     page = open_page(flow, marks=[LinkMark(s, t, n + 1) for n, (s, t) in enumerate(ends)])
     assert page.locator("circle.iv-marked").count() == 2
-    assert "measures disagree" in page.locator(".iv-foot").text_content()
+    assert "listed below" in page.locator(".iv-foot").text_content()
 
 
 @pytest.mark.browser

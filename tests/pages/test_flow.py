@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+import intravisto_core as iv
 from intravisto_core.request import LinkCheckView, Span
 from intravisto_core.request.flow import GENERATED, AttributionView, DisagreementView, FlowView, GraphView, RouteView
 from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
-from intravisto_ui import flow_attribution, flow_lists, flow_options, flow_tabs, jobs, link_check
+from intravisto_ui import flow_attribution, flow_difference, flow_lists, flow_options, flow_tabs, jobs, link_check
+from intravisto_ui.edits import DIFFERENCE, EDITED, EditRun
 from tests.pages.conftest import App
 
 Asked = list[Any]
@@ -238,6 +240,57 @@ def test_attribution_unfolds_into_heads_and_neurons(flow_page: App, asked: Asked
     flow_page.set("text_input", "flow_contrast", " Rome")
     assert of(AttributionView, asked).contrast == " Rome"
     flow_page.set("selectbox", "flow_order", "size").assert_calm()
+
+
+def look_at_an_edit(app: App, look: str) -> tuple[Any, Any]:
+    """An edited run beside the baseline, and the switch of runs at `look`."""
+    here = app.workspace
+    base = here.base.trace
+    at = base.prompt_length - 1
+    held = base.edit(iv.Ablate(site="attn_out", layer=2, positions=[at], how="zero"))
+    here.edits.runs[1] = EditRun(1, 0, (), held=held)
+    here.edits.current, here.edits.look = 1, look
+    app.tester.run()
+    app.assert_calm()
+    return base, held
+
+
+def test_the_difference_of_two_flows_is_listed_and_numbered(flow_page: App, asked: Asked) -> None:
+    base, held = look_at_an_edit(flow_page, DIFFERENCE)
+    assert "the edited run&#x27;s flow" in flow_page.html().replace("'", "&#x27;")
+    view = of(FlowView, asked)
+    whole = {"min_mass": 1e-4, "details": False, "max_nodes": None, "max_links": None}
+    flows = [trace.flow(None, base.prompt_length - 1, **whole) for trace in (base, held)]
+    masses = [flow.links.set_index(["source", "target"])["mass"] for flow in flows]
+    change = masses[1].sub(masses[0], fill_value=0.0).abs()
+    (source, target, _, first, second), *rest = flow_difference.found(flow_page.workspace, view)
+    assert change[source, target] == pytest.approx(change.max())
+    assert first == pytest.approx(masses[0].get((source, target), 0.0))
+    assert second == pytest.approx(masses[1].get((source, target), 0.0))
+    sizes = [abs(s - f) for *_, f, s in rest]
+    assert sizes == sorted(sizes, reverse=True)
+    assert flow_page.components().count("intravisto_links") == 2
+    for name in (flow_tabs.GRAPH, flow_tabs.ATTRIBUTION, flow_tabs.ROUTE):
+        assert "the edited run" in tab(flow_page, name).html()
+
+
+def test_links_of_an_edited_run_are_not_checked_and_say_why(flow_page: App, asked: Asked) -> None:
+    look_at_an_edit(flow_page, EDITED)
+    select(flow_page, 5, 11, "attention.5.11>mid.5.11", 40)
+    assert "Links are checked on the run without edits" in flow_page.html()
+    assert "What the edits changed most" not in flow_page.html()
+    assert not any(isinstance(v, LinkCheckView) for v in asked)
+
+
+def test_a_cell_of_the_heatmap_opens_in_the_flow(flow_page: App, asked: Asked) -> None:
+    flow_page.set("selectbox", "flow_start", flow_options.ALL)
+    tab(flow_page, flow_tabs.ROUTE)
+    flow_page.tester.switch_page("pages/heatmap.py").run()
+    select(flow_page, 4, 8, "", 50)
+    flow_page.tester.button(key="open_flow").click().run()
+    flow_page.settle().assert_calm()
+    assert flow_tabs.QUESTIONS[flow_tabs.FLOW] in flow_page.html()
+    assert (of(FlowView, asked).row, of(FlowView, asked).position) == (4, 8)
 
 
 def test_a_text_without_generated_tokens(flow_page: App) -> None:

@@ -148,7 +148,7 @@ export function drawLegend(foot, layout) {
     item.append(LINKS[kind]);
   }
   if (data.signed) hint(foot, "iv-hatched", "negative");
-  if (data.marks.length) hint(foot, "iv-numbered", "measures disagree");
+  if (data.marks.length) hint(foot, "iv-numbered", "listed below");
   const [mass, width] = scaleBar(layout);
   const bar = element("span", "iv-item", foot);
   element("i", "iv-scalebar", bar).style.width = `${width}px`;
