@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -76,7 +77,7 @@ def test_order_undo_and_the_tree(visit: Visits) -> None:
     seen.page.locator("[class*=st-key-card_more_]").nth(1).locator("button").first.click()
     seen.page.get_by_role("button", name="Up", exact=True).click()
     expect(cards.nth(0)).to_contain_text("taken away")
-    seen.page.locator(".st-key-edits_undo button").click()
+    seen.page.locator(".st-key-edits_undo button").first.click()
     expect(cards.nth(0)).to_contain_text("Paris")
     run(seen)
     nodes = seen.page.locator("[class*=st-key-node_] button")
@@ -109,7 +110,7 @@ def test_a_cell_becomes_an_edit(visit: Visits) -> None:
     seen.cell(4, 8).click()
     expect(seen.title()).to_have_text("layer 3 · position 8")
     seen.page.locator(".st-key-ablate_here button").first.click()
-    expect(seen.page.locator(".card")).to_contain_text("layer 3, position 8, block output: taken away")
+    expect(seen.page.locator(".card")).to_contain_text("layer 3, position 8 ‘␣Italy’, block output: taken away")
     seen.idle()
     run(seen)
     expect(seen.page.locator(".iv-mark.iv-ablated")).to_have_count(1)
@@ -130,7 +131,9 @@ def test_a_node_of_the_flow_becomes_an_edit(visit: Visits) -> None:
     seen.page.wait_for_selector("rect.iv-node")
     seen.idle().page.locator('.iv-stage [data-part="attention.4.11"]').first.click()
     seen.page.locator(".st-key-detail .st-key-ablate_here button").first.click()
-    expect(seen.page.locator(".card")).to_contain_text("layer 3, position 11, attention: taken away")
+    expect(seen.page.locator(".card")).to_contain_text(
+        "layer 3, position 11 ‘:’ (last of the prompt), attention: taken away"
+    )
     seen.idle()
     run(seen)
     expect(seen.page.locator(".iv-mark.iv-ablated")).to_have_count(1)
@@ -144,3 +147,44 @@ def test_a_link_of_the_flow_is_checked(visit: Visits) -> None:
     seen.page.locator(".st-key-check_link button").first.click()
     expect(seen.page.locator(".st-key-detail")).to_contain_text("predicted")
     expect(seen.page.locator(".st-key-detail")).to_contain_text("doing nothing changes it by")
+
+
+def test_a_first_experiment_is_one_click_away(visit: Visits) -> None:
+    seen = to_edits(visit().ready())
+    seen.page.locator(".st-key-try_word button").first.click()
+    expect(seen.page.locator(".effects")).to_be_visible()
+    expect(seen.page.locator(".story")).to_contain_text("␣Italy")
+    expect(seen.page.locator(".card")).to_contain_text("no longer looks at position 8 ‘␣Italy’")
+    assert not seen.said
+
+
+def test_the_form_is_about_the_cell_that_is_clicked(visit: Visits) -> None:
+    seen = to_edits(visit().ready())
+    seen.cell(3, 8).click()
+    expect(seen.page.locator(".st-key-edit_layer")).to_contain_text("layer 2")
+    expect(seen.page.locator(".st-key-edit_positions")).to_contain_text("8 ␣Italy")
+
+
+def test_both_grids_move_together_and_are_saved_as_one(visit: Visits, tmp_path: Path) -> None:
+    seen = to_edits(visit(NARROW).ready())
+    inject_paris(seen)
+    run(seen)
+    seen.page.locator(".st-key-effect_shown").get_by_text("baseline and edited").click()
+    sides = [seen.page.locator(f".st-key-grid_{side} .iv-scroller") for side in ("baseline", "edited")]
+    expect(sides[1].locator(".iv-mark.iv-injected")).to_have_count(1)
+    seen.idle()
+    sides[0].evaluate("scroller => scroller.scrollTo(60, 0)")
+    expect(sides[1]).to_have_js_property("scrollLeft", 60)
+    sides[0].locator('[role=gridcell][aria-label^="layer 4"]').first.click()
+    for side in sides:
+        expect(side.locator(".iv-mark.iv-selected")).to_have_count(1)
+    with seen.page.expect_download() as saved:
+        seen.page.get_by_role("button", name="both SVG", exact=True).click()
+    picture = Path(saved.value.path()).read_text("utf-8")
+    assert (picture.count("<svg"), picture.count(">baseline<"), picture.count(">edited<")) == (3, 1, 1)
+    assert "Rome" in picture
+    assert "Paris" in picture
+    with seen.page.expect_download() as saved:
+        seen.page.get_by_role("button", name="both PNG", exact=True).click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
+    assert not seen.said

@@ -16,7 +16,7 @@ import torch
 
 import intravisto_core as iv
 from intravisto_core.experiments import tiny
-from tests.families.tiny import Case, is_parallel
+from tests.families.tiny import Case, Plain, is_parallel
 from tests.interventions.manual import Hand, knocked_out, run
 
 ALLOWED = 2e-5
@@ -297,3 +297,39 @@ def test_one_cell_a_site_on_every_other_family(family, name):
     z = torch.tensor(knocked_out(case.plain, 1, [(1, last, last), (1, last, last - 1)]))
     hand = Hand("z", 1, (last,), lambda x: z[[last]])
     checked(case, iv.KnockOut(1, last, [last - 1, last], 1), hand)
+
+
+@pytest.mark.parametrize("mode", ["held", "free"])
+@pytest.mark.parametrize("site", [*STREAM, "z", "act"])
+@pytest.mark.parametrize("name", ["Llama", "GPT-2"])
+def test_every_layer_position_and_generated_step(family, name, site, mode):
+    """One place at a time, over the cache and on top of the baseline; the text that came is run in one call by hand."""
+    case = family(name)
+    start, part = case.trace.prompt_length, {"z": {"head": HEAD}, "act": {"neuron": NEURON}}.get(site, {})
+    new = torch.linspace(-1, 1, place_of(case, case.trace, site, 0).values.shape[1])
+    for layer in range(len(case.plain.layers)):
+        for where in (0, 5, start - 1, -3, iv.Generated(0), iv.Generated(1)):
+            edited = case.trace.edit(iv.SetValue(site, layer, where, **part, value=new.numpy()), text=mode)
+            ids = tuple(t.id for t in edited.tokens)
+            at = start + where.step if isinstance(where, iv.Generated) else where % start
+            plain = case.plain if ids == case.ids else Plain(case.folder, ids)
+            hand = Hand(site, layer, (at,), lambda x: new.expand(x.shape), columns_of(case, site))
+            found = edited.activation("resid_post", len(case.plain.layers) - 1)
+            assert off(found, run(plain, ids, hand)) <= ALLOWED, (layer, where)
+            assert mode == "free" or ids == case.ids
+
+
+@pytest.mark.parametrize("mode", ["held", "free"])
+def test_attention_is_edited_at_every_layer_position_and_generated_step(family, mode):
+    case = family("Llama")
+    start = case.trace.prompt_length
+    for layer in range(len(case.plain.layers)):
+        for where in (1, start - 1, iv.Generated(1)):
+            at = start + where.step if isinstance(where, iv.Generated) else where
+            edited = case.trace.edit(iv.KnockOut(layer, where, [0, at], 1), text=mode)
+            ids = tuple(t.id for t in edited.tokens)
+            plain = case.plain if ids == case.ids else Plain(case.folder, ids)
+            z = torch.tensor(knocked_out(plain, layer, [(1, at, 0), (1, at, at)]))
+            hand = Hand("z", layer, (at,), lambda x, z=z, at=at: z[[at]])
+            found = edited.activation("resid_post", len(case.plain.layers) - 1)
+            assert off(found, run(plain, ids, hand)) <= ALLOWED, (layer, where)

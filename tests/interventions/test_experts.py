@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import intravisto_core as iv
-from tests.families.tiny import Case
+from intravisto_core.experiments import tiny
+from tests.families.tiny import MOE, Case, kind
 from tests.interventions.manual import Hand, run
 from tests.interventions.test_cells import off
 
@@ -61,7 +62,7 @@ def test_nothing_changes_where_the_expert_is_not_chosen(family):
     assert np.array_equal(edited.logits(), case.trace.logits())
 
 
-@pytest.mark.parametrize("name", ["Mixtral", "Qwen2-MoE", "OLMoE", "Phi-MoE", "gpt-oss"])
+@pytest.mark.parametrize("name", [n for n in tiny.CONFIGS if n != "Qwen3-MoE" and kind(n) in MOE])
 def test_a_neuron_on_every_family_of_experts(family, name):
     """The change of the stream lies along the neuron's column, at positions of its expert alone."""
     case = family(name)

@@ -208,6 +208,14 @@ def test_a_text_is_transplanted_into_another_by_its_embeddings(case, family):
 def test_the_transplant_on_the_demo_model():
     """Words of one prompt put into the blanks of another, as in the paper that made the figure known."""
     engine = iv.open_model("demo")
+    known = engine.trace("Madison square garden is located in the city of New", max_new_tokens=4)
+    lines = ("_" + " _" * n for n in range(60))
+    empty = next(x for x in lines if len(engine.tokenize(x)) == known.prompt_length)
+    blank = engine.trace(empty, max_new_tokens=4)
+    filled = blank.edit(iv.Patch("resid_pre", 0, "prompt", source=known), text="free")
+    assert [t.id for t in filled.tokens[blank.prompt_length :]] == [t.id for t in known.tokens[known.prompt_length :]]
+    assert [t.id for t in blank.tokens[blank.prompt_length :]] != [t.id for t in known.tokens[known.prompt_length :]]
+    assert np.allclose(filled.logits(), known.logits(), atol=1e-4)
     text = engine.trace("Q: What is the capital of Italy? A:", max_new_tokens=3)
     blanks = engine.trace(tuple([text.tokens[0].id] * text.prompt_length), max_new_tokens=3)
     edited = blanks.edit(iv.Patch("resid_pre", 0, "prompt", source=text), text="free")

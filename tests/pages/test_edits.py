@@ -51,6 +51,16 @@ def test_a_stack_survives_its_file(what: iv.Replace) -> None:
     )
 
 
+def test_loading_a_stack_keeps_which_cards_are_on() -> None:
+    edits = filled(*STACK[:3])
+    edits.switch(edits.cards[1].id)
+    again = Edits()
+    again.take(edit_cards.read(edit_cards.written(edits.cards)))
+    assert [(c.what, c.on) for c in again.cards] == [(c.what, c.on) for c in edits.cards]
+    again.undo()
+    assert not again.cards
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"cards": [1]}', b'{"cards": [{"edit": {"kind": "Bomb"}}]}'])
 def test_another_file_is_refused(body: bytes) -> None:
     with pytest.raises(iv.IntravistoError, match="expected"):

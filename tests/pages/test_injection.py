@@ -9,6 +9,7 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_ui.edits import BASELINE, DIFFERENCE, EDITED, EditRun
+from intravisto_ui.text import escaped
 from tests.pages.conftest import SECONDS, App
 
 PAGE = "pages/injection.py"
@@ -203,3 +204,125 @@ def test_copied_python_makes_the_same_run(app: App, tmp_path, monkeypatch) -> No
     assert (tmp_path / "difference.html").stat().st_size > 1000
     made = scope["edited"]
     assert np.array_equal(made.logits(answer(app)[1]), node.held.logits(answer(app)[1]))
+
+
+DONOR = "Q: What is the capital of France? A:"
+
+
+def every_kind(at: int) -> tuple[iv.Intervention, ...]:
+    """One edit of each kind that goes together on the demo model."""
+    last = {"layer": 5, "positions": (at,)}
+    return (
+        iv.Patch("resid_pre", 0, (8,), source=DONOR),
+        iv.Patch("attn_out", 1, (8,), source=DONOR, source_positions=(7,), source_layer=2),
+        iv.Ablate("mlp_out", 2, (3,), how="resample", source=DONOR),
+        iv.Ablate("mlp_out", 1, (4,), how="mean"),
+        iv.Ablate("z", 2, (5,), head=1),
+        iv.Ablate("act", 3, "all", neuron=9, how="mean", source=iv.PromptSet("two", [DONOR, "1 2 3"])),
+        iv.Steer("resid_mid", 2, (at,), direction=" Rome", strength=-0.5),
+        iv.Steer("resid_post", 1, iv.Span(2, 4), direction=np.arange(128.0) - 60, unit="absolute"),
+        iv.RemoveDirection("resid_post", 3, "prompt", direction=" Kyiv"),
+        iv.SwapDirection("resid_post", 3, (at,), source=" Rome", target=" Paris"),
+        iv.Scale("mlp_out", 4, iv.Generated(0), factor=0.5),
+        iv.SetValue("act", 2, (5,), neuron=3, value=4.0),
+        iv.KnockOut(2, (at,), (0, 1), heads=(2,)),
+        iv.FreezePattern(4),
+        iv.ReplaceMain("resid_mid", 4, (at,), token=" Paris", lens="linear"),
+        iv.Replace("resid_post", **last, token=" Paris", lens="quadratic", match_norm=False),
+    )
+
+
+def test_copied_python_makes_the_same_run_of_every_kind(app: App, tmp_path, monkeypatch) -> None:
+    """All kinds in one stack: prompts that values come from, sets of prompts, arrays."""
+    from intravisto_ui import edit_python
+
+    here, (_, at) = app.workspace, answer(app)
+    for what in every_kind(at):
+        here.edits.add(what)
+    app.tester.switch_page(PAGE).run()
+    node = run_edits(app)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    exec(edit_python.python(here, node.cards), scope)
+    assert (tmp_path / "difference.html").stat().st_size > 1000
+    assert np.array_equal(scope["edited"].logits(at), node.held.logits(at))
+    assert len(scope["edited"].interventions) == len(here.edits.cards)
+    exec("\n".join(edit_python.shown_lines(here)), scope)
+    assert np.array_equal(scope["trace"].logits(at), node.held.logits(at))
+
+
+def test_cards_that_name_a_prompt_work_on_another_prompt_too(app: App) -> None:
+    """Each run traces the other prompt anew where it is not at hand."""
+    here = app.workspace
+    here.edits.add(iv.Patch("resid_pre", 0, (8,), source=DONOR))
+    app.tester.switch_page(PAGE).run()
+    first = run_edits(app)
+    assert "of “Q: What is the capital of France? A:”" in app.html()
+    assert first.free.text != here.base.trace.text
+    app.set("text_area", "prompt", "Q: What is the capital of Spain? A:").click("run")
+    app.tester.switch_page(PAGE).run()
+    second = run_edits(app)
+    donor = here.edits.sources[DONOR]
+    expected = here.base.trace.edit(iv.Patch("resid_pre", 0, (8,), source=donor.id))
+    assert np.array_equal(second.held.logits(), expected.logits())
+    assert first.held.id != second.held.id
+
+
+def test_a_prompt_that_cannot_be_run_is_told_and_nothing_is_lost(app: App) -> None:
+    here = app.workspace
+    here.edits.add(iv.Patch("resid_pre", 0, (8,), source="x " * 300))
+    app.tester.switch_page(PAGE).run()
+    app.click("edits_run")
+    assert "128" in app.html()
+    assert here.edits.node() is None
+    assert len(here.edits.cards) == 1
+
+
+def test_what_does_not_fit_is_told_in_the_form_and_on_the_card(app: App) -> None:
+    """With the range, before anything is run; what was typed stays."""
+    here = app.workspace
+    here.edits.add(iv.Ablate("attn_out", 99, (3,)))
+    app.tester.switch_page(PAGE).run()
+    assert "Does not fit this text: layer: expected 0 to 5" in app.html()
+    app.set("selectbox", "edit_kind", "patch")
+    app.set("text_area", "edit_source", DONOR)
+    app.set("text_input", "edit_source_positions", "3 99")
+    app.click("edit_add")
+    assert "tokens of the other prompt: expected -12 to 11" in app.html()
+    assert len(here.edits.cards) == 1
+    assert app.tester.text_area(key="edit_source").value == DONOR
+    app.set("text_input", "edit_source_positions", "3").click("edit_add")
+    assert len(here.edits.cards) == 2
+
+
+@pytest.mark.parametrize("name", ["answer", "part", "word"])
+def test_an_experiment_to_begin_with(app: App, name: str) -> None:
+    here = app.workspace
+    was, at = answer(app)
+    app.tester.switch_page(PAGE).run()
+    app.click(f"try_{name}")
+    node = finished(app)
+    app.assert_calm()
+    assert len(here.edits.cards) == 1
+    assert escaped(node.story) in app.html()
+    moved = here.base.trace.compare(node.held, position=at)
+    change = float(moved.edited_logit_difference[at] - moved.logit_difference[at])
+    assert change < -1
+    if name == "answer":
+        assert node.free.tokens[at + 1].text != was
+
+
+def test_a_card_says_which_tokens_and_which_main_component(app: App) -> None:
+    here, (was, at) = app.workspace, answer(app)
+    here.edits.add(at_the_answer(app, " Paris"))
+    app.tester.switch_page(PAGE).run()
+    said = f"layer 5, position {at} ‘:’ (last of the prompt), block output: the main component ␣{was.strip()} becomes"
+    assert f"{said} ␣Paris" in app.html()
+
+
+def test_several_tokens_are_averaged_and_it_is_said(app: App) -> None:
+    app.tester.switch_page(PAGE).run()
+    app.set("text_input", "edit_token", " Paris Rome")
+    assert "2 tokens" in app.html()
+    assert "Their mean is put in." in app.html()
+    assert "The first" not in app.html()
