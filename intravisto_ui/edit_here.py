@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -36,3 +37,21 @@ def draw(here: Workspace, component: Component, row: int, position: int) -> Any:
         here.edits.add(Ablate(site, layer, (position,)))
         st.switch_page(edit_switch.PAGE)
     return line
+
+
+def head(here: Workspace, layer: int, position: int, heads: Sequence[int], key: str) -> None:
+    """One of the heads that a panel lists, to be taken away at its position. heads: the first is offered first."""
+    if here.base is None or not len(heads):
+        return
+    line = st.container(horizontal=True, gap="small", vertical_alignment="bottom", key=f"{key}_line")
+    chosen = line.selectbox(
+        "Head",
+        list(heads),
+        format_func=lambda h: f"head {h}",
+        key=f"{key}_{layer}_{position}",
+        label_visibility="collapsed",
+        width=110,
+    )
+    if line.button("Ablate this head", key=f"{key}_ablate", help="Run again without what it brings to this position"):
+        here.edits.add(Ablate(Site.Z, layer, (position,), head=int(chosen)))
+        st.switch_page(edit_switch.PAGE)

@@ -19,6 +19,7 @@ from intravisto_core.request.flow import AttributionView, GraphView, HeadSharesV
 from intravisto_core.sites import Refinement
 from intravisto_ui import (
     components,
+    edit_here,
     flow_attribution,
     flow_export,
     flow_lists,
@@ -116,7 +117,9 @@ def _panel(here: Workspace, graph: ContributionGraph) -> None:
     else:
         tables = [_made_of(found, graph, row, position)]
     components.links(packed(graph.trace, tables), key="flow_graph_parts", on_select=here.select)
-    if kind != "attention":
+    if kind == "attention":
+        edit_here.head(here, row - 1, position, flow_panel.strongest(found, source), "flow_graph_head")
+    else:
         _attribution(here, graph, row, position)
 
 

@@ -166,6 +166,7 @@ def _heads(here: Workspace, chosen: FlowOptions, row: int, position: int, source
         key="flow_heads",
         on_select=here.select,
     )
+    edit_here.head(here, row - 1, position, strongest(found, source), "flow_head")
 
 
 def head_shares(here: Workspace, asked: HeadSharesView) -> HeadShares:
@@ -175,11 +176,16 @@ def head_shares(here: Workspace, asked: HeadSharesView) -> HeadShares:
     return here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "flow-heads"))
 
 
+def strongest(found: HeadShares, source: int) -> list[int]:
+    """The heads, those that bring most from a source first."""
+    return [int(h) for h in np.argsort(-np.abs(found.shares[:, source]), kind="stable")]
+
+
 def heads_table(found: HeadShares, source: int, most: int) -> Lines:
     """The heads by what they bring from one source position."""
     own = found.shares[:, source]
     size = float(np.nanmax(np.abs(own))) or 1.0
-    order = np.argsort(-np.abs(own), kind="stable")[:most]
+    order = strongest(found, source)[:most]
     lines = [
         Line(
             "attention",

@@ -188,3 +188,15 @@ def test_both_grids_move_together_and_are_saved_as_one(visit: Visits, tmp_path: 
         seen.page.get_by_role("button", name="both PNG", exact=True).click()
     assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
     assert not seen.said
+
+
+def test_a_head_of_a_panel_becomes_an_edit(visit: Visits) -> None:
+    seen = visit(path="flow")
+    seen.page.wait_for_selector("rect.iv-node")
+    seen.idle().page.locator('.iv-stage [data-part="block.4.8>attention.5.11"]').first.click(force=True)
+    seen.page.locator(".st-key-flow_head_ablate button").first.click()
+    expect(seen.page.locator(".card")).to_contain_text("position 11 ‘:’ (last of the prompt), head")
+    seen.idle()
+    run(seen)
+    expect(seen.page.locator(".iv-mark.iv-ablated")).to_have_count(1)
+    assert not seen.said
