@@ -9,8 +9,10 @@ from intravisto_core.sites import Choice
 from intravisto_ui.workspace import kept
 
 
-def choice(place: Any, label: str, key: str, options: tuple[Choice, ...], width: Any, why: str = "") -> Any:
-    """One of the options, the first one at first; `why`: what else to say of them."""
+def choice(
+    place: Any, label: str, key: str, options: tuple[Choice, ...], width: Any, why: str = "", off: str = ""
+) -> Any:
+    """One of the options, the first one at first. why: what else to say of them. off: why there is no choice now."""
     texts = [f"**{o.label}**: {o.help}" if o.help else f"**{o.label}**" for o in options]
     return kept(
         place.selectbox,
@@ -21,7 +23,8 @@ def choice(place: Any, label: str, key: str, options: tuple[Choice, ...], width:
         options=options,
         format_func=lambda o: o.label,
         width=width,
-        help="  \n".join([*texts, why]),
+        help=off or "  \n".join([*texts, why]),
+        disabled=bool(off),
     )
 
 

@@ -7,7 +7,7 @@ from intravisto_core.figures.web import Mark
 from intravisto_core.request import Ablate, Intervention, KnockOut, Scale, SetValue
 from intravisto_core.request.positions import resolve
 from intravisto_core.sites import Site
-from intravisto_ui.edits import BASELINE, EditRun
+from intravisto_ui.edits import BASELINE, DIFFERENCE, EditRun
 from intravisto_ui.workspace import Workspace
 
 
@@ -15,6 +15,11 @@ def is_edited(here: Workspace) -> bool:
     """Whether the pages show an edited run, or what it changed."""
     node = here.edits.node()
     return here.base is not None and node is not None and node.held is not None and here.edits.look != BASELINE
+
+
+def is_difference(here: Workspace) -> bool:
+    """Whether the pages show what the edits changed."""
+    return here.edits.look == DIFFERENCE and is_edited(here)
 
 
 def marks(here: Workspace) -> tuple[Mark, ...]:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from intravisto_core.request import HeatmapView, SharesView, Span
 from intravisto_core.sites import Reading
-from intravisto_ui import edit_python, heatmap_picture, python_lines
+from intravisto_ui import edit_marks, edit_python, heatmap_picture, python_lines
 from intravisto_ui.colour_options import Dress
 from intravisto_ui.heatmap_options import Options
 from intravisto_ui.workspace import Workspace
@@ -18,7 +18,7 @@ from intravisto_ui.workspace import Workspace
 
 def popover(place: Any, here: Workspace, chosen: Options) -> None:
     """The export menu of the heatmap."""
-    name = "difference" if heatmap_picture.is_difference(here) else "heatmap"
+    name = "difference" if edit_marks.is_difference(here) else "heatmap"
     with place.popover("Export"):
         st.html('<div class="cap">This picture</div>')
         line = st.container(horizontal=True, gap="small")
@@ -44,7 +44,7 @@ def popover(place: Any, here: Workspace, chosen: Options) -> None:
 def _file(here: Workspace, chosen: Options, name: str) -> Callable[[], bytes]:
     assert here.shown is not None
     engine, session, view = here.shown.engine, here.id, chosen.view
-    difference, marks = heatmap_picture.is_difference(here), heatmap_picture.marks(here)
+    difference, marks = edit_marks.is_difference(here), heatmap_picture.marks(here)
     asked = heatmap_picture.comparison(here, chosen) if difference else view
 
     def make() -> bytes:
@@ -70,7 +70,7 @@ def python(here: Workspace, chosen: Options) -> str:
     assert shown is not None
     node = here.edits.node()
     cells = _cells(view, shown.engine.model.n_layers + 2, len(shown.trace.tokens))
-    if node is not None and heatmap_picture.is_difference(here):
+    if node is not None and edit_marks.is_difference(here):
         return edit_python.python(here, node.cards, ", ".join([*_read(view), *cells]))
     drawn = [*_read(view), *cells]
     drawn += [f"reading={str(view.reading)!r}"] if view.reading is not Reading.TOP else []

@@ -21,13 +21,17 @@ from intravisto_core.sites import (
     Reading,
     ShareMeasure,
 )
-from intravisto_ui import colour_options, jobs, workspace
+from intravisto_ui import colour_options, edit_marks, jobs, workspace
 from intravisto_ui.choices import choice
 from intravisto_ui.colour_options import Dress
 from intravisto_ui.text import escaped, plural
 from intravisto_ui.workspace import Shown, kept
 
 AUTO = "auto"
+COMPARED = (
+    "The difference of two runs has a colour of its own: how far each cell moved. Choose baseline or edited above to "
+    "choose here."
+)
 MANY_ROWS, MANY_POSITIONS = 40, 100
 STATE_COLOURS = tuple(c for c in Colour if c is not Colour.LOGIT)
 UPDATE_COLOURS = (Colour.LOGIT, Colour.ATTENTION, Colour.MLP, Colour.STREAM_NORM, Colour.COSINE)
@@ -47,12 +51,13 @@ class Options:
 def draw(shown: Shown) -> Options:
     """Draw the line of options; returns what was chosen, with choices that cannot go together put right."""
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="options")
+    off = COMPARED if edit_marks.is_difference(workspace.current()) else ""
     component = choice(line, "Component", "component", tuple(Component), 142)
     lens_slot, colour_slot = line.container(width=132, key="lens_slot"), line.container(width=164, key="colour_slot")
     rows = _rows(line, shown.engine.model.n_layers)
     positions = _positions(line, len(shown.trace.tokens))
     with line.popover("More", key="more"):
-        norm, reading, measure, dress, strides, hide_first = _more(component, shown)
+        norm, reading, measure, dress, strides, hide_first = _more(component, shown, off)
     update = is_update(component, Lens.OUTPUT, norm, reading)
     lens = _lens(lens_slot, shown, update)
     colour = choice(
@@ -64,6 +69,7 @@ def draw(shown: Shown) -> Options:
         why="An update has no probability: it is coloured by change of logit, share, or numbers of the stream."
         if update
         else "",
+        off=off,
     )
     watch = (colour_options.watched(shown),) if colour in colour_options.WATCHING else ()
     notes = []
@@ -139,7 +145,7 @@ def _stepped(first: int, last: int, step: int) -> Selection:
     return Span(first, last + 1) if step == 1 else tuple(range(last, first - 1, -step))[::-1]
 
 
-def _more(component: Component, shown: Shown) -> tuple[Any, ...]:
+def _more(component: Component, shown: Shown, off: str) -> tuple[Any, ...]:
     norm = kept(
         st.selectbox,
         "Norm before the lens",
@@ -159,6 +165,7 @@ def _more(component: Component, shown: Shown) -> tuple[Any, ...]:
         readings,
         "stretch",
         "" if is_block else "The difference from the row below is offered for the block output.",
+        off,
     )
     parallel = shown.engine.model.block == BlockKind.PARALLEL
     measures = tuple(m for m in ShareMeasure if not (parallel and m is ShareMeasure.KL_PAIR))

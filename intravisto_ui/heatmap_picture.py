@@ -10,7 +10,6 @@ from intravisto_core.figures.web import Mark, comparison_payload, grid_payload
 from intravisto_core.records import DecodedGrid, Shares
 from intravisto_core.request import CompareView, SharesView
 from intravisto_ui import components, edit_marks, find, jobs
-from intravisto_ui.edits import DIFFERENCE
 from intravisto_ui.heatmap_options import Options
 from intravisto_ui.text import escaped
 from intravisto_ui.workspace import Workspace
@@ -20,7 +19,7 @@ SLOT = "heatmap"
 
 def draw(here: Workspace, chosen: Options) -> None:
     """The grid of the chosen view, and under it what a reader must know."""
-    outlines, difference = marks(here), is_difference(here)
+    outlines, difference = marks(here), edit_marks.is_difference(here)
     make = _difference if difference else _made
     payload, notes = here.payload((chosen, outlines, difference), lambda: make(here, chosen, outlines))
     components.grid(payload, key="grid", on_select=here.select)
@@ -31,11 +30,6 @@ def draw(here: Workspace, chosen: Options) -> None:
 def marks(here: Workspace) -> tuple[Mark, ...]:
     """The cells to outline: where the sought token comes up, and where edits act."""
     return (*find.marks(here), *edit_marks.marks(here))
-
-
-def is_difference(here: Workspace) -> bool:
-    """Whether the picture shows what the edits changed."""
-    return here.edits.look == DIFFERENCE and edit_marks.is_edited(here)
 
 
 def comparison(here: Workspace, chosen: Options) -> CompareView:

@@ -64,6 +64,8 @@ def test_what_is_shown_of_an_edited_run_is_what_is_taken_away(
         here.edits.look = look
         app.tester.run()
         app.assert_calm()
+        for key in ("colour", "reading"):
+            assert app.tester.selectbox(key=key).disabled is (look == DIFFERENCE)
         names: dict[str, object] = {}
         exec(export.python(here, CHOSEN[-1]), names)
         record = json.loads(file(app, f"{name}.json"))
