@@ -6,29 +6,26 @@ from dataclasses import MISSING, fields
 from enum import Enum
 from typing import Any
 
-import streamlit as st
-
 from intravisto_core.request import Generated, Intervention, PromptSet, Span, TensorRef, tensors
 from intravisto_ui import edit_marks, edit_sources, python_lines
 from intravisto_ui.edits import Stack
 from intravisto_ui.workspace import Workspace
 
 
-def popover(place: Any, here: Workspace) -> None:
-    """The export menu of the page."""
-    node = here.edits.node()
-    with place.popover("Export", key="edit_export"):
-        if node is None:
-            st.html('<div class="hint">Run with edits first.</div>')
-            return
-        st.html('<div class="hint">PNG and SVG: the buttons under the picture.</div><div class="cap">In Python</div>')
-        st.code(python(here, node.cards), language="python", wrap_lines=True)
-
-
 def python(here: Workspace, cards: Stack, cells: str = "") -> str:
     """Lines that trace the baseline, edit it and save the comparison as a page. cells: its further arguments."""
-    compared = f"trace.compare({', '.join(part for part in ('edited', cells) if part)})"
-    return "\n".join((*_edited(here, cards, "edited"), f'{compared}.save("difference.html")'))
+    return "\n".join((*edited_lines(here, cards), *compared(cells)))
+
+
+def compared(cells: str = "") -> list[str]:
+    """The lines that save the comparison of `trace` and `edited`. cells: its further arguments."""
+    call = f"trace.compare({', '.join(part for part in ('edited', cells) if part)})"
+    return [f'{call}.save("difference.html")']
+
+
+def edited_lines(here: Workspace, cards: Stack) -> list[str]:
+    """Lines after which `trace` is the baseline and `edited` the run with these cards."""
+    return _edited(here, cards, "edited")
 
 
 def shown_lines(here: Workspace) -> list[str]:

@@ -32,10 +32,10 @@ COLOUR_HELP = (
 )
 
 
-def draw(here: Workspace, node: EditRun) -> None:
-    """Everything about one edited run beside its baseline."""
+def draw(here: Workspace, node: EditRun) -> CompareView | None:
+    """Everything about one edited run beside its baseline; returns what is compared, if anything is yet."""
     if node.held is None:
-        return
+        return None
     compared = _options(here, node)
     record = comparison(here, compared)
     if node.story:
@@ -47,6 +47,7 @@ def draw(here: Workspace, node: EditRun) -> None:
     _tokens(record)
     for note in (*record.notes, *node.held.notes):
         st.html(f'<div class="hint">{escaped(note)}</div>')
+    return compared
 
 
 def baseline(here: Workspace) -> None:

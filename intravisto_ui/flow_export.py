@@ -49,8 +49,12 @@ def menu(
     options: Callable[[], dict[str, Any]],
     lines: list[str],
     hint: str = "",
+    before: list[str] | None = None,
 ) -> None:
-    """Files of the record that a view asks for, and Python. options: how its page is drawn."""
+    """Files of the record that a view asks for, and Python. options: how its page is drawn.
+
+    before: what comes before `lines`; None: the lines that make `trace` the run that is shown.
+    """
     shown = here.shown
     assert shown is not None
     with place.popover("Export"):
@@ -69,7 +73,11 @@ def menu(
         if hint:
             st.html(f'<div class="hint">{hint}</div>')
         st.html('<div class="cap">The same in Python</div>')
-        st.code("\n".join([*edit_python.shown_lines(here), *lines]), language="python", wrap_lines=True)
+        st.code(
+            "\n".join([*(edit_python.shown_lines(here) if before is None else before), *lines]),
+            language="python",
+            wrap_lines=True,
+        )
 
 
 def _file(
@@ -88,12 +96,12 @@ def changed(value: Any, plain: Any) -> dict[str, Any]:
     return {n: v for n, v in asdict(value).items() if v != getattr(plain, n)}
 
 
-def arguments(view: Any) -> str:
-    """A view's fields that are not at their defaults, as arguments of the trace's method."""
+def arguments(view: Any, *given: str) -> str:
+    """A view's fields that are not at their defaults, as arguments of the trace's method, less those `given`."""
     told = []
     for field in fields(view):
         value = getattr(view, field.name)
-        if field.name == "trace" or value == field.default:
+        if field.name in ("trace", *given) or value == field.default:
             continue
         if isinstance(value, Span):
             text = python_lines.selection(value)

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
+from intravisto_core.request import CompareView
 from intravisto_ui import (
     address,
     edit_cards,
     edit_examples,
+    edit_export,
     edit_form,
     edit_help,
-    edit_python,
     edit_results,
     edit_tree,
     frame,
@@ -42,29 +43,31 @@ def body() -> None:
         with head:
             line = frame.headline(TITLE, QUESTION, frame.place_in_words())
             help_texts.button(line, edit_help.PAGES)
-            edit_python.popover(line, here)
         with st.container(key="edit_page"):
             left, right = st.columns([1, 2], gap="medium")
         with left, problems.guarded():
             edit_cards.draw(here)
             edit_tree.draw(here)
             edit_form.draw(here)
+        compared = None
         with right, problems.guarded():
-            _results(here)
+            compared = _results(here)
+        edit_export.popover(line, here, compared)
         address.write(here.id, here.options)
 
 
-def _results(here: workspace.Workspace) -> None:
+def _results(here: workspace.Workspace) -> CompareView | None:
     node = here.edits.node()
     if node is None:
         _beginning(here)
-        return
+        return None
     if node.error is not None:
         problems.inline(node.error)
     if not node.ended:
         _running()
-    edit_results.draw(here, node)
+    compared = edit_results.draw(here, node)
     edit_tree.compare(here)
+    return compared
 
 
 def _beginning(here: workspace.Workspace) -> None:

@@ -161,7 +161,7 @@ def test_a_first_experiment_is_one_click_away(visit: Visits) -> None:
 def test_the_form_is_about_the_cell_that_is_clicked(visit: Visits) -> None:
     seen = to_edits(visit().ready())
     seen.cell(3, 8).click()
-    expect(seen.page.locator(".st-key-edit_layer")).to_contain_text("layer 2")
+    expect(seen.page.locator(".st-key-edit_layer [role=combobox]")).to_have_value("layer 2")
     expect(seen.page.locator(".st-key-edit_positions")).to_contain_text("8 ␣Italy")
 
 

@@ -326,3 +326,26 @@ def test_several_tokens_are_averaged_and_it_is_said(app: App) -> None:
     assert "2 tokens" in app.html()
     assert "Their mean is put in." in app.html()
     assert "The first" not in app.html()
+
+
+def test_a_comparison_is_taken_away_as_files_and_lines(app: App, tmp_path, monkeypatch) -> None:
+    """The page and the lines are of what is chosen: the component, the two tokens."""
+    from intravisto_ui import edit_python, flow_export
+
+    here, made = app.workspace, []
+    monkeypatch.setattr(flow_export, "menu", lambda *args: made.append(args))
+    here.edits.add(iv.Ablate("attn_out", 4, (answer(app)[1],)))
+    app.tester.switch_page(PAGE).run()
+    assert not made
+    node = run_edits(app)
+    app.set("selectbox", "effect_component", iv.Component.MLP).set("text_input", "effect_target", " Rome")
+    _, _, view, name, options, lines, _, before = made[-1]
+    assert (view.edited, view.component, view.target) == (node.held.id, "mlp", " Rome")
+    assert [(m.row, m.kind) for m in options()["marks"]] == [(5, "ablated")]
+    page = flow_export._file(here.shown, here.id, view, f"{name}.html", options)()
+    assert b"What the edits changed" in page
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    exec("\n".join([*before, *lines]), scope)
+    assert "MLP" in (tmp_path / "difference.html").read_text()
+    assert before == edit_python.edited_lines(here, node.cards)
