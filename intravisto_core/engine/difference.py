@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from intravisto_core.analysis.decoding import TILE_BYTES
+from intravisto_core.analysis.decoding import TILE_BYTES, top_tokens
 from intravisto_core.analysis.effects import divergence
 from intravisto_core.analysis.lenses import Projection, logit_matrix
 from intravisto_core.engine.entry import TraceEntry
@@ -106,8 +106,9 @@ def _changed(
         found = {
             "distance": (y[batch] - x[batch]).norm(dim=-1) / x[batch].norm(dim=-1).clamp(min=1e-30),
             "difference": (w[:, target] - w[:, contrast]) - (z[:, target] - z[:, contrast]),
-            "ids": z.argmax(-1).int(),
-            "edited_ids": w.argmax(-1).int(),
+            # as the tiles do, so that of equal logits the same one is named
+            "ids": top_tokens(z)[1][:, 0].int(),
+            "edited_ids": top_tokens(w)[1][:, 0].int(),
         }
         if not kind.is_update:
             found["kl"] = divergence(z.log_softmax(-1), w.log_softmax(-1))

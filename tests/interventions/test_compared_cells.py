@@ -83,6 +83,17 @@ def test_only_cells_that_differ_are_decoded_again(tiny_folder, monkeypatch, deco
     engine.close()
 
 
+def test_of_equal_logits_the_same_token_is_named(tiny_folder):
+    """A stream of zeros says every token alike."""
+    engine = iv.open_model(str(tiny_folder("llama")), device_map="cpu")
+    trace = engine.trace("ab c!")
+    edited = trace.edit(iv.Scale("resid_post", 0, 2, factor=0.0))
+    record, heatmap = trace.compare(edited), edited.heatmap()
+    assert np.ptp(heatmap.logits[1, 2]) == 0
+    assert np.array_equal(record.grid_edited_ids, heatmap.token_ids[..., 0])
+    engine.close()
+
+
 def test_cells_that_say_the_same_may_still_lie_apart(tiny_folder):
     """The norm takes a scale away, but not from the distance."""
     engine = iv.open_model(str(tiny_folder("llama")), device_map="cpu")
