@@ -46,13 +46,14 @@ def draw(here: Workspace, line: Any) -> None:
         _bars(here, asked, found, order)
     with room.container(width=340, key="detail", border=True):
         _sums(found)
-        st.plotly_chart(
-            accumulated(found, theme()), key="flow_accumulated", theme=None, config={"displayModeBar": False}
-        )
-        st.html(
-            '<div class="hint">The stream after each row, read by the final norm at its scale in this run. The last '
-            "point is the model's own.</div>"
-        )
+        with st.container(key="flow_more_of_it"):
+            st.plotly_chart(
+                accumulated(found, theme()), key="flow_accumulated", theme=None, config={"displayModeBar": False}
+            )
+            st.html(
+                '<div class="hint">The stream after each row, read by the final norm at its scale in this run. The '
+                "last point is the model's own.</div>"
+            )
 
 
 def _options(shown: Shown) -> str:

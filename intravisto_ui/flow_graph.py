@@ -120,7 +120,8 @@ def _panel(here: Workspace, graph: ContributionGraph) -> None:
     if kind == "attention":
         edit_here.head(here, row - 1, position, flow_panel.strongest(found, source), "flow_graph_head")
     else:
-        _attribution(here, graph, row, position)
+        with flow_panel.second_half():
+            _attribution(here, graph, row, position)
 
 
 def _step(part: str) -> tuple[int, str]:

@@ -15,15 +15,15 @@ from intravisto_core.sites import AttentionDivision, BlockKind, Reading, ShareMe
 from intravisto_ui.choices import choice, named
 from intravisto_ui.workspace import Shown, Workspace, kept
 
-CELL, LAST, ALL = "the selected cell", "the last position", "all generated tokens"
+CELL, LAST, ALL = "selected cell", "last position", "all generated"
 STARTS = (CELL, LAST, ALL)
 START_HELP = (
-    "Where the flow begins, and is followed down from.  \n**the selected cell**: the cell chosen on the heatmap, in "
-    "the strip above, or by *Start here*; clicks in the picture itself do not move the start.  \n**the last "
-    "position**: the final norm over the last token of the text.  \n**all generated tokens**: every position that "
+    "Where the flow begins, and is followed down from.  \n**selected cell**: the cell chosen on the heatmap, in "
+    "the strip above, or by *Start here*; clicks in the picture itself do not move the start.  \n**last "
+    "position**: the final norm over the last token of the text.  \n**all generated**: every position that "
     "says a generated token, with equal mass."
 )
-NO_LINKS, ALL_LINKS, TOP, LEAST = "none", "all", "top-k a node", "of a least weight"
+NO_LINKS, ALL_LINKS, TOP, LEAST = "none", "all", "top k", "least weight"
 LINKS = (TOP, ALL_LINKS, LEAST, NO_LINKS)
 DOWN = 7
 NOTHING = "nothing"

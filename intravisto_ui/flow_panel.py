@@ -38,6 +38,11 @@ def stage() -> tuple[Any, Any]:
     return room.container(width="stretch", key="picture"), room.container(width=340, key="detail", border=True)
 
 
+def second_half() -> Any:
+    """Room for the lower half of a panel; beside the upper one where the panel lies below the picture."""
+    return st.container(key="flow_more_of_it")
+
+
 def draw(here: Workspace, chosen: FlowOptions) -> None:
     """What is selected of the flow; a sentence where nothing is."""
     place = here.place
@@ -83,7 +88,8 @@ def _node(here: Workspace, flow: Flow, i: int) -> None:
         lists.append(reading_list(flow, int(flow.node_difference[i]), "Changed since the row below", listed=5))
     _tokens([found for found in lists if found], "flow_node")
     tables = flow_lists.links_at(flow, node)
-    components.links(packed(flow.trace, tables), key="flow_node_links", on_select=here.select)
+    with second_half():
+        components.links(packed(flow.trace, tables), key="flow_node_links", on_select=here.select)
 
 
 def _tokens(lists: list[dict[str, Any]], key: str) -> None:
@@ -151,9 +157,10 @@ def _link(here: Workspace, chosen: FlowOptions, flow: Flow, i: int) -> None:
     }
     components.panel(data, key="flow_link")
     at_kind, row, position = flow_lists.place_of(target)
-    if at_kind == NodeKind.ATTENTION and kind == "attention":
-        _heads(here, chosen, row, position, flow_lists.place_of(source)[2])
-    link_check.draw(here, source, target, flow.n_layers, chosen.view.position)
+    with second_half():
+        if at_kind == NodeKind.ATTENTION and kind == "attention":
+            _heads(here, chosen, row, position, flow_lists.place_of(source)[2])
+        link_check.draw(here, source, target, flow.n_layers, chosen.view.position)
 
 
 def _heads(here: Workspace, chosen: FlowOptions, row: int, position: int, source: int) -> None:

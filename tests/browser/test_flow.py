@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from intravisto_core.sites import AttentionDivision, ShareMeasure
+from intravisto_ui import flow_options
 from tests.browser.conftest import NARROW, Visit
 
 pytestmark = pytest.mark.browser
@@ -145,6 +147,37 @@ def test_narrow_windows_have_no_sideways_scroll(visit: Visits) -> None:
         seen.idle()
     assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert not seen.said
+
+
+CUT = """(field) => {
+    const style = getComputedStyle(field);
+    const context = document.createElement("canvas").getContext("2d");
+    context.font = `${style.fontSize} ${style.fontFamily}`;
+    const room = field.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    return context.measureText(field.value).width > room;
+}"""
+
+
+def test_narrow_windows_cut_no_option_and_keep_them_in_one_line(visit: Visits) -> None:
+    seen = open_flow(visit, size=NARROW)
+    for key, name in (
+        ("flow_start", flow_options.ALL),
+        ("measure", ShareMeasure.L1.label),
+        ("flow_division", AttentionDivision.VALUE_WEIGHTED.label),
+        ("flow_links", flow_options.LEAST),
+    ):
+        field = seen.page.locator(f".st-key-{key} input")
+        assert not field.evaluate(CUT)
+        field.click()
+        seen.page.locator("[role=option]:not([data-part])").get_by_text(name, exact=True).click()
+        expect(field).to_have_value(name)
+        assert not field.evaluate(CUT), name
+    bottoms = (
+        seen.idle()
+        .page.locator(".st-key-options > *")
+        .evaluate_all("(parts) => parts.map((part) => Math.round(part.getBoundingClientRect().bottom))")
+    )
+    assert max(bottoms) - min(bottoms) <= 2
 
 
 def test_choices_survive_a_reload(visit: Visits) -> None:

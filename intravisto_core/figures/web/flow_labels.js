@@ -2,7 +2,7 @@
 
 const LEAST_MASS = 0.03;
 const LONGEST = 116;
-const GAP = 5;
+const GAP = 8; // px, room for the outline of a selected node
 const WIDE = 12; // px of a bar that can carry its label above it
 
 /** Whether a node's token is told: it is heavy, a start, or says another token than the node above it. */

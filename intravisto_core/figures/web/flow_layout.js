@@ -6,6 +6,7 @@ const FULL = 0.8; // of a column: the widest bar
 const NARROWEST = 26; // px of the widest bar, however narrow the columns are
 const EMPTY = 0.45; // width of a column without nodes, where room is short
 const ENOUGH = 62;
+const GAP = 16; // px for a run of columns without nodes, where there is no room for each
 const ENDS = 58; // column of the terminals
 const TOP = 20;
 const RIGHT = 14; // room for the last column's attention
@@ -25,6 +26,22 @@ export function clamp(value, least, most) {
 /** Links into an attention node, and those of terminals, are drawn as strokes, all others as ribbons. */
 export function isStroke(link) {
   return link.target.kind === "attention" || link.source.position < 0;
+}
+
+function sum(values) {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** Runs of at least two columns that nothing is drawn in: where each begins, and how many they are. */
+function emptyRuns(columns, used) {
+  const runs = [];
+  columns.forEach(({ position }, i) => {
+    if (used.has(position)) return;
+    const last = runs.at(-1);
+    if (last && last.first + last.length === i) last.length += 1;
+    else runs.push({ first: i, length: 1 });
+  });
+  return runs.filter(({ length }) => length > 1);
 }
 
 export class FlowLayout {
@@ -51,16 +68,18 @@ export class FlowLayout {
     this.ends = used.has(-1) ? ENDS : 0;
     const inner = room - this.ends - RIGHT;
     const even = inner / data.columns.length;
+    const fits = data.canvas === "fixed" || data.canvas === "tall";
     const weights = data.columns.map(({ position }) => (even >= ENOUGH || used.has(position) ? 1 : EMPTY));
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    const free = Math.min(COLUMN.most, inner / total);
-    this.column = Math.max(COLUMN.least, data.canvas === "fixed" || data.canvas === "tall" ? free : Math.max(free, COLUMN.wide));
-    this.column *= data.scale;
+    const runs = fits && COLUMN.least * sum(weights) > inner ? emptyRuns(data.columns, used) : [];
+    for (const { first, length } of runs) weights.fill(0, first, first + length);
+    const free = Math.min(COLUMN.most, (inner - GAP * runs.length) / sum(weights));
+    this.column = Math.max(COLUMN.least, fits ? free : Math.max(free, COLUMN.wide)) * data.scale;
+    const skipped = new Map(runs.map(({ first, length }) => [first, length]));
     this.columns = new Map();
     let x = this.ends;
     data.columns.forEach(({ position }, i) => {
-      const width = weights[i] * this.column;
-      this.columns.set(position, { left: x, width, middle: x + width / 2 });
+      const width = skipped.has(i) ? GAP : weights[i] * this.column;
+      this.columns.set(position, { left: x, width, middle: x + width / 2, skipped: skipped.get(i) ?? 0 });
       x += width;
     });
     this.width = x + RIGHT;
@@ -80,8 +99,8 @@ export class FlowLayout {
 
   /** Width of a node: its mass, or all that is drawn at one of its sides where signs cancel. */
   measure(node) {
-    const sum = (links) => links.reduce((total, { mass }) => total + Math.abs(mass), 0);
-    const mass = Math.max(Math.abs(node.mass), sum(node.below), sum(node.above));
+    const drawn = (links) => sum(links.map(({ mass }) => Math.abs(mass)));
+    const mass = Math.max(Math.abs(node.mass), drawn(node.below), drawn(node.above));
     node.at = { width: Math.max(1.5, mass * this.unit), thick: THICK[node.kind] ?? 6 };
     const rank = (link, other) => (ORDER[link.kind] ?? 2) * 1e6 + (isStroke(link) ? other.position : -1);
     node.below.sort((a, b) => rank(a, a.source) - rank(b, b.source));

@@ -8,6 +8,7 @@ import { shape } from "./image.js";
 
 const AXIS = 31;
 const EDGE = 8;
+const LEGIBLE = 26; // px of a column whose token can be read
 const PROBES = [[0, 0], [0, -3], [0, 3], [-3, 0], [3, 0], [-4, -4], [4, 4], [-4, 4], [4, -4]];
 
 export class Plane extends Frame {
@@ -69,14 +70,29 @@ export class Plane extends Frame {
       ends.style.width = `${this.layout.ends}px`;
       ends.title = "where mass ends that no position gets: position 0 left out, learned sinks, biases, parts that cancel";
     }
+    let free = -Infinity;
     for (const { position, reads, special, generated } of this.data.columns) {
-      const { left, width } = this.layout.columns.get(position);
+      const { left, width, skipped } = this.layout.columns.get(position);
+      if (!width) continue;
+      if (skipped) {
+        const gap = element("div", "iv-tick iv-gap", this.axis, "⋯");
+        Object.assign(gap.style, { left: `${left}px`, width: `${width}px` });
+        gap.title = `positions ${position} to ${position + skipped - 1}: nothing of the flow is drawn there`;
+        continue;
+      }
       const classes = `iv-tick${special ? " iv-special" : ""}${generated ? " iv-generated" : ""}${width < 40 ? " iv-slim" : ""}`;
       const tick = element("div", classes, this.axis);
       tick.style.left = `${left}px`;
       tick.style.width = `${width}px`;
       tick.title = `position ${position} reads ${reads}`;
       tick.dataset.position = position;
+      if (width < LEGIBLE) {
+        // no room for words: the numbers of some positions
+        if (left < free) continue;
+        element("i", "", tick, position);
+        free = left + LEGIBLE;
+        continue;
+      }
       if (width >= 52) element("i", "", tick, position);
       writeToken(element("span", "", tick), reads);
     }
