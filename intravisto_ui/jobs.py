@@ -92,6 +92,11 @@ class Run:
         return time.monotonic() - self._began
 
     @property
+    def was_opening(self) -> bool:
+        """Whether it ended, or is, before its model was open."""
+        return self._opening is not None and self.engine is None
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
         return self._ended.is_set()

@@ -14,7 +14,7 @@ from intravisto_ui import hub_token, model_badges, offers, settings, workspace
 from intravisto_ui.estimates import Answer
 from intravisto_ui.pool import pool
 from intravisto_ui.settings import DEMO
-from intravisto_ui.text import escaped
+from intravisto_ui.text import escaped, linked
 from intravisto_ui.workspace import Workspace, kept
 
 OTHER, ANOTHER = "another model", "Another: name or folder"
@@ -148,7 +148,8 @@ def _act(here: Workspace, wanted: ModelSpec | None) -> None:
     if wanted is not None and not is_here:
         fits = answer is None or answer.estimate is None or answer.estimate.fits
         why = "" if fits else "It does not fit into the memory that is free: see above what would."
-        line.button("Load", key="load", on_click=_load, disabled=here.run is not None or not fits, help=why or None)
+        label = "Load" if answer is None or answer.error is None else "Try again"
+        line.button(label, key="load", on_click=_load, disabled=here.run is not None or not fits, help=why or None)
     if not offers.read().closed and (wanted is None or wanted.source != DEMO):
         with line.popover("How it is loaded"):
             _how(with_token=not wants_token)
@@ -194,7 +195,7 @@ def _asking(wanted: ModelSpec) -> None:
 
 def _tell(answer: Answer) -> None:
     if answer.estimate is None:
-        st.html(f'<div class="hint short">{escaped(str(answer.error))}</div>')
+        st.html(f'<div class="hint short">{linked(str(answer.error))}</div>')
         return
     short = "" if answer.estimate.fits else " short"
     st.html(f'<div class="hint{short}">Needs {escaped(answer.estimate.text())}</div>')
@@ -212,6 +213,9 @@ def _changed() -> None:
     """Open what is on this machine at once, so that the prompt shows its tokens; the Hub waits for a click."""
     here = workspace.current()
     workspace.copy_widgets()
+    if isinstance(here.problem, ModelError):
+        # it was about the one that was chosen before
+        here.problem = None
     if here.options.get("model") == OTHER and not (here.options.get("source") or "").strip():
         return
     try:

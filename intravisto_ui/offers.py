@@ -48,9 +48,14 @@ def _of(listed: Sequence[Any], closed: bool) -> Offers:
         key = _key(offer.spec)
         specs.setdefault(key, offer.spec)
         # the demo model is known by its name, and the box is narrow
-        about = () if offer.spec.source == settings.DEMO else (offer.note, "on request" if offer.gated else "")
+        about = () if offer.spec.source == settings.DEMO else (offer.note, _where(offer))
         words.setdefault(key, " · ".join(part for part in (offer.name, *about) if part))
     return Offers(specs, words, closed)
+
+
+def _where(offer: Any) -> str:
+    """Whether it is here already, or its owner must be asked first."""
+    return "here" if offer.here else "gated" if offer.gated else ""
 
 
 def _key(spec: ModelSpec) -> str:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from intravisto_core import errors
 from intravisto_ui import workspace
-from intravisto_ui.text import escaped
+from intravisto_ui.text import escaped, linked
 
 log = logging.getLogger("intravisto")
 
@@ -48,7 +48,7 @@ def box() -> None:
     kind = "problem" if here.problem is not None else "notice"
     with st.container(horizontal=True, vertical_alignment="center", key=kind):
         head = f"<b>{escaped(title)}</b>" if title else ""
-        st.html(f'<div class="box" role="alert">{head}<span>{escaped(text)}</span></div>', width="stretch")
+        st.html(f'<div class="box" role="alert">{head}<span>{linked(text)}</span></div>', width="stretch")
         st.button("Dismiss", key="dismiss", on_click=_dismiss)
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>#+\-.!|~$:&]")
+_ON_THE_HUB = re.compile(r"https://huggingface\.co/[\w/-]+(\.[\w/-]+)*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
@@ -15,6 +16,12 @@ def escaped(text: str) -> str:
     """Text as HTML that shows exactly that text. Control characters become their pictures."""
     clean = _CONTROL.sub(lambda m: chr(0x2400 + ord(m[0])) if ord(m[0]) < 32 else "\ufffd", text)
     return html.escape(clean, quote=True)
+
+
+def linked(text: str) -> str:
+    """As `escaped`, with addresses on the Hub to be clicked."""
+    link = r'<a href="\g<0>" target="_blank" rel="noopener noreferrer">\g<0></a>'
+    return _ON_THE_HUB.sub(link, escaped(text))
 
 
 def escaped_markdown(text: str) -> str:

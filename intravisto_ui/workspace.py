@@ -116,7 +116,7 @@ class Workspace:
             if run.engine is not None:
                 self.engine, self.spec = run.engine, run.spec
             if run.error is not None:
-                self._failed(run.error)
+                self._failed(run)
             elif run.trace is not None and run.request is not None:
                 self._show(Shown(run.trace, run.engine, run.spec, run.request, run.seconds))
             return True
@@ -131,16 +131,21 @@ class Workspace:
             pool.renew(spec, self.id)
         if self.engine is not None and self.spec is not None and self.spec not in pool.pool().specs:
             self.engine = None
-            self.notice = "The model was put away to make room for another one. Press Run to open it again."
+            self.notice = (
+                "The model was put away: nobody had used it for long, or another one needed the room. "
+                "Press Run to open it again."
+            )
 
     def _specs(self) -> set[ModelSpec]:
         return {s for s in (self.spec, self.base and self.base.spec) if s is not None}
 
-    def _failed(self, error: Exception) -> None:
-        if isinstance(error, Cancelled):
-            self.notice = "Cancelled before there was anything to show."
+    def _failed(self, run: Run) -> None:
+        if not isinstance(run.error, Cancelled):
+            self.problem = run.error
+        elif run.was_opening:
+            self.notice = "Cancelled. What was downloaded is kept: Load or Run goes on from there."
         else:
-            self.problem = error
+            self.notice = "Cancelled before there was anything to show."
 
     def _show(self, shown: Shown) -> None:
         self.edits.drop_runs()

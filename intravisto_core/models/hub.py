@@ -184,12 +184,27 @@ class _Repository:
             return [checkpoint.SINGLE]
         if checkpoint.INDEX in self.files:
             return [checkpoint.INDEX, *self._shards()]
+        expected = f"{self.source}: expected safetensors weights; this repository has"
         if (pickled := self._first(".bin", ".pt", ".pth", ".ckpt")) is None:
-            raise ModelError(f"{self.source}: expected safetensors weights; this repository has {self._other_things()}")
+            raise ModelError(f"{expected} {self._other_things()}")
         raise ModelError(
-            f"{self.source}: expected safetensors weights; this repository has only {pickled}, a pickle file that "
-            "could run any code when opened. Look on its page for a pull request that converts it and name that as the "
-            "revision (refs/pr/1), or choose another model"
+            f"{expected} only {pickled}, a pickle file that could run any code when opened. {self._converted()}, or "
+            "choose another model"
+        )
+
+    def _converted(self) -> str:
+        """Where the pickled weights may have been converted, which nobody but the reader can trust."""
+        api = HfApi(token=self.token)
+        try:
+            listed = list(api.get_repo_discussions(self.source, discussion_type="pull_request"))
+        except said_by_the_hub():
+            listed = []
+        found = next((pr for pr in listed if "safetensors" in pr.title.lower() and pr.status != "closed"), None)
+        if found is None or found.num is None:
+            return "Look on its page for a pull request that converts it and name that as the revision (refs/pr/1)"
+        return (
+            f"Its pull request {found.num} (by {found.author}) says that it converts it: if you trust it, give the "
+            f"revision refs/pr/{found.num} (in the app: {self.source}@refs/pr/{found.num})"
         )
 
     def _first(self, *endings: str) -> str | None:

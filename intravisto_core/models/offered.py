@@ -6,7 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from huggingface_hub import constants
 from intravisto_core.architectures import names, refusal
 from intravisto_core.errors import IntravistoError, ModelError, expected
 from intravisto_core.models import hub
+from intravisto_core.records.memory import size
 from intravisto_core.request import ModelSpec
 
 FILE = "INTRAVISTO_MODELS_FILE"
@@ -27,7 +28,8 @@ class OfferedModel:
     """One line of a list of models.
 
     note: its size in words. group: "demo", "classic" (of earlier tools), "large", "recent", "cached" (on this machine
-    already) or "offered" (by this deployment). gated: its owner asks for acceptance on the Hub first.
+    already) or "offered" (by this deployment). gated: its owner asks for acceptance on the Hub first. here: on this
+    machine, so that nothing is downloaded.
     """
 
     spec: ModelSpec
@@ -35,28 +37,29 @@ class OfferedModel:
     note: str = ""
     group: str = CLASSIC
     gated: bool = False
+    here: bool = False
 
 
-def _known(source: str, name: str, note: str, group: str = CLASSIC, *, gated: bool = False) -> OfferedModel:
-    return OfferedModel(ModelSpec(source), name, note, group, gated)
+def _known(
+    source: str, name: str, note: str, group: str = CLASSIC, *, gated: bool = False, dtype: str = "auto"
+) -> OfferedModel:
+    return OfferedModel(ModelSpec(source, dtype=dtype), name, note, group, gated)
 
 
 def _four_bit(model: OfferedModel, note: str) -> OfferedModel:
-    spec = ModelSpec(model.spec.source, quantisation="nf4")
+    spec = replace(model.spec, quantisation="nf4")
     return OfferedModel(spec, f"{model.name}, 4 bit", note, LARGE, model.gated)
 
 
 _LARGE = (
-    (_known("EleutherAI/gpt-j-6b", "GPT-J", "6 B · 12 GB in half precision", LARGE), "6 B · 4 GB"),
-    (_known("meta-llama/Llama-2-7b-hf", "Llama 2 7B", "7 B · 13 GB", LARGE, gated=True), "7 B · 4 GB"),
-    (_known("meta-llama/Meta-Llama-3-8B", "Llama 3 8B", "8 B · 16 GB", LARGE, gated=True), "8 B · 6 GB"),
-    (
-        _known("mistralai/Mistral-7B-Instruct-v0.2", "Mistral 7B Instruct v0.2", "7 B · 14 GB", LARGE, gated=True),
-        "7 B · 4 GB",
-    ),
-    (_known("google/gemma-2b", "Gemma 2B", "2.5 B · 5 GB", LARGE, gated=True), "2.5 B · 2 GB"),
-    (_known("google/gemma-7b", "Gemma 7B", "8.5 B · 17 GB", LARGE, gated=True), "8.5 B · 6 GB"),
-    (_known("openlm-research/open_llama_7b", "OpenLLaMA 7B", "7 B · 13 GB", LARGE), "7 B · 4 GB"),
+    # stored in float32, of which twice as much would be needed
+    (_known("EleutherAI/gpt-j-6b", "GPT-J 6B", "12 GB", LARGE, dtype="bfloat16"), "4 GB"),
+    (_known("meta-llama/Llama-2-7b-hf", "Llama 2 7B", "13 GB", LARGE, gated=True), "4 GB"),
+    (_known("meta-llama/Meta-Llama-3-8B", "Llama 3 8B", "16 GB", LARGE, gated=True), "6 GB"),
+    (_known("mistralai/Mistral-7B-Instruct-v0.2", "Mistral 7B Instruct v0.2", "14 GB", LARGE, gated=True), "4 GB"),
+    (_known("google/gemma-2b", "Gemma 2B", "5 GB", LARGE, gated=True), "2 GB"),
+    (_known("google/gemma-7b", "Gemma 7B", "17 GB", LARGE, gated=True), "6 GB"),
+    (_known("openlm-research/open_llama_7b", "OpenLLaMA 7B", "13 GB", LARGE), "4 GB"),
 )
 KNOWN: tuple[OfferedModel, ...] = (
     _known("demo", "Demo model", "comes with the program", DEMO),
@@ -64,15 +67,15 @@ KNOWN: tuple[OfferedModel, ...] = (
     _known("openai-community/gpt2-medium", "GPT-2 medium", "355 M · 1.5 GB"),
     _known("openai-community/gpt2-large", "GPT-2 large", "774 M · 3.1 GB"),
     _known("openai-community/gpt2-xl", "GPT-2 XL", "1.6 B · 6.2 GB"),
-    _known("EleutherAI/gpt-neo-125m", "GPT-Neo 125M", "125 M · 0.5 GB"),
-    _known("EleutherAI/gpt-neo-1.3B", "GPT-Neo 1.3B", "1.3 B · 5.3 GB"),
-    _known("EleutherAI/pythia-160m", "Pythia 160M", "160 M · 0.4 GB"),
-    _known("HuggingFaceTB/SmolLM2-135M", "SmolLM2 135M", "135 M · 0.3 GB", RECENT),
-    _known("HuggingFaceTB/SmolLM2-360M-Instruct", "SmolLM2 360M Instruct", "360 M · 0.7 GB", RECENT),
-    _known("Qwen/Qwen2.5-0.5B", "Qwen2.5 0.5B", "0.5 B · 1 GB", RECENT),
-    _known("Qwen/Qwen3-0.6B", "Qwen3 0.6B", "0.6 B · 1.5 GB", RECENT),
-    _known("google/gemma-3-270m", "Gemma 3 270M", "270 M · 0.5 GB", RECENT, gated=True),
-    _known("meta-llama/Llama-3.2-1B", "Llama 3.2 1B", "1.2 B · 2.5 GB", RECENT, gated=True),
+    _known("EleutherAI/gpt-neo-125m", "GPT-Neo 125M", "0.5 GB"),
+    _known("EleutherAI/gpt-neo-1.3B", "GPT-Neo 1.3B", "5.3 GB"),
+    _known("EleutherAI/pythia-160m", "Pythia 160M", "0.4 GB"),
+    _known("HuggingFaceTB/SmolLM2-135M", "SmolLM2 135M", "0.3 GB", RECENT),
+    _known("HuggingFaceTB/SmolLM2-360M-Instruct", "SmolLM2 360M Instruct", "0.7 GB", RECENT),
+    _known("Qwen/Qwen2.5-0.5B", "Qwen2.5 0.5B", "1 GB", RECENT),
+    _known("Qwen/Qwen3-0.6B", "Qwen3 0.6B", "1.5 GB", RECENT),
+    _known("google/gemma-3-270m", "Gemma 3 270M", "0.5 GB", RECENT, gated=True),
+    _known("meta-llama/Llama-3.2-1B", "Llama 3.2 1B", "2.5 GB", RECENT, gated=True),
     *(line for model, note in _LARGE for line in (model, _four_bit(model, note))),
 )
 
@@ -91,8 +94,10 @@ def offered_models(path: str | Path | None = None) -> tuple[OfferedModel, ...]:
     chosen = path or os.environ.get(FILE, "").strip()
     if chosen:
         return read_offer(Path(chosen))
-    here = {model.spec.source for model in KNOWN}
-    return (*KNOWN, *(model for model in cached_models() if model.spec.source not in here))
+    cached = {model.spec.source: model for model in cached_models()}
+    known = (replace(model, here=model.spec.source in cached) for model in KNOWN[1:])
+    others = (model for source, model in cached.items() if source not in {model.spec.source for model in KNOWN})
+    return (KNOWN[0], *known, *others)
 
 
 def read_offer(path: Path) -> tuple[OfferedModel, ...]:
@@ -132,7 +137,7 @@ def cached_models() -> tuple[OfferedModel, ...]:
         here = hub.cached(source) if hub.is_id(source) else None
         if here is not None and _could_be_shown(here):
             nbytes = sum(file.stat().st_size for file in here.glob("*.safetensors"))
-            found.append(OfferedModel(ModelSpec(source), source, f"{nbytes / 1e9:.1f} GB, on this machine", CACHED))
+            found.append(OfferedModel(ModelSpec(source), source, size(nbytes), CACHED, here=True))
     return tuple(found)
 
 

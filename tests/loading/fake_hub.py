@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, unquote, urlparse
 
 GOOD_TOKEN = "hf_goodGOODgoodGOOD1234"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -42,7 +42,8 @@ class Faults:
 @dataclass
 class Hub:
     """One running server. repositories: folders by name. gated: needs `GOOD_TOKEN`, whose account was let in when
-    `let_in`; private: not to be seen without it. told: what a user could see of what went on here, by the tests."""
+    `let_in`; private: not to be seen without it. told: what a user could see of what went on here, by the tests.
+    pull_requests: titles by repository. revisions: that there are besides main."""
 
     url: str = ""
     storage: str = ""
@@ -53,6 +54,8 @@ class Hub:
     faults: Faults = field(default_factory=Faults)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     told: list[object] = field(default_factory=list)
+    pull_requests: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    revisions: tuple[str, ...] = ()
 
     def asked(self, part: str) -> list[tuple[str, str, dict[str, str]]]:
         """Requests whose path has that part."""
@@ -88,6 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(503)
         if path.startswith("/storage/"):
             return self._stored(path, body)
+        if path.startswith("/api/models/") and path.endswith("/discussions"):
+            return self._discussions(path.removeprefix("/api/models/").removesuffix("/discussions"))
         if path.startswith("/api/models/"):
             return self._model(path.removeprefix("/api/models/"))
         if "/resolve/" in path:
@@ -121,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         name, _, revision = rest.partition("/revision/")
         if self._refused(name, files=False):
             return
-        if revision not in ("", "main", COMMIT):
+        if unquote(revision) not in ("", "main", COMMIT, *self.hub.revisions):
             self._say(404, **{"X-Error-Code": "RevisionNotFound"})
             return
         blobs = "blobs" in parse_qs(urlparse(self.path).query)
@@ -136,6 +141,14 @@ class _Handler(BaseHTTPRequestHandler):
             siblings.append(about)
         info = {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "tags": [], "private": False}
         self._say(200, json.dumps(info).encode(), **{"Content-Type": "application/json"})
+
+    def _discussions(self, name: str) -> None:
+        titles = self.hub.pull_requests.get(name, ())
+        about = {"status": "open", "repo": {"name": name, "type": "model"}, "isPullRequest": True}
+        about |= {"author": {"name": "SFconvertbot"}, "createdAt": "2023-03-03T03:03:03.000Z"}
+        listed = [about | {"num": i + 1, "title": title} for i, title in enumerate(titles)]
+        said = {"discussions": listed, "start": 0, "count": len(listed)}
+        self._say(200, json.dumps(said).encode(), **{"Content-Type": "application/json"})
 
     def _resolve(self, path: str, body: bool) -> None:
         name, _, rest = path.lstrip("/").partition("/resolve/")

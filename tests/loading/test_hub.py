@@ -320,6 +320,22 @@ def test_what_is_refused_is_not_downloaded(hub, tiny_llama, tmp_path):
     assert not hub.asked("/storage/")
 
 
+def test_pickled_weights_that_somebody_converted(hub, tiny_llama, tmp_path):
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "pickled"))
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    hub.repositories["owner/pickled"] = folder
+    hub.pull_requests["owner/pickled"] = ("Fix a typo", "Adding `safetensors` variant of this model")
+    with pytest.raises(iv.ModelError, match=r"pull request 2 \(by SFconvertbot\).*owner/pickled@refs/pr/2"):
+        snapshot("owner/pickled", None, None, quiet)
+    hub.faults = Faults(broken="/discussions")
+    with pytest.raises(iv.ModelError, match="Look on its page"):
+        snapshot("owner/pickled", None, None, quiet)
+    hub.revisions = ("refs/pr/2",)
+    here = snapshot("tiny", "refs/pr/2", None, quiet)
+    assert here == snapshot("tiny", COMMIT, None, quiet)
+    assert hub.asked("refs%2Fpr%2F2")
+
+
 def test_what_is_packed_already_is_taken_as_it_is(hub, tiny_llama, tmp_path):
     folder = Path(shutil.copytree(tiny_llama, tmp_path / "packed"))
     config = json.loads((folder / "config.json").read_text())

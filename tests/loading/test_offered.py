@@ -16,7 +16,7 @@ def test_the_known_models(monkeypatch):
     assert models[0].spec == iv.ModelSpec("demo")
     assert not iv.offer_is_closed()
     names = [model.name for model in models]
-    for name in ("GPT-2 XL", "GPT-J", "Llama 3 8B, 4 bit", "Mistral 7B Instruct v0.2", "Gemma 7B", "OpenLLaMA 7B"):
+    for name in ("GPT-2 XL", "GPT-J 6B", "Llama 3 8B, 4 bit", "Mistral 7B Instruct v0.2", "Gemma 7B", "OpenLLaMA 7B"):
         assert name in names
     assert len(names) == len(set(names))
     assert all(hub_module.is_id(model.spec.source) for model in models[1:])

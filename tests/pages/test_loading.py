@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.models import reading
 from intravisto_core.records import Check, MemoryEstimate
 from intravisto_core.request import ModelSpec
 from intravisto_core.sites import Capability
-from intravisto_ui import cost, model_badges, model_choice, offers, settings
+from intravisto_ui import cost, model_badges, model_choice, offers, settings, text
 from intravisto_ui.jobs import Run
 from intravisto_ui.pool import pool
-from tests.loading import fake_hub
+from tests.loading import fake_hub, search
 from tests.loading.conftest import hub, sharded  # noqa: F401  (fixtures)
 from tests.pages.conftest import App
 
@@ -72,14 +75,92 @@ def test_a_gated_model_asks_for_a_token_that_nobody_sees_again(app: App, hub: fa
     until(app, "Needs ")
     assert app.workspace.token == fake_hub.GOOD_TOKEN
     app.click("load").assert_calm()
-    told = [app.html(), repr(app.workspace), str(app.workspace.options), str(dict(app.tester.query_params))]
-    state = app.tester.session_state
-    told += [*(state[key] for key in ("hub_token",) if key in state), iv.diagnostics(app.workspace.engine)]
-    assert all(fake_hub.GOOD_TOKEN not in text for text in told)
+    search.nowhere(fake_hub.GOOD_TOKEN, [*visible(app), iv.diagnostics(app.workspace.engine)], [app.workspace.engine])
     app.set("text_input", "source", "owner/none")
     app.workspace.problem = None
     until(app, "owner/none")
     app.workspace.token = ""
+
+
+def visible(app: App) -> list[str]:
+    """What a user, an address or a log of the session could show: the page, its address, options and session state."""
+    state = app.tester.session_state
+    kept = state._state.filtered_state
+    return [app.html(), repr(app.workspace), str(app.workspace.options), str(dict(app.tester.query_params)), str(kept)]
+
+
+STATES: tuple[tuple[str, fake_hub.Faults, str], ...] = (
+    ("owner/states", fake_hub.Faults(limited="/api/models/"), "Try again in 17 s"),
+    ("owner/states", fake_hub.Faults(broken="/api/models/"), "trouble of its own"),
+    ("owner/none", fake_hub.Faults(), "no model of that name"),
+    ("owner/states@v9", fake_hub.Faults(), "expected a branch, tag or commit of it"),
+    ("owner/closed", fake_hub.Faults(), "https://huggingface.co/owner/closed</a> with that account"),
+)
+WHEN_LOADED: tuple[tuple[fake_hub.Faults, str], ...] = (
+    (fake_hub.Faults(limited="/storage/"), "Try again in 17 s"),
+    (fake_hub.Faults(broken="/storage/"), "start it again to go on from there"),
+    (fake_hub.Faults(spoilt=True), "checksum"),
+)
+
+
+def test_what_the_hub_says_is_told_and_the_token_is_nowhere(
+    app: App,
+    hub: fake_hub.Hub,  # noqa: F811
+    tiny_llama: Path,
+) -> None:
+    before, here = app.workspace.shown.trace.id, app.workspace
+    here.token = fake_hub.GOOD_TOKEN
+    hub.repositories |= {"owner/closed": tiny_llama, "owner/states": tiny_llama}
+    hub.gated.add("owner/closed")
+    hub.let_in = False
+    for source, faults, words in STATES:
+        hub.faults = faults
+        until(ask_for(app, source), words).assert_calm()
+        answer = here.estimates.look(model_choice.spec(here), 1, 1, here.token)
+        assert app.tester.button(key="load").label == "Try again"
+        search.nowhere(fake_hub.GOOD_TOKEN, [*visible(app), search.of_error(answer.error)], [answer])
+        hub.faults = fake_hub.Faults()
+        here.estimates.forget(model_choice.spec(here))
+    until(ask_for(app, "owner/states"), "Needs ")
+    for faults, words in WHEN_LOADED:
+        hub.faults = faults
+        app.click("load")
+        assert words in app.html()
+        search.nowhere(fake_hub.GOOD_TOKEN, [*visible(app), search.of_error(here.problem)], [here.problem, here.engine])
+    hub.faults = fake_hub.Faults()
+    ask_for(app, "owner/other")
+    assert here.problem is None, "it was about another model"
+    assert app.workspace.shown.trace.id == before
+    assert any("Authorization" in headers for _, _, headers in hub.requests)
+    here.token = ""
+
+
+def test_reading_is_told_and_can_be_cancelled(app: App, sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    read, go_on = reading._Weights.read, threading.Event()
+
+    def slow(weights: Any, names: Any) -> None:
+        read(weights, names)
+        if weights._done > 50_000:
+            assert go_on.wait(PATIENCE_S)
+
+    monkeypatch.setattr(reading._Weights, "read", slow)
+    app.tester.selectbox(key="model").select(model_choice.OTHER).run()
+    app.tester.text_input(key="source").set_value(str(sharded)).run()
+    run = app.workspace.run
+    end = time.monotonic() + PATIENCE_S
+    while "reading model-00002-of" not in run.progress()[1]:
+        assert time.monotonic() < end, run.progress()
+        time.sleep(0.02)
+    app.tester.run()
+    assert "reading model-00002-of-00005.safetensors, file 2 of 5" in app.html()
+    assert 0.2 < run.progress()[0] < 0.9
+    app.tester.button(key="cancel").click().run()
+    assert run.wait(PATIENCE_S)
+    go_on.set()
+    app.tester.run()
+    assert "Cancelled. What was downloaded is kept" in app.html()
+    assert app.workspace.spec == ModelSpec("demo")
+    app.click("run").assert_calm()
 
 
 def test_a_download_is_told_and_can_be_cancelled(app: App, hub: fake_hub.Hub) -> None:  # noqa: F811
@@ -111,6 +192,15 @@ def test_what_does_not_fit_is_told_before_loading(app: App, monkeypatch: pytest.
     until(ask_for(app, "owner/large"), "does not fit")
     assert "4 bits (nf4)" in app.html()
     assert app.tester.button(key="load").disabled
+
+
+def test_addresses_on_the_hub_can_be_clicked_and_nothing_else() -> None:
+    said = "Accept the terms on https://huggingface.co/owner/name-1.5. Not https://huggingface.com/x or <b>x</b>"
+    shown = text.linked(said)
+    assert ">https://huggingface.co/owner/name-1.5</a>. Not" in shown
+    assert shown.count("<a ") == 1
+    assert "&lt;b&gt;" in shown
+    assert "<a " not in text.linked('https://huggingface.co/"onclick="x')
 
 
 def test_words_of_the_cost_line() -> None:
@@ -181,7 +271,7 @@ def test_badges_tell_only_what_a_model_lacks(app: App) -> None:
     app.workspace.engine = engine
     html = app.html()
     assert html.count('class="lacks"') == 1
-    assert "heads are mixed after they were split. Measured error 0.031, allowed 1e-05." in html
+    assert "heads are mixed after they were split. Measured error 0.0310, allowed 1e-05." in html
     assert ">inferred<" in html
     assert model_badges.why_not(Check(False, None, "no such part")) == "no such part."
 
