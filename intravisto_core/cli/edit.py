@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -89,10 +90,12 @@ def report(comparison: Comparison, lines: int = 12) -> str:
     order = (-comparison.kl).argsort(kind="stable")[:lines]
     for p in sorted(int(i) for i in order):
         says, edited = (shown[int(ids[p])][:12] for ids in (comparison.top_ids, comparison.edited_top_ids))
+        before, after = comparison.log_prob[p], comparison.edited_log_prob[p]
+        # the last token of a text is followed by none
+        following = f"{before:>7.3g} → {after:>7.3g}" if math.isfinite(before) else f"{'–':>17}"
         out.append(
             f"{p:>4} {comparison.tokens[p].shown[:12]:<12} {says:<12} {edited:<12} {comparison.kl[p]:>8.3g} "
-            f"{comparison.log_prob[p]:>7.3g} → {comparison.edited_log_prob[p]:>7.3g} "
-            f"{comparison.logit_difference[p]:>9.3g} → {comparison.edited_logit_difference[p]:>9.3g}"
+            f"{following} {comparison.logit_difference[p]:>9.3g} → {comparison.edited_logit_difference[p]:>9.3g}"
         )
     floor = "bit-identical" if comparison.exact else f"KL {noise['kl']:.1g}, logits {noise['logit_difference']:.1g}"
     return "\n".join([*out, f"noise floor: {floor}", *(f"note: {note}" for note in comparison.notes)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -95,3 +96,16 @@ def test_records_of_effects_are_drawn_tabled_and_saved(case, tmp_path):
         assert record.save(tmp_path / f"{number}.csv").stat().st_size
     for colour in ("kl", "distance", "difference"):
         assert records[0].figure(colour=colour).data[0].z.shape == (5, 2)
+
+
+def test_the_command_on_the_demo_model(tmp_path, capsys):
+    """An ablation and an injection: the other answer is said, and the page can be opened offline."""
+    out = tmp_path / "x.html"
+    edits = ["--ablate", "attn_out:2:-1", "--inject", " Paris@resid_post:3:-1"]
+    assert main(["edit", "Q: What is the capital of Italy? A:", *edits, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "␣Paris" in said.splitlines()[-3]
+    assert "nan" not in said
+    page = out.read_text("utf-8")
+    assert "What the edits changed" in page
+    assert not re.search(r"https?://(?!www\.w3\.org)", page)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.figures import numbers
 from intravisto_ui.edits import BASELINE, DIFFERENCE, EDITED, EditRun
 from intravisto_ui.text import escaped
 from tests.pages.conftest import SECONDS, App
@@ -349,3 +350,22 @@ def test_a_comparison_is_taken_away_as_files_and_lines(app: App, tmp_path, monke
     exec("\n".join([*before, *lines]), scope)
     assert "MLP" in (tmp_path / "difference.html").read_text()
     assert before == edit_python.edited_lines(here, node.cards)
+
+
+def test_any_two_runs_are_compared(app: App) -> None:
+    here, at = app.workspace, answer(app)[1]
+    here.edits.add(iv.Ablate("attn_out", 4, (at,)))
+    app.tester.switch_page(PAGE).run()
+    first = run_edits(app)
+    here.edits.add(iv.Ablate("mlp_out", 4, (at,)))
+    second = run_edits(app)
+    assert app.tester.selectbox(key="compare_this").value == first.id
+    app.set("selectbox", "compare_this", second.id).set("selectbox", "compare_with", first.id)
+    app.assert_calm()
+    own = second.held.compare(first.held, position=at)
+    tables = app.html().split('<table class="effects">')[1:]
+    assert len(tables) == 2
+    change = float(own.edited_logit_difference[at] - own.logit_difference[at])
+    assert numbers.change(change) in tables[1]
+    app.set("selectbox", "compare_with", second.id)
+    assert "Choose two different runs" in app.html()
