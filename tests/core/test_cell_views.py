@@ -128,6 +128,9 @@ def test_a_query_finds_the_lowest_row_and_its_writer(case, family):
             assert query.writer[p] == max(rise, key=rise.get)
             assert query.attention[p] == pytest.approx(rise["attention"], abs=1e-6)
             assert query.mlp[p] == pytest.approx(rise["mlp"], abs=1e-6)
+    best = watched.rank[:, POSITION]
+    low = tiny.trace.query("c", top_k=int(best.min()))
+    assert low.first_row[POSITION] == best.argmin(), "rank k is among the top k"
 
 
 @pytest.mark.parametrize(
