@@ -312,6 +312,11 @@ def test_the_panel_in_a_shadow_root(open_page: Opener) -> None:
     assert page.locator(".iv-pinned").count() >= 1
     assert page.locator(".iv-stack").count() == 2
     assert "attention promotes" in page.locator(".iv-write").text_content()
+    raised = panel_data(made.update(), 3, 4)
+    page.evaluate(f"give({_in_script(raised)})")
+    up, down = (len(each["entries"]) for each in raised["lists"])
+    bars = page.locator(".iv-list .iv-gauge i").evaluate_all("(all) => all.map((bar) => bar.className)")
+    assert bars == ["iv-attention"] * up + [""] * down, "what attention raised is in its colour"
 
 
 def test_the_panel_of_a_cell_that_was_left_is_dimmed(open_page: Opener) -> None:
