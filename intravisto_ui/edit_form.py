@@ -9,27 +9,13 @@ import streamlit as st
 from intravisto_core.errors import IntravistoError
 from intravisto_core.request import TensorRef
 from intravisto_core.sites import Ablation, BlockKind, Lens, Site, SteerUnit
-from intravisto_ui import edit_fields, edit_fit, edit_sources, problems, token_field, workspace
+from intravisto_ui import edit_fields, edit_fit, edit_help, edit_sources, problems, token_field, workspace
 from intravisto_ui.choices import named
 from intravisto_ui.edit_fields import AT, KINDS, LENSES, SPANS, Values
 from intravisto_ui.edits import Card
 from intravisto_ui.workspace import Shown, Workspace, kept
 
 KEY = "edit_"
-HELP = (
-    "**inject a token**: put a token's vector into the stream.  \n**ablate**: take a part away, or put its mean or "
-    "another text's value in its place.  \n**steer**: push the stream along a direction, or take a direction out.  \n"
-    "**patch**: put in what another prompt has there.  \n**scale, set**: multiply a part, or set it to a number.  \n"
-    "**attention**: forbid looks from tokens to tokens, or freeze the pattern as it was."
-)
-STRATEGIES = (
-    "**completely**: the whole vector gives way to the token's.  \n**the main component**: only the "
-    "part along the cell's present top token does; the rest stays."
-)
-DECODERS = (
-    "Which table the token's vector comes from: the output table (what the model would say), the input table (what it "
-    "would read), or a mix that goes from input at the bottom to output at the top."
-)
 
 
 def draw(here: Workspace) -> None:
@@ -41,7 +27,7 @@ def draw(here: Workspace) -> None:
         if editing is None:
             _follow(here, shown)
         st.html(f'<div class="title"><b>{"Change this edit" if editing else "New edit"}</b></div>')
-        kind = _select("kind", "What", list(KINDS), KINDS.__getitem__, HELP)
+        kind = _select("kind", "What", list(KINDS), KINDS.__getitem__, edit_help.KINDS)
         values: Values = {"kind": kind} | _FORMS[kind](here, shown)
         line = st.container(horizontal=True, gap="small")
         if line.button("Save the edit" if editing else "Add the edit", type="primary", key="edit_add"):
@@ -214,10 +200,10 @@ def _inject(here: Workspace, shown: Shown) -> Values:
         several=token_field.MEAN,
     )
     values = {"token": token} | _place(here, shown, edit_fields.STREAM_SITES, "stream_site")
-    strategies, pair = edit_fields.STRATEGIES, st.columns(2)
-    values["strategy"] = _select("strategy", "Replace", list(strategies), strategies.__getitem__, STRATEGIES, pair[0])
+    names, pair = edit_fields.STRATEGIES, st.columns(2)
+    values["strategy"] = _select("strategy", "Replace", list(names), names.__getitem__, edit_help.STRATEGIES, pair[0])
     values["lens"] = _select(
-        "lens", "Vector from", list(LENSES), lambda lens: f"{Lens(lens).label} table", DECODERS, pair[1]
+        "lens", "Vector from", list(LENSES), lambda lens: f"{Lens(lens).label} table", edit_help.DECODERS, pair[1]
     )
     values["match_norm"] = values["strategy"] == "main" or _toggle(
         "match_norm", "Scaled to what it replaces", True, "The new vector gets the length of the old one."

@@ -1,4 +1,4 @@
-"""The texts behind the “?” of the injection page."""
+"""The texts behind the “?” of the injection page, and of its form."""
 
 INJECTION = """
 **What it shows.** The heatmap tells what a state looks like; it does not tell whether that state matters. Here you
@@ -37,3 +37,18 @@ MISLEADS = """
 """
 
 PAGES = {"Editing": INJECTION, "The operations": OPERATIONS, "Where it misleads": MISLEADS}
+
+KINDS = (
+    "**inject a token**: put a token's vector into the stream.  \n**ablate**: take a part away, or put its mean or "
+    "another text's value in its place.  \n**steer**: push the stream along a direction, or take a direction out.  \n"
+    "**patch**: put in what another prompt has there.  \n**scale, set**: multiply a part, or set it to a number.  \n"
+    "**attention**: forbid looks from tokens to tokens, or freeze the pattern as it was."
+)
+STRATEGIES = (
+    "**completely**: the whole vector gives way to the token's.  \n**the main component**: only the "
+    "part along the cell's present top token does; the rest stays."
+)
+DECODERS = (
+    "Which table the token's vector comes from: the output table (what the model would say), the input table (what it "
+    "would read), or a mix that goes from input at the bottom to output at the top."
+)
