@@ -118,6 +118,9 @@ def test_updates_are_coloured_by_the_change_of_logit_with_what_is_suppressed() -
     assert "entropy" not in arrays
     lowered = np.array([number(int(c)) for c in arrays["suppressed_numbers"]]).reshape(6, 24, 3)[::-1]
     np.testing.assert_allclose(lowered[1:5], grid.suppressed_logits[1:5, :, :3], rtol=0.00501)
+    ids = arrays["suppressed_ids"].reshape(6, 24, 3)[::-1]
+    texts = [header["vocabulary"][i] for i in ids[1, 0]]
+    assert texts == [printable(made.shown(int(i))) for i in grid.suppressed_ids[1, 0, :3]]
     below = replace(grid, logits=-grid.logits)
     assert read(grid_payload(below))[0]["scale"] == "diverging"
 
@@ -206,7 +209,11 @@ def test_panel_of_a_cell() -> None:
     assert [e["id"] for e in entries] == grid.token_ids[3, 7, :4].tolist()
     assert [e["colour"] for e in entries].count("#abc") >= 1
     assert [j["parts"][1]["share"] for j in data["junctions"]] == [shares.attention[2, 7], shares.mlp[2, 7]]
+    streams = [j["parts"][0]["share"] for j in data["junctions"]]
+    assert streams == [shares.residual_attention[2, 7], shares.residual_mlp[2, 7]]
     assert data["writes"][0]["kind"] == "attention"
+    whole = panel_data(grid, 3, 7, writes=[attention, replace(grid, component=Component.MLP)])["writes"]
+    assert [w["name"] for w in whole] == ["attention promotes", "MLP reads as"]
     assert {"entropy", "KL from final"} <= {f["name"] for f in data["facts"]}
 
 
@@ -214,6 +221,7 @@ def test_panel_of_an_update_and_of_a_blank_cell() -> None:
     grid = made.update()
     data = panel_data(grid, 2, 3)
     assert [(part["kind"], part["down"]) for part in data["lists"]] == [("logit", False), ("logit", True)]
+    assert [len(part["entries"]) for part in panel_data(grid, 2, 3, listed=4)["lists"]] == [2, 2]
     json.dumps(data, allow_nan=False)
     assert panel_data(grid, 0, 3)["reason"] == "attention is nothing at this row"
     with pytest.raises(RequestError, match="row and a position"):
