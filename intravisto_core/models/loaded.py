@@ -69,9 +69,9 @@ class LoadedModel:
         return self.network.config.get_text_config()
 
     def final_state(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        """The model's own final norm, in its dtype, given in float32."""
+        """The model's own final norm, in its dtype, given in float32 where x is."""
         out: Tensor = self.blueprint.final_norm(x.to(self.dtype))
-        return out.float()
+        return out.float().to(x.device)
 
     def cap(self, logits: Float[Tensor, "*n V"]) -> Float[Tensor, "*n V"]:
         """The model's logit scale, then its soft-cap (docs/methods.md §1)."""
@@ -83,7 +83,7 @@ class LoadedModel:
     def logits(self, final_stream: Float[Tensor, "n d"]) -> Float[Tensor, "n V"]:
         """The model's logits from `resid_post[L−1]`, by its own norm and head in its own dtype; float32."""
         raw: Tensor = self.blueprint.unembed(self.blueprint.final_norm(final_stream.to(self.dtype)))
-        return self.cap(raw).float()
+        return self.cap(raw).float().to(final_stream.device)
 
     def gated(self, layer: int, x: Float[Tensor, "n two_d"]) -> Float[Tensor, "n d_expert"]:
         """Gate and activation function of a block's routed experts, by their own code, on what `expert_in` gives."""

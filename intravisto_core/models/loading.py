@@ -67,12 +67,13 @@ def load(
     declared = find(family) if family in names() else None
     kernel = declared.kernel(settings) if declared else "eager"
     with loading(report), telling(report, files):
-        where = place(spec.device_map, settings, needed.weights)
+        in_few_bits = bool(spec.quantisation or config.get("quantization_config"))
+        where = place(spec.device_map, settings, needed.weights, packed=in_few_bits)
         network = _network(folder, spec, where, settings, kernel)
-    read_in(network)
+    read_in(network, report)
     architecture = declared or infer(network)
     blueprint = bind(architecture, network)
-    weights = Weights(blueprint, network.dtype)
+    weights = Weights(blueprint, network.dtype, where.device)
     _check_vocabulary(folder, tokenizer, weights.n_rows("embed"))
     packed = quantisation.quantised(network)
     how = "" if packed is None else f":{packed}"
@@ -87,7 +88,7 @@ def load(
         blueprint=blueprint,
         dimensions=measure(network, blueprint, weights),
         weights=weights,
-        norm=NormFormula.of(blueprint.final_norm, architecture),
+        norm=NormFormula.of(blueprint.final_norm, architecture).to(where.device),
         reader=TokenReader(tokenizer),
         device=where.device,
         dtype=network.dtype,
@@ -110,6 +111,11 @@ def _tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{folders.shown(folder)}: expected a tokenizer that transformers' own code runs; this one brings its "
+                "own code, which is never run here. Choose another model, or save it with a tokenizer.json"
+            ) from None
         raise ModelError(
             f"{folders.shown(folder)}: expected tokenizer files (tokenizer.json); they are missing or damaged "
             f"({type(error).__name__}). Copy the model's own tokenizer into its folder, or choose another model"

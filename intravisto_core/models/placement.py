@@ -37,10 +37,11 @@ def device_of(device_map: str) -> torch.device:
     return torch.device("cuda:0" if device_map != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def place(device_map: str, config: Any, nbytes: int) -> Placement:
+def place(device_map: str, config: Any, nbytes: int, *, packed: bool = False) -> Placement:
     """Where weights of that size go.
 
-    config: transformers' configuration, from which an empty model tells its modules.
+    config: transformers' configuration, from which an empty model tells its modules. packed: in 8 or 4 bits; these are
+    not read piece by piece, and go to the host as a whole where the GPUs are too small.
     """
     device = device_of(device_map)
     if device_map == "offload":
@@ -49,7 +50,10 @@ def place(device_map: str, config: Any, nbytes: int) -> Placement:
         room: dict[int | str, int] = {
             i: int(PART_FOR_WEIGHTS * free_bytes(torch.device("cuda", i))) for i in range(torch.cuda.device_count())
         }
-        room["cpu"] = int(PART_FOR_WEIGHTS * free_bytes(torch.device("cpu")))
+        if packed and nbytes > sum(room.values()):
+            return Placement(torch.device("cpu"), {"device_map": {"": "cpu"}})
+        if not packed:
+            room["cpu"] = int(PART_FOR_WEIGHTS * free_bytes(torch.device("cpu")))
         return _spread(device, "auto", max_memory=room)
     return Placement(device, {"device_map": {"": str(device)}})
 

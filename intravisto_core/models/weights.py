@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from intravisto_core.architectures import Blueprint, ExpertModules
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import quantisation
+from intravisto_core.models.progress import Report, quiet
 
 CHUNK = 4096
 PAGE = 4096
@@ -30,14 +31,24 @@ def parameter(module: nn.Module, name: str) -> Tensor | None:
         return fetched.detach()
 
 
-def read_in(network: nn.Module) -> None:
-    """Have all weights in memory that are mapped from files, in one go.
+def read_in(network: nn.Module, report: Report = quiet) -> None:
+    """Have all weights in memory that are mapped from files, in one go; what `report` raises ends it.
 
     Else they would be read at random as the first texts come to them, and a run would take memory that is no run's.
     """
-    for weight in network.parameters():
-        if weight.device.type == "cpu" and weight.is_contiguous():
-            weight.detach().flatten().view(torch.uint8)[::PAGE].sum()
+    mapped = [w for w in network.parameters() if w.device.type == "cpu" and w.is_contiguous()]
+    done, total = 0, sum(weight.nbytes for weight in mapped)
+    for weight in mapped:
+        weight.detach().flatten().view(torch.uint8)[::PAGE].sum()
+        done += weight.nbytes
+        report(done, total, "reading the weights into memory")
+
+
+def _rows(weight: Tensor, rows: slice | Tensor | None) -> Tensor:
+    """Those rows, wherever their numbers and the matrix lie."""
+    if rows is None:
+        return weight
+    return weight[rows.to(weight.device) if isinstance(rows, Tensor) else rows]
 
 
 class Weights:
@@ -46,10 +57,12 @@ class Weights:
     Names: "embed" (V, d), "unembed" (V, d), and per block "w_o.3" (d, H·d_v), "w_out.3" (d, d_mlp); where
     experts take turns, instead of w_out, "expert_in.3.7" (gate and up as they are stored, d) and "expert_out.3.7"
     (d, d_expert) of expert 7; of a shared expert, which is numbered after them, "expert_out" alone. Offloaded matrices
-    are fetched, packed ones dequantised, at every call.
+    are fetched, packed ones dequantised, at every call, and those of other devices brought to `device`, where captures
+    are.
     """
 
-    def __init__(self, blueprint: Blueprint, dtype: torch.dtype) -> None:
+    def __init__(self, blueprint: Blueprint, dtype: torch.dtype, device: torch.device) -> None:
+        self._device = device
         self._modules: dict[str, nn.Module] = {"embed": blueprint.embed, "unembed": blueprint.unembed}
         self._stacks: dict[str, tuple[nn.Module, str]] = {}
         for layer, block in enumerate(blueprint.blocks):
@@ -87,11 +100,15 @@ class Weights:
             raise RequestError(expected("weight", known, name)) from None
 
     def get(self, name: str, rows: slice | Tensor | None = None) -> Float[Tensor, "out in"]:
-        """A matrix, or some of its rows, in the model's dtype on its device.
+        """A matrix, or some of its rows, in the model's dtype on the device of the captures.
 
         Raises:
             RequestError: no matrix has that name.
         """
+        return self._stored(name, rows).to(self._device)
+
+    def _stored(self, name: str, rows: slice | Tensor | None) -> Tensor:
+        """As `get`, where the matrix lies."""
         if self._stacked(name):
             return self._slice(name, rows)
         module = self._module(name)
@@ -101,19 +118,19 @@ class Weights:
         assert weight is not None
         if isinstance(module, Conv1D):
             weight = weight.T
-        return weight if rows is None else weight[rows]
+        return _rows(weight, rows)
 
     def _slice(self, name: str, rows: slice | Tensor | None) -> Tensor:
         weight = self._expert(name)
         assert weight is not None
         if self._stacks[name.rpartition(".")[0]][0].is_transposed:
             weight = weight.T
-        return weight if rows is None else weight[rows]
+        return _rows(weight, rows)
 
     def bias(self, name: str) -> Float[Tensor, " out"] | None:
         """The bias beside a matrix, float32, or None."""
         bias = self._expert(name, "_bias") if self._stacked(name) else parameter(self._module(name), "bias")
-        return None if bias is None else bias.float()
+        return None if bias is None else bias.float().to(self._device)
 
     def chunks(self, name: str, size: int = CHUNK) -> Iterator[tuple[int, Float[Tensor, "rows in"]]]:
         """A matrix by blocks of rows in float32, each with the index of its first row, and gone when the next comes."""

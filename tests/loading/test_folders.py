@@ -112,6 +112,18 @@ def test_a_broken_folder(request, tmp_path, kind, damage, said):
     assert not isinstance(caught.value, iv.TraceError) or damage is not_a_number
 
 
+def test_a_tokenizer_that_brings_its_own_code(tiny_llama, tmp_path):
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "own"))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    own = {"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": ["own.OwnTokenizer", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | own))
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(iv.ModelError, match=r"tokenizer that transformers' own code runs.* Choose"):
+        iv.open_model(folder)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_sharded_and_single_files_are_the_same_model(sharded, case):
     engine = iv.open_model(sharded)
     kept = case("llama").trace

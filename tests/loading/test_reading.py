@@ -145,6 +145,16 @@ def test_a_model_is_constructed_while_nobody_computes(sharded):
         assert torch.get_default_dtype() == torch.float32
 
 
+def test_a_run_waits_while_a_model_is_constructed(case):
+    kept = case("llama")
+    with construction.loading(quiet):
+        job = kept.engine.submit(iv.TraceRequest(kept.trace.request.prompt))
+        with pytest.raises(TimeoutError):
+            job.result(0.3)
+        construction.constructed()
+        assert (job.result(WAIT).logits(3) == kept.trace.logits(3)).all()
+
+
 def test_runs_beside_loads_are_what_they_are_alone(sharded, case):
     """Traces, views and link checks, while a model of another dtype is loaded again and again."""
     kept = case("llama")
