@@ -208,3 +208,18 @@ def test_the_library_tells_it_and_may_be_stopped(sharded):
         iv.open_model(sharded, report=stop)
     assert told[-1].startswith("reading model-00001")
     iv.open_model(sharded).close()
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "given"), [("bfloat16", "auto", "bfloat16"), ("float32", "float16", "float16")]
+)
+def test_precisions(tmp_path, stored, asked, given):
+    """auto is the checkpoint's own; the identities hold in every one."""
+    config = tiny.CONFIGS["Llama"]()
+    folder = tiny.write(config, tmp_path / "model")
+    tiny.build(config).to(getattr(torch, stored)).save_pretrained(folder)
+    engine = iv.open_model(folder, dtype=asked)
+    assert engine.model.dtype == given
+    assert all(found.ok for found in engine.model.capabilities.values())
+    assert engine.model.capabilities["residual"].exact
+    engine.close()
