@@ -149,6 +149,52 @@ def test_narrow_windows_have_no_sideways_scroll(visit: Visits) -> None:
     assert not seen.said
 
 
+SELECTS = ("flow_start", "measure", "flow_division", "flow_links")
+MORE = ("flow_other", "flow_reading", "flow_labels", "flow_canvas", "flow_text")
+
+
+def choose_each(seen: Visit, key: str) -> None:
+    """Every option of a select box once, the last one first; then what stood there."""
+    field, options = seen.page.locator(f".st-key-{key} input"), seen.page.locator("[role=option]:not([data-part])")
+    first = field.input_value()
+    field.click()
+    expect(options.first).to_be_visible()
+    names = options.all_inner_texts()
+    seen.page.keyboard.press("Escape")
+    for name in [*reversed([n for n in names if n != first]), first]:
+        field.click()
+        options.get_by_text(name, exact=True).click()
+        expect(field).to_have_value(name)
+        seen.idle()
+        expect(seen.page.locator("rect.iv-node").first).to_be_attached()
+        assert seen.page.locator(".st-key-problem").count() == 0, (key, name)
+
+
+def test_every_option_of_the_flow_is_drawn_once(visit: Visits) -> None:
+    seen = open_flow(visit)
+    for key in SELECTS:
+        choose_each(seen, key)
+    seen.page.locator(".st-key-flow_more button").first.click()
+    for key in MORE:
+        choose_each(seen, key)
+    for key in ("hide_first", "flow_reweigh", "flow_bright"):
+        seen.page.locator(f".st-key-{key} label").first.click()
+        seen.idle()
+    assert "iv-tick iv-special iv-ends" not in seen.page.locator(".iv-axis").inner_html()
+    seen.page.locator(".st-key-flow_reweigh label").first.click()
+    expect(seen.page.locator(".iv-ends")).to_have_count(1)
+    wide = seen.page.locator(".iv-stage svg").get_attribute("width")
+    seen.page.locator(".st-key-flow_scale [role=slider], .st-key-flow_scale input[type=range]").first.focus()
+    seen.page.keyboard.press("ArrowRight")
+    expect(seen.page.locator(".iv-stage svg")).not_to_have_attribute("width", wide)
+    for key, value in (("flow_down", "3"), ("flow_min_mass", "2")):
+        seen.page.locator(f".st-key-{key} input").fill(value)
+        seen.page.keyboard.press("Tab")
+        seen.idle()
+    expect(seen.page.locator(".iv-rowname")).to_have_count(4)
+    assert not seen.said
+
+
 CUT = """(field) => {
     const style = getComputedStyle(field);
     const context = document.createElement("canvas").getContext("2d");

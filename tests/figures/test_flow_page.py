@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -323,3 +324,41 @@ def test_the_route_is_a_timeline_that_the_strip_goes_with(open_page: Opener) -> 
     assert "iv-on" in lines.nth(2).get_attribute("class")
     assert "10.0 % on average that ends before" in page.locator("footer").inner_text()
     assert page.locator("br, s").count() == 0
+
+
+@pytest.mark.browser
+def test_columns_that_nothing_is_drawn_in_fold_where_room_is_short(open_page: Opener) -> None:
+    flow = made_flow.flow(2, 200, 198, (197,), most_nodes=40, nasty=False)
+    used = sorted({int(p) for p in flow.node_position if p >= 0})
+    page = open_page(flow)
+    columns = page.evaluate(f"[...{FLOW}.layout.columns].map(([p, c]) => [p, c.left, c.width, c.skipped])")
+    width = {p: w for p, _, w, _ in columns}
+    assert all(width[p] >= 15 for p in used)
+    folded = {p: n for p, _, _, n in columns if n}
+    assert folded
+    for first, n in folded.items():
+        assert not set(range(first, first + n)) & set(used)
+        assert sum(width[p] for p in range(first, first + n)) == pytest.approx(16)
+    assert page.locator(".iv-gap").count() == len(folded)
+    assert page.locator(".iv-gap").first.inner_text() == "⋯"
+    wide = open_page(flow, canvas="wide")
+    assert wide.locator(".iv-gap").count() == 0
+
+
+@pytest.mark.browser
+def test_the_mlp_of_a_parallel_block_is_a_step_of_its_own(open_page: Opener) -> None:
+    serial = made_flow.graph(n_layers=4, length=6)
+    page = open_page(serial)
+    rings = page.locator(".iv-stage circle:not(.iv-node)")
+    assert rings.count() == int(serial.node_mlp_over.sum()) > 0
+    kind = serial.edge_kind.copy().astype("<U9")
+    (same,) = np.nonzero(kind == "residual")
+    kind[same[::2]] = "mlp"
+    parallel = open_page(replace(serial, block="parallel", edge_kind=kind))
+    steps = parallel.locator('path.iv-link[data-part$=">mlp"]')
+    assert steps.count() == len(same[::2])
+    assert parallel.locator(".iv-stage circle:not(.iv-node)").count() == 0
+    assert "MLP" in parallel.locator(".iv-foot").inner_text()
+    # beside the straight line of the state, where it can be clicked
+    x = [float(v) for v in re.findall(r"[-\d.]+", steps.first.get_attribute("d"))]
+    assert abs(x[2] - x[0]) > 8

@@ -125,11 +125,16 @@ export class Graph extends Plane {
     };
   }
 
+  /** In a parallel block the MLP is a step of its own, elsewhere a mark on the state. */
+  stepsByMlp() {
+    return this.data.links.some(({ kind }) => kind === "mlp");
+  }
+
   path({ kind, source, target, at }) {
     const middle = (node) => node.at.x + this.radius;
     const [x1, y1, x2, y2] = [middle(target), target.at.y, middle(source), source.at.y];
     if (kind === "residual") return `M${x1} ${y1}L${x2} ${y2}`;
-    const side = (kind === "mlp" ? -1 : 1) * (2 * this.radius + at.width);
+    const side = (kind === "mlp" ? -1 : 1) * (3 * this.radius + 1.5 * at.width);
     if (source.position === target.position) return `M${x1} ${y1}Q${x1 + side} ${(y1 + y2) / 2} ${x2} ${y2}`;
     const bend = 0.5 * (y2 - y1);
     return `M${x1} ${y1}C${x1 - 0.2 * (x1 - x2)} ${y1 + bend} ${x2 + 0.2 * (x1 - x2)} ${y2 - bend} ${x2} ${y2}`;
@@ -147,7 +152,7 @@ export class Graph extends Plane {
     }
     for (const node of data.nodes) {
       const at = { cx: node.at.x + radius, cy: node.at.y };
-      if (node.over) shape("circle", { ...at, r: radius + 2.2, fill: palette.paper, stroke: palette.mlp, "stroke-width": 1.8 }, parent);
+      if (node.over && !this.stepsByMlp()) shape("circle", { ...at, r: radius + 2.2, fill: palette.paper, stroke: palette.mlp, "stroke-width": 1.8 }, parent);
       const made = shape("circle", { ...at, r: radius, fill: palette.ink, class: "iv-node", "data-part": node.id, role: "option" }, parent);
       made.setAttribute("aria-label", data.describe(node));
     }
@@ -167,8 +172,8 @@ export class Graph extends Plane {
     element("span", "iv-note", foot, data.note);
     hint(foot, "iv-chipcolour iv-residual", "the state below");
     hint(foot, "iv-chipcolour iv-attention", "attention");
-    if (data.links.some(({ kind }) => kind === "mlp")) hint(foot, "iv-chipcolour iv-mlp", "MLP");
-    if (data.nodes.some(({ over }) => over)) hint(foot, "iv-ring", "MLP above the threshold");
+    if (this.stepsByMlp()) hint(foot, "iv-chipcolour iv-mlp", "MLP");
+    else if (data.nodes.some(({ over }) => over)) hint(foot, "iv-ring", "MLP above the threshold");
     drawExport(foot);
   }
 
