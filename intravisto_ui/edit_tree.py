@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from intravisto_core.request import CompareView
+from intravisto_core.request import CompareView, in_words
 from intravisto_ui import edit_results
 from intravisto_ui.edits import EditRun
 from intravisto_ui.text import plural
@@ -26,7 +26,7 @@ def draw(here: Workspace) -> None:
 def _below(here: Workspace, parent: int, depth: int) -> None:
     for node in here.edits.runs.values():
         if node.parent == parent:
-            _node(here, node.id, _short(node.words()), _answer(here, node), depth)
+            _node(here, node.id, _short(_step(here, node)), _answer(here, node), depth)
             _below(here, node.id, depth + 1)
 
 
@@ -35,6 +35,17 @@ def _node(here: Workspace, id: int, words: str, answer: str, depth: int) -> None
     bullet = "● " if current else "○ "
     label = "\u2003" * min(depth, 6) + bullet + words.replace("[", "\\[") + (f" → {answer}" if answer else "")
     st.button(label, key=f"node_{id}", type="tertiary", on_click=here.edits.go, args=(id,), width="stretch")
+
+
+def _step(here: Workspace, node: EditRun) -> str:
+    """What the run has that the one it was made from had not (+), and what it lacks (−); of a first run all."""
+    parent = here.edits.runs.get(node.parent)
+    if parent is None:
+        return node.words()
+    own, before = ([card.what for card in each.cards] for each in (node, parent))
+    steps = [f"+ {in_words(what)}" for what in own if what not in before]
+    steps += [f"− {in_words(what)}" for what in before if what not in own]
+    return "; ".join(steps) or f"in another order: {node.words()}"
 
 
 def _short(words: str) -> str:

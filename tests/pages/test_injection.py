@@ -126,6 +126,10 @@ def test_the_tree_returns_to_any_run(app: App) -> None:
     here.edits.add(iv.Ablate("attn_out", 2, (3,)))
     second = run_edits(app)
     assert (first.parent, second.parent) == (0, first.id)
+    labels = [app.tester.button(key=f"node_{node.id}").label for node in (first, second)]
+    assert "main component" in labels[0]
+    assert "+ layer 2, position 3, attention: taken away" in labels[1]
+    assert "main component" not in labels[1]
     app.click(f"node_{first.id}")
     assert here.edits.node() is first
     assert [c.what for c in here.edits.on()] == [c.what for c in first.cards]
