@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -35,6 +36,7 @@ def config(kind: str, n_layers: int, d_model: int, context: int) -> Any:
             n_positions=context,
             **none,
         )
+    experts = {"num_local_experts": 8, "num_experts_per_tok": 2} if kind == "mixtral" else {}
     return transformers.AutoConfig.for_model(
         kind,
         vocab_size=VOCABULARY,
@@ -45,27 +47,57 @@ def config(kind: str, n_layers: int, d_model: int, context: int) -> Any:
         num_key_value_heads=d_model // 64,
         max_position_embeddings=context,
         tie_word_embeddings=False,
+        **experts,
         **none,
     )
 
 
 @contextmanager
-def random_model(kind: str, n_layers: int = 12, d_model: int = 768, context: int = 512) -> Iterator[Path]:
-    """The folder of a random fp32 model of that size, there as long as the context is."""
+def random_model(
+    kind: str, n_layers: int = 12, d_model: int = 768, context: int = 512, dtype: str = "F32"
+) -> Iterator[Path]:
+    """The folder of a random model of that size, there as long as the context is."""
+    with tempfile.TemporaryDirectory() as place:
+        yield write(config(kind, n_layers, d_model, context), Path(place), dtype)
+
+
+def write(settings: Any, folder: Path, dtype: str = "F32") -> Path:
+    """A checkpoint with random matrices in a dtype of safetensors, and norms of 1, written without making the model.
+
+    The names are those of published checkpoints, in which every expert has matrices of its own.
+    """
     import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
+    from transformers.core_model_loading import revert_weight_conversion
 
     from intravisto_core.demo import MODEL_FOLDER
+    from intravisto_core.models.placement import empty
 
-    logging.disable_progress_bar()
-    torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        AutoModelForCausalLM.from_config(config(kind, n_layers, d_model, context)).save_pretrained(folder)
-        for file in MODEL_FOLDER.glob("tokenizer*"):
-            shutil.copy(file, folder)
-        yield folder
+    network: Any = empty(settings)
+    state = revert_weight_conversion(network, dict(network.named_parameters()))
+    kept = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}[dtype]
+    # a length that no matrix is a multiple of, else rows would be equal
+    normal = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0)) * 0.02
+    random, ones = (x.to(kept).view(torch.uint8).numpy().tobytes() for x in (normal, torch.ones(1 << 16)))
+    header: dict[str, Any] = {}
+    end = 0
+    for name, weight in state.items():
+        begin, end = end, end + weight.numel() * kept.itemsize
+        header[name] = {"dtype": dtype, "shape": list(weight.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, weight in state.items():
+            left, source = weight.numel() * kept.itemsize, random
+            if weight.dim() == 1 and name.endswith("weight"):
+                source = ones
+            while left:
+                left -= file.write(source[:left])
+    settings.architectures = [type(network).__name__]
+    settings.save_pretrained(folder)
+    for given in MODEL_FOLDER.glob("tokenizer*"):
+        shutil.copy(given, folder)
+    return folder
 
 
 def free_port() -> int:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import math
 from typing import Any
 
 import streamlit as st
 
 from intravisto_core.request import ModelSpec
+from intravisto_ui import settings
 
 PART_OF_MEMORY = 0.5
 
 
 @st.cache_resource(show_spinner=False)
 def pool() -> Any:
-    """The pool (`intravisto_core.Pool`), whose models together may take half of this machine's memory."""
+    """The pool (`intravisto_core.Pool`), whose models together may take half of the memory that there is."""
     import intravisto_core as iv
+    from intravisto_core.models.free_memory import total_bytes
 
-    return iv.Pool(byte_budget=int(PART_OF_MEMORY * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+    idle = 60.0 * settings.read().idle_minutes or math.inf
+    return iv.Pool(int(PART_OF_MEMORY * total_bytes()), idle_seconds=idle)
 
 
 def renew(spec: ModelSpec, session: str) -> Any:

@@ -3,7 +3,8 @@
 Environment: INTRAVISTO_MODELS_FILE names a file that fixes the list of models (docs/deploy.md). INTRAVISTO_PUBLIC=1
 turns the public mode on. Then, without such a file, INTRAVISTO_MODELS lists the models on offer ("demo", folders of the
 server and names on the Hub, separated by commas), and INTRAVISTO_PROMPT_TOKENS, INTRAVISTO_NEW_TOKENS and
-INTRAVISTO_QUEUE change the limits.
+INTRAVISTO_QUEUE change the limits. INTRAVISTO_IDLE_MINUTES is how long a model that nobody uses stays in memory; with 0
+it stays for good.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ PUBLIC = "INTRAVISTO_PUBLIC"
 MODELS = "INTRAVISTO_MODELS"
 MODELS_FILE = "INTRAVISTO_MODELS_FILE"
 CHARACTERS = 16  # a text with more characters than this a token is refused uncounted
+IDLE_MINUTES = "INTRAVISTO_IDLE_MINUTES"
+USUAL_IDLE_MINUTES = 30
 LIMITS = {"prompt_tokens": 256, "new_tokens": 64, "queue": 20}
 
 
@@ -30,6 +33,7 @@ class Settings:
     """What may be asked for. Sizes are None where there is no limit but the model's own.
 
     models: those on offer, as they are loaded; None for any. queue: how many runs may wait before one more is refused.
+    idle_minutes: after how long a model that nobody uses is let go of; 0 is never.
     """
 
     public: bool = False
@@ -37,6 +41,7 @@ class Settings:
     prompt_tokens: int | None = None
     new_tokens: int = MAX_NEW_TOKENS
     queue: int | None = None
+    idle_minutes: int = USUAL_IDLE_MINUTES
 
     def check_model(self, spec: ModelSpec) -> None:
         """Raises:
@@ -98,14 +103,14 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         RequestError: a limit is no whole number.
     """
     given = os.environ if environment is None else environment
-    listed = _listed(given)
+    listed, idle = _listed(given), _whole(given, IDLE_MINUTES, USUAL_IDLE_MINUTES)
     if given.get(PUBLIC, "").strip().lower() not in ("1", "true", "yes", "on"):
-        return Settings(models=listed)
+        return Settings(models=listed, idle_minutes=idle)
     sources = tuple(m.strip() for m in given.get(MODELS, DEMO).split(",") if m.strip())
     models = listed or tuple(ModelSpec(source) for source in sources or (DEMO,))
     limits = {limit: _whole(given, f"INTRAVISTO_{limit.upper()}", usual) for limit, usual in LIMITS.items()}
     limits["new_tokens"] = min(limits["new_tokens"], MAX_NEW_TOKENS)
-    return Settings(True, models, **limits)
+    return Settings(True, models, **limits, idle_minutes=idle)
 
 
 def _listed(given: Mapping[str, str]) -> tuple[ModelSpec, ...] | None:

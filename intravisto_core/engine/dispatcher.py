@@ -137,6 +137,8 @@ class Dispatcher:
         with torch.no_grad(), using_threads(self._threads):
             while (task := self._next()) is not None:
                 self._turn(task)
+                # while there is nothing to do, what the last job held is not kept for it
+                del task
 
     def _turn(self, task: _Task) -> None:
         job = task.job

@@ -199,6 +199,11 @@ class LocalEngine:
         """How long such a run takes by what earlier ones took, or None before the first."""
         return self._times.expected(prompt_tokens, new_tokens)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return self._dispatcher.n_waiting > 0
+
     def close(self) -> None:
         """Stop working and let go of the model and its traces."""
         self._dispatcher.close()

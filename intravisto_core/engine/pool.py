@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -12,6 +13,8 @@ from intravisto_core.engine.base import Job
 from intravisto_core.engine.local import LocalEngine
 from intravisto_core.engine.opening import Opening
 from intravisto_core.errors import BusyError
+from intravisto_core.models.free_memory import free_bytes
+from intravisto_core.models.placement import device_of
 from intravisto_core.models.progress import Report
 from intravisto_core.request import ModelSpec
 
@@ -35,7 +38,8 @@ class Pool:
     """Engines by spec.
 
     byte_budget: of all weights together; None is unlimited. A lease lapses `lease_seconds` after its last renewal;
-    leased models are never taken away, and one that nobody leased for `idle_seconds` is let go of. Loading one model
+    leased models and those at work are never taken away; one that nobody leased for `idle_seconds` is let go of, and
+    sooner where its room is needed, be it that the budget is used up or that the device is full. Loading one model
     does not hold up leases of another. clock: seconds, for tests.
     """
 
@@ -47,7 +51,7 @@ class Pool:
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self.byte_budget = byte_budget
-        self.lease_seconds = lease_seconds
+        self.lease_seconds = min(lease_seconds, idle_seconds)
         self.idle_seconds = idle_seconds
         self._clock = clock
         self._places: dict[ModelSpec, _Place] = {}
@@ -150,7 +154,7 @@ class Pool:
         now = self._clock()
         for place in self._places.values():
             place.leases = {s: until for s, until in place.leases.items() if until > now}
-        free = [s for s, p in self._places.items() if p.engine is not None and not p.leases]
+        free = [s for s, p in self._places.items() if p.engine is not None and not p.leases and not p.engine.busy]
         return sorted(free, key=lambda s: self._places[s].used)
 
     def _close(self, spec: ModelSpec) -> None:
@@ -159,23 +163,23 @@ class Pool:
             engine.close()
 
     def _make_room(self, spec: ModelSpec, needed: int) -> None:
-        if self.byte_budget is None:
-            return
         others = {s: p for s, p in self._places.items() if s != spec}
+        device = device_of(spec.device_map)
 
-        def free() -> int:
-            return (self.byte_budget or 0) - sum(p.nbytes for s, p in self._places.items() if s != spec)
+        def free() -> float:
+            return math.inf if self.byte_budget is None else self.byte_budget - sum(p.nbytes for p in others.values())
 
         for old in self._idle():
-            if free() < needed:
+            if old != spec and (free() < needed or free_bytes(device) < needed):
                 self._close(old)
-                others.pop(old, None)
+                del others[old]
         if free() >= needed or not others:
             return
         until = min(max(p.leases.values(), default=0.0) for p in others.values()) - self._clock()
         raise BusyError(
             f"{spec.source}: expected {needed / 1e6:.0f} MB of room for models; {free() / 1e6:.0f} MB are free of "
-            f"{self.byte_budget / 1e6:.0f} MB, and the loaded models are in use. Try again in {max(0.0, until):.0f} s"
+            f"{(self.byte_budget or 0) / 1e6:.0f} MB, and the loaded models are in use. "
+            f"Try again in {max(0.0, until):.0f} s"
         )
 
     def _sweep_now_and_then(self) -> None:

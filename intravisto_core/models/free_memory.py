@@ -19,6 +19,11 @@ from intravisto_core.errors import MemoryShortError
 
 CGROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
+# of the C library, PyTorch on the CPU, CUDA outside PyTorch's own allocator, and its libraries
+_OUT_OF_MEMORY = (
+    *("Cannot allocate memory", "can't allocate memory", "not enough memory"),
+    *("CUDA error: out of memory", "CUDA out of memory", "STATUS_ALLOC_FAILED"),
+)
 # A limit above this is how the first version of control groups says "none".
 _NO_LIMIT = 1 << 60
 # glibc's names for its settings (malloc.h), and the largest that the first may be
@@ -38,6 +43,12 @@ def free_bytes(device: torch.device) -> int:
         return int(torch.cuda.mem_get_info(device)[0]) + _unused_cache(device)
     limits = (int(psutil.virtual_memory().available), group_bytes(), _address_space())
     return max(0, min(limit for limit in limits if limit is not None))
+
+
+def total_bytes() -> int:
+    """The memory of this machine, or of what the control group allows where that is less."""
+    there, limit = int(psutil.virtual_memory().total), group_limit()
+    return there if limit is None else min(there, limit)
 
 
 def all_free() -> dict[str, int]:
@@ -65,11 +76,21 @@ def group_bytes(root: Path = CGROUPS, own: Path = _OWN_GROUPS) -> int | None:
 
     Pages that the kernel can drop (`inactive_file`) count as free.
     """
+    return min((max(0, limit - used) for limit, used in _limits(root, own)), default=None)
+
+
+def group_limit(root: Path = CGROUPS, own: Path = _OWN_GROUPS) -> int | None:
+    """What the control groups of this process allow; None where none limits it."""
+    return min((limit for limit, _ in _limits(root, own)), default=None)
+
+
+def _limits(root: Path, own: Path) -> list[tuple[int, int]]:
+    """Limit and use, without what the kernel can drop, of each control group that has a limit."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
-        return None
-    left: list[int] = []
+        return []
+    found: list[tuple[int, int]] = []
     for line in lines:
         number, controllers, path = line.split(":", 2)
         if number == "0" and not controllers:
@@ -84,11 +105,11 @@ def group_bytes(root: Path = CGROUPS, own: Path = _OWN_GROUPS) -> int | None:
             folder = top / path.lstrip("/")
             for group in {top, folder, *(p for p in folder.parents if p.is_relative_to(top))}:
                 if (room := _room(group, *names)) is not None:
-                    left.append(room)
-    return min(left, default=None)
+                    found.append(room)
+    return found
 
 
-def _room(group: Path, limit: str, used: str, droppable: str) -> int | None:
+def _room(group: Path, limit: str, used: str, droppable: str) -> tuple[int, int] | None:
     try:
         allowed, taken = (group / limit).read_text().strip(), int((group / used).read_text())
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
@@ -96,7 +117,7 @@ def _room(group: Path, limit: str, used: str, droppable: str) -> int | None:
         return None
     if allowed == "max" or int(allowed) >= _NO_LIMIT:
         return None
-    return max(0, int(allowed) - taken + int(stat.get(droppable, 0)))
+    return int(allowed), taken - int(stat.get(droppable, 0))
 
 
 def give_back() -> None:
@@ -155,10 +176,7 @@ def is_short(error: BaseException) -> bool:
     """Whether an error means that memory ran out."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    said = str(error)
-    return isinstance(error, RuntimeError | OSError) and any(
-        words in said for words in ("can't allocate memory", "not enough memory", "Cannot allocate memory")
-    )
+    return isinstance(error, RuntimeError | OSError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 @contextmanager

@@ -193,6 +193,9 @@ def run(
         if len(work.ids) < len(prepared.prompt):
             raise
         cancelled = True
+    finally:
+        # whoever could cancel this may hold on to it for long
+        control.sink = None
     buffers, final, first, last = sink.finish(len(work.ids))
     edited = edits is not None or reuse is not None
     data = (EditedData if edited else TraceData)(

@@ -80,7 +80,7 @@ def test_a_model_that_was_put_away_is_told_and_opened_again(open_app: Callable[.
     app.tester.run()
     app.settle()
     assert not app.tester.exception
-    assert "put away to make room" in app.html()
+    assert "The model was put away" in app.html()
     assert "intravisto_grid" in app.components(), "the old picture stays"
     old = app.workspace.shown.trace.id
     app.click("recent0" if len(app.workspace.past) > 1 else "run").assert_calm()

@@ -1,0 +1,57 @@
+"""The estimate against what processes of their own really take, and what is left when models take turns."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import intravisto_core as iv
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="what a process takes is told by Linux"),
+]
+MB = 1_000_000
+# layers that make 300 MB in bfloat16 with tables of 50,257 × 1,024; GPT-2's is tied
+LAYERS = {"llama": 4, "gpt2": 8, "gpt_neox": 5, "qwen2": 4}
+OPTIONS = ({"dtype": "float32"}, {"dtype": "bfloat16"}, {"dtype": "bfloat16", "quantisation": "nf4"})
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The modules that the benchmarks share, and that of memory."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return importlib.import_module("common"), importlib.import_module("memory")
+
+
+def test_the_estimate_is_what_a_fresh_process_takes(benchmarks, tmp_path):
+    """Within 15 %: weights that are converted from their files, mapped as they are, and packed."""
+    common, memory = benchmarks
+    jobs = []
+    for family, n_layers in LAYERS.items():
+        folder = tmp_path / family
+        folder.mkdir()
+        common.write(common.config(family, n_layers, 1024, 512), folder, "BF16")
+        assert (folder / "model.safetensors").stat().st_size >= 300 * MB
+        jobs += [(folder, options) for options in OPTIONS]
+    wrong = []
+    for (folder, how), (expected, peak, text) in zip(jobs, memory.measured(jobs), strict=True):
+        print(f"{folder.name} {how}: {expected / MB:.0f} MB reckoned, {peak / MB:.0f} MB taken")
+        if abs(expected / peak - 1) > 0.15:
+            wrong.append(f"{folder.name} {how}: {expected / MB:.0f} MB reckoned, {peak / MB:.0f} MB taken; {text}")
+    assert not wrong
+
+
+def test_what_is_left_when_models_take_turns(benchmarks, tmp_path):
+    """Four switches between models of 110 MB in float32: each leaves what the first left, within 10 %."""
+    common, memory = benchmarks
+    folders = []
+    for family, n_layers in (("llama", 1), ("gpt2", 2)):
+        folders.append(tmp_path / family)
+        folders[-1].mkdir()
+        common.write(common.config(family, n_layers, 256, 512), folders[-1], "BF16")
+    left = [after for _, after in memory.switching(iv.Pool(), folders, 5, dtype="float32")][1:]
+    assert max(left) <= 1.1 * left[0], [n // MB for n in left]
