@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from intravisto_core.analysis.decoding import TILE_BYTES
 from intravisto_core.analysis.effects import Predictions, predictions, recovered_share
@@ -56,9 +56,14 @@ class _Ask:
     blank: tuple[str, ...]
 
     @property
-    def filled(self) -> Bool[np.ndarray, "R P"]:
-        """The cells that both runs have."""
-        return np.array([not why for why in self.blank])[:, None] & (np.array(self.columns) < self.n)[None]
+    def at(self) -> Int[np.ndarray, " r"]:
+        """Which of the rows have cells."""
+        return np.flatnonzero([not why for why in self.blank])
+
+    @property
+    def there(self) -> Int[np.ndarray, " p"]:
+        """Which of the columns both runs have."""
+        return np.flatnonzero(np.array(self.columns) < self.n)
 
 
 def compare(engine: LocalEngine, view: CompareView, session: str) -> Generator[Progress, None, Comparison]:
@@ -142,16 +147,15 @@ def _effects(engine: LocalEngine, ask: _Ask, base: TraceData, data: TraceData) -
 
 def _difference(engine: LocalEngine, ask: _Ask, base: TraceData, data: TraceData) -> DifferenceGrid:
     tokens = (ask.target, ask.contrast)
-    return difference_grid(engine._model, base, data, ask.kind, ask.rows, ask.columns, ask.filled, tokens)
+    return difference_grid(engine._model, base, data, ask.kind, ask.rows, ask.columns, ask.at, ask.there, tokens)
 
 
 def _top_ids(engine: LocalEngine, ask: _Ask, a: _Side) -> Generator[Progress, None, Int[np.ndarray, "R P"]]:
     """The baseline's top tokens, from the tiles that its heatmap is made of."""
-    filled = ask.filled
-    out = np.full(filled.shape, -1, np.int32)
-    if filled.any():
-        at, there = filled.any(1), filled.any(0)
-        positions = tuple(p for p, has in zip(ask.columns, there, strict=True) if has)
+    at, there = ask.at, ask.there
+    out = np.full((len(ask.rows), len(ask.columns)), -1, np.int32)
+    if len(at) and len(there):
+        positions = tuple(ask.columns[i] for i in there)
         sheet = yield from gather(context_of(engine, a.entry, a.data), ask.kind, positions, (), empty=False)
         first = row_range(ask.kind.component, Reading.TOP, engine._model.dimensions.n_layers).start
         out[np.ix_(at, there)] = sheet.cells["top_ids"][np.array(ask.rows)[at] - first, :, 0]

@@ -57,21 +57,23 @@ def difference_grid(
     kind: TileKind,
     rows: tuple[int, ...],
     columns: tuple[int, ...],
-    filled: Bool[np.ndarray, "R P"],
+    at: Int[np.ndarray, " r"],
+    there: Int[np.ndarray, " p"],
     tokens: tuple[int, int],
 ) -> DifferenceGrid:
-    """Both runs decoded alike in the filled cells whose vectors differ in any bit; in the others nothing has changed.
+    """Both runs decoded alike in the cells whose vectors differ in any bit; in the others nothing has changed.
 
-    filled: whole rows and columns of cells that both runs have.
+    at, there: which of the rows and columns have cells in both runs.
     """
-    nothing = np.where(filled, np.float32(0), np.float32(np.nan))
+    blank = np.full((len(rows), len(columns)), np.nan, np.float32)
+    nothing = blank.copy()
+    nothing[np.ix_(at, there)] = 0
     out = DifferenceGrid(
-        np.full_like(nothing, np.nan) if kind.is_update else nothing,
+        blank if kind.is_update else nothing.copy(),
         nothing.copy(),
-        nothing.copy(),
-        *(np.full(filled.shape, -1, np.int32) for _ in range(2)),
+        nothing,
+        *(np.full(blank.shape, -1, np.int32) for _ in range(2)),
     )
-    at, there = filled.any(1).nonzero()[0], filled.any(0).nonzero()[0]
     having = row_range(kind.component, kind.reading, model.dimensions.n_layers)
     picked = torch.tensor([rows[i] - having.start for i in at], dtype=torch.long)
     step = max(1, TILE_BYTES // (16 * len(having) * model.dimensions.d_model))
