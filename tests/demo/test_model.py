@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import intravisto_core as iv
 from intravisto_core.demo import MODEL_FOLDER
 from intravisto_core.demo.card import card_text
 from intravisto_core.demo.corpus import Sampler, line, word_list
@@ -66,8 +67,16 @@ def test_the_heads_of_the_card_are_found_again(examiner: Examiner) -> None:
         torch.testing.assert_close(torch.tensor(scores[part]), torch.tensor(layers), rtol=0, atol=0.02)
 
 
-def test_ranks_end_where_the_logits_do(examiner: Examiner) -> None:
-    sampler = Sampler(78, held_out=True)
-    for _ in range(10):
-        drawn = line(sampler, "fact")
-        assert (examiner.rank_by_row(drawn)[-1] == 1) == examiner.is_right(drawn)[0]
+def test_ranks_by_row_are_those_of_the_heatmap(examiner: Examiner) -> None:
+    sampler, engine = Sampler(78, held_out=True), iv.open_model("demo")
+    try:
+        for task in ("fact", "indirect object", "sequence"):
+            drawn = line(sampler, task)
+            ids, places = examiner.encode(drawn)
+            trace = engine.trace(tuple(ids[0].tolist()), add_special_tokens=False)
+            grid = trace.heatmap(positions=[places[0] - 1], watch=[int(ids[0, places[0]])])
+            ranks = grid.watch[0].rank[:, 0].tolist()
+            assert examiner.rank_by_row(drawn) == ranks[:-1]
+            assert (ranks[-1] == 1) == examiner.is_right(drawn)[0]
+    finally:
+        engine.close()

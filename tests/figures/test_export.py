@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 import intravisto_core.figures  # noqa: F401  (registers the drawers)
 from intravisto_core.errors import MissingProgramError, RequestError
+from intravisto_core.figures.html import inline_json
 from intravisto_core.figures.text import plotly_text
 from intravisto_core.records import Activation, Logits, Pattern, Record
 from intravisto_core.sites import ShareMeasure, Site
@@ -48,8 +50,19 @@ def test_every_record_is_drawn_tabled_and_saved(kind: str, tmp_path: Path) -> No
         target = record.save(tmp_path / f"x{suffix}")
         assert target.stat().st_size > 100
     json.loads((tmp_path / "x.json").read_text("utf-8"), parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
+    assert (tmp_path / "x.csv").read_bytes().startswith(b"\xef\xbb\xbf"), "so that spreadsheets know the encoding"
     table = pd.read_csv(tmp_path / "x.csv", keep_default_na=False)
     assert len(table) == len(record.frame())
+
+
+def test_words_and_data_of_a_page_are_no_markup() -> None:
+    text = "</script><b>note</b>\x00"
+    page = replace(made.grid(), notes=(text,), model=text).html(heading=text)
+    assert page.count("&lt;/script&gt;&lt;b&gt;note&lt;/b&gt;␀") == 4, "title, heading, about, footer"
+    assert "<b>" not in page
+    assert page.count("</script") == page.count("<script") == 2
+    assert json.loads(inline_json(text)) == text
+    assert not set("<>") & set(inline_json(text))
 
 
 def test_a_grid_comes_back_from_json(tmp_path: Path) -> None:
