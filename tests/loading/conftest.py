@@ -25,6 +25,22 @@ def sharded(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_token_in_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever these tests wrote, models, offloaded weights and exports too, holds no token."""
+    yield
+    search.nowhere(fake_hub.GOOD_TOKEN, folder=tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(autouse=True)
+def _no_token_in_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Every test here has a token in its environment, broken folders and packed models too, and logs all it can."""
+    monkeypatch.setenv("HF_TOKEN", fake_hub.GOOD_TOKEN)
+    caplog.set_level(logging.DEBUG)
+    yield
+    search.nowhere(fake_hub.GOOD_TOKEN, [caplog.text])
+
+
 @pytest.fixture
 def hub(
     tiny_llama: Path,
