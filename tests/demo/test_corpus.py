@@ -75,6 +75,13 @@ def test_two_hop_holds_out_the_composition_in_every_wording() -> None:
     assert not training & {prompt for _, prompt in held_out}
 
 
+def test_two_names_are_held_out_in_either_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = []
+    monkeypatch.setattr(Sampler, "pick", lambda self, task, draw, key, one_in: keys.append(key) or draw())
+    indirect_object(Sampler(6))
+    assert keys[0](("Mary", "John")) == keys[0](("John", "Mary"))
+
+
 @pytest.mark.parametrize("new_template", [False, True])
 def test_the_receiver_is_the_only_name_said_once(new_template: bool) -> None:
     sampler = Sampler(6, held_out=True)
