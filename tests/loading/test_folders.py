@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 import intravisto_core as iv
+from intravisto_core.experiments import tiny
 
 
 def rewrite(folder: Path, change: Callable[[dict], None]) -> None:
@@ -110,6 +112,31 @@ def test_a_broken_folder(request, tmp_path, kind, damage, said):
         iv.open_model(folder)
     assert "\n" not in str(caught.value)
     assert not isinstance(caught.value, iv.TraceError) or damage is not_a_number
+
+
+def test_a_tokenizer_that_is_tokenizer_model_alone(tmp_path):
+    """As OpenLLaMA's: read through sentencepiece, with the very tokens that it gives."""
+    folder = tmp_path / "pieces"
+    text = tmp_path / "text"
+    text.write_text("the capital of Italy is Rome and that of France is Paris\n" * 30)
+    options = {"vocab_size": 290, "model_type": "bpe", "byte_fallback": True, "hard_vocab_limit": False}
+    options |= {"normalization_rule_name": "identity", "remove_extra_whitespaces": False}
+    SentencePieceTrainer.train(input=str(text), model_prefix=str(tmp_path / "tokenizer"), minloglevel=2, **options)
+    pieces = SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model"))
+    config = tiny.CONFIGS["Llama"]()
+    config.vocab_size = pieces.vocab_size()
+    tiny.write(config, folder)
+    (folder / "tokenizer.json").unlink()
+    shutil.copy(tmp_path / "tokenizer.model", folder)
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(
+            {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>"}
+        )
+    )
+    engine = iv.open_model(folder)
+    for prompt in ("the capital of Italy", "Rome  is ä\n"):
+        assert [t.id for t in engine.tokenize(prompt)] == [pieces.bos_id(), *pieces.encode(prompt)]
+    engine.close()
 
 
 def test_a_tokenizer_that_brings_its_own_code(tiny_llama, tmp_path):
