@@ -168,6 +168,9 @@ def _made_of(found: HeadShares, graph: ContributionGraph, row: int, position: in
         part=f"block.{row - 1}.{position}",
     )
     lines = [stay, *_source_lines(found, graph, row, LISTED)]
+    if found.intervention >= LEAST:
+        edit = found.intervention
+        lines.append(Line("end", "put in by an edit", "", edit, share(edit)))
     if np.isfinite(found.mlp):
         lines.append(Line("mlp", "MLP", "", found.mlp, share(found.mlp)))
     at = np.flatnonzero((graph.node_row == row) & (graph.node_position == position))

@@ -61,8 +61,9 @@ def _bytes_of(payload: bytes) -> str:
 def caption(flow: Flow) -> list[str]:
     """What is conserved to what error, how much is drawn, and what the picture is not."""
     where = start_in_words(flow.row, flow.starts, flow.n_layers)
+    article = "the " if flow.row > flow.n_layers else ""
     lines = [
-        f"Mass 100 % enters at the {where} and is handed down to the parts of which each state is the sum. "
+        f"Mass 100 % enters at {article}{where} and is handed down to the parts of which each state is the sum. "
         f"At every height all of it is there: largest error measured {significant(flow.conservation)}.",
         f"{share(flow.drawn_in_rows)} of the flow in these rows is drawn{_cuts(flow)}.",
         f"Position 0 receives {share(flow.hidden)} of what attention hands on.",

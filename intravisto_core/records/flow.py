@@ -176,8 +176,9 @@ class Disagreement(Record):
 class HeadShares(Record):
     """How the attention of one cell divides over heads and source positions (docs/methods.md §5).
 
-    shares: (H, T) of head and source; with `sink` (H,), the learned sinks, `bias` and `intervention`, what an edit wrote
-    in a head's place, they sum to 1 (NaN where undefined). In the joint form also `residual`, and in a parallel block `mlp`, are parts; else both are NaN.
+    shares: (H, T) of head and source; with `sink` (H,), the learned sinks, `bias` and `intervention`, what an edit
+    wrote in a head's place, they sum to 1 (NaN where undefined). In the joint form also `residual`, and in a parallel
+    block `mlp`, are parts; else both are NaN.
     attention: what the shares are of; None in the joint form.
     """
 
