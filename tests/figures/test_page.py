@@ -75,6 +75,10 @@ def test_numbers_headers_and_roles(open_page: Opener) -> None:
     assert page.locator(".iv-label").first.text_content() == "final norm"
     assert page.locator(".iv-border").count() == 1
     assert "top probability" in page.locator(".iv-foot").text_content()
+    page.evaluate(f"{GRID}.scroller.scrollTo(9000, 0)")
+    wait_until(page, f"{GRID}.range.right === 24")
+    generated = page.locator(".iv-column.iv-generated").evaluate_all("(all) => all.map((e) => e.dataset.column)")
+    assert generated == [str(p) for p in range(18, 24)]
 
 
 def test_click_selects_and_the_strip_follows(open_page: Opener) -> None:
@@ -136,6 +140,10 @@ def test_hover_lists_the_top_five(open_page: Opener) -> None:
     text = page.locator(".iv-hover").text_content()
     assert f"entropy {numbers.nats(float(grid.entropy[3, 4]))}" in text
     assert f"attention {numbers.share(float(made.shares().attention[2, 4]))} of the stream after it (norm)" in text
+    at = page.locator(".iv-frame").bounding_box()
+    page.mouse.move(at["x"] + at["width"] - 20, at["y"] + 150)
+    box = page.locator(".iv-hover").bounding_box()
+    assert box["x"] + box["width"] <= page.viewport_size["width"], "it is not cut off at the right"
 
 
 def test_updates_show_what_is_promoted_and_suppressed(open_page: Opener) -> None:
@@ -205,7 +213,7 @@ def test_export_from_the_page(open_page: Opener) -> None:
 
 
 def test_marks_are_outlines_with_a_glyph(open_page: Opener) -> None:
-    page = open_page(made.grid(), marks=(Mark(2, 3, "injected"), Mark(3, 3, "ablated")))
+    page = open_page(made.grid(), marks=(Mark(2, 3, "injected"), Mark(3, 3, "ablated"), Mark(99, 3, "found")))
     assert page.locator(".iv-mark b").all_text_contents() == ["✚", "✕"]
     page.evaluate(f"{GRID}.setMarks([{{ row: 1, position: 1, kind: 'scaled' }}])")
     assert page.locator(".iv-mark b").all_text_contents() == ["×"]
@@ -225,6 +233,10 @@ def test_resizing_keeps_the_last_column_reachable(open_page: Opener) -> None:
     page.set_viewport_size({"width": 700, "height": 600})
     wait_until(page, f"{GRID}.size.width < 700")
     cell(page, 4, 2).click()
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+        frame, beside = page.locator(".iv-frame").bounding_box(), cell(page, 4, selection(page)[1] + 1).bounding_box()
+        assert beside["x"] + beside["width"] <= frame["x"] + frame["width"] + 1, "one more cell is in sight"
     page.keyboard.press("End")
     frame, last = page.locator(".iv-frame").bounding_box(), cell(page, 4, 23).bounding_box()
     assert last["x"] + last["width"] <= frame["x"] + frame["width"]
