@@ -148,9 +148,9 @@ def views(trace: Any, n_layers: int, length: int) -> dict[str, Callable[[], obje
     """One view of every kind, of what its page asks for."""
     import intravisto_core as iv
 
-    middle, last = n_layers // 2, iv.Span(length - 50, length)
+    middle, first, last = n_layers // 2, iv.Span(0, 25), iv.Span(length - 50, length)
     return {
-        "heatmap, 14 rows × 25 positions": lambda: trace.heatmap(rows=list(range(14)), positions=iv.Span(0, 25)),
+        "heatmap, 14 rows × 25 positions": lambda: trace.heatmap(rows=list(range(min(14, n_layers))), positions=first),
         "heatmap, every row × last 50": lambda: trace.heatmap(positions=last),
         "heatmap, mlp × last 50": lambda: trace.heatmap("mlp", positions=last),
         "heatmap, every second row × every 40th": lambda: trace.heatmap(

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import numpy as np
+import torch
 
 from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits, Links, Places
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.flow_views import drawn_rows, follow, link_turns, start
+from intravisto_core.models.free_memory import require_free
 from intravisto_core.records import Disagreement
 from intravisto_core.records.flow import node_ids
 from intravisto_core.request import DisagreementView
 
 Array = np.ndarray
+
+# two ways of half a square of links each, as measured
+LINK_BYTES = 72
 
 
 def draw_disagreement(context: ViewContext, view: DisagreementView) -> Generator[Progress, None, Disagreement]:
@@ -22,7 +27,9 @@ def draw_disagreement(context: ViewContext, view: DisagreementView) -> Generator
     begin = start(context, view.row, view.position)
     rows = drawn_rows(context, view.rows, begin)
     ways = ((view.measure, view.attention), (view.other_measure, view.other_attention or view.attention))
-    sides = []
+    sides: list[Links] = []
+    taken = LINK_BYTES * len(rows) * context.entry.length**2
+    require_free(taken, torch.device("cpu"), "all links of two flows", "Draw fewer rows, or trace a shorter text")
     for measure, attention in ways:
         flow = yield from follow(context, begin, measure, attention, view.hide_start, view.reweigh)
         places, links = yield from link_turns(context, flow, begin, Limits(frozenset(rows)))

@@ -73,7 +73,7 @@ def attention_of(
     """The pattern of some queries, (H, Tq, T) float32; what they are moved, not for the weights alone; and where edits
     wrote in the attention's place.
     """
-    pattern, edited = context.data.pattern(layer)[:, queries].float(), rewritten(context, layer, queries)
+    pattern, edited = context.data.pattern(layer, queries=queries).float(), rewritten(context, layer, queries)
     if division is AttentionDivision.WEIGHTS:
         return pattern, None, edited
     return pattern, moved(context.model, layer, pattern, context.data.site(Site.V, layer), edited), edited

@@ -106,6 +106,11 @@ def draw_activation(context: ViewContext, view: ActivationView) -> Generator[Pro
         raise RequestError(f"head: {view.site} is not split by head. Leave the head out")
     if view.site is Site.PATTERN:
         need(context.card, Capability.PATTERN)
+        if head is not None:
+            head = index(head, model.dimensions.n_heads, "head")
+            yield Progress(1, 1)
+            values = layer_pattern(data, layer, slice(head, head + 1))[0]
+            return Activation(entry.id, view.site, layer, head, values.cpu().numpy())
         values = layer_pattern(data, layer)
     elif view.site is Site.HEAD_OUT:
         need(context.card, Capability.HEADS)

@@ -40,7 +40,7 @@ def _attention_part(model: LoadedModel, data: TraceData, link: Link) -> Float[Te
     run = data.site(Site.Z, layer)[:, at : at + 1].float()
     z = run
     if link.source is not None:
-        weights = data.pattern(layer)[:, at : at + 1, link.source : link.source + 1]
+        weights = data.pattern(layer, queries=slice(at, at + 1))[..., link.source : link.source + 1]
         z = head_values(weights, data.site(Site.V, layer)[:, link.source : link.source + 1].float())
     if link.head is not None:
         only = torch.zeros_like(z)

@@ -16,6 +16,7 @@ import psutil
 import torch
 
 from intravisto_core.errors import MemoryShortError
+from intravisto_core.records.memory import size
 
 CGROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
@@ -24,6 +25,7 @@ _OUT_OF_MEMORY = (
     *("Cannot allocate memory", "can't allocate memory", "not enough memory"),
     *("CUDA error: out of memory", "CUDA out of memory", "STATUS_ALLOC_FAILED"),
 )
+_SMALL = 256 << 20
 # A limit above this is how the first version of control groups says "none".
 _NO_LIMIT = 1 << 60
 # glibc's names for its settings (malloc.h), and the largest that the first may be
@@ -55,6 +57,18 @@ def all_free() -> dict[str, int]:
     """Free bytes by device."""
     devices = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0))]
     return {name: free_bytes(torch.device(name)) for name in devices}
+
+
+def require_free(nbytes: int, device: torch.device, what: str, instead: str) -> None:
+    """Refuse what would take more than is free; what is small is not looked at.
+
+    Raises:
+        MemoryShortError: with the sizes, and `instead`.
+    """
+    if nbytes > _SMALL and nbytes > (there := free_bytes(device)):
+        raise MemoryShortError(
+            f"{what}: expected {size(nbytes)} of memory for it; {size(there)} are free on {device}. {instead}"
+        )
 
 
 def _unused_cache(device: torch.device) -> int:

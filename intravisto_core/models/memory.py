@@ -31,10 +31,11 @@ ATTENTION_BYTES = 256 << 20
 LARGEST_CHUNK, SMALLEST_CHUNK = 512, 16
 PART_FOR_TRACE = 0.5
 PART_OF_DISK = 0.8
-# a tile's logits, what its statistics take beside them, and what the C library keeps of one call for the next
+# a tile's logits, what its statistics take beside them, and what the C library keeps of one call for the next and all
+# libraries take at their first
 TILE_BYTES = 64 << 20
 STATISTICS = 8 << 20
-HEAP = 32 << 20
+HEAP = 48 << 20
 PROBE = 24
 # bytes a number that bitsandbytes takes besides a matrix in its dtype while it packs it, matrix by matrix: for 4 bits
 # three steps in 4 bytes and two in 1, for 8 bits a half-precision copy and two steps in 4 bytes

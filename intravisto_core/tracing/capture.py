@@ -15,6 +15,7 @@ from intravisto_core.analysis.attention import pattern
 from intravisto_core.analysis.experts import ExpertRun, Routing
 from intravisto_core.errors import TraceError, expected
 from intravisto_core.models import LoadedModel
+from intravisto_core.models.free_memory import require_free
 from intravisto_core.sites import Site
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.shelf import Shelf
@@ -107,28 +108,32 @@ class TraceData:
         """An expert as this run had it, from what its neurons come to by what they read. start: of its positions."""
         return part
 
-    def pattern(self, layer: int, heads: slice = slice(None)) -> Float[Tensor, "H T T"]:
-        """Attention of query heads of a layer, from the captured q and k, float32.
+    def pattern(self, layer: int, heads: slice = slice(None), queries: slice = slice(None)) -> Float[Tensor, "H Tq T"]:
+        """Attention of query heads of a layer, from the captured q and k, float32; no other rows are computed.
 
         Raises:
             TraceError: this layer's attention was never captured.
+            MemoryShortError: the pattern would be too large.
         """
         q, k, facts = self.site(Site.Q, layer), self.site(Site.K, layer), self.facts[layer]
         if facts is None:
             raise TraceError(f"attention of layer {layer}: expected to capture it; it was never called as declared")
+        # scores, the same in float32, what is hidden, and the pattern
+        taken = 16 * q[heads][:, queries].shape[:2].numel() * self.length
+        require_free(taken, q.device, "attention", "Look at one head, or trace a shorter text")
         keys = k.repeat_interleave(q.shape[0] // k.shape[0], 0)
-        bias, sinks = facts.key_bias, facts.sinks
+        bias, sinks, cut = facts.key_bias, facts.sinks, self.cut(layer, heads)
         return pattern(
-            q[heads],
+            q[heads][:, queries],
             keys[heads],
-            self.first[layer],
-            self.last[layer],
+            self.first[layer][queries],
+            self.last[layer][queries],
             facts.scaling,
             facts.soft_cap,
             key_bias=None if bias is None else bias[heads, : self.length],
             sinks=None if sinks is None else sinks[heads],
             in_float32=facts.in_float32,
-            cut=self.cut(layer, heads),
+            cut=None if cut is None else cut[:, queries],
         )
 
     def cut(self, layer: int, heads: slice) -> Bool[Tensor, "H T T"] | None:

@@ -51,16 +51,18 @@ class EditedData(TraceData):
         """An expert with its neurons as the edits made them."""
         return part if self.edits is None else with_edits(self.edits.experts, layer, expert, part, start)
 
-    def pattern(self, layer: int, heads: slice = slice(None)) -> Float[Tensor, "H T T"]:
+    def pattern(self, layer: int, heads: slice = slice(None), queries: slice = slice(None)) -> Float[Tensor, "H Tq T"]:
         """Attention of query heads of a layer as the run had it: cut rows renormalised, frozen rows the baseline's."""
+        here = [f for f in self.edits.frozen if f.layer == layer] if self.edits is not None else []
+        if not here:
+            return TraceData.pattern(self, layer, heads, queries)
         found = TraceData.pattern(self, layer, heads)
-        for frozen in self.edits.frozen if self.edits is not None else ():
-            if frozen.layer == layer:
-                kept = frozen.base.pattern(layer, heads)
-                n, chosen = min(kept.shape[1], found.shape[1]), frozen.heads[heads]
-                found[chosen, :n] = 0.0
-                found[chosen, :n, :n] = kept[chosen, :n, :n]
-        return found
+        for frozen in here:
+            kept = frozen.base.pattern(layer, heads)
+            n, chosen = min(kept.shape[1], found.shape[1]), frozen.heads[heads]
+            found[chosen, :n] = 0.0
+            found[chosen, :n, :n] = kept[chosen, :n, :n]
+        return found[:, queries]
 
 
 def on_top_of(base: TraceData, own: EditedData) -> EditedData:

@@ -186,6 +186,20 @@ def test_a_long_prompt_goes_by_queries(case, monkeypatch):
         )
 
 
+def test_a_pattern_that_does_not_fit_is_refused_and_one_head_is_not(case, monkeypatch):
+    trace = case("llama").trace
+    n, n_heads = len(trace.tokens), trace.engine.model.n_heads
+    whole = trace.activation("pattern", 1)
+    monkeypatch.setattr(free_memory, "_SMALL", 0)
+    monkeypatch.setattr(free_memory, "free_bytes", lambda device: 16 * n_heads * n * n - 1)
+    with pytest.raises(iv.MemoryShortError, match="Look at one head"):
+        trace.activation("pattern", 1)
+    np.testing.assert_array_equal(trace.activation("pattern", 1, head=2), whole[2])
+    np.testing.assert_array_equal(trace.pattern(1, 2), whole[2])
+    with pytest.raises(iv.MemoryShortError, match="fewer rows"):
+        trace.disagreement(other_measure="projection")
+
+
 def test_the_chunk_follows_the_scores():
     assert memory.prefill_chunk(32, 100, 4) == memory.LARGEST_CHUNK
     chunk = memory.prefill_chunk(32, 2000, 4)
