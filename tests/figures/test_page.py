@@ -203,6 +203,11 @@ def test_export_from_the_page(open_page: Opener) -> None:
     titles = [t.text for t in tree.iter("{http://www.w3.org/2000/svg}title")]
     assert {"<br>", "✚", "✕"} <= set(texts)
     assert len(titles) == 1 + 6 * 30
+    labels = [t for t in tree.iter("{http://www.w3.org/2000/svg}text") if (t.text or "").startswith("layer ")]
+    beside = [float(label.get("y")) for label in labels]
+    assert len(beside) == 4
+    rows = [float(r.get("y")) for r in tree.findall(".//{*}g/{*}rect")][::30]
+    assert all(row < y < above for row, above, y in zip(rows[1:5], rows[2:], beside, strict=True)), "each at its row"
     plain = re.compile(r"#[0-9a-f]{6}|rgb\(\d+, \d+, \d+\)|none|url\(#\w+\)")
     paints = {v for e in tree.iter() for k, v in e.attrib.items() if k in ("fill", "stroke", "stop-color")}
     assert all(plain.fullmatch(v) for v in paints)

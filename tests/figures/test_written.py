@@ -38,7 +38,7 @@ def test_an_update_lists_both_ways_with_ranks() -> None:
     assert [e["aside"] for e in up["entries"]] == ["1,200 → 1", "7 → 2", "3 → 3", "2 → 4"]
     assert [e["colour"] for e in up["entries"]] == [None, "#abc", None, None]
     assert (up["down"], down["down"]) == (False, True)
-    assert (up["hue"], down["hue"]) == ("mlp", "mlp")
+    assert (up["hue"], down["hue"]) == ("mlp", "")
     assert [e["value"] for e in down["entries"]] == [-3.0, -2.0, -1.0]
 
 

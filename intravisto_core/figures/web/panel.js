@@ -37,7 +37,7 @@ function listTokens(root, { title, kind, down, entries, columns, hue }, pin) {
     element("td", "iv-rank", row, index + 1);
     tokenButton(element("td", "iv-cell-token", row), entry, pin);
     const bar = element("span", "iv-gauge", element("td", "", row));
-    element("i", hue && !down ? `iv-${hue}` : "", bar).style.width = `${entry.value ? Math.max(0.8, (100 * Math.abs(entry.value)) / most) : 0}%`;
+    element("i", hue ? `iv-${hue}` : "", bar).style.width = `${entry.value ? Math.max(0.8, (100 * Math.abs(entry.value)) / most) : 0}%`;
     element("td", "iv-number", row, FORMATS[kind](entry.value));
     if (columns?.length) element("td", "iv-number iv-aside", row, entry.aside);
   });

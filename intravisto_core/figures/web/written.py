@@ -24,7 +24,7 @@ def update_lists(update: UpdateTokens, pins: Mapping[int, str] | None = None) ->
             _entries(update, name, pins or {}),
             down=name == "suppressed",
             columns=("change", "rank before → after"),
-            hue=hue_of(update.component),
+            hue=hue_of(update.component) if name == "promoted" else "",
         )
         for name, title in (("promoted", "Promoted (change of logit)"), ("suppressed", "Suppressed (change of logit)"))
     )
