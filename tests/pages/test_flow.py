@@ -12,7 +12,17 @@ import intravisto_core as iv
 from intravisto_core.request import LinkCheckView, Span
 from intravisto_core.request.flow import GENERATED, AttributionView, DisagreementView, FlowView, GraphView, RouteView
 from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
-from intravisto_ui import flow_attribution, flow_difference, flow_lists, flow_options, flow_tabs, jobs, link_check
+from intravisto_ui import (
+    collector,
+    flow_attribution,
+    flow_difference,
+    flow_lists,
+    flow_options,
+    flow_tabs,
+    frame,
+    jobs,
+    link_check,
+)
 from intravisto_ui.edits import DIFFERENCE, EDITED, EditRun
 from tests.pages.conftest import App
 
@@ -278,6 +288,7 @@ def test_links_of_an_edited_run_are_not_checked_and_say_why(flow_page: App, aske
     look_at_an_edit(flow_page, EDITED)
     select(flow_page, 5, 11, "attention.5.11>mid.5.11", 40)
     assert "Links are checked on the run without edits" in flow_page.html()
+    assert not {"check_link", "check_links"} & {b.key for b in flow_page.tester.button}
     assert "What the edits changed most" not in flow_page.html()
     assert not any(isinstance(v, LinkCheckView) for v in asked)
 
@@ -320,3 +331,20 @@ def test_copied_python_makes_the_same(
     exec(next(code.value for code in flow_page.tester.code if "open_model" in code.value), {})
     (made,) = tmp_path.glob("*.html")
     assert made.stat().st_size > 10_000
+
+
+def test_a_page_asked_for_first_of_a_fresh_server_puts_libraries_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frozen, gone = [0], []
+    monkeypatch.setattr(collector.gc, "get_freeze_count", lambda: frozen[0])
+    monkeypatch.setattr(collector.gc, "freeze", lambda: frozen.__setitem__(0, frozen[0] + 1))
+    monkeypatch.setattr(frame.st, "switch_page", gone.append)
+    monkeypatch.setattr(frame.st, "session_state", {})
+    frame.through_app("Flow")
+    frame.through_app("Flow")
+    assert (frozen, gone) == ([1], ["app.py", "app.py"])
+    frozen[0] = 0
+    frame.st.session_state["workspace"] = "x"
+    frame.through_app("Flow")
+    assert frozen == [0]
