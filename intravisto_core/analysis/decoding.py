@@ -55,7 +55,7 @@ def top_tokens(z: Float[Tensor, "n V"], k: int = TOP_K_KEPT) -> tuple[Float[Tens
     whole = width * _GROUPS
     peaks = z[:, :whole].unflatten(1, (_GROUPS, width))
     stripes = peaks.amax(1).topk(k, -1, sorted=False).indices
-    ids = (stripes[:, None, :] + torch.arange(_GROUPS, device=z.device)[:, None] * width).reshape(n, -1)
+    ids = (stripes[:, None, :] + torch.arange(_GROUPS, device=z.device)[:, None] * width).reshape(n, _GROUPS * k)
     rest = torch.arange(whole, vocab, device=z.device).expand(n, -1)
     ids = torch.cat([ids, rest], 1).sort(1).values
     best = z.gather(1, ids).topk(k, -1)
