@@ -28,6 +28,11 @@ def test_models_in_the_cache(hub):
     here = snapshot("tiny", None, None, quiet)
     found = iv.cached_models()
     assert [(model.spec.source, model.group) for model in found] == [("owner/sharded", "cached"), ("tiny", "cached")]
+    assert [model.name for model in iv.offered_models() if model.here] == ["owner/sharded", "tiny"]
+    hub.repositories["openai-community/gpt2"] = hub.repositories["tiny"]
+    snapshot("openai-community/gpt2", None, None, quiet)
+    assert [model.name for model in iv.offered_models() if model.here] == ["GPT-2 small", "owner/sharded", "tiny"]
+    (hub_module.cached("openai-community/gpt2") / "model.safetensors").unlink()
     (here / "model.safetensors").unlink()
     assert [model.spec.source for model in iv.cached_models()] == ["owner/sharded"]
     assert iv.offered_models()[-1].spec.source == "owner/sharded"
