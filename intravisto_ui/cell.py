@@ -8,7 +8,17 @@ from intravisto_core.figures.web import panel_data
 from intravisto_core.records import DecodedGrid, Shares, row_label
 from intravisto_core.request import HeatmapView, SharesView
 from intravisto_core.sites import Component
-from intravisto_ui import cell_detail, components, edit_here, flow_panel, flow_tabs, jobs, trajectory, why, workspace
+from intravisto_ui import (
+    cell_detail,
+    components,
+    edit_here,
+    flow_panel,
+    flow_tabs,
+    jobs,
+    trajectory,
+    why,
+    widgets,
+)
 from intravisto_ui.heatmap_options import Options
 from intravisto_ui.text import escaped, token
 from intravisto_ui.workspace import Workspace
@@ -36,7 +46,7 @@ def draw(here: Workspace, chosen: Options) -> None:
     line = edit_here.draw(here, view.component, row, position)
     if line.button("Open in flow", key="open_flow", help="Where this comes from: follow the flow down from this cell"):
         flow_panel.start_here(row, position)
-        workspace.put(flow_tab=flow_tabs.FLOW)
+        widgets.put(flow_tab=flow_tabs.FLOW)
         st.switch_page("pages/flow.py")
     grid = _look(here, chosen, view.component, "cell", top_k=LISTED)
     pins = trajectory.pins(here, grid, position)

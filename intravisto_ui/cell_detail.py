@@ -14,7 +14,8 @@ from intravisto_core.request import CellSharesView, Generation, NextTokensView, 
 from intravisto_core.sites import Component
 from intravisto_ui import components, jobs, trajectory
 from intravisto_ui.text import escaped, plural
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 LAYERS = "layers"
 PARTS = {LAYERS: LAYERS, "attention": "attention", "mlp": "MLP", "shares": "shares", "sampling": "sampling"}

@@ -7,8 +7,9 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.request import TraceRequest, Turn
-from intravisto_ui import components, workspace
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui import components, widgets, workspace
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 MOST_EXCHANGES = 8
 SYSTEM = "system"
@@ -71,9 +72,9 @@ def _before(here: Workspace) -> None:
         _field(f"{i + 1}. You said", f"said_{i}", "what the user said")
         _field(f"{i + 1}. The model answered", f"answered_{i}", "what the assistant answered")
     pair = st.columns(2)
-    more = {"on_click": workspace.put, "kwargs": {"exchanges": min(n + 1, MOST_EXCHANGES)}, "width": "stretch"}
+    more = {"on_click": widgets.put, "kwargs": {"exchanges": min(n + 1, MOST_EXCHANGES)}, "width": "stretch"}
     pair[0].button("Add a turn", key="more_turns", disabled=n == MOST_EXCHANGES, **more)
-    fewer: dict[str, Any] = {"on_click": workspace.put, "kwargs": {"exchanges": max(n - 1, 0)}, "width": "stretch"}
+    fewer: dict[str, Any] = {"on_click": widgets.put, "kwargs": {"exchanges": max(n - 1, 0)}, "width": "stretch"}
     pair[1].button("Remove the last", key="fewer_turns", disabled=n == 0, **fewer)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from intravisto_core.sites import Choice
-from intravisto_ui.workspace import kept
+from intravisto_ui.widgets import kept
 
 
 def choice(

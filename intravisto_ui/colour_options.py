@@ -9,7 +9,8 @@ import streamlit as st
 from intravisto_core.request import NextTokensView
 from intravisto_core.sites import Colour
 from intravisto_ui import jobs, token_field, workspace
-from intravisto_ui.workspace import Shown, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Shown
 
 SCALES = {"component": "by component", "viridis": "viridis", "cividis": "cividis"}
 TEXT_SIZES = {"small": 11.5, "normal": 13.0, "large": 16.0}

@@ -12,7 +12,8 @@ from intravisto_core.request import from_json, in_words, to_json
 from intravisto_ui import edit_fit, edit_form, edit_sources, edit_words, problems
 from intravisto_ui.edits import Card
 from intravisto_ui.text import escaped, plural
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 MOST_BYTES = 1_000_000
 EMPTY = (

@@ -9,11 +9,12 @@ import streamlit as st
 from intravisto_core.errors import IntravistoError
 from intravisto_core.request import TensorRef
 from intravisto_core.sites import Ablation, BlockKind, Lens, Site, SteerUnit
-from intravisto_ui import edit_fields, edit_fit, edit_help, edit_sources, problems, token_field, workspace
+from intravisto_ui import edit_fields, edit_fit, edit_help, edit_sources, problems, token_field, widgets, workspace
 from intravisto_ui.choices import named
 from intravisto_ui.edit_fields import AT, KINDS, LENSES, SPANS, Values
 from intravisto_ui.edits import Card
-from intravisto_ui.workspace import Shown, Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Shown, Workspace
 
 KEY = "edit_"
 
@@ -45,7 +46,7 @@ def load(here: Workspace, card: Card) -> None:
         elif name in values:
             values[f"{name}_from"] = "token"
     known = {KEY + name: value for name, value in values.items() if value is not None}
-    workspace.put(**known)
+    widgets.put(**known)
     here.options["edit_id"] = card.id
 
 
@@ -54,7 +55,7 @@ def prefill(kind: str, site: Site, layer: int, position: int) -> None:
     here = workspace.current()
     here.options["edit_id"] = None
     site_key = "stream_site" if kind in ("inject", "steer") else "site"
-    workspace.put(
+    widgets.put(
         **{
             KEY + "kind": kind,
             KEY + site_key: site,
@@ -72,7 +73,7 @@ def _follow(here: Workspace, shown: Shown) -> None:
     if seen in (None, place.n) or place.row is None or place.position is None:
         return
     n_layers = shown.engine.model.n_layers
-    workspace.put(
+    widgets.put(
         **{
             KEY + "layer": min(max(place.row - 1, 0), n_layers - 1),
             KEY + "span": AT,

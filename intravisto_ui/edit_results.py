@@ -18,7 +18,8 @@ from intravisto_ui import components, edit_marks, jobs, token_field
 from intravisto_ui.choices import named
 from intravisto_ui.edits import EditRun
 from intravisto_ui.text import escaped, token
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 PICTURES = {"difference": "difference map", "both": "baseline and edited"}
 COLOURS = {

@@ -8,10 +8,11 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.request import Ablate, DirectionRequest, Intervention, Patch, TraceRequest
-from intravisto_ui import jobs, problems, token_field, workspace
+from intravisto_ui import jobs, problems, token_field, widgets
 from intravisto_ui.choices import named
 from intravisto_ui.text import escaped
-from intravisto_ui.workspace import Shown, Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Shown, Workspace
 
 FROM = {"token": "a token", "saved": "a saved one"}
 
@@ -106,5 +107,5 @@ def _new(here: Workspace, shown: Shown, key: str) -> None:
             lines = [tuple(t for t in text.splitlines() if t.strip()) for text in (positive, negative)]
             asked = DirectionRequest(name.strip(), *lines, layer=int(layer))
             here.edits.directions[asked.name] = jobs.view(shown.engine, asked, here.id, "edit-direction")
-            workspace.put(**{f"{key}_saved": asked.name})
+            widgets.put(**{f"{key}_saved": asked.name})
             st.rerun()

@@ -15,7 +15,8 @@ from intravisto_core.records import TokenQuery, row_label
 from intravisto_core.request import QueryView
 from intravisto_ui import help_texts, jobs, token_field, workspace
 from intravisto_ui.text import escaped, plural, token
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 _ROW = re.compile(r"\brow\s*=?\s*(-?\d+)|\b(?:layer\s*=?\s*|L)(\d+)|\b(emb|norm)\w*", re.IGNORECASE)
 _POSITION = re.compile(r"\bp(?:os(?:ition)?)?\s*=?\s*(-?\d+)", re.IGNORECASE)

@@ -29,7 +29,8 @@ from intravisto_ui import (
     problems,
 )
 from intravisto_ui.text import escaped, hints, token
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 LISTED = 8
 LEAST = 1e-3  # of a source that is listed

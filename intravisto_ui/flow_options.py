@@ -13,7 +13,8 @@ from intravisto_core.request import Span
 from intravisto_core.request.flow import GENERATED, DisagreementView, FlowView
 from intravisto_core.sites import AttentionDivision, BlockKind, Reading, ShareMeasure
 from intravisto_ui.choices import choice, named
-from intravisto_ui.workspace import Shown, Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Shown, Workspace
 
 CELL, LAST, ALL = "selected cell", "last position", "all generated"
 STARTS = (CELL, LAST, ALL)

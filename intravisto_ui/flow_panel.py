@@ -15,7 +15,7 @@ from intravisto_core.records import row_label
 from intravisto_core.records.flow import Flow, HeadShares
 from intravisto_core.request.flow import HeadSharesView
 from intravisto_core.sites import Component, NodeKind
-from intravisto_ui import components, edit_here, flow_lists, flow_picture, jobs, link_check, workspace
+from intravisto_ui import components, edit_here, flow_lists, flow_picture, jobs, link_check, widgets, workspace
 from intravisto_ui.flow_options import FlowOptions
 from intravisto_ui.text import escaped, token
 from intravisto_ui.workspace import Workspace
@@ -116,7 +116,7 @@ def start_here(row: int, position: int) -> None:
     from intravisto_ui.flow_options import CELL
 
     here = workspace.current()
-    workspace.put(flow_start=CELL)
+    widgets.put(flow_start=CELL)
     here.place = replace(here.place, row=row, position=position, part="", n=here.place.n + 1)
 
 

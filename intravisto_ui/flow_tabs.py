@@ -17,7 +17,8 @@ from intravisto_ui import (
     flow_route,
     problems,
 )
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 FLOW, GRAPH, ATTRIBUTION, ROUTE = "flow", "graph", "attribution", "route"
 TABS = {FLOW: "Flow", GRAPH: "Threshold graph", ATTRIBUTION: "Attribution", ROUTE: "Route"}

@@ -10,7 +10,8 @@ from intravisto_core.request import Generation, TraceRequest
 from intravisto_ui import chat, settings, workspace
 from intravisto_ui.examples import DEFAULT
 from intravisto_ui.text import plural
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 SAMPLING: tuple[tuple[str, str, float, dict[str, float], str], ...] = (
     (

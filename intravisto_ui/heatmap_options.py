@@ -25,7 +25,8 @@ from intravisto_ui import colour_options, edit_marks, jobs, workspace
 from intravisto_ui.choices import choice
 from intravisto_ui.colour_options import Dress
 from intravisto_ui.text import escaped, plural
-from intravisto_ui.workspace import Shown, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Shown
 
 AUTO = "auto"
 COMPARED = (

@@ -17,7 +17,8 @@ from intravisto_core.sites import Component, NodeKind
 from intravisto_ui import jobs, token_field
 from intravisto_ui.flow_lists import place_of
 from intravisto_ui.text import escaped, token
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 MOST = 200
 HELP = (

@@ -10,12 +10,13 @@ import streamlit as st
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.models import hub
 from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
-from intravisto_ui import hub_token, model_badges, offers, settings, workspace
+from intravisto_ui import hub_token, model_badges, offers, settings, widgets, workspace
 from intravisto_ui.estimates import Answer
 from intravisto_ui.pool import pool
 from intravisto_ui.settings import DEMO
 from intravisto_ui.text import escaped, linked
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 OTHER, ANOTHER = "another model", "Another: name or folder"
 ASKING_S = 0.5
@@ -205,14 +206,14 @@ def _chosen() -> None:
     """Take over how the chosen model is offered: some in 4 bit, say."""
     given = offers.read().specs.get(st.session_state["model"])
     if given is not None:
-        workspace.put(dtype=given.dtype, quantisation=given.quantisation or NOT_PACKED, device_map=given.device_map)
+        widgets.put(dtype=given.dtype, quantisation=given.quantisation or NOT_PACKED, device_map=given.device_map)
     _changed()
 
 
 def _changed() -> None:
     """Open what is on this machine at once, so that the prompt shows its tokens; the Hub waits for a click."""
     here = workspace.current()
-    workspace.copy_widgets()
+    widgets.copy_widgets()
     if isinstance(here.problem, ModelError):
         # it was about the one that was chosen before
         here.problem = None
@@ -233,7 +234,7 @@ def _on_hub(wanted: ModelSpec) -> bool:
 
 def _load() -> None:
     here = workspace.current()
-    workspace.copy_widgets()
+    widgets.copy_widgets()
     try:
         wanted = spec(here)
         here.estimates.forget(wanted)

@@ -10,10 +10,11 @@ import streamlit as st
 from intravisto_core.errors import IntravistoError
 from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
-from intravisto_ui import chat, components, workspace
+from intravisto_ui import chat, components, widgets, workspace
 from intravisto_ui.examples import DEFAULT
 from intravisto_ui.text import escaped, plural
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 CHIPS_SHOWN = 200
 
@@ -87,7 +88,7 @@ def _show(caution: Caution, key: str) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"line_{key}"):
         st.html(f'<div class="hint">{escaped(caution.text)}</div>', width="stretch")
-        st.button(caution.mend, key=key, on_click=workspace.put, kwargs=caution.puts)
+        st.button(caution.mend, key=key, on_click=widgets.put, kwargs=caution.puts)
 
 
 def warnings(text: str, tokens: tuple[Token, ...], options: dict[str, Any], room: int, chatting: bool) -> list[Caution]:

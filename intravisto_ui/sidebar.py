@@ -6,7 +6,7 @@ import streamlit as st
 
 from intravisto_core.errors import IntravistoError
 from intravisto_core.request import ModelSpec
-from intravisto_ui import cost, generation, jobs, model_choice, workspace
+from intravisto_ui import cost, generation, jobs, model_choice, widgets, workspace
 from intravisto_ui.examples import DEFAULT, EXAMPLES
 from intravisto_ui.prompt import prompt_field
 from intravisto_ui.text import escaped, escaped_markdown, plural
@@ -25,7 +25,7 @@ def begin() -> None:
 
 def draw() -> None:
     """Draw the whole sidebar."""
-    workspace.copy_widgets()  # chips, warnings and cost stand above some of the widgets that they depend on
+    widgets.copy_widgets()  # chips, warnings and cost stand above some of the widgets that they depend on
     st.html('<div class="brand">InTraVisTo<small>a language model, layer by layer</small></div>')
     # a container each, so that what comes and goes in one does not move the widgets of the next
     for part in (model_choice.draw, prompt_field, _examples, generation.draw, _run, _recent):
@@ -47,7 +47,7 @@ def _take_example() -> None:
     name = st.session_state.get("example")
     chosen = next((e for e in EXAMPLES if e.name == name), None)
     if chosen is not None:
-        workspace.put(prompt=chosen.prompt, max_new_tokens=chosen.max_new_tokens)
+        widgets.put(prompt=chosen.prompt, max_new_tokens=chosen.max_new_tokens)
         run()
     st.session_state["example"] = None
 
@@ -65,7 +65,7 @@ def _examples() -> None:
 def run() -> None:
     """Start what the sidebar asks for; a wrong request goes to the error box, and what was shown stays."""
     here = workspace.current()
-    workspace.copy_widgets()
+    widgets.copy_widgets()
     try:
         asked = generation.request(here)
         here.start(model_choice.spec(here), asked)
@@ -153,6 +153,6 @@ def _recent() -> None:
 
 def _again(past: Shown) -> None:
     here = workspace.current()
-    workspace.put(**model_choice.options(past.spec), **generation.options(past.request))
+    widgets.put(**model_choice.options(past.spec), **generation.options(past.request))
     if not here.show_again(past):
         run()

@@ -6,9 +6,9 @@ from typing import Any
 
 from intravisto_core.errors import IntravistoError
 from intravisto_core.records import Token
-from intravisto_ui import components, workspace
+from intravisto_ui import components, widgets
 from intravisto_ui.text import escaped, token
-from intravisto_ui.workspace import kept
+from intravisto_ui.widgets import kept
 
 SHOWN = 6
 FIRST = "The first, {first}, is taken."
@@ -42,7 +42,7 @@ def draw(
             line.button(
                 f"take ␣{text.split()[0]}"[:20],
                 key=f"{key}_space",
-                on_click=workspace.put,
+                on_click=widgets.put,
                 kwargs={key: " " + text},
                 help="Take the form with a leading space: inside a text most words begin with one.",
             )

@@ -12,7 +12,8 @@ from intravisto_core.request import HeatmapView
 from intravisto_core.sites import Component, Lens
 from intravisto_ui import jobs
 from intravisto_ui.text import escaped, percent
-from intravisto_ui.workspace import Workspace, kept
+from intravisto_ui.widgets import kept
+from intravisto_ui.workspace import Workspace
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -10,7 +10,7 @@ from intravisto_core.figures.web import Step, step_list
 from intravisto_core.records import DecodedGrid, NextTokens
 from intravisto_core.request import HeatmapView, NextTokensView
 from intravisto_core.sites import Component, NormPolicy
-from intravisto_ui import components, jobs, workspace
+from intravisto_ui import components, jobs, widgets
 from intravisto_ui.text import token
 from intravisto_ui.workspace import Workspace
 
@@ -49,7 +49,7 @@ def _open(here: Workspace, steps: list[Step], index: int) -> None:
     """Go to the cell where an update was made, and show what it wrote there."""
     step = steps[index]
     here.go(step.row, target=here.place.target)
-    workspace.put(cell_part=str(step.component))
+    widgets.put(cell_part=str(step.component))
 
 
 def _unbroken(p: float) -> str:
