@@ -22,14 +22,20 @@ _here = threading.local()
 
 @contextmanager
 def computing() -> Iterator[None]:
-    """Within this context no model is being constructed."""
+    """Within this context no model is being constructed; a thread may enter it more than once."""
     global _computing
+    if getattr(_here, "computes", False):
+        # to wait here for one who waits for this thread would never end
+        yield
+        return
     with _change:
         _change.wait_for(lambda: not _constructing)
         _computing += 1
+    _here.computes = True
     try:
         yield
     finally:
+        _here.computes = False
         with _change:
             _computing -= 1
             _change.notify_all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from io import StringIO
 
 import pytest
@@ -143,6 +144,28 @@ def test_a_model_is_constructed_while_nobody_computes(sharded):
     assert loaded[0].dtype == torch.bfloat16
     with construction.computing():
         assert torch.get_default_dtype() == torch.float32
+
+
+def test_who_computes_may_say_so_twice_while_another_one_waits_to_construct():
+    waits, ended = threading.Event(), threading.Event()
+
+    def compute() -> None:
+        with construction.computing():
+            waits.wait(WAIT)
+            with construction.computing():
+                pass
+        ended.set()
+
+    def construct() -> None:
+        with construction.loading(lambda done, total, text: waits.set()):
+            pass
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (compute, construct)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    assert ended.wait(5)
+    threads[1].join(WAIT)
 
 
 def test_a_run_waits_while_a_model_is_constructed(case):
