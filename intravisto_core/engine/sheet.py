@@ -11,6 +11,8 @@ from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import Arrays, ViewContext
 from intravisto_core.engine.tiles import TileKind, decode_tile, says_tile, stream_tile, watch_tile, width
 
+SPARSE = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
@@ -30,14 +32,12 @@ def gather(
 ) -> Generator[Progress, None, Sheet]:
     """Every tile that holds one of the positions, kept or made now; a turn is a tile. empty: no row has cells."""
     step = width(context.model, kind)
-    numbers = sorted({p // step for p in positions})
+    spans = _spans(context, kind, positions, step, empty)
     parts: list[Sheet] = []
-    columns: list[int] = []
-    for done, number in enumerate(numbers):
-        span = range(number * step, min((number + 1) * step, context.entry.length))
-        parts.append(_tile(context, kind, list(span), empty))
-        columns += span
-        yield Progress(done + 1, len(numbers), "decoding")
+    for span in spans:
+        parts.append(_tile(context, kind, span, empty))
+        yield Progress(len(parts), len(spans), "decoding")
+    columns = [p for span in spans for p in span]
     at = {p: i for i, p in enumerate(columns)}
     pick = np.array([at[p] for p in positions])
     watched = {} if empty or not tokens else (yield from _watched(context, kind, positions, tokens, step))
@@ -49,8 +49,26 @@ def gather(
     )
 
 
+def _spans(context: ViewContext, kind: TileKind, positions: tuple[int, ...], step: int, empty: bool) -> list[list[int]]:
+    """The tiles' positions: stretches of the text, which other views share, where one is kept or enough of it is asked
+    for; what is asked of the others lies so far apart that it is decoded alone.
+    """
+    by_number: dict[int, list[int]] = {}
+    for p in sorted(set(positions)):
+        by_number.setdefault(p // step, []).append(p)
+    spans, alone = [], []
+    for number, asked in by_number.items():
+        stretch = list(range(number * step, min((number + 1) * step, context.entry.length)))
+        key = "stream" if empty else kind
+        if SPARSE * len(asked) >= len(stretch) or context.at(stretch[-1] + 1).look((key, tuple(stretch))) is not None:
+            spans.append(stretch)
+        else:
+            alone += asked
+    return spans + [alone[i : i + step] for i in range(0, len(alone), step)]
+
+
 def _tile(context: ViewContext, kind: TileKind, span: list[int], empty: bool) -> Sheet:
-    model, data, place = context.model, context.data, (span[0], len(span))
+    model, data, place = context.model, context.data, tuple(span)
     context = context.at(span[-1] + 1)
 
     def cells() -> Arrays:
