@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from intravisto_core.architectures import auto_class, bind, find, names
+from intravisto_core.architectures import Architecture, auto_class, bind, find, names
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.models import checkpoint, quantisation
 from intravisto_core.models import folder as folders
@@ -71,14 +71,26 @@ def load(
         where = place(spec.device_map, settings, needed.weights, packed=in_few_bits)
         network = _network(folder, spec, where, settings, kernel)
     read_in(network, report)
-    architecture = declared or infer(network)
+    report(0, 0, "checking that what it shows will be true")
+    return _bound(spec, folder, files, network, declared or infer(network), tokenizer, where)
+
+
+def _bound(
+    spec: ModelSpec,
+    folder: Path,
+    files: list[Path],
+    network: PreTrainedModel,
+    architecture: Architecture,
+    tokenizer: Any,
+    where: Placement,
+) -> LoadedModel:
+    """A model that was read, with its parts found."""
     blueprint = bind(architecture, network)
     weights = Weights(blueprint, network.dtype, where.device)
     _check_vocabulary(folder, tokenizer, weights.n_rows("embed"))
     packed = quantisation.quantised(network)
     how = "" if packed is None else f":{packed}"
     dtype = str(network.dtype).removeprefix("torch.")
-    report(0, 0, "checking that what it shows will be true")
     return LoadedModel(
         spec=spec,
         name=folders.name(spec.source, folder),
