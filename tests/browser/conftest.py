@@ -18,9 +18,9 @@ import pytest
 from playwright.sync_api import expect
 
 ROOT = Path(__file__).parents[2]
-START_S = 90
-PATIENCE_MS = 60_000
-expect.set_options(timeout=20_000)
+START_S = 180
+PATIENCE_MS = 120_000
+expect.set_options(timeout=40_000)
 WIDE, NARROW = (1440, 900), (1024, 768)
 
 

@@ -43,7 +43,7 @@ def open_folder(seen: Visit, folder: Path) -> Visit:
     field = seen.page.locator(".st-key-source input")
     field.fill(str(folder))
     field.press("Enter")
-    expect(seen.page.get_by_text(f"{deep.LAYERS} layers", exact=True)).to_be_visible(timeout=60_000)
+    expect(seen.page.get_by_text(f"{deep.LAYERS} layers", exact=True)).to_be_visible(timeout=120_000)
     seen.page.wait_for_selector(".status.stale")
     return seen.idle()
 
