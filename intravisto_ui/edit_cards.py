@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from intravisto_core.errors import IntravistoError, RequestError
-from intravisto_core.request import from_json, in_words, to_json
+from intravisto_core.request import from_json, in_words, tensors, to_json, with_tensors
+from intravisto_core.request.tensors import references
 from intravisto_ui import edit_fit, edit_form, edit_sources, edit_words, problems
 from intravisto_ui.edits import Card
 from intravisto_ui.text import escaped, plural
@@ -136,9 +140,11 @@ def _file(here: Workspace) -> None:
 
 
 def written(cards: tuple[Card, ...]) -> bytes:
-    """A stack as a JSON file: the interventions in order, with which of them are on."""
+    """A stack as a JSON file: the interventions in order, with which of them are on, and the arrays they name."""
     listed = [{"on": card.on, "edit": json.loads(to_json(card.what))} for card in cards]
-    return (json.dumps({"intravisto_edits": 1, "cards": listed}, indent=1) + "\n").encode()
+    found = (item for card in cards for item in tensors(card.what).items())
+    arrays = {name: base64.b64encode(array.tobytes()).decode() for name, array in found}
+    return (json.dumps({"intravisto_edits": 1, "cards": listed, "arrays": arrays}, indent=1) + "\n").encode()
 
 
 def read(body: bytes) -> tuple[tuple[Any, bool], ...]:
@@ -151,10 +157,23 @@ def read(body: bytes) -> tuple[tuple[Any, bool], ...]:
     if len(body) > MOST_BYTES:
         raise RequestError(f"{wanted}got one of {len(body):,} bytes")
     try:
-        cards = json.loads(body)["cards"]
-        found = tuple((from_json(json.dumps(card["edit"])), bool(card.get("on", True))) for card in cards)
+        stack = json.loads(body)
+        arrays = stack.get("arrays", {})
+        found = tuple(
+            (_whole(from_json(json.dumps(card["edit"])), arrays), bool(card.get("on", True))) for card in stack["cards"]
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RequestError(f"{wanted}got something else") from None
     for what, _ in found:
         in_words(what)
     return found
+
+
+def _whole(what: Any, arrays: Mapping[str, str]) -> Any:
+    """An intervention with the arrays of its file, which are little-endian float32 in base64."""
+    found = {
+        ref.hash: np.frombuffer(base64.b64decode(arrays[ref.hash]), "<f4").reshape(ref.shape)
+        for ref in references(what)
+        if ref.hash in arrays
+    }
+    return with_tensors(what, found)

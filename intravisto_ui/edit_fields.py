@@ -9,6 +9,7 @@ import intravisto_core as iv
 from intravisto_core.errors import RequestError
 from intravisto_core.request import Intervention
 from intravisto_core.sites import Lens, Site
+from intravisto_ui.text import plural
 
 KINDS = {
     "inject": "inject a token",
@@ -27,6 +28,12 @@ STREAM_SITES = {
 }
 ALL_SITES = {Site.ATTN_OUT: "attention", Site.MLP_OUT: "MLP", Site.Z: "a head", Site.ACT: "a neuron"} | STREAM_SITES
 STRATEGIES = {"replace": "completely", "main": "the main component"}
+ABLATIONS = {
+    "zero": "zero",
+    "mean": "mean over this text",
+    "set": "mean over prompts",
+    "resample": "resampled from a prompt",
+}
 STEERING = {"steer": "add a direction", "remove": "remove a direction", "swap": "swap two directions"}
 AT, PROMPT, ALL = "tokens", "prompt", "all"
 SPANS = {AT: "chosen tokens", PROMPT: "whole prompt", ALL: "whole text"}
@@ -71,10 +78,17 @@ def _inject(v: Values) -> Intervention:
 
 
 def _ablate(v: Values) -> Intervention:
-    source = v.get("source") if v["how"] == "resample" else None
-    if v["how"] == "resample" and not source:
-        raise RequestError("source: expected a prompt to take the values from; the field is empty")
-    return iv.Ablate(**_where(v, v["site"]), how=v["how"], source=source)
+    how, source = v["how"], None
+    if how == "resample":
+        source = v["source"]
+        if not source:
+            raise RequestError("source: expected a prompt to take the values from; the field is empty")
+    if how == "set":
+        how, prompts = "mean", [line for line in v["set"].splitlines() if line.strip()]
+        if not prompts:
+            raise RequestError("prompts: expected at least one to take the mean over; the field is empty")
+        source = iv.PromptSet(v["set_name"].strip() or plural(len(prompts), "prompt"), prompts)
+    return iv.Ablate(**_where(v, v["site"]), how=how, source=source)
 
 
 def _steer(v: Values) -> Intervention:
@@ -157,6 +171,8 @@ def values_of(what: Intervention) -> Values:
     values["steering"] = {"RemoveDirection": "remove", "SwapDirection": "swap"}.get(name, "steer")
     if name == "SwapDirection":
         values["direction"], values["other"] = values.pop("source"), values.pop("target")
+    if name == "Ablate":
+        values |= _source_of(what)
     values["setting"], values["freeze"] = name == "SetValue", name == "FreezePattern"
     values["number"] = values.pop("factor", values.pop("value", 0.0))
     heads = values.pop("heads", "all")
@@ -168,6 +184,15 @@ def values_of(what: Intervention) -> Values:
         values["expert"], values["neuron"] = values["neuron"]
     values["source_positions"] = " ".join(map(str, values.get("source_positions") or ()))
     return values
+
+
+def _source_of(what: iv.Ablate) -> Values:
+    """A mean over one other prompt is one over a set of one."""
+    if what.how != "mean" or what.source is None:
+        return {"how": str(what.how)}
+    if isinstance(what.source, str):
+        return {"how": "set", "set": what.source, "set_name": "", "source": None}
+    return {"how": "set", "set": "\n".join(what.source.prompts), "set_name": what.source.name, "source": None}
 
 
 _NAMES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from intravisto_core.errors import IntravistoError, RequestError, expected
-from intravisto_core.request import Intervention, Patch, ReplaceMain
+from intravisto_core.request import Intervention, Patch, ReplaceMain, TensorRef
 from intravisto_core.request.positions import resolve
 from intravisto_core.sites import BlockKind, Capability, Site
 from intravisto_ui import edit_sources
@@ -29,6 +29,7 @@ def check(what: Intervention, shown: Shown) -> None:
             found = resolve(spots, trace.prompt_length, len(trace.tokens), name)
             places = places or found
     _parts(what, model)
+    _directions(what, model)
     if isinstance(what, Patch):
         _donor(what, shown, len(places))
     if isinstance(what, ReplaceMain) or hasattr(what, "match_norm"):
@@ -72,6 +73,17 @@ def _parts(what: Intervention, model: Any) -> None:
         raise RequestError(expected("neuron", wanted, neuron))
     if model.d_mlp and not 0 <= neuron < model.d_mlp:
         raise RequestError(expected("neuron", f"0 to {model.d_mlp - 1}", neuron))
+
+
+def _directions(what: Intervention, model: Any) -> None:
+    for name in ("direction", "source", "target"):
+        value = getattr(what, name, None)
+        if not isinstance(value, TensorRef):
+            continue
+        if value.content is None:
+            raise RequestError(f"{name}: expected the numbers of “{value.name}”; the file had none. Make it again")
+        if value.shape != (model.d_model,):
+            raise RequestError(expected(name, f"{model.d_model} numbers, the width of the stream", value.shape))
 
 
 def _token(what: Any, shown: Shown) -> None:

@@ -8,8 +8,18 @@ import streamlit as st
 
 from intravisto_core.errors import IntravistoError
 from intravisto_core.request import TensorRef
-from intravisto_core.sites import Ablation, BlockKind, Lens, Site, SteerUnit
-from intravisto_ui import edit_fields, edit_fit, edit_help, edit_sources, problems, token_field, widgets, workspace
+from intravisto_core.sites import BlockKind, Lens, Site, SteerUnit
+from intravisto_ui import (
+    edit_directions,
+    edit_fields,
+    edit_fit,
+    edit_help,
+    edit_sources,
+    problems,
+    token_field,
+    widgets,
+    workspace,
+)
 from intravisto_ui.choices import named
 from intravisto_ui.edit_fields import AT, KINDS, LENSES, SPANS, Values
 from intravisto_ui.edits import Card
@@ -41,8 +51,10 @@ def load(here: Workspace, card: Card) -> None:
     """Put a card's values into the form, in a callback."""
     values = edit_fields.values_of(card.what)
     for name in ("direction", "other"):
-        if isinstance(values.get(name), TensorRef):
-            values[f"{name}_from"], values[f"{name}_saved"] = "saved", values.pop(name).name
+        if isinstance(ref := values.get(name), TensorRef):
+            del values[name]
+            values[f"{name}_from"] = "saved"
+            values[f"{name}_saved"] = edit_directions.known(here.edits, ref) if ref.content is not None else None
         elif name in values:
             values[f"{name}_from"] = "token"
     known = {KEY + name: value for name, value in values.items() if value is not None}
@@ -214,19 +226,21 @@ def _inject(here: Workspace, shown: Shown) -> Values:
 
 def _ablate(here: Workspace, shown: Shown) -> Values:
     values = _place(here, shown, edit_fields.ALL_SITES, "site")
-    helps = "  \n".join(f"**{a.label}**: {a.help}" for a in Ablation)
-    values["how"] = _select("how", "Replaced by", list(Ablation), lambda a: Ablation(a).label, helps)
-    if values["how"] == Ablation.RESAMPLE:
+    names = edit_fields.ABLATIONS
+    values["how"] = _select("how", "Replaced by", list(names), names.__getitem__, edit_help.ABLATIONS)
+    if values["how"] == "resample":
         values["source"] = edit_sources.field(KEY + "source")
+    if values["how"] == "set":
+        values.update(edit_sources.set_fields(KEY + "set"))
     return values
 
 
 def _steer(here: Workspace, shown: Shown) -> Values:
     steering = edit_fields.STEERING
     values = {"steering": _select("steering", "How", list(steering), steering.__getitem__)}
-    values["direction"] = edit_sources.direction(here, shown, KEY + "direction", "Direction")
+    values["direction"] = edit_directions.field(here, shown, KEY + "direction", "Direction")
     if values["steering"] == "swap":
-        values["other"] = edit_sources.direction(here, shown, KEY + "other", "Other direction")
+        values["other"] = edit_directions.field(here, shown, KEY + "other", "Other direction")
     values |= _place(here, shown, edit_fields.STREAM_SITES, "stream_site")
     if values["steering"] == "steer":
         pair = st.columns(2)

@@ -21,8 +21,8 @@ OPERATIONS = """
 - *Inject a token*: the token's vector, from the output table (what the model would say), the input table (what it
   would read), or a mix of both, takes the place of what was there. *The main component* swaps only the part along
   the cell's present top token and keeps the rest.
-- *Ablate*: a part is taken away (zero), or its mean over the text or another prompt's value is put in its place.
-  Zero is a strong change: the model has never seen it. Mean and another prompt's value are milder.
+- *Ablate*: a part is taken away (zero), or its mean over this text or over prompts of yours, or another prompt's
+  value is put in its place. Zero is a strong change: the model has never seen it. The others are milder.
 - *Steer*: a direction is added. A strength of 1 is the usual length of the stream there.
 - *Patch*: values of another prompt are put in, of the same place or of other tokens and layers.
 - *Attention*: some tokens no longer see others; the rest of what they see counts more. *Freeze* keeps who looks
@@ -43,6 +43,11 @@ KINDS = (
     "another text's value in its place.  \n**steer**: push the stream along a direction, or take a direction out.  \n"
     "**patch**: put in what another prompt has there.  \n**scale, set**: multiply a part, or set it to a number.  \n"
     "**attention**: forbid looks from tokens to tokens, or freeze the pattern as it was."
+)
+ABLATIONS = (
+    "**zero**: nothing.  \n**mean over this text**: what the part writes on average, over all positions.  \n"
+    "**mean over prompts**: the same over texts that you list; what they have in common stays, what this text says is "
+    "gone.  \n**resampled from a prompt**: what another prompt has at the same position."
 )
 STRATEGIES = (
     "**completely**: the whole vector gives way to the token's.  \n**the main component**: only the "

@@ -1,4 +1,4 @@
-"""What edits take from elsewhere: the values of another prompt, and saved directions."""
+"""What edits take from elsewhere: the values of other prompts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from typing import Any
 
 import streamlit as st
 
-from intravisto_core.request import Ablate, DirectionRequest, Intervention, Patch, TraceRequest
-from intravisto_ui import jobs, problems, token_field, widgets
-from intravisto_ui.choices import named
-from intravisto_ui.text import escaped
+from intravisto_core.request import Ablate, Intervention, Patch, PromptSet, TraceRequest
+from intravisto_ui import jobs
 from intravisto_ui.widgets import kept
 from intravisto_ui.workspace import Shown, Workspace
 
-FROM = {"token": "a token", "saved": "a saved one"}
+SHORT = 48
 
 
 def field(key: str) -> str:
@@ -31,6 +29,28 @@ def field(key: str) -> str:
         )
         or ""
     )
+
+
+def set_fields(key: str) -> dict[str, str]:
+    """The prompts that a mean is taken over, and what they are called."""
+    prompts = kept(
+        st.text_area,
+        "Prompts, one a line",
+        key=key,
+        default="",
+        height=110,
+        placeholder="Q: What is the capital of France? A:\nQ: What is the capital of Spain? A:",
+        help="Each is run unedited, as it stands. The mean is over all tokens of all of them.",
+    )
+    name = kept(
+        st.text_input,
+        "Name of the set",
+        key=f"{key}_name",
+        default="",
+        placeholder="may be empty",
+        help="What the card calls it.",
+    )
+    return {"set": str(prompts or ""), "set_name": str(name or "")}
 
 
 def request(shown: Shown, prompt: str) -> TraceRequest:
@@ -64,48 +84,14 @@ def prompt_of(what: Intervention) -> str | None:
     return source if isinstance(source, str) else None
 
 
-def direction(here: Workspace, shown: Shown, key: str, label: str) -> Any:
-    """A direction: a token's text, or one that was saved under a name."""
-    saved = here.edits.directions
-    origin = kept(
-        st.segmented_control,
-        label,
-        key=f"{key}_from",
-        default="token",
-        valid=lambda v: v in FROM,
-        options=list(FROM),
-        format_func=FROM.__getitem__,
-        required=True,
-        help="A token's own direction in the stream, or the difference between two sets of prompts.",
-    )
-    if origin == "token":
-        help = "The direction that raises this token's score most."
-        return token_field.draw(st, shown.engine, "Token", key=key, placeholder='" Paris"', help=help)
-    _new(here, shown, key)
-    if not saved:
-        return None
-    names = {name: name for name in saved}
-    chosen = named(st, "Saved", f"{key}_saved", names, "", next(iter(names)))
-    st.html(f'<div class="hint">{escaped(saved[chosen].made_of)}</div>')
-    return saved[chosen]
+def said(what: Intervention) -> str:
+    """Which prompts an intervention takes values from, in brackets; "" where it takes none."""
+    source = getattr(what, "source", None) if isinstance(what, Patch | Ablate) else None
+    if isinstance(source, PromptSet):
+        first, more = source.prompts[0], len(source.prompts) - 1
+        return f" (of “{_short(first)}”{f' and {more} more' if more else ''})"
+    return f" (of “{_short(source)}”)" if isinstance(source, str) else ""
 
 
-def _new(here: Workspace, shown: Shown, key: str) -> None:
-    with st.popover("New direction", key=f"{key}_new"):
-        st.html(
-            '<div class="hint">The mean of the stream over one set of prompts less the mean over another, at their '
-            "last token.</div>"
-        )
-        name = st.text_input("Name", key=f"{key}_name", placeholder="France less Italy")
-        positive = st.text_area("Prompts with it, one a line", key=f"{key}_positive", height=90)
-        negative = st.text_area("Prompts without it, one a line (may be empty)", key=f"{key}_negative", height=90)
-        layers = list(range(shown.engine.model.n_layers))
-        layer = st.selectbox("After layer", layers, index=len(layers) // 2, key=f"{key}_layer")
-        if not st.button("Make it", key=f"{key}_make"):
-            return
-        with problems.guarded():
-            lines = [tuple(t for t in text.splitlines() if t.strip()) for text in (positive, negative)]
-            asked = DirectionRequest(name.strip(), *lines, layer=int(layer))
-            here.edits.directions[asked.name] = jobs.view(shown.engine, asked, here.id, "edit-direction")
-            widgets.put(**{f"{key}_saved": asked.name})
-            st.rerun()
+def _short(text: str) -> str:
+    return text if len(text) <= SHORT else text[: SHORT - 1] + "…"

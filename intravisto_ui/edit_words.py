@@ -9,7 +9,6 @@ from intravisto_core.sites import Component, Site
 from intravisto_ui import edit_sources, jobs
 from intravisto_ui.workspace import Shown, Workspace
 
-SHORT = 48
 _COMPONENTS = {
     Site.RESID_PRE: Component.BLOCK,
     Site.RESID_MID: Component.MID,
@@ -25,8 +24,7 @@ def of_card(here: Workspace, what: Intervention) -> str:
     if shown is None:
         return in_words(what)
     said = in_words(what, lambda position: read(shown, position), _main(here, shown, what))
-    prompt = edit_sources.prompt_of(what)
-    return said if prompt is None else f"{said} (of “{prompt if len(prompt) <= SHORT else prompt[: SHORT - 1] + '…'}”)"
+    return said + edit_sources.said(what)
 
 
 def read(shown: Shown, position: int) -> str:

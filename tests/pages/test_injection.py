@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.figures import numbers
+from intravisto_core.models import directions
+from intravisto_ui import edit_cards, edit_python
 from intravisto_ui.edits import BASELINE, DIFFERENCE, EDITED, EditRun
 from intravisto_ui.text import escaped
 from tests.pages.conftest import SECONDS, App
@@ -197,8 +200,6 @@ def test_a_place_on_the_heatmap_becomes_an_edit(app: App) -> None:
 
 
 def test_copied_python_makes_the_same_run(app: App, tmp_path, monkeypatch) -> None:
-    from intravisto_ui import edit_python
-
     here = app.workspace
     here.edits.add(at_the_answer(app, other_answer(app)))
     app.tester.switch_page(PAGE).run()
@@ -239,8 +240,6 @@ def every_kind(at: int) -> tuple[iv.Intervention, ...]:
 
 def test_copied_python_makes_the_same_run_of_every_kind(app: App, tmp_path, monkeypatch) -> None:
     """All kinds in one stack: prompts that values come from, sets of prompts, arrays."""
-    from intravisto_ui import edit_python
-
     here, (_, at) = app.workspace, answer(app)
     for what in every_kind(at):
         here.edits.add(what)
@@ -336,7 +335,7 @@ def test_several_tokens_are_averaged_and_it_is_said(app: App) -> None:
 
 def test_a_comparison_is_taken_away_as_files_and_lines(app: App, tmp_path, monkeypatch) -> None:
     """The page and the lines are of what is chosen: the component, the two tokens."""
-    from intravisto_ui import edit_python, flow_export
+    from intravisto_ui import flow_export
 
     here, made = app.workspace, []
     monkeypatch.setattr(flow_export, "menu", lambda *args: made.append(args))
@@ -374,3 +373,124 @@ def test_any_two_runs_are_compared(app: App) -> None:
     assert numbers.change(change) in tables[1]
     app.set("selectbox", "compare_with", second.id)
     assert "Choose two different runs" in app.html()
+
+
+def choose_ablation(app: App, how: str) -> None:
+    app.tester.switch_page(PAGE).run()
+    app.set("selectbox", "edit_kind", "ablate").set("selectbox", "edit_how", how)
+
+
+def test_a_mean_over_a_set_of_prompts_from_the_form_to_the_file(app: App) -> None:
+    """In the form, on the card, in the run, in a saved stack, in the lines, and back in the form."""
+    here = app.workspace
+    choose_ablation(app, "set")
+    app.click("edit_add")
+    assert "prompts: expected at least one" in app.html()
+    app.set("text_area", "edit_set", f"{DONOR}\n\n  \n1 2 3").set("text_input", "edit_set_name", "two <b>")
+    app.set("selectbox", "edit_layer", 2).set("multiselect", "edit_positions", [3]).click("edit_add")
+    wanted = iv.Ablate("attn_out", 2, (3,), how="mean", source=iv.PromptSet("two <b>", [DONOR, "1 2 3"]))
+    assert [card.what for card in here.edits.cards] == [wanted]
+    said = "its mean over “two <b>” in its place (of “Q: What is the capital of France? A:” and 1 more)"
+    assert escaped(said) in app.html()
+    node = run_edits(app)
+    engine = here.engine
+    rows = [engine.trace(p, 0).activation("attn_out", 2) for p in (DONOR, "1 2 3")]
+    assert np.allclose(node.held.activation("attn_out", 2)[3], np.concatenate(rows).mean(0), atol=1e-5)
+    assert edit_cards.read(edit_cards.written(here.edits.cards)) == ((wanted, True),)
+    assert "source=iv.PromptSet(name='two <b>', prompts=(" in edit_python.python(here, node.cards)
+    app.set("text_area", "edit_set", "something else")
+    app.click(f"card_Edit_{here.edits.cards[0].id}")
+    assert app.tester.selectbox(key="edit_how").value == "set"
+    assert app.tester.text_area(key="edit_set").value == f"{DONOR}\n1 2 3"
+    app.set("text_input", "edit_set_name", "").click("edit_add")
+    assert here.edits.cards[0].what.source == iv.PromptSet("2 prompts", [DONOR, "1 2 3"])
+
+
+@pytest.mark.parametrize("how", ["zero", "mean", "resample"])
+def test_the_other_ways_to_ablate_come_back_into_the_form(app: App, how: str) -> None:
+    here = app.workspace
+    here.edits.add(iv.Ablate("attn_out", 2, (3,), how=how, source=DONOR if how == "resample" else None))
+    choose_ablation(app, "set")
+    app.click(f"card_Edit_{here.edits.cards[0].id}")
+    assert app.tester.selectbox(key="edit_how").value == how
+    was = here.edits.cards[0].what
+    app.click("edit_add")
+    assert [card.what for card in here.edits.cards] == [was]
+
+
+def direction(app: App, name: str = "up", width: int | None = None) -> iv.ConceptDirection:
+    vector = np.zeros(width or app.workspace.engine.model.d_model, np.float32)
+    vector[3] = 1
+    return iv.ConceptDirection(name, vector, "2 prompts <b>", "another model", 4.5, "resid_post", 2)
+
+
+def to_directions(app: App) -> None:
+    app.tester.switch_page(PAGE).run()
+    app.set("selectbox", "edit_kind", "steer")
+    app.tester.segmented_control(key="edit_direction_from").set_value("saved").run()
+    app.assert_calm()
+
+
+def upload(app: App, body: bytes) -> None:
+    app.tester.file_uploader(key="edit_direction_load").set_value(("x.safetensors", body, "")).run()
+
+
+def test_a_direction_is_loaded_used_and_saved(app: App) -> None:
+    here, found = app.workspace, direction(app)
+    to_directions(app)
+    assert "None is here yet" in app.html()
+    upload(app, directions.written(found))
+    app.assert_calm()
+    assert list(here.edits.directions) == ["up"]
+    assert escaped("2 prompts <b>; made on another model") in app.html()
+    app.set("multiselect", "edit_positions", [3]).click("edit_add")
+    assert np.array_equal(here.edits.cards[0].what.direction.content, found.vector)
+    assert app.tester.get("download_button")
+    back = directions.read(directions.written(here.edits.directions["up"]), here.engine.model.d_model)
+    assert (back.made_of, back.model, back.strength, back.layer) == ("2 prompts <b>", "another model", 4.5, 2)
+    assert np.array_equal(back.vector, found.vector)
+
+
+def test_a_file_that_is_no_direction_is_told_and_nothing_is_lost(app: App) -> None:
+    here = app.workspace
+    here.edits.directions["mine"] = direction(app, "mine")
+    here.edits.add(iv.Steer("resid_post", 2, (3,), direction=here.edits.directions["mine"]))
+    to_directions(app)
+    whole = directions.written(direction(app))
+    bad = {
+        "the file is damaged": whole[:-2],
+        "expected 128 numbers, the width of this model": directions.written(direction(app, width=64)),
+        "expected a file of at most 1,000,000 bytes": b"x" * 1_000_001,
+        "letters, digits, spaces": directions.written(direction(app, "../up")),
+    }
+    for said, body in bad.items():
+        upload(app, body)
+        assert said in app.html()
+        app.tester.run()
+        assert said in app.html()
+        assert list(here.edits.directions) == ["mine"]
+        assert len(here.edits.cards) == 1
+    assert here.base is here.shown
+
+
+def test_a_stack_brings_its_directions_along(app: App) -> None:
+    """An array goes into the file; of one that is edited the form has the direction, beside one of the same name."""
+    here, found = app.workspace, direction(app)
+    here.edits.add(iv.Steer("resid_post", 2, (3,), direction=found))
+    body = edit_cards.written(here.edits.cards)
+    here.edits.take(edit_cards.read(body))
+    other = direction(app)
+    other.vector[5] = 1
+    here.edits.directions["up"] = other
+    app.tester.switch_page(PAGE).run()
+    assert "Does not fit" not in app.html()
+    app.click(f"card_Edit_{here.edits.cards[0].id}").assert_calm()
+    assert app.tester.selectbox(key="edit_direction_saved").value == "up (2)"
+    app.click("edit_add")
+    assert np.array_equal(here.edits.cards[0].what.direction.content, found.vector)
+    assert here.edits.directions["up"] is other
+    here.edits.take(edit_cards.read(json.dumps(json.loads(body) | {"arrays": {}}).encode()))
+    here.edits.add(iv.Steer("resid_post", 2, (3,), direction=np.ones(64)))
+    app.tester.run()
+    assert "expected the numbers of “up”; the file had none" in app.html()
+    assert "expected 128 numbers, the width of the stream" in app.html()
