@@ -132,11 +132,12 @@ def by_source(
     what: Moved | None,
     sinks: bool,
     edited: Rewritten | None = None,
+    scale: float | None = None,
 ) -> Division:
     """How each query's attention divides over source positions.
 
     what: asked by all but the weights. sinks: whether rows of the pattern sum to less than 1 by learned sinks. edited:
-    heads whose attention counts for what an edit wrote.
+    heads whose attention counts for what an edit wrote. scale: of some queries, the median of `all_lengths` of all.
     """
     if division is AttentionDivision.WEIGHTS or what is None:
         each = _given(pattern, sinks, edited)
@@ -145,7 +146,17 @@ def by_source(
     if along is not None:
         return _along(along, what, squares.sum(-1))
     lengths = squares.sqrt()
-    return _lengths(lengths, lengths.sum(-1), what)
+    return _lengths(lengths, lengths.sum(-1), what, scale)
+
+
+def all_lengths(what: Moved, heads: bool = False) -> Float[Tensor, " Tq"]:
+    """`Σ_j ‖c_ij‖` and what edits wrote: what the value-weighted division divides by; heads: `Σ_hj ‖c_hij‖`."""
+    if heads:
+        each = (torch.einsum("hin,hn->i", what.weights[:, :, sources], v.norm(dim=-1)) for sources, v in what.values())
+        whole = sum(each, torch.zeros_like(what.total[:, 0]))
+    else:
+        whole = _pairs(what, False)[0].sqrt().sum(-1)
+    return whole if what.edit is None else whole + what.edit.norm(dim=-1)
 
 
 def by_head(
@@ -154,6 +165,7 @@ def by_head(
     what: Moved | None,
     sinks: bool,
     edited: Rewritten | None = None,
+    scale: float | None = None,
 ) -> Division:
     """How each query's attention divides over heads and source positions; every pair is a part of its own.
 
@@ -169,7 +181,7 @@ def by_head(
         size = values @ what.total.T if division is AttentionDivision.PROJECTION else values.norm(dim=-1)[:, :, None]
         out[:, :, sources] = what.weights[:, :, sources] * size.transpose(1, 2)
     if division is AttentionDivision.VALUE_WEIGHTED:
-        return _lengths(out, out.sum((0, 2)), what)
+        return _lengths(out, out.sum((0, 2)), what, scale)
     squares, _ = _pairs(what, False)
     return _along(out, what, squares.sum(-1))
 
@@ -185,13 +197,15 @@ def _given(pattern: Float[Tensor, "H Tq T"], sinks: bool, edited: Rewritten | No
     return Division(weights, sink, torch.zeros_like(whole), edit).without(whole <= SMALLEST)
 
 
-def _lengths(lengths: Float[Tensor, "*H Tq T"], whole: Float[Tensor, " Tq"], what: Moved) -> Division:
+def _lengths(
+    lengths: Float[Tensor, "*H Tq T"], whole: Float[Tensor, " Tq"], what: Moved, scale: float | None = None
+) -> Division:
     nothing = torch.zeros_like(whole)
     sink = nothing.expand(lengths.shape[:-1])
     edit = nothing if what.edit is None else what.edit.norm(dim=-1)
     whole = whole + edit
     shares = Division(lengths / whole[:, None], sink, nothing, edit / whole)
-    return shares.without(whole <= SMALLEST * whole.median())
+    return shares.without(whole <= SMALLEST * (whole.median() if scale is None else scale))
 
 
 def _along(along: Float[Tensor, "*H Tq T"], what: Moved, squares: Float[Tensor, " Tq"]) -> Division:

@@ -5,11 +5,11 @@ Everything is float64 in NumPy. R = L+2 heatmap rows, T positions, S starts that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from intravisto_core.sites import NodeKind
 
@@ -52,7 +52,8 @@ class Junctions:
 @dataclass(frozen=True, slots=True)
 class Sources:
     """How each query's attention divides: positions (T query, T source), and the terminals (T,). A row sums to 1, or is
-    NaN where undefined. intervention: what an edit wrote in the attention's place.
+    NaN where undefined. intervention: what an edit wrote in the attention's place. start: what position 0 took before
+    it was hidden, None where it was not. Of some queries alone, the first axis is theirs.
     """
 
     positions: Float[Array, "T T"]
@@ -60,6 +61,7 @@ class Sources:
     bias: Float[Array, " T"]
     hidden: Float[Array, " T"]
     intervention: Float[Array, " T"]
+    start: Float[Array, " T"] | None = None
 
     @classmethod
     def of(cls, positions: Array, sink: Array, bias: Array, intervention: Array) -> Sources:
@@ -67,6 +69,19 @@ class Sources:
         positions, sink, bias, edit = (a.astype(np.float64) for a in (positions, sink, bias, intervention))
         total = positions.sum(1) + sink + bias + edit
         return cls(positions / total[:, None], sink / total, bias / total, 0 * total, edit / total)
+
+    def to_start(self) -> Float[Array, " T"]:
+        """What position 0 takes, hidden or not."""
+        taken: Array = self.positions[:, 0] if self.start is None else self.start
+        return taken
+
+    def stretches(self, queries: Int[Array, " n"]) -> Iterator[tuple[Int[Array, " n"], Sources]]:
+        """The rows of some queries, in order."""
+        if len(queries) == len(self.sink):
+            yield queries, self
+            return
+        named = {f.name: a for f in fields(self) if (a := getattr(self, f.name)) is not None}
+        yield queries, Sources(**{name: a[queries] for name, a in named.items()})
 
     def without_start(self, reweigh: bool) -> Sources:
         """Attention to position 0 taken away: into the terminal *hidden*, or by renormalising what is left.
@@ -77,7 +92,7 @@ class Sources:
         positions = self.positions.copy()
         positions[:, 0] = 0
         if not reweigh:
-            return replace(self, positions=positions, hidden=self.hidden + start)
+            return replace(self, positions=positions, hidden=self.hidden + start, start=start)
         left = 1 - start
         size = np.abs(positions).sum(1) + np.abs(self.sink) + np.abs(self.bias) + np.abs(self.intervention)
         alone = np.abs(left) <= SMALLEST * np.maximum(size, 1)
@@ -88,7 +103,28 @@ class Sources:
             self.bias * scale,
             np.where(alone, start, 0.0),
             self.intervention * scale,
+            start,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PassingSources:
+    """The sources of a long text: the rows of a stretch of queries are made when they are asked for, and not kept.
+
+    make: the rows of some queries, in order, a stretch at a time. reweigh: None where position 0 is not hidden.
+    """
+
+    make: Callable[[Int[Array, " n"]], Iterator[tuple[Int[Array, " n"], Sources]]]
+    reweigh: bool | None = None
+
+    def stretches(self, queries: Int[Array, " n"]) -> Iterator[tuple[Int[Array, " n"], Sources]]:
+        """The rows of some queries, in order."""
+        for at, rows in self.make(queries):
+            yield at, rows if self.reweigh is None else rows.without_start(self.reweigh)
+
+    def without_start(self, reweigh: bool) -> PassingSources:
+        """See `Sources.without_start`."""
+        return replace(self, reweigh=reweigh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +132,13 @@ class Block:
     """All that one block hands down by. mlp_edit: (T,) 1 where an edit wrote in the MLP's place, None without any."""
 
     junctions: Junctions
-    sources: Sources
+    sources: Sources | PassingSources
     mlp_edit: Float[Array, " T"] | None = None
 
     @property
     def through_mlp(self) -> Float[Array, " T"]:
         """The share of an MLP node's mass that goes on to what it read."""
-        return np.ones_like(self.sources.sink) if self.mlp_edit is None else 1 - self.mlp_edit
+        return np.ones_like(self.junctions.mlp) if self.mlp_edit is None else 1 - self.mlp_edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +146,7 @@ class Masses:
     """Mass through every node, by heatmap row; rows without such nodes are 0.
 
     block, mid, mlp, attention: (R, S, T). lost: (R, S, 5) into the terminals of a row, in the order of `TERMINALS`.
+    to_start: (R, S) Σ|mass| that attention hands to position 0, or would if it were not hidden.
     """
 
     block: Float[Array, "R S T"]
@@ -117,6 +154,7 @@ class Masses:
     mlp: Float[Array, "R S T"]
     attention: Float[Array, "R S T"]
     lost: Float[Array, "R S 5"]
+    to_start: Float[Array, "R S"]
 
     def error(self, row: int) -> float:
         """The largest |1 − Σ of a full cut| from the start's row down: conservation."""
@@ -134,15 +172,30 @@ def known(*shares: Array) -> tuple[Array, ...]:
 
 def propagate(start: Float[Array, "S T"], row: int, blocks: Sequence[Block], parallel: bool) -> Masses:
     """Hand the mass of each start down from `row` (1 to L+1) to row 0. blocks: all L, the first one first."""
+    turns = hand_down(start, row, blocks, parallel)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            masses: Masses = end.value
+            return masses
+
+
+def hand_down(
+    start: Float[Array, "S T"], row: int, blocks: Sequence[Block], parallel: bool
+) -> Generator[int, None, Masses]:
+    """The same; yields each row once it is done."""
     n_rows = len(blocks) + 2
     block, mid, mlp, attention = np.zeros((4, n_rows, *start.shape))
-    masses = Masses(block, mid, mlp, attention, np.zeros((n_rows, len(start), len(TERMINALS))))
+    lost, to_start = np.zeros((n_rows, len(start), len(TERMINALS))), np.zeros((n_rows, len(start)))
+    masses = Masses(block, mid, mlp, attention, lost, to_start)
     masses.block[row] = start
     if row == n_rows - 1:
         masses.block[row - 1] = start
         row -= 1
     for r in range(row, 0, -1):
         (_parallel_step if parallel else _serial_step)(masses, r, blocks[r - 1])
+        yield r
     return masses
 
 
@@ -178,11 +231,14 @@ def _lose(masses: Masses, r: int, mass: Float[Array, "S T"], nothing: Array, edi
         masses.lost[r, :, INTERVENTION] += mass @ np.nan_to_num(edit)
 
 
-def _attend(masses: Masses, r: int, sources: Sources) -> None:
-    positions, ends = known_sources(sources)
-    masses.block[r - 1] += masses.attention[r] @ positions
-    for terminal, share in enumerate(ends):
-        masses.lost[r, :, terminal] += masses.attention[r] @ share
+def _attend(masses: Masses, r: int, sources: Sources | PassingSources) -> None:
+    for queries, rows in sources.stretches(np.flatnonzero(masses.attention[r].any(0))):
+        mass = masses.attention[r][:, queries]
+        positions, ends = known_sources(rows)
+        masses.block[r - 1] += mass @ positions
+        masses.to_start[r] += np.abs(mass) @ np.abs(np.nan_to_num(rows.to_start()))
+        for terminal, share in enumerate(ends):
+            masses.lost[r, :, terminal] += mass @ share
 
 
 def known_sources(sources: Sources) -> tuple[Array, tuple[Array, ...]]:

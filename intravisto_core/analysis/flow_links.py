@@ -14,12 +14,15 @@ Array = np.ndarray
 
 NODE_KINDS = tuple(NodeKind)
 LINK_KINDS = tuple(LinkKind)
+_COLUMNS = ("source", "target", "kind", "share", "mass")
 CUTS = ("rows", "attention", "mass", "count")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is drawn: see FlowView. rows: heatmap rows."""
+    """What is drawn: see FlowView. rows: heatmap rows. wanted: links that are taken in however small, as
+    `Places.pairs` numbers them, in order.
+    """
 
     rows: frozenset[int]
     top_k: int | None = None
@@ -27,6 +30,7 @@ class Limits:
     min_mass: float = 0.0
     max_nodes: int | None = None
     max_links: int | None = None
+    wanted: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,15 @@ class Places:
         kind, row = np.divmod(rest, self.n_rows)
         return kind, row, position - 1
 
+    def pairs(self, source: Array, target: Array) -> Array:
+        """Links as whole numbers."""
+        return source * self.n_keys + target
+
+    @property
+    def n_keys(self) -> int:
+        """One more than the largest number of a node."""
+        return len(NODE_KINDS) * self.n_rows * (self.length + 1)
+
 
 @dataclass(slots=True)
 class Links:
@@ -63,8 +76,13 @@ class Links:
 
     def pick(self, which: Array) -> None:
         """Keep only those, in that order."""
-        for name in ("source", "target", "kind", "share", "mass"):
+        for name in _COLUMNS:
             setattr(self, name, getattr(self, name)[which])
+
+    def extend(self, more: Links) -> None:
+        """Take in further links of the same flow."""
+        for name in _COLUMNS:
+            setattr(self, name, np.concatenate([getattr(self, name), getattr(more, name)]))
 
 
 class _Collector:
@@ -74,6 +92,8 @@ class _Collector:
         self.n_all, self.total, self.inside = 0, 0.0, 0.0
         self.cut = dict.fromkeys(CUTS, 0.0)
         self.every = np.arange(places.length)
+        wanted = np.zeros(0, np.int64) if limits.wanted is None else limits.wanted
+        self.wanted_source, self.wanted_target = np.divmod(wanted, places.n_keys)
 
     def add(
         self,
@@ -98,12 +118,28 @@ class _Collector:
             size = np.where(shown, size, 0.0)
             self.cut["attention"] += total - float(size.sum())
             total = float(size.sum())
-        large = (size >= self.limits.min_mass) & (size > 0)
+        large = size >= self.limits.min_mass
+        if self.limits.wanted is not None:
+            large |= self._wanted(source, target, self.limits.wanted)
+        large &= size > 0
         self.cut["mass"] += total - float(size[large].sum())
         arrays = (np.broadcast_to(a, size.shape)[large] for a in (source, target, share, mass))
         source, target, share, mass = arrays
         code = np.full(len(mass), LINK_KINDS.index(kind), np.int8)
         self.parts.append((source, target, code, share, mass))
+
+    def _wanted(self, source: Array, target: Array, wanted: Array) -> Array:
+        """Which links are wanted; keys of targets increase, and those of sources along the last axis."""
+        shape = np.broadcast_shapes(source.shape, target.shape)
+        out = np.zeros(shape, bool)
+        if len(shape) == 1:
+            out[:] = np.isin(self.places.pairs(source, target), wanted)
+            return out
+        sources, targets = source[0], target[:, 0]
+        here = np.isin(self.wanted_target, targets) & np.isin(self.wanted_source, sources)
+        at = np.searchsorted(targets, self.wanted_target[here]), np.searchsorted(sources, self.wanted_source[here])
+        out[at] = True
+        return out
 
     def column(self, kind: LinkKind, below: tuple[NodeKind, int], above: tuple[NodeKind, int], share: Array) -> None:
         """Links between two nodes of the same position, one a position."""
@@ -111,13 +147,20 @@ class _Collector:
         source, target = (self.places.key(*node, self.every) for node in (below, above))
         self.add(kind, source, target, share, mass, (below[1], above[1]))
 
-    def terminal(self, kind: LinkKind, end: NodeKind, above: tuple[NodeKind, int], share: Array | None) -> None:
-        """Links from a row's terminal to the nodes that hand to it."""
+    def terminal(
+        self,
+        kind: LinkKind,
+        end: NodeKind,
+        above: tuple[NodeKind, int],
+        share: Array | None,
+        positions: Array | None = None,
+    ) -> None:
+        """Links from a row's terminal to the nodes that hand to it; positions: of those nodes, all without."""
         if share is not None and share.any():
-            share = np.nan_to_num(share)
-            target = self.places.key(*above, self.every)
+            share, at = np.nan_to_num(share), self.every if positions is None else positions
+            target = self.places.key(*above, at)
             source = np.broadcast_to(self.places.key(end, above[1], -1), target.shape)
-            self.add(kind, source, target, share, self.of(*above) * share, (above[1],))
+            self.add(kind, source, target, share, self.of(*above)[at] * share, (above[1],))
 
     def of(self, kind: NodeKind, row: int) -> Array:
         """The masses of a row of nodes."""
@@ -183,17 +226,24 @@ def _parallel_links(found: _Collector, r: int, step: Block) -> None:
 
 def _source_links(found: _Collector, r: int, step: Block) -> None:
     """From every source position that a query reads, and from the terminals of attention."""
-    positions, ends = known_sources(step.sources)
     mass = found.of(NodeKind.ATTENTION, r)
-    queries = np.flatnonzero(mass)
-    share = positions[queries]
     source = found.places.key(NodeKind.BLOCK, r - 1, found.every)[None, :]
-    target = found.places.key(NodeKind.ATTENTION, r, queries)[:, None]
-    shown = _shown(share, found.limits)
-    found.add(LinkKind.ATTENTION, source, target, share, mass[queries, None] * share, (r - 1, r), shown)
     own = {NodeKind.SINK: LinkKind.SINK, NodeKind.BIAS: LinkKind.BIAS}
-    for end, given in zip(TERMINALS, ends, strict=True):
-        found.terminal(own.get(end, LinkKind.ATTENTION), end, (NodeKind.ATTENTION, r), given)
+    for queries, rows in step.sources.stretches(_asked(found, mass, r)):
+        share, ends = known_sources(rows)
+        target = found.places.key(NodeKind.ATTENTION, r, queries)[:, None]
+        shown = _shown(share, found.limits)
+        found.add(LinkKind.ATTENTION, source, target, share, mass[queries, None] * share, (r - 1, r), shown)
+        for end, given in zip(TERMINALS, ends, strict=True):
+            found.terminal(own.get(end, LinkKind.ATTENTION), end, (NodeKind.ATTENTION, r), given, queries)
+
+
+def _asked(found: _Collector, mass: Array, r: int) -> Array:
+    """The queries whose links count: all with mass, or where none but wanted links are asked for, those with some."""
+    queries = np.flatnonzero(mass)
+    if found.limits.wanted is None:
+        return queries
+    return queries[np.isin(found.places.key(NodeKind.ATTENTION, r, queries), found.wanted_target)]
 
 
 def _shown(share: Array, limits: Limits) -> Array | None:

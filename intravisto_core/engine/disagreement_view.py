@@ -18,7 +18,7 @@ from intravisto_core.request import DisagreementView
 
 Array = np.ndarray
 
-# two ways of half a square of links each, as measured
+# of one link of the two ways, as measured
 LINK_BYTES = 72
 
 
@@ -27,14 +27,20 @@ def draw_disagreement(context: ViewContext, view: DisagreementView) -> Generator
     begin = start(context, view.row, view.position)
     rows = drawn_rows(context, view.rows, begin)
     ways = ((view.measure, view.attention), (view.other_measure, view.other_attention or view.attention))
-    sides: list[Links] = []
-    taken = LINK_BYTES * len(rows) * context.entry.length**2
-    require_free(taken, torch.device("cpu"), "all links of two flows", "Draw fewer rows, or trace a shorter text")
+    flows, sides = [], []
+    _require_room(context, view, rows)
     for measure, attention in ways:
         flow = yield from follow(context, begin, measure, attention, view.hide_start, view.reweigh)
-        places, links = yield from link_turns(context, flow, begin, Limits(frozenset(rows)))
+        places, links = yield from link_turns(context, flow, begin, Limits(frozenset(rows), min_mass=view.min_mass))
+        flows.append(flow)
         sides.append(links)
-    keys, kind, masses = _joined(places, sides, view.min_mass)
+    pairs = [places.pairs(links.source, links.target) for links in sides]
+    wanted = np.unique(np.concatenate(pairs))
+    for side, (flow, own) in enumerate(zip(flows, pairs, strict=True)):
+        rest = Limits(frozenset(rows), min_mass=np.inf, wanted=np.setdiff1d(wanted, own, assume_unique=True))
+        _, links = yield from link_turns(context, flow, begin, rest)
+        sides[side].extend(links)
+    keys, kind, masses = _joined(places, wanted, sides)
     order, first, second, distance = _by_distance(masses)
     order = order[: view.n]
     names = np.array([str(k) for k in LINK_KINDS])
@@ -60,19 +66,23 @@ def draw_disagreement(context: ViewContext, view: DisagreementView) -> Generator
     )
 
 
-def _joined(places: Places, sides: list[Links], min_mass: float) -> tuple[tuple[Array, Array], Array, list[Array]]:
+def _require_room(context: ViewContext, view: DisagreementView, rows: tuple[int, ...]) -> None:
+    """Refuse what would not fit: a query has no more links of a mass than fit into 1, unless shares have signs."""
+    length = context.entry.length
+    most = min(length**2, 8 * length + (2 / view.min_mass if view.min_mass else length**2))
+    remedy = "Draw fewer rows, ask for a larger min_mass, or trace a shorter text"
+    require_free(int(LINK_BYTES * len(rows) * most), torch.device("cpu"), "all links of two flows", remedy)
+
+
+def _joined(places: Places, wanted: Array, sides: list[Links]) -> tuple[tuple[Array, Array], Array, list[Array]]:
     """Links that either way draws: (source, target), kind, and their mass in each way, 0 where it has none."""
-    size = len(NODE_KINDS) * places.n_rows * (places.length + 1)
-    pairs = [links.source * size + links.target for links in sides]
-    wanted = np.unique(np.concatenate([p[np.abs(s.mass) >= min_mass] for p, s in zip(pairs, sides, strict=True)]))
     kind, masses = np.zeros(len(wanted), np.int8), []
-    for pair, links in zip(pairs, sides, strict=True):
-        inside = np.isin(pair, wanted)
-        at = np.searchsorted(wanted, pair[inside])
+    for links in sides:
+        at = np.searchsorted(wanted, places.pairs(links.source, links.target))
         mass = np.zeros(len(wanted))
-        mass[at], kind[at] = links.mass[inside], links.kind[inside]
+        mass[at], kind[at] = links.mass, links.kind
         masses.append(mass)
-    return np.divmod(wanted, size), kind, masses
+    return np.divmod(wanted, places.n_keys), kind, masses
 
 
 def _by_distance(masses: list[Array]) -> tuple[Array, Array, Array, Array]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from intravisto_core.analysis.division import Moved, Rewritten, by_source, moved
-from intravisto_core.analysis.flow import Block, Junctions, Sources
+from intravisto_core.analysis.division import Moved, Rewritten, all_lengths, by_source, moved
+from intravisto_core.analysis.flow import Block, Junctions, PassingSources, Sources
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import Arrays, ViewContext
 from intravisto_core.engine.select import index
@@ -21,6 +22,10 @@ from intravisto_core.sites import AttentionDivision, Capability, ShareMeasure, S
 from intravisto_core.tracing.edited import EditedData
 
 LONG = 400
+TURN_ELEMENTS = 1 << 26
+ROW_ELEMENTS = 1 << 20
+
+Queries = slice | Tensor
 
 
 def start_row(context: ViewContext, row: int | None) -> int:
@@ -68,7 +73,7 @@ def has_sinks(context: ViewContext, layer: int) -> bool:
 
 
 def attention_of(
-    context: ViewContext, layer: int, division: AttentionDivision | None, queries: slice = slice(None)
+    context: ViewContext, layer: int, division: AttentionDivision | None, queries: Queries = slice(None)
 ) -> tuple[Tensor, Moved | None, Rewritten | None]:
     """The pattern of some queries, (H, Tq, T) float32; what they are moved, not for the weights alone; and where edits
     wrote in the attention's place.
@@ -79,7 +84,7 @@ def attention_of(
     return pattern, moved(context.model, layer, pattern, context.data.site(Site.V, layer), edited), edited
 
 
-def rewritten(context: ViewContext, layer: int, queries: slice = slice(None)) -> Rewritten | None:
+def rewritten(context: ViewContext, layer: int, queries: Queries = slice(None)) -> Rewritten | None:
     """The heads of a layer, or its whole attention, that edits of the run wrote at some queries; None without any."""
     data, size = context.data, context.model.dimensions
     edits = data.edits.sites if isinstance(data, EditedData) and data.edits is not None else ()
@@ -127,16 +132,39 @@ def flow_blocks(
     blocks = []
     n_layers = context.model.dimensions.n_layers
     for layer in range(n_layers):
+        sources = yield from _sources(context, layer, division)
+        here = {name: share[layer] for name, share in table.items()}
+        junctions = Junctions.of(here, context.model.blueprint.parallel)
+        blocks.append(Block(junctions, sources, mlp_edit(context, layer)))
+    return blocks
+
+
+def _sources(
+    context: ViewContext, layer: int, division: AttentionDivision
+) -> Generator[Progress, None, Sources | PassingSources]:
+    """Kept for a short text; those of a long one are made a stretch at a time, as T×T numbers a layer are too many."""
+    n_layers = context.model.dimensions.n_layers
+    if not is_long(context):
         found = context.look(("division", division, layer))
         if found is None:
             found = context.keep(("division", division, layer), _divide(context, layer, division))
             yield Progress(layer + 1, n_layers, "attention")
-        elif is_long(context):
-            yield Progress(layer + 1, n_layers, "attention")
-        here = {name: share[layer] for name, share in table.items()}
-        junctions = Junctions.of(here, context.model.blueprint.parallel)
-        blocks.append(Block(junctions, Sources.of(**found), mlp_edit(context, layer)))
-    return blocks
+        return Sources.of(**found)
+    scale = yield from length_scale(context, layer, division)
+    return PassingSources(partial(_stretches, context, layer, division, scale))
+
+
+def length_scale(
+    context: ViewContext, layer: int, division: AttentionDivision, heads: bool = False
+) -> Generator[Progress, None, float | None]:
+    """The median of what the value-weighted division of each query divides by; None under the others."""
+    if division is not AttentionDivision.VALUE_WEIGHTED:
+        return None
+    kept = context.look(("lengths", heads, layer))
+    if kept is None:
+        kept = context.keep(("lengths", heads, layer), _lengths_of(context, layer, heads))
+        yield Progress(layer + 1, context.model.dimensions.n_layers, "attention")
+    return float(torch.from_numpy(kept).median())
 
 
 def without_start(blocks: list[Block], hide_start: bool, reweigh: bool) -> list[Block]:
@@ -144,8 +172,43 @@ def without_start(blocks: list[Block], hide_start: bool, reweigh: bool) -> list[
     return [replace(b, sources=b.sources.without_start(reweigh)) for b in blocks] if hide_start else blocks
 
 
-def _divide(context: ViewContext, layer: int, division: AttentionDivision) -> Arrays:
-    pattern, what, edited = attention_of(context, layer, division)
-    found = by_source(division, pattern, what, has_sinks(context, layer), edited)
+def _divide(
+    context: ViewContext,
+    layer: int,
+    division: AttentionDivision,
+    queries: Queries = slice(None),
+    scale: float | None = None,
+) -> Arrays:
+    pattern, what, edited = attention_of(context, layer, division, queries)
+    found = by_source(division, pattern, what, has_sinks(context, layer), edited, scale)
     named = {"positions": found.parts, "sink": found.sink, "bias": found.bias, "intervention": found.edit}
     return {name: x.float().cpu().numpy() for name, x in named.items()}
+
+
+def in_stretches(context: ViewContext, queries: np.ndarray) -> Iterator[np.ndarray]:
+    """Queries in stretches whose attention takes a bounded room over all heads."""
+    size, length = context.model.dimensions, context.entry.length
+    step = max(1, TURN_ELEMENTS // (size.n_heads * length))
+    for first in range(0, len(queries), step):
+        yield queries[first : first + step]
+
+
+def _stretches(
+    context: ViewContext, layer: int, division: AttentionDivision, scale: float | None, queries: np.ndarray
+) -> Iterator[tuple[np.ndarray, Sources]]:
+    """Rows of some queries, made now; in double precision a part of them at a time."""
+    step = max(1, ROW_ELEMENTS // context.entry.length)
+    for part in in_stretches(context, queries):
+        found = _divide(context, layer, division, torch.from_numpy(part), scale)
+        for first in range(0, len(part), step):
+            rows = slice(first, first + step)
+            yield part[rows], Sources.of(**{name: a[rows] for name, a in found.items()})
+
+
+def _lengths_of(context: ViewContext, layer: int, heads: bool) -> np.ndarray:
+    out = np.zeros(context.entry.length, np.float32)
+    for part in in_stretches(context, np.arange(context.entry.length)):
+        _, what, _ = attention_of(context, layer, AttentionDivision.VALUE_WEIGHTED, torch.from_numpy(part))
+        assert what is not None
+        out[part] = all_lengths(what, heads).cpu().numpy()
+    return out

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from intravisto_core.analysis.flow import Block, Masses, known_sources, propagate
+from intravisto_core.analysis.flow import Block, Masses, hand_down
 from intravisto_core.analysis.flow_links import (
     LINK_KINDS,
     NODE_KINDS,
@@ -87,15 +87,29 @@ def follow(
     """Hand mass down through the whole trace."""
     whole = yield from flow_blocks(context, measure, attention)
     blocks = without_start(whole, hide_start, reweigh)
-    parallel = context.model.blueprint.parallel
-    masses = propagate(start.mass(context.entry.length), start.row, blocks, parallel)
-    total = taken = 0.0
-    for layer, block in enumerate(whole):
-        mass = np.abs(masses.attention[layer + 1, 0])
-        positions, _ = known_sources(block.sources)
-        total += float(mass.sum())
-        taken += float(mass @ np.abs(positions[:, 0]))
-    return Followed(blocks, masses, taken / total if total else 0.0)
+    key = ("masses", measure, attention, hide_start, reweigh, start)
+    kept = context.look(key) if is_long(context) else None
+    if kept is not None:
+        masses = Masses(**kept)
+    else:
+        masses = yield from handed_down(context, start.mass(context.entry.length), start.row, blocks)
+        if is_long(context):
+            context.keep(key, {f.name: getattr(masses, f.name) for f in fields(masses)})
+    total = float(np.abs(masses.attention).sum())
+    return Followed(blocks, masses, float(masses.to_start.sum()) / total if total else 0.0)
+
+
+def handed_down(context: ViewContext, start: Array, row: int, blocks: list[Block]) -> Generator[Progress, None, Masses]:
+    """Masses of starts side by side; in a long text a turn is a row."""
+    turns = hand_down(start, row, blocks, context.model.blueprint.parallel)
+    while True:
+        try:
+            r = next(turns)
+        except StopIteration as end:
+            masses: Masses = end.value
+            return masses
+        if is_long(context):
+            yield Progress(row - r + 1, row, "attention")
 
 
 def draw_flow(context: ViewContext, view: FlowView) -> Generator[Progress, None, Flow]:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import numpy as np
+import torch
 
 from intravisto_core.analysis.division import by_head
-from intravisto_core.analysis.flow import propagate
 from intravisto_core.engine.base import Progress
 from intravisto_core.engine.context import ViewContext
-from intravisto_core.engine.flow_parts import attention_of, flow_blocks, has_sinks, start_positions, without_start
+from intravisto_core.engine.flow_parts import (
+    attention_of,
+    flow_blocks,
+    has_sinks,
+    in_stretches,
+    length_scale,
+    start_positions,
+    without_start,
+)
+from intravisto_core.engine.flow_views import handed_down
 from intravisto_core.records import Route
 from intravisto_core.request import RouteView
 from intravisto_core.request.flow import GENERATED
@@ -26,19 +35,22 @@ def draw_route(context: ViewContext, view: RouteView) -> Generator[Progress, Non
     entry, size = context.entry, context.model.dimensions
     says = start_positions(context, GENERATED)
     whole = yield from flow_blocks(context, view.measure, view.attention)
-    blocks, parallel = without_start(whole, view.hide_start, view.reweigh), context.model.blueprint.parallel
+    blocks = without_start(whole, view.hide_start, view.reweigh)
     start = np.zeros((len(says), entry.length))
     start[np.arange(len(says)), list(says)] = 1
-    masses = propagate(start, size.n_layers + 1, blocks, parallel)
+    masses = yield from handed_down(context, start, size.n_layers + 1, blocks)
     heads = np.zeros((len(says), size.n_layers, size.n_heads))
     for layer in range(size.n_layers):
         brought = context.look(("brought", view.attention, layer))
         if brought is None:
-            brought = context.keep(("brought", view.attention, layer), _brought(context, layer, view.attention))
+            scale = yield from length_scale(context, layer, view.attention, heads=True)
+            brought = context.keep(("brought", view.attention, layer), _brought(context, layer, view.attention, scale))
             yield Progress(layer + 1, size.n_layers, "heads")
         share = brought["elsewhere"] - brought["start"] if view.hide_start else brought["elsewhere"]
         if view.reweigh:
-            left = 1 - whole[layer].sources.positions[:, 0]
+            left = np.full(entry.length, np.inf)
+            for at, rows in whole[layer].sources.stretches(np.flatnonzero(masses.attention[layer + 1].any(0))):
+                left[at] = 1 - rows.to_start()
             share = share / np.where(np.abs(left) > 1e-6, left, np.inf)
         heads[:, layer] = masses.attention[layer + 1] @ share.T
     return Route(
@@ -60,11 +72,17 @@ def draw_route(context: ViewContext, view: RouteView) -> Generator[Progress, Non
     )
 
 
-def _brought(context: ViewContext, layer: int, division: AttentionDivision) -> dict[str, np.ndarray]:
+def _brought(
+    context: ViewContext, layer: int, division: AttentionDivision, scale: float | None
+) -> dict[str, np.ndarray]:
     """What each head brings to each query from other positions, (H, T), and what of it from position 0."""
-    pattern, what, edited = attention_of(context, layer, division)
-    shares = by_head(division, pattern, what, has_sinks(context, layer), edited).parts.nan_to_num()
-    diagonal = shares.diagonal(dim1=1, dim2=2)
-    start = shares[:, :, 0].clone()
+    pieces = []
+    for part in in_stretches(context, np.arange(context.entry.length)):
+        queries = torch.from_numpy(part)
+        pattern, what, edited = attention_of(context, layer, division, queries)
+        shares = by_head(division, pattern, what, has_sinks(context, layer), edited, scale).parts.nan_to_num()
+        own = shares[:, torch.arange(len(part)), queries]
+        pieces.append([x.cpu().numpy() for x in (shares.sum(-1) - own, shares[:, :, 0])])
+    elsewhere, start = (np.concatenate(columns, 1) for columns in zip(*pieces, strict=True))
     start[:, 0] = 0
-    return {"elsewhere": (shares.sum(-1) - diagonal).cpu().numpy(), "start": start.cpu().numpy()}
+    return {"elsewhere": elsewhere, "start": start}

@@ -108,7 +108,9 @@ class TraceData:
         """An expert as this run had it, from what its neurons come to by what they read. start: of its positions."""
         return part
 
-    def pattern(self, layer: int, heads: slice = slice(None), queries: slice = slice(None)) -> Float[Tensor, "H Tq T"]:
+    def pattern(
+        self, layer: int, heads: slice = slice(None), queries: slice | Tensor = slice(None)
+    ) -> Float[Tensor, "H Tq T"]:
         """Attention of query heads of a layer, from the captured q and k, float32; no other rows are computed.
 
         Raises:

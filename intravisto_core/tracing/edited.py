@@ -51,7 +51,9 @@ class EditedData(TraceData):
         """An expert with its neurons as the edits made them."""
         return part if self.edits is None else with_edits(self.edits.experts, layer, expert, part, start)
 
-    def pattern(self, layer: int, heads: slice = slice(None), queries: slice = slice(None)) -> Float[Tensor, "H Tq T"]:
+    def pattern(
+        self, layer: int, heads: slice = slice(None), queries: slice | Tensor = slice(None)
+    ) -> Float[Tensor, "H Tq T"]:
         """Attention of query heads of a layer as the run had it: cut rows renormalised, frozen rows the baseline's."""
         here = [f for f in self.edits.frozen if f.layer == layer] if self.edits is not None else []
         if not here:
