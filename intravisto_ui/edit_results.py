@@ -208,7 +208,9 @@ def _picture(here: Workspace, node: EditRun, record: Comparison, view: CompareVi
     )
     if picture == "both":
         both = {"baseline": (here.base.trace, ()), "edited": (node.held, edit_marks.marks_of(here, node))}
-        for place, (name, (trace, marks)) in zip(st.columns(2), both.items(), strict=True):
+        with st.container(key="effect_both"):
+            places = st.columns(2)
+        for place, (name, (trace, marks)) in zip(places, both.items(), strict=True):
             with place:
                 st.html(f'<div class="cap">{name}</div>')
                 asked = HeatmapView(trace.id, view.component)

@@ -192,8 +192,9 @@ def _attention(line: Any) -> dict[str, Any]:
         options=list(LINKS),
         valid=lambda v: v in LINKS,
         width=148,
-        help="Which strokes from an attention node to the positions it reads are drawn. What is not drawn still "
-        "counts, and is told under the picture.",
+        help="Which strokes from an attention node to the positions it reads are drawn: of each node the k heaviest, "
+        "all, those of at least some share of it, or none. What is not drawn still counts, and is told under the "
+        "picture.",
     )
     if how == NO_LINKS:
         return {"top_k": 0}

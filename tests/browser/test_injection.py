@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from intravisto_core.models import directions
+from intravisto_core.records import ConceptDirection
 from tests.browser.conftest import NARROW, Visit
 
 pytestmark = pytest.mark.browser
@@ -173,6 +176,8 @@ def test_both_grids_move_together_and_are_saved_as_one(visit: Visits, tmp_path: 
     sides = [seen.page.locator(f".st-key-grid_{side} .iv-scroller") for side in ("baseline", "edited")]
     expect(sides[1].locator(".iv-mark.iv-injected")).to_have_count(1)
     seen.idle()
+    above, below = (side.bounding_box() for side in sides)
+    assert above["y"] + above["height"] <= below["y"]
     sides[0].evaluate("scroller => scroller.scrollTo(60, 0)")
     expect(sides[1]).to_have_js_property("scrollLeft", 60)
     sides[0].locator('[role=gridcell][aria-label^="layer 4"]').first.click()
@@ -199,4 +204,28 @@ def test_a_head_of_a_panel_becomes_an_edit(visit: Visits) -> None:
     seen.idle()
     run(seen)
     expect(seen.page.locator(".iv-mark.iv-ablated")).to_have_count(1)
+    assert not seen.said
+
+
+def test_a_direction_from_a_file_and_into_one(visit: Visits, tmp_path: Path) -> None:
+    seen = to_edits(visit().ready())
+    choose(seen, "edit_kind", "steer")
+    seen.page.locator(".st-key-edit_direction_from").get_by_text("a saved one").click()
+    seen.idle().page.locator(".st-key-edit_direction_file button").first.click()
+    field = seen.page.locator(".st-key-edit_direction_load input[type=file]")
+    (tmp_path / "bad.safetensors").write_bytes(b"no tensor")
+    field.set_input_files(tmp_path / "bad.safetensors")
+    expect(seen.page.get_by_text("the file is damaged")).to_be_visible()
+    made = ConceptDirection("France less Italy", np.arange(128, dtype=np.float32), "2 prompts less 1", "a model")
+    field.set_input_files(directions.save(made, tmp_path))
+    button = seen.page.locator(".st-key-edit_direction_download button")
+    expect(button).to_contain_text("Save “France less Italy”")
+    seen.idle()
+    with seen.page.expect_download() as saved:
+        button.click()
+    assert saved.value.suggested_filename == "France less Italy.direction.safetensors"
+    assert np.array_equal(directions.read(Path(saved.value.path()).read_bytes(), 128).vector, made.vector)
+    seen.page.keyboard.press("Escape")
+    add(seen, 1)
+    expect(seen.page.locator(".card")).to_contain_text("along “France less Italy”")
     assert not seen.said

@@ -262,3 +262,15 @@ def test_half_precision_loses_no_mass_either(tiny_folder):
         assert trace.route("projection", "projection").conservation <= 1e-6
     finally:
         engine.close()
+
+
+@pytest.mark.parametrize("name", ["Llama", "Phi"])
+def test_an_edit_of_neurons_stays_within_the_mlp_node(family, name):
+    trace, at = family(name).trace, 4
+    edited = trace.edit(iv.SetValue(site="act", layer=1, positions=[at], neuron=2, value=9.0))
+    assert not np.allclose(edited.activation("mlp_out", layer=1)[at], trace.activation("mlp_out", layer=1)[at])
+    flow = edited.flow(2, at, details=False, **WHOLE)
+    assert not [node for node in flow.node_id if node.startswith("intervention")]
+    ends = flow.links[flow.links["target"] == f"mlp.2.{at}"]
+    assert [source.split(".")[0] for source in ends["source"]] == ["block" if name == "Phi" else "mid"]
+    assert ends["share"].tolist() == [1]

@@ -439,9 +439,11 @@ def test_a_direction_is_loaded_used_and_saved(app: App) -> None:
     here, found = app.workspace, direction(app)
     to_directions(app)
     assert "None is here yet" in app.html()
+    here.edits.directions["mine"] = direction(app, "mine")
     upload(app, directions.written(found))
     app.assert_calm()
-    assert list(here.edits.directions) == ["up"]
+    assert list(here.edits.directions) == ["mine", "up"]
+    assert app.tester.selectbox(key="edit_direction_saved").value == "up"
     assert escaped("2 prompts <b>; made on another model") in app.html()
     app.set("multiselect", "edit_positions", [3]).click("edit_add")
     assert np.array_equal(here.edits.cards[0].what.direction.content, found.vector)
