@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,7 @@ class Joint:
 
 def joint_shares(
     what: Moved,
-    queries: slice,
+    queries: Sequence[int],
     residual: Float[Tensor, "Tq d"],
     mlp: Float[Tensor, "Tq d"] | None,
     by_head: bool = False,
@@ -48,8 +49,8 @@ def joint_shares(
     for sources, values in what.values():
         lengths = values.abs().sum(-1)
         size = size + torch.einsum("hin,hn->i", what.weights[:, :, sources], lengths)
-        for i in range(n_queries):
-            seen = min(sources.start + values.shape[1], queries.start + i + 1) - sources.start
+        for i, query in enumerate(queries):
+            seen = min(sources.start + values.shape[1], query + 1) - sources.start
             if seen > 0:
                 moved = what.weights[:, i, sources.start : sources.start + seen, None] * values[:, :seen]
                 nearer = (length[i] - (moved - whole[i]).abs_().sum(-1)).clamp_(min=0)

@@ -12,7 +12,8 @@ from intravisto_core.engine.context import ViewContext
 from intravisto_core.engine.disagreement_view import draw_disagreement
 from intravisto_core.engine.expert_views import draw_experts
 from intravisto_core.engine.flow_views import draw_flow
-from intravisto_core.engine.head_views import draw_graph, draw_head_shares
+from intravisto_core.engine.graph_view import draw_graph
+from intravisto_core.engine.head_views import draw_head_shares
 from intravisto_core.engine.heatmap import draw_grid
 from intravisto_core.engine.route_view import draw_route
 from intravisto_core.engine.views import (

@@ -87,8 +87,9 @@ def _cuts(flow: Flow) -> str:
 def graph_caption(graph: ContributionGraph) -> list[str]:
     """What the lines are, how many there are, and what they are not."""
     drawn = len(graph.edge_share)
+    here = "" if drawn == graph.n_edges else f"; {drawn:,} of them lie in these rows"
     lines = [
-        f"{drawn:,} of {graph.n_edges:,} steps of at least {100 * graph.threshold:.3g} % are reached from the start. "
+        f"{graph.n_edges:,} steps of at least {100 * graph.threshold:.3g} % are reached from the start{here}. "
         "Shares are of all that joins at a state with attention, in the joint L1 form.",
     ]
     return [*lines, *map(sentence, graph.notes)]

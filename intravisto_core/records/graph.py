@@ -21,7 +21,7 @@ class ContributionGraph(Record):
     Edges, E of them, the largest share first: edge_source (row r−1), edge_target (row r): (E,) indices of nodes.
     edge_kind: (E,) text: "residual" (the same position) or "attention" (the sum over its heads; the same position may
     have one of each). edge_share: in the joint L1 form, in [0, 1], of all that joins there with attention.
-    n_edges: how many edges above the threshold there are at these rows, reached from the start or not.
+    n_edges: how many edges of at least the threshold are reached from the start, in all rows.
     """
 
     trace: str

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.engine import flow_parts, graph_view
+from intravisto_core.engine.context import ViewContext
 from tests.families.tiny import is_parallel
 from tests.flow.test_traces import KINDS, WHOLE, attention
 
@@ -92,7 +94,7 @@ def test_the_threshold_graph_is_the_literal_search(family, name):
     assert found == {key: pytest.approx(share, abs=2e-4) for key, share in wanted.items()}
     assert (graph.edge_share[:-1] >= graph.edge_share[1:]).all()
     assert (graph.node_row[graph.edge_source] == graph.node_row[graph.edge_target] - 1).all()
-    assert graph.n_edges >= len(graph.edge_share)
+    assert graph.n_edges == len(wanted)
     if name == "Llama":
         mlp = tiny.trace.shares("l1").mlp
         inside = graph.node_row > 0
@@ -101,8 +103,41 @@ def test_the_threshold_graph_is_the_literal_search(family, name):
         )
     part = tiny.trace.graph(position=POSITION, threshold=threshold, rows=iv.Span(1, top + 1))
     assert part.node_row.min() == 1
+    assert len(part.edge_share) < part.n_edges == graph.n_edges
     everything = tiny.trace.graph(position="generated", threshold=0)
     assert set(everything.starts) <= set(everything.node_position[everything.node_row == top])
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_the_graph_of_a_long_text_computes_and_keeps_what_it_needs(case, name, monkeypatch):
+    trace = case(name).trace
+    thresholds = (0.02, 0.3, 0.001, 0.25)
+    short = [trace.graph(position=6, threshold=t) for t in thresholds]
+    kept, asked = {}, []
+    monkeypatch.setattr(flow_parts, "LONG", 1)
+    monkeypatch.setattr(graph_view, "KEPT_SOURCES", 4)
+    monkeypatch.setattr(ViewContext, "look", lambda context, key: kept.get(key))
+    monkeypatch.setattr(ViewContext, "keep", lambda context, key, value: kept.__setitem__(key, value) or value)
+    computed = graph_view.joint
+
+    def watched(context, layer, queries):
+        asked.extend((layer, query) for query in queries.tolist())
+        return computed(context, layer, queries)
+
+    monkeypatch.setattr(graph_view, "joint", watched)
+    for threshold, wanted in zip(thresholds, short, strict=True):
+        asked.clear()
+        graph = trace.graph(position=6, threshold=threshold)
+        for part in ("node_row", "node_position", "node_mlp", "edge_source", "edge_target", "edge_share"):
+            found = getattr(graph, part)
+            np.testing.assert_allclose(found, getattr(wanted, part), rtol=1e-4, atol=1e-6, err_msg=part)
+        assert graph.n_edges == wanted.n_edges
+        reached = set(zip((graph.node_row - 1).tolist(), graph.node_position.tolist(), strict=True))
+        assert set(asked) <= reached
+        assert bool(asked) == (threshold in (0.02, 0.001)), "what is kept is enough for a larger threshold"
+    tables = [table for key, table in kept.items() if key[0] == "joint"]
+    assert tables
+    assert {table["share"].shape[1] for table in tables} == {4}
 
 
 @pytest.mark.parametrize("options", [{}, {"hide_start": True}, {"hide_start": True, "reweigh": True}])
