@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import exp, log, sqrt
 
 import numpy as np
 import pytest
 import torch
 
-from intravisto_core.analysis.division import Moved, by_head, by_source
+from intravisto_core.analysis.division import Moved, all_lengths, by_head, by_source
 from intravisto_core.analysis.flow import TERMINALS, Block, Junctions, Sources, propagate
 from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits
 from intravisto_core.analysis.shares import shares
@@ -133,6 +134,21 @@ def test_its_links_by_hand():
     assert [link for link in found if link[1][1] == 2 and link not in wanted] == []
     assert links.total == pytest.approx(np.abs(links.mass).sum())
     assert list(np.abs(links.mass)) == sorted(np.abs(links.mass), reverse=True)
+
+
+def test_a_query_on_its_own_is_judged_by_the_median_of_all():
+    pattern, what = moved()
+    weights = pattern * torch.tensor([1.0, 1e-8, 1.0])[:, None]
+    all_of_them = replace(what, weights=weights)
+    one = replace(what, weights=weights[:, 1:2], total=what.total[1:2], bias=what.bias[1:2])
+    for divide, heads in ((by_source, False), (by_head, True)):
+        lengths = all_lengths(all_of_them, heads)
+        np.testing.assert_allclose(lengths, weights[0] @ torch.tensor([1.0, 2.0, 2.0]), rtol=1e-6)
+        scale = float(lengths.median())
+        asked = (AttentionDivision.VALUE_WEIGHTED, weights[:, 1:2], one, False, None)
+        assert divide(AttentionDivision.VALUE_WEIGHTED, weights, all_of_them, False).parts[..., 1, :].isnan().all()
+        assert divide(*asked, scale).parts.isnan().all()
+        assert not divide(*asked).parts.isnan().any()
 
 
 def test_heads_by_hand():

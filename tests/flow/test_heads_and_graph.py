@@ -176,15 +176,18 @@ def test_heads_of_the_route_are_what_they_bring_from_elsewhere(case):
     np.testing.assert_allclose(route.heads[g], wanted, atol=1e-6)
 
 
-def test_disagreements_are_the_places_of_links_in_two_flows(case):
+@pytest.mark.parametrize("least", [1e-3, 0.02])
+def test_disagreements_are_the_places_of_links_in_two_flows(case, least):
     trace = case("llama").trace
-    found = trace.disagreement(position=6, measure="norm", other_measure="l1", min_mass=1e-3, n=10)
+    found = trace.disagreement(position=6, measure="norm", other_measure="l1", min_mass=least, n=10)
     tables = [
         trace.flow(position=6, measure=m, details=False, **WHOLE).links.set_index(["source", "target"])["mass"]
         for m in ("norm", "l1")
     ]
-    union = set(tables[0][tables[0].abs() >= 1e-3].index) | set(tables[1][tables[1].abs() >= 1e-3].index)
+    first, second = (set(table[table.abs() >= least].index) for table in tables)
+    union = first | second
     assert found.n_links == len(union)
+    assert min(len(first), len(second)) < len(union), "some are large enough in one flow only"
     both = [t.reindex(sorted(union), fill_value=0.0).abs() for t in tables]
     places = [b.rank(ascending=False, method="average") for b in both]
     for i, link in enumerate(zip(found.source, found.target, strict=True)):
