@@ -38,7 +38,7 @@ def pattern(
     hidden = (position < first[:, None]) | (position > last[:, None])
     if cut is not None:
         hidden = hidden | cut
-    scores = scores.float().masked_fill(hidden, -torch.inf)
+    scores = scores.float().masked_fill_(hidden, -torch.inf)
     if sinks is None:
         weights = scores.softmax(-1)
         return weights if cut is None else weights.masked_fill(hidden, 0.0)

@@ -118,6 +118,8 @@ class Division:
 
     def without(self, undefined: Bool[Tensor, " Tq"]) -> Division:
         """The same with undefined queries blank."""
+        if not undefined.any():
+            return self
         return Division(
             self.parts.masked_fill(undefined[:, None], torch.nan),
             self.sink.masked_fill(undefined, torch.nan),
