@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from intravisto_core.analysis.decoding import TILE_BYTES
+from intravisto_core.analysis.decoding import tile_positions
 from intravisto_core.analysis.effects import Predictions, predictions, recovered_share
 from intravisto_core.analysis.lenses import default_policy
 from intravisto_core.engine.base import Progress
@@ -139,7 +139,7 @@ def _effects(engine: LocalEngine, ask: _Ask, base: TraceData, data: TraceData) -
     """What both runs say at the first n positions."""
     model = engine._model
     following = torch.tensor([*base.ids[1 : ask.n + 1], -1][: ask.n])
-    step = max(1, TILE_BYTES // (8 * model.dimensions.d_vocab))
+    step = tile_positions(2, model.dimensions.d_vocab)
     return predictions(
         model.logits, base.final[: ask.n], data.final[: ask.n], following, ask.target, ask.contrast, step
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from intravisto_core.analysis.decoding import TILE_BYTES, top_tokens
+from intravisto_core.analysis.decoding import tile_positions, top_tokens
 from intravisto_core.analysis.effects import divergence
 from intravisto_core.analysis.lenses import Projection, logit_matrix
 from intravisto_core.engine.entry import TraceEntry
@@ -76,7 +76,8 @@ def difference_grid(
     )
     having = row_range(kind.component, kind.reading, model.dimensions.n_layers)
     picked = torch.tensor([rows[i] - having.start for i in at], dtype=torch.long)
-    step = max(1, TILE_BYTES // (16 * len(having) * model.dimensions.d_model))
+    # the vectors of both runs, and what is projected of them
+    step = tile_positions(4 * len(having), model.dimensions.d_model)
     for start in range(0, len(there) if len(at) else 0, step):
         stretch = there[start : start + step]
         for cells, found in _changed(model, (base, edited), kind, picked, [columns[i] for i in stretch], tokens):
@@ -103,7 +104,7 @@ def _changed(
     x, y = states
     differ = (x != y).any(-1) | (projections[0].x_hat != projections[1].x_hat).any(-1)
     target, contrast = tokens
-    for batch in differ.nonzero()[:, 0].split(max(1, TILE_BYTES // (8 * model.dimensions.d_vocab))):
+    for batch in differ.nonzero()[:, 0].split(tile_positions(2, model.dimensions.d_vocab)):
         z, w = (logit_matrix(model, _some(each, batch)) for each in projections)
         found = {
             "distance": (y[batch] - x[batch]).norm(dim=-1) / x[batch].norm(dim=-1).clamp(min=1e-30),

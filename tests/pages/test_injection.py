@@ -199,16 +199,21 @@ def test_a_place_on_the_heatmap_becomes_an_edit(app: App) -> None:
     assert "layer 3" in app.html()
 
 
+def run_copied(here, node, tmp_path, monkeypatch) -> dict[str, object]:
+    """What the copied lines make, run in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    exec(edit_python.python(here, node.cards), scope)
+    assert (tmp_path / "difference.html").stat().st_size > 1000
+    return scope
+
+
 def test_copied_python_makes_the_same_run(app: App, tmp_path, monkeypatch) -> None:
     here = app.workspace
     here.edits.add(at_the_answer(app, other_answer(app)))
     app.tester.switch_page(PAGE).run()
     node = run_edits(app)
-    monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {}
-    exec(edit_python.python(here, node.cards), scope)
-    assert (tmp_path / "difference.html").stat().st_size > 1000
-    made = scope["edited"]
+    made = run_copied(here, node, tmp_path, monkeypatch)["edited"]
     assert np.array_equal(made.logits(answer(app)[1]), node.held.logits(answer(app)[1]))
 
 
@@ -245,10 +250,7 @@ def test_copied_python_makes_the_same_run_of_every_kind(app: App, tmp_path, monk
         here.edits.add(what)
     app.tester.switch_page(PAGE).run()
     node = run_edits(app)
-    monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {}
-    exec(edit_python.python(here, node.cards), scope)
-    assert (tmp_path / "difference.html").stat().st_size > 1000
+    scope = run_copied(here, node, tmp_path, monkeypatch)
     assert np.array_equal(scope["edited"].logits(at), node.held.logits(at))
     assert len(scope["edited"].interventions) == len(here.edits.cards)
     exec("\n".join(edit_python.shown_lines(here)), scope)
