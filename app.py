@@ -9,12 +9,14 @@ starting = st.empty()
 if "intravisto_core" not in sys.modules:
     # the libraries behind the core load for seconds at the first start: say so before importing them
     starting.markdown("**InTraVisTo** is starting. Loading its libraries takes some seconds, the first time only.")
-    from intravisto_ui import collector
+    from intravisto_ui.session import garbage
 
-    with collector.put_aside():
+    with garbage.put_aside():
         import intravisto_core  # noqa: F401
 
-from intravisto_ui import address, frame, problems, sidebar, workspace  # noqa: E402
+from intravisto_ui.parts import frame, problems  # noqa: E402
+from intravisto_ui.session import address, workspace  # noqa: E402
+from intravisto_ui.sidebar import sidebar  # noqa: E402
 
 PAGES = [
     st.Page("pages/heatmap.py", title="Heatmap", default=True),

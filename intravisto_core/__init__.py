@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from intravisto_core import figures as figures
-from intravisto_core.engine import Engine, Job, LocalEngine, Pool, Progress, Trace, diagnostics
+from intravisto_core.engine import Engine, Job, LocalEngine, Pool, Trace, TraceInfo, diagnostics
 from intravisto_core.errors import (
     BusyError,
     Cancelled,
@@ -27,7 +27,8 @@ from intravisto_core.errors import (
 from intravisto_core.models.hub import check_token
 from intravisto_core.models.memory import estimate_memory
 from intravisto_core.models.offered import OfferedModel, cached_models, offer_is_closed, offered_models
-from intravisto_core.models.progress import Report, quiet
+from intravisto_core.options import refuse_unknown
+from intravisto_core.progress import Progress, Report, quiet
 from intravisto_core.records import (
     Activation,
     AttentionSink,
@@ -144,10 +145,7 @@ def open_model(
         if options:
             raise RequestError("open_model: expected a ModelSpec alone, or a source with options; got both")
         return LocalEngine(source, token=token, report=report)
-    unknown = set(options) - set(ModelSpec.__dataclass_fields__)
-    if unknown:
-        known = ", ".join(ModelSpec.__dataclass_fields__)
-        raise RequestError(f"open_model: expected options among {known}; got {', '.join(sorted(unknown))}")
+    refuse_unknown("open_model", ModelSpec.__dataclass_fields__, options)
     return LocalEngine(ModelSpec(str(source), **options), token=token, report=report)
 
 
@@ -249,6 +247,7 @@ __all__ = [
     "TokenQuery",
     "Trace",
     "TraceError",
+    "TraceInfo",
     "TraceRequest",
     "UpdateTokens",
     "UpdateView",

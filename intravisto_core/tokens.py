@@ -88,6 +88,17 @@ class TokenReader:
             ids = self._tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
         return [int(i) for i in ids]
 
+    def encode_typed(self, text: str, name: str = "token") -> list[int]:
+        """Ids of a text that a reader typed to name tokens, without special tokens. name: what the request calls it.
+
+        Raises:
+            RequestError: the text has no token.
+        """
+        ids = self.encode(text, add_special_tokens=False)
+        if not ids:
+            raise RequestError(f"{name}: expected a text of at least one token; got {text!r}")
+        return ids
+
     def encode_chat(self, conversation: Sequence[Turn]) -> list[int]:
         """Ids of a conversation as the model's own template writes it, up to where its answer begins.
 

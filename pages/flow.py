@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from intravisto_ui import address, flow_help, flow_tabs, frame, help_texts, problems, workspace
+from intravisto_ui.flow import help, tabs
+from intravisto_ui.parts import frame, help_button, place_actions, problems
+from intravisto_ui.session import address, workspace
 
 TITLE = "Flow"
 
@@ -15,16 +17,16 @@ def body() -> None:
         head = st.container()
         if here.shown is None:
             with head:
-                frame.headline(TITLE, flow_tabs.QUESTIONS[flow_tabs.FLOW])
+                frame.headline(TITLE, tabs.QUESTIONS[place_actions.FLOW])
             frame.nothing_yet("Opening the model …" if here.run else "Nothing to show yet: press Run at the left.")
             return
         frame.strip()
-        tab = flow_tabs.switch()
+        tab = tabs.switch()
         with head:
-            line = frame.headline(TITLE, flow_tabs.QUESTIONS[tab], frame.place_in_words())
-            help_texts.button(line, flow_help.PAGES)
+            line = frame.headline(TITLE, tabs.QUESTIONS[tab], frame.place_in_words())
+            help_button.draw(line, help.PAGES)
         with problems.guarded():
-            flow_tabs.draw(here, tab, line)
+            tabs.draw(here, tab, line)
         address.write(here.id, here.options)
 
 

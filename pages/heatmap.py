@@ -2,18 +2,10 @@
 
 import streamlit as st
 
-from intravisto_ui import (
-    address,
-    cell,
-    export,
-    find,
-    frame,
-    heatmap_options,
-    heatmap_picture,
-    help_texts,
-    problems,
-    workspace,
-)
+from intravisto_ui.heatmap import cell_panel, export, find, help, options
+from intravisto_ui.heatmap import picture as heatmap_picture
+from intravisto_ui.parts import frame, help_button, problems
+from intravisto_ui.session import address, workspace
 
 TITLE = "Heatmap"
 QUESTION = "Which token would each layer predict here?"
@@ -31,11 +23,11 @@ def body() -> None:
             frame.nothing_yet("Opening the model …" if here.run else "Nothing to show yet: press Run at the left.")
             return
         frame.strip()
-        chosen = heatmap_options.draw(here.shown)
+        chosen = options.draw(here.shown)
         with head:
             line = frame.headline(TITLE, QUESTION, frame.place_in_words(chosen.view.component.label))
             find.popover(line)
-            help_texts.button(line, help_texts.PAGES)
+            help_button.draw(line, help.PAGES)
             export.popover(line, here, chosen)
         stage = st.container(horizontal=True, gap="small", key="stage")
         picture, detail = (
@@ -45,7 +37,7 @@ def body() -> None:
         with picture, problems.guarded():
             heatmap_picture.draw(here, chosen)
         with detail, problems.guarded():
-            cell.draw(here, chosen)
+            cell_panel.draw(here, chosen)
         address.write(here.id, here.options)
 
 

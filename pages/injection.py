@@ -3,21 +3,9 @@
 import streamlit as st
 
 from intravisto_core.request import CompareView
-from intravisto_ui import (
-    address,
-    edit_cards,
-    edit_examples,
-    edit_export,
-    edit_form,
-    edit_help,
-    edit_results,
-    edit_tree,
-    frame,
-    help_texts,
-    jobs,
-    problems,
-    workspace,
-)
+from intravisto_ui.injection import cards, examples, export, form, help, results, tree
+from intravisto_ui.parts import frame, help_button, problems
+from intravisto_ui.session import address, jobs, workspace
 
 TITLE = "Injection"
 QUESTION = "What follows when something inside is changed?"
@@ -42,17 +30,17 @@ def body() -> None:
         frame.strip()
         with head:
             line = frame.headline(TITLE, QUESTION, frame.place_in_words())
-            help_texts.button(line, edit_help.PAGES)
+            help_button.draw(line, help.PAGES)
         with st.container(key="edit_page"):
             left, right = st.columns([1, 2], gap="medium")
         with left, problems.guarded():
-            edit_cards.draw(here)
-            edit_tree.draw(here)
-            edit_form.draw(here)
+            cards.draw(here)
+            tree.draw(here)
+            form.draw(here)
         compared = None
         with right, problems.guarded():
             compared = _results(here)
-        edit_export.popover(line, here, compared)
+        export.popover(line, here, compared)
         address.write(here.id, here.options)
 
 
@@ -65,8 +53,8 @@ def _results(here: workspace.Workspace) -> CompareView | None:
         problems.inline(node.error)
     if not node.ended:
         _running()
-    compared = edit_results.draw(here, node)
-    edit_tree.compare(here)
+    compared = results.draw(here, node)
+    tree.compare(here)
     return compared
 
 
@@ -75,8 +63,8 @@ def _beginning(here: workspace.Workspace) -> None:
     shown = here.base
     assert shown is not None
     st.html(f'<div class="hint">{INTRODUCTION}</div>')
-    edit_examples.draw(here, shown)
-    edit_results.baseline(here)
+    examples.draw(here, shown)
+    results.baseline(here)
 
 
 @st.fragment(run_every=jobs.POLL_S)

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from intravisto_ui import frame, help_texts, model_card, problems, workspace
+from intravisto_ui.model import card, help
+from intravisto_ui.parts import frame, help_button, problems
+from intravisto_ui.session import workspace
 
 TITLE = "About this model"
 
@@ -10,13 +12,13 @@ frame.through_app(TITLE)
 with problems.guarded():
     here = workspace.current()
     line = frame.headline(TITLE, "What is this model, and are its numbers exact?")
-    help_texts.button(line, help_texts.MODEL)
+    help_button.draw(line, help.MODEL)
     if here.engine is None:
         frame.nothing_yet("Opening the model …" if here.run else "No model is open: press Run at the left.")
     else:
         left, right = st.columns([3, 4], gap="medium")
         with left:
-            model_card.card(here.engine.model)
+            card.card(here.engine.model)
         with right:
-            model_card.capabilities(here.engine.model)
-            model_card.diagnostics(here.engine)
+            card.capabilities(here.engine.model)
+            card.diagnostics(here.engine)

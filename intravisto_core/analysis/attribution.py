@@ -16,6 +16,9 @@ from intravisto_core.analysis.parts import post_norm
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Part
 
+MEAN = -1  # in place of a token id: the mean over the vocabulary
+MEAN_SHOWN = "mean over the vocabulary"
+
 
 @dataclass(frozen=True, slots=True)
 class Direction:

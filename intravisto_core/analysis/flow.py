@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from jaxtyping import Float, Int
 
+from intravisto_core.progress import finish_turns
 from intravisto_core.sites import NodeKind
 
 Array = np.ndarray
@@ -172,13 +173,7 @@ def known(*shares: Array) -> tuple[Array, ...]:
 
 def propagate(start: Float[Array, "S T"], row: int, blocks: Sequence[Block], parallel: bool) -> Masses:
     """Hand the mass of each start down from `row` (1 to L+1) to row 0. blocks: all L, the first one first."""
-    turns = hand_down(start, row, blocks, parallel)
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            masses: Masses = end.value
-            return masses
+    return finish_turns(hand_down(start, row, blocks, parallel))
 
 
 def hand_down(

@@ -113,3 +113,9 @@ def finish(model: LoadedModel, z: Float[Tensor, "n V"], capped: bool) -> Float[T
     if capped:
         return model.cap(z)
     return z * model.blueprint.logit_scale if model.blueprint.logit_scale != 1.0 else z
+
+
+def output_logits(model: LoadedModel, x: Tensor) -> Tensor:
+    """The output lens with the final norm on any vectors (n, d) → (n, V)."""
+    ones = torch.ones(x.shape[0], device=x.device)
+    return logit_matrix(model, Projection(model.final_state(x), ones))

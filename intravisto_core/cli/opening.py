@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from intravisto_core.models.progress import Report, quiet
+from intravisto_core.progress import Report, quiet
 from intravisto_core.records.memory import size
 
 EVERY_S = 0.1

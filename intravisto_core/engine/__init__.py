@@ -1,8 +1,10 @@
-"""One model that answers requests: jobs, turns, the store of traces, the pool of models."""
+"""One model that answers requests: jobs, turns, traces, the pool of models."""
 
-from intravisto_core.engine.base import Engine, Job, Progress
-from intravisto_core.engine.local import LocalEngine, diagnostics
+from intravisto_core.engine.base import Engine, Trace
+from intravisto_core.engine.diagnostics import diagnostics
+from intravisto_core.engine.job import Job
+from intravisto_core.engine.local import LocalEngine
 from intravisto_core.engine.pool import Pool
-from intravisto_core.engine.trace import Trace
+from intravisto_core.engine.trace_info import TraceInfo
 
-__all__ = ["Engine", "Job", "LocalEngine", "Pool", "Progress", "Trace", "diagnostics"]
+__all__ = ["Engine", "Job", "LocalEngine", "Pool", "Trace", "TraceInfo", "diagnostics"]

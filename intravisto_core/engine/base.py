@@ -1,81 +1,45 @@
-"""What every engine offers: submit a request, get a job; jobs are polled, waited for, or cancelled."""
+"""What every engine offers, and the trace as its user holds it; each names the other.
+
+A local engine, one on another machine and one that reads saved runs keep the same promise.
+"""
 
 from __future__ import annotations
 
-import threading
-import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
-from intravisto_core.errors import Cancelled, IntravistoError
-from intravisto_core.records import ModelCard, Token
-from intravisto_core.request import ModelSpec, Request, Turn, ViewRequest
-from intravisto_core.sites import JobState
+from intravisto_core.engine.job import Job
+from intravisto_core.engine.trace_info import TraceInfo
+from intravisto_core.engine.trace_views import TraceViews
+from intravisto_core.errors import TraceError
+from intravisto_core.records import ConceptDirection, MemoryEstimate, ModelCard, Token
+from intravisto_core.request import Intervention, ModelSpec, Request, TraceRequest, Turn, View
+from intravisto_core.sites import Site, TextMode
 
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job is: `done` of `total` steps, and what the last one was."""
-
-    done: int = 0
-    total: int = 0
-    text: str = ""
-
-
-def _nothing() -> None:
-    return None
-
-
-class Job:
-    """One request, or a model being opened, on its way. Safe to read from any thread."""
-
-    def __init__(self, request: Request | ModelSpec, session: str = "") -> None:
-        self.id = uuid.uuid4().hex
-        self.request = request
-        self.session = session
-        self.state = JobState.QUEUED
-        self.progress = Progress()
-        self.place = 0
-        self.error: IntravistoError | None = None
-        self.seconds = 0.0
-        self.cancelled = False
-        self.on_cancel: Callable[[], None] = _nothing
-        self._result: Any = None
-        self._ended = threading.Event()
-
-    def cancel(self) -> None:
-        """Ask the job to stop; it ends at the next layer or turn."""
-        self.cancelled = True
-        self.on_cancel()
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Wait for the record or trace.
-
-        Raises:
-            TimeoutError: not ended within `timeout` seconds; the job goes on.
-            IntravistoError: why there is no result.
-        """
-        if not self._ended.wait(timeout):
-            raise TimeoutError(f"the job has not ended within {timeout} s; it goes on")
-        if self.error is not None:
-            raise self.error
-        return self._result
-
-    def end(self, state: JobState, result: Any = None, error: IntravistoError | None = None) -> None:
-        """Called once, by whoever runs the job."""
-        self._result, self.error, self.state = result, error, state
-        if state is JobState.CANCELLED and error is None and result is None:
-            self.error = Cancelled("cancelled before there was anything to show")
-        self._ended.set()
+R = TypeVar("R")
 
 
 class Engine(Protocol):
-    """One model that answers requests; nothing else crosses this boundary."""
+    """One model that answers requests; nothing else crosses this boundary.
+
+    session: whose trace it is, in every verb that reads or changes one; for another session the trace does not exist.
+    After `close` every verb raises a TraceError.
+    """
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Which model was opened, and how."""
+        ...
 
     @property
     def model(self) -> ModelCard:
         """The loaded model and its checked capabilities."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits."""
         ...
 
     def tokenize(
@@ -84,30 +48,169 @@ class Engine(Protocol):
         """The tokens that a prompt would have, without running anything."""
         ...
 
+    def estimate(self, prompt_tokens: int, new_tokens: int = 0, sites: Sequence[Site] | None = None) -> MemoryEstimate:
+        """What such a run takes beside the loaded model, in bytes, and what is free for it."""
+        ...
+
+    def expected_seconds(self, prompt_tokens: int, new_tokens: int = 0) -> float | None:
+        """How long such a run takes by what earlier ones took, or None before the first."""
+        ...
+
     def submit(self, request: Request, *, session: str = "", slot: str = "") -> Job:
         """Queue a request. A newer view with the same non-empty slot takes an older one's place."""
         ...
 
-    def view(self, view: ViewRequest, *, session: str = "", slot: str = "") -> Any:
-        """Submit and wait."""
+    def view(self, view: View[R], *, session: str = "", slot: str = "") -> R:
+        """Submit a view and wait for its record."""
         ...
 
-    def find(self, trace: str, session: str = "") -> Any:
+    def trace(self, prompt: str | tuple[int, ...], max_new_tokens: int = 0, **options: Any) -> Trace:
+        """Run the model over a prompt and wait."""
+        ...
+
+    def direction(self, name: str, positive: Any, negative: Any = (), **options: Any) -> ConceptDirection:
+        """A concept direction from prompts."""
+        ...
+
+    def find(self, trace: str, session: str = "") -> Trace:
         """The handle of a trace that this session made."""
         ...
 
-    def forget(self, trace: str) -> None:
+    def describe(self, trace: str, session: str = "") -> TraceInfo:
+        """What is known of a trace now."""
+        ...
+
+    def forget(self, trace: str, session: str = "") -> None:
         """Drop a trace; an edit lets go of its baseline and sources."""
         ...
 
-    def pin(self, trace: str) -> None:
-        """Keep a trace's activations whatever the byte budget."""
+    def pin(self, trace: str, session: str = "") -> None:
+        """Keep a trace's activations whatever the byte budget; pins count."""
         ...
 
-    def unpin(self, trace: str) -> None:
+    def unpin(self, trace: str, session: str = "") -> None:
         """Take one pin back."""
         ...
 
     def close(self) -> None:
         """Stop working and let go of the model."""
         ...
+
+
+class Trace(TraceViews):
+    """One run of a model over a text; the activations stay with the engine.
+
+    tokens: prompt, then generated; every one has been run. text: all decoded, specials left out. prompt_length: in
+    tokens, BOS included. cancelled: whether it was stopped early. notes: sentences that the reader must know.
+    """
+
+    def __init__(self, engine: Engine, info: TraceInfo, session: str = "") -> None:
+        self._engine, self._info, self._session = engine, info, session
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that holds the activations."""
+        return self._engine
+
+    @property
+    def session(self) -> str:
+        """Whose trace it is."""
+        return self._session
+
+    @property
+    def id(self) -> str:
+        """A random handle; views name the trace by it."""
+        return self._info.id
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of request, weights, dtype and attention path: equal runs have equal ones."""
+        return self._info.fingerprint
+
+    @property
+    def request(self) -> TraceRequest:
+        """What was asked."""
+        return self._info.request
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens of the text."""
+        return self._info.tokens
+
+    @property
+    def text(self) -> str:
+        """The whole text, special tokens left out."""
+        return self._info.text
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the prompt, BOS included."""
+        return self._info.prompt_length
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was stopped before its end."""
+        return self._info.cancelled
+
+    @property
+    def interventions(self) -> tuple[Intervention, ...]:
+        """What was changed inside; none in an unedited run."""
+        return self.request.interventions
+
+    @property
+    def baseline(self) -> Trace | None:
+        """The unedited run that an edited one is held against; it is kept as long as this one."""
+        return self._engine.find(self._info.baseline, self._session) if self._info.baseline else None
+
+    @property
+    def mode(self) -> TextMode | None:
+        """Whether an edited run read the baseline's tokens (held) or went on by itself (free); else None."""
+        return self.request.text if self.interventions else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader must know about this run. A run that had to be made again may get one more."""
+        try:
+            return self._engine.describe(self.id, self._session).notes
+        except TraceError:  # forgotten since
+            return self._info.notes
+
+    def pin(self) -> None:
+        """Keep the activations whatever the byte budget."""
+        self._engine.pin(self.id, self._session)
+
+    def unpin(self) -> None:
+        """Take one pin back."""
+        self._engine.unpin(self.id, self._session)
+
+    def forget(self) -> None:
+        """Drop the trace; nothing more can be asked of it."""
+        self._engine.forget(self.id, self._session)
+
+    def edit_request(self, *interventions: Intervention, text: TextMode | str = TextMode.HELD) -> TraceRequest:
+        """What `edit` asks of the engine. Of an edited trace: its interventions and these, on the same baseline."""
+        return replace(
+            self.request,
+            interventions=(*self.interventions, *interventions),
+            baseline=self._info.baseline or self.id,
+            text=TextMode.parse(text, "text"),
+        )
+
+    def edit(self, *interventions: Intervention, text: TextMode | str = TextMode.HELD) -> Trace:
+        """Run again with interventions (docs/methods.md §8) and wait; this trace is kept as the baseline.
+
+        text: "held" feeds the same tokens, so that every position can be compared; "free" goes on by itself.
+
+        Raises:
+            RequestError: an intervention does not fit the model or the text; the message names the range.
+        """
+        request = self.edit_request(*interventions, text=text)
+        found: Trace = self._engine.submit(request, session=self._session).result()
+        return found
+
+    def view(self, view: View[R]) -> R:
+        """The record of a view request on this trace."""
+        return self._engine.view(view, session=self._session)
+
+    def __repr__(self) -> str:
+        return f"Trace({self.id!r}, {len(self.tokens)} tokens of {self._engine.model.name})"

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
-from intravisto_core.engine.base import Job, Progress
+from intravisto_core.engine.job import Job
 from intravisto_core.errors import Cancelled, IntravistoError, MemoryShortError, Superseded, TraceError
 from intravisto_core.models.construction import computing
 from intravisto_core.models.free_memory import forget, give_back, is_short
 from intravisto_core.models.threads import using_threads
+from intravisto_core.progress import Progress
 from intravisto_core.sites import JobState
 
 Work = Generator[Progress, None, Any]

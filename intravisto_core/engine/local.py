@@ -1,59 +1,34 @@
-"""The engine in this process: one loaded model, one dispatcher, one store."""
+"""The engine in this process: one loaded model, one dispatcher, one store of traces."""
 
 from __future__ import annotations
 
-import platform
-import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
-
-from intravisto_core.engine.base import Job, Progress
-from intravisto_core.engine.compare import compare
-from intravisto_core.engine.context import context_of
-from intravisto_core.engine.cost import RunTimes
-from intravisto_core.engine.dispatcher import Dispatcher, Priority
-from intravisto_core.engine.drawers import DRAWERS
-from intravisto_core.engine.edit import again, edit
-from intravisto_core.engine.entry import TraceEntry
-from intravisto_core.engine.experiments import EXPERIMENTS
-from intravisto_core.engine.running import reporting
-from intravisto_core.engine.store import ByteStore
-from intravisto_core.engine.trace import Trace
-from intravisto_core.errors import RequestError, TraceError
-from intravisto_core.experiments.identities import relative_error, tolerance
+from intravisto_core.engine.base import Trace
+from intravisto_core.engine.dispatcher import Dispatcher
+from intravisto_core.engine.job import Job
+from intravisto_core.engine.jobs.registry import kind_of
+from intravisto_core.engine.trace_info import TraceInfo
+from intravisto_core.errors import TraceError
 from intravisto_core.experiments.self_check import check
-from intravisto_core.models import LoadedModel, load
+from intravisto_core.models import load
 from intravisto_core.models.construction import computing
 from intravisto_core.models.free_memory import allocations_apart, freeing, give_back, trim
 from intravisto_core.models.loading import nothing
-from intravisto_core.models.memory import require_room, run_estimate
-from intravisto_core.models.progress import Report, quiet
+from intravisto_core.models.memory import run_estimate
 from intravisto_core.models.threads import threads_for, using_threads
+from intravisto_core.options import refuse_unknown
+from intravisto_core.progress import Progress, Report, quiet
 from intravisto_core.records import ConceptDirection, MemoryEstimate, ModelCard, Token
-from intravisto_core.request import (
-    CompareView,
-    DirectionRequest,
-    EffectView,
-    Generation,
-    LinkCheckView,
-    ModelSpec,
-    Request,
-    TraceRequest,
-    Turn,
-    ViewRequest,
-    to_json,
-)
-from intravisto_core.tracing import RunControl, TraceData, prepare, run
-from intravisto_core.tracing.run import Prepared
+from intravisto_core.request import DirectionRequest, Generation, ModelSpec, Request, TraceRequest, Turn, View
+from intravisto_core.sites import Site
+from intravisto_core.traces import TraceEntry, Traces
+from intravisto_core.traces.byte_store import ByteStore
+from intravisto_core.traces.trace_store import STORE_BYTES
+from intravisto_core.tracing import RunControl
 
-STORE_BYTES = 2 << 30
-MOST_ENTRIES = 2000
-Turns = Generator[Progress, None, Any]
+R = TypeVar("R")
 
 
 class LocalEngine:
@@ -76,55 +51,74 @@ class LocalEngine:
         report: Report = quiet,
         make_room: Callable[[int], None] = nothing,
     ) -> None:
-        self.spec = spec
+        self._spec = spec
         with freeing(f"opening {spec.source}"), allocations_apart():
-            self._model: LoadedModel = load(spec, token, report, make_room)
-            threads = threads_for(self._model)
+            model = load(spec, token, report, make_room)
+            threads = threads_for(model)
             with using_threads(threads), computing():
-                self._card = check(self._model)
+                self._card = check(model)
         trim()
-        self._times = RunTimes()
-        self.store = ByteStore(store_bytes)
-        self._entries: OrderedDict[str, TraceEntry] = OrderedDict()
-        self._dispatcher = Dispatcher(self._model.name, threads)
+        self._traces: Traces | None = Traces(model, self._card, ByteStore(store_bytes))
+        self._dispatcher = Dispatcher(model.name, threads)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Which model was opened, and how."""
+        return self._spec
 
     @property
     def model(self) -> ModelCard:
         """The loaded model and its checked capabilities."""
         return self._card
 
-    def tokenize(
-        self, text: str, add_special_tokens: bool = True, *, chat: bool = False, messages: Sequence[Turn] = ()
-    ) -> tuple[Token, ...]:
-        """The tokens that a prompt would have, without running anything; see `TraceRequest` for chat and messages.
+    @property
+    def traces(self) -> Traces:
+        """The traces of this model; for experiments and tests in this process.
 
         Raises:
             TraceError: the engine was closed.
         """
-        if "_model" not in self.__dict__:
+        if self._traces is None:
             raise TraceError("engine: expected an open one; it was closed. Open the model again")
-        reader = self._model.reader
+        return self._traces
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return self._dispatcher.n_waiting > 0
+
+    def tokenize(
+        self, text: str, add_special_tokens: bool = True, *, chat: bool = False, messages: Sequence[Turn] = ()
+    ) -> tuple[Token, ...]:
+        """The tokens that a prompt would have, without running anything; see `TraceRequest` for chat and messages."""
+        reader = self.traces.model.reader
         ids = reader.encode_chat((*messages, ("user", text))) if chat else reader.encode(text, add_special_tokens)
         return reader.tokens(ids, len(ids))
 
-    def submit(self, request: Request, *, session: str = "", slot: str = "") -> Job:
-        """Queue a request; its job carries every error."""
-        job = Job(request, session)
-        if isinstance(request, TraceRequest):
-            control = RunControl()
-            work = self._trace(request, session, control)
-            return self._dispatcher.submit(job, work, Priority.TRACE, slot, control.cancel)
-        if isinstance(request, DirectionRequest | LinkCheckView):
-            control = RunControl()
-            work = EXPERIMENTS[type(request)](self, request, session, control)
-            return self._dispatcher.submit(job, work, Priority.TRACE, slot, control.cancel)
-        if isinstance(request, CompareView):
-            return self._dispatcher.submit(job, compare(self, request, session), Priority.VIEW, slot)
-        return self._dispatcher.submit(job, self._view(request, session), Priority.VIEW, slot)
+    def estimate(self, prompt_tokens: int, new_tokens: int = 0, sites: Sequence[Site] | None = None) -> MemoryEstimate:
+        """What such a run takes beside the loaded model, in bytes, and what is free for it."""
+        return run_estimate(self.traces.model, prompt_tokens, new_tokens, sites)
 
-    def view(self, view: ViewRequest | EffectView | DirectionRequest, *, session: str = "", slot: str = "") -> Any:
+    def expected_seconds(self, prompt_tokens: int, new_tokens: int = 0) -> float | None:
+        """How long such a run takes by what earlier ones took, or None before the first."""
+        return self.traces.times.expected(prompt_tokens, new_tokens)
+
+    def submit(self, request: Request, *, session: str = "", slot: str = "") -> Job:
+        """Queue a request; its job carries every error. Everything that is asked of the model passes here.
+
+        Raises:
+            RequestError: it is no request at all.
+            TraceError: the engine was closed.
+        """
+        kind = kind_of(request)
+        control = RunControl()
+        work = self._answering(kind.work(self.traces, request, session, control), session)
+        return self._dispatcher.submit(Job(request, session), work, kind.priority, slot, control.cancel)
+
+    def view(self, view: View[R], *, session: str = "", slot: str = "") -> R:
         """Submit a view and wait for its record."""
-        return self.submit(view, session=session, slot=slot).result()
+        record: R = self.submit(view, session=session, slot=slot).result()
+        return record
 
     def trace(
         self,
@@ -147,21 +141,15 @@ class LocalEngine:
         Raises:
             IntravistoError: the prompt or an option does not serve, or the model gave infinite values.
         """
-        unknown = set(generation) - set(Generation.__dataclass_fields__)
-        if unknown:
-            known = ", ".join(Generation.__dataclass_fields__)
-            raise RequestError(f"trace: expected options among {known}; got {', '.join(sorted(unknown))}")
-        request = TraceRequest(
-            prompt,
-            Generation(max_new_tokens, **generation),
-            add_special_tokens,
-            sites,
-            chat,
-            messages,
-            interventions,
-        )
+        refuse_unknown("trace", Generation.__dataclass_fields__, generation)
+        asked = Generation(max_new_tokens, **generation)
+        request = TraceRequest(prompt, asked, add_special_tokens, sites, chat, messages, interventions)
         trace: Trace = self.submit(request).result()
         return trace
+
+    def direction(self, name: str, positive: Any, negative: Any = (), **options: Any) -> ConceptDirection:
+        """A concept direction from prompts; site, layer and positions as in `DirectionRequest`."""
+        return self.view(DirectionRequest(name, positive, negative, **options))
 
     def find(self, trace: str, session: str = "") -> Trace:
         """The handle of a trace that this session made.
@@ -169,140 +157,63 @@ class LocalEngine:
         Raises:
             TraceError: there is none of that id, or it belongs to somebody else.
         """
-        return Trace(self, self._entry(trace, session))
+        return Trace(self, self.describe(trace, session), session)
 
-    def direction(self, name: str, positive: Any, negative: Any = (), **where: Any) -> ConceptDirection:
-        """A concept direction from prompts; site, layer and positions as in `DirectionRequest`."""
-        found: ConceptDirection = self.view(DirectionRequest(name, positive, negative, **where))
-        return found
+    def describe(self, trace: str, session: str = "") -> TraceInfo:
+        """What is known of a trace now.
 
-    def forget(self, trace: str) -> None:
-        """Drop a trace; an edit lets go of its baseline and sources."""
-        entry = self._entries.pop(trace, None)
-        self.store.drop(("trace", trace))
-        for source in () if entry is None else entry.holds:
-            self.unpin(source)
+        Raises:
+            TraceError: see `find`.
+        """
+        return _info(self.traces.entry(trace, session))
 
-    def pin(self, trace: str) -> None:
-        """Keep a trace's activations whatever the byte budget."""
-        self.store.pin(("trace", trace))
+    def forget(self, trace: str, session: str = "") -> None:
+        """Drop a trace; an edit lets go of its baseline and sources.
 
-    def unpin(self, trace: str) -> None:
-        """Take one pin back."""
-        self.store.unpin(("trace", trace))
+        Raises:
+            TraceError: see `find`.
+        """
+        self.traces.forget(trace, session)
 
-    def estimate(self, prompt_tokens: int, new_tokens: int = 0, sites: Any = None) -> MemoryEstimate:
-        """What such a run takes beside the loaded model, and what is free for it."""
-        return run_estimate(self._model, prompt_tokens, new_tokens, sites)
+    def pin(self, trace: str, session: str = "") -> None:
+        """Keep a trace's activations whatever the byte budget; pins count.
 
-    def expected_seconds(self, prompt_tokens: int, new_tokens: int = 0) -> float | None:
-        """How long such a run takes by what earlier ones took, or None before the first."""
-        return self._times.expected(prompt_tokens, new_tokens)
+        Raises:
+            TraceError: see `find`.
+        """
+        self.traces.pin(trace, session)
 
-    @property
-    def busy(self) -> bool:
-        """Whether a job runs or waits."""
-        return self._dispatcher.n_waiting > 0
+    def unpin(self, trace: str, session: str = "") -> None:
+        """Take one pin back.
+
+        Raises:
+            TraceError: see `find`.
+        """
+        self.traces.unpin(trace, session)
 
     def close(self) -> None:
         """Stop working and let go of the model and its traces."""
         self._dispatcher.close()
-        self.store.clear()
-        self._entries.clear()
-        self.__dict__.pop("_model", None)
+        if self._traces is not None:
+            self._traces.clear()
+        self._traces = None
         give_back()
 
-    def _entry(self, trace: str, session: str) -> TraceEntry:
-        entry = self._entries.get(trace)
-        if entry is None or entry.session != session:
-            raise TraceError(f"trace: expected the id of one made here; got {trace!r}. Run the prompt again")
-        return entry
-
-    def _trace(self, request: TraceRequest, session: str, control: RunControl) -> Turns:
-        if request.interventions:
-            return Trace(self, (yield from edit(self, request, session, control)))
-        prepared = prepare(self._model, request)
-        total = len(prepared.prompt) + prepared.n_new
-        require_room(self.estimate(len(prepared.prompt), prepared.n_new, request.sites), "this run")
-        yield Progress(0, total, "reading the prompt")
-        turns = run(self._model, prepared, request.generation, request.sites, control)
-        turns = self._times.learning(turns, len(prepared.prompt))
-        data: TraceData = yield from reporting(turns, total, "generating")
-        return Trace(self, self._remember(request, session, data))
-
-    def _remember(self, request: TraceRequest, session: str, data: TraceData, named: str = "") -> TraceEntry:
-        """Keep a run. named: its canonical request, where that is not the request's own JSON."""
-        reader = self._model.reader
-        entry = TraceEntry(
-            id=secrets.token_urlsafe(12),
-            # with the ids: a chat template may write the day's date
-            fingerprint=self._model.fingerprint(f"{named or to_json(request)}\n{data.ids[: data.prompt_length]}"),
-            session=session,
-            request=request,
-            tokens=reader.tokens(data.ids, data.prompt_length),
-            prompt_length=data.prompt_length,
-            forced_length=data.forced_length,
-            last_logits=data.last_logits,
-            text=reader.decode(data.ids),
-            cancelled=data.cancelled,
-            notes=list(data.notes),
-        )
-        self._entries[entry.id] = entry
-        while len(self._entries) > MOST_ENTRIES:
-            unused = (e for e in self._entries if not self.store.pinned(("trace", e)))
-            self.forget(next(unused, next(iter(self._entries))))
-        self.store.put(("trace", entry.id), data, data.nbytes)
-        return entry
-
-    def _data(self, entry: TraceEntry) -> Generator[Progress, None, TraceData]:
-        """The activations of a trace; evicted ones are made again by the same schedule of calls and compared."""
-        data: TraceData | None = self.store.get(("trace", entry.id))
-        if data is not None:
-            return data
-        if entry.request.interventions:
-            data = yield from again(self, entry, entry.session)
-        else:
-            start = entry.prompt_length
-            forced = entry.ids[start : start + entry.forced_length]
-            prepared = Prepared(entry.ids[:start], forced, entry.length - start, replay=entry.ids[start:])
-            turns = run(self._model, prepared, entry.request.generation, entry.request.sites)
-            data = yield from reporting(turns, entry.length, "running an evicted trace again")
-        self.store.put(("trace", entry.id), data, data.nbytes)
-        error = float(relative_error(data.last_logits, entry.last_logits))
-        note = f"run again after eviction: its logits differ from the first run's by {error:.1e}"
-        if not error <= tolerance(self._model.dtype, self._model.quantisation) and note not in entry.notes:
-            entry.notes.append(note)
-        return data
-
-    def _view(self, view: ViewRequest, session: str) -> Turns:
-        entry = self._entry(view.trace, session)
-        data = yield from self._data(entry)
-        return (yield from DRAWERS[type(view)](context_of(self, entry, data), view))
+    def _answering(self, work: Generator[Progress, None, Any], session: str) -> Generator[Progress, None, Any]:
+        """The work, with a handle in place of what is remembered of a new trace."""
+        found = yield from work
+        return Trace(self, _info(found), session) if isinstance(found, TraceEntry) else found
 
 
-def diagnostics(engine: LocalEngine) -> str:
-    """Versions, machine and card, to paste into a report; no prompt, no path, no secret."""
-    lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}"]
-    packages = (
-        "torch",
-        "transformers",
-        "streamlit",
-        "plotly",
-        "accelerate",
-        "numpy",
-        "tokenizers",
-        "safetensors",
+def _info(entry: TraceEntry) -> TraceInfo:
+    return TraceInfo(
+        id=entry.id,
+        fingerprint=entry.fingerprint,
+        request=entry.request,
+        tokens=entry.tokens,
+        prompt_length=entry.prompt_length,
+        text=entry.text,
+        cancelled=entry.cancelled,
+        baseline=entry.baseline,
+        notes=tuple(entry.notes),
     )
-    for package in packages:
-        try:
-            lines.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            lines.append(f"{package} not installed")
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    lines.append(f"threads {torch.get_num_threads()}, GPU {gpu}")
-    card = asdict(engine.model)
-    checks = card.pop("capabilities")
-    lines += [f"{name}: {value}" for name, value in card.items()]
-    lines += [f"{name}: ok={c['ok']} error={c['error']} {c['reason']}".rstrip() for name, c in checks.items()]
-    lines.append(f"store: {len(engine.store)} items, {engine.store.nbytes} of {engine.store.budget} bytes")
-    return "\n".join(lines)

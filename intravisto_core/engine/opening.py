@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from intravisto_core.engine.base import Job, Progress
+from intravisto_core.engine.job import Job
 from intravisto_core.engine.local import LocalEngine
 from intravisto_core.errors import Cancelled, IntravistoError, ModelError
 from intravisto_core.models.free_memory import forget
-from intravisto_core.models.progress import Report
+from intravisto_core.progress import Progress, Report
 from intravisto_core.request import ModelSpec
 from intravisto_core.sites import JobState
 

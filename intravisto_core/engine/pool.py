@@ -9,13 +9,13 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from intravisto_core.engine.base import Job
+from intravisto_core.engine.job import Job
 from intravisto_core.engine.local import LocalEngine
 from intravisto_core.engine.opening import Opening
 from intravisto_core.errors import BusyError
 from intravisto_core.models.free_memory import free_bytes
 from intravisto_core.models.placement import device_of
-from intravisto_core.models.progress import Report
+from intravisto_core.progress import Report
 from intravisto_core.request import ModelSpec
 
 LEASE_SECONDS = 900.0

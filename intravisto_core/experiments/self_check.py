@@ -16,6 +16,7 @@ from intravisto_core.experiments import identities
 from intravisto_core.experiments.block_kind import misdeclared
 from intravisto_core.models import LoadedModel
 from intravisto_core.models.card import describe
+from intravisto_core.progress import finish_turns
 from intravisto_core.records import Check, ModelCard
 from intravisto_core.request import Generation
 from intravisto_core.sites import Capability
@@ -145,13 +146,7 @@ def _traced(model: LoadedModel, ids: tuple[int, ...]) -> TraceData:
 
 
 def _finish(model: LoadedModel, prepared: Prepared, checking: bool) -> TraceData:
-    turns = run(model, prepared, Generation(), checking=checking)
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            data: TraceData = end.value
-            return data
+    return finish_turns(run(model, prepared, Generation(), checking=checking))
 
 
 def _same_run(

@@ -32,7 +32,7 @@ from intravisto_core.figures.export import save
 from intravisto_core.figures.flow_html import flow_html, graph_html
 from intravisto_core.figures.graph import graph_figure, graph_frame
 from intravisto_core.figures.heatmap import heatmap_figure
-from intravisto_core.figures.html import comparison_html, figure_html, grid_html
+from intravisto_core.figures.page import comparison_html, figure_html, grid_html
 from intravisto_core.figures.route import head_shares_figure, head_shares_frame, route_figure, route_frame
 from intravisto_core.figures.sankey import disagreement_figure, disagreement_frame, flow_figure, flow_frame
 from intravisto_core.figures.shares import shares_figure

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from intravisto_core.figures.html import component_mount, inline_json, standalone_page
 from intravisto_core.figures.numbers import share, significant
+from intravisto_core.figures.page import component_mount, inline_json, standalone_page
 from intravisto_core.figures.text import printable
+from intravisto_core.figures.web.bundle import component_source
 from intravisto_core.figures.web.flow_graph_payload import graph_payload
 from intravisto_core.figures.web.flow_payload import FlowDress, LinkMark, flow_payload, start_in_words, title
-from intravisto_core.figures.web.sources import component_source
 from intravisto_core.records.flow import Flow
 from intravisto_core.records.graph import ContributionGraph
 

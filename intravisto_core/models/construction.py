@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from intravisto_core.models.progress import Report
+from intravisto_core.progress import Report
 
 LOOK_S = 0.2
 _one_load = threading.Lock()

@@ -25,8 +25,8 @@ from intravisto_core.errors import HubError, ModelError, RequestError
 from intravisto_core.models import checkpoint, download, folder
 from intravisto_core.models.download import Report as FileReport
 from intravisto_core.models.hub_errors import explained, full_disk, said_by_the_hub
-from intravisto_core.models.progress import Report, quiet
 from intravisto_core.models.quantisation import check_asked
+from intravisto_core.progress import Report, quiet
 from intravisto_core.request import ModelSpec
 
 T = TypeVar("T")

@@ -22,10 +22,10 @@ from intravisto_core.models.loaded import LoadedModel, measure
 from intravisto_core.models.memory import estimate, require_room
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.placement import Placement, place
-from intravisto_core.models.progress import Report, quiet
 from intravisto_core.models.reading import telling
 from intravisto_core.models.source import locate
 from intravisto_core.models.weights import Weights, read_in
+from intravisto_core.progress import Report, quiet
 from intravisto_core.request import ModelSpec
 from intravisto_core.tokens import TokenReader
 

@@ -12,7 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from intravisto_core.models import checkpoint
 from intravisto_core.models.construction import constructed
-from intravisto_core.models.progress import Report
+from intravisto_core.progress import Report
 
 _BAR = "Loading weights"
 # transformers has one hook for all threads; each thread's own reader is looked up in here

@@ -7,7 +7,7 @@ from pathlib import Path
 from intravisto_core.errors import ModelError, RequestError, expected
 from intravisto_core.models import folder as folders
 from intravisto_core.models import hub
-from intravisto_core.models.progress import Report, quiet
+from intravisto_core.progress import Report, quiet
 from intravisto_core.request import ModelSpec
 
 

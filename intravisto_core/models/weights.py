@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from intravisto_core.architectures import Blueprint, ExpertModules
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import quantisation
-from intravisto_core.models.progress import Report, quiet
+from intravisto_core.progress import Report, quiet
 
 CHUNK = 4096
 PAGE = 4096

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from intravisto_core.errors import ModelError
 from intravisto_core.sites import Capability, TokenKind
 
 
@@ -77,3 +78,13 @@ class ModelCard:
     inferred: bool = False
     chat: bool = False
     features: tuple[str, ...] = ()
+
+    def require(self, capability: Capability) -> None:
+        """Refuse what rests on an identity that this model fails.
+
+        Raises:
+            ModelError: with the reason that the self-check gave.
+        """
+        found = self.capabilities[capability]
+        if not found.ok:
+            raise ModelError(f"{capability.label}: not shown for this model: {found.reason}")

@@ -1,5 +1,8 @@
 """What can be asked of an engine: frozen, hashable, JSON-able; each checks itself when built."""
 
+from typing import Any
+
+from intravisto_core.request.base import View
 from intravisto_core.request.checks import Selection, Span, Turn
 from intravisto_core.request.codec import from_json, to_json
 from intravisto_core.request.effects import CompareView, DirectionRequest, EffectView, Link, LinkCheckView
@@ -50,7 +53,7 @@ from intravisto_core.request.views import (
 )
 from intravisto_core.request.words import in_words
 
-Request = TraceRequest | DirectionRequest | EffectView | ViewRequest
+Request = TraceRequest | View[Any]
 
 __all__ = [
     "DEVICES",
@@ -105,6 +108,7 @@ __all__ = [
     "TraceRequest",
     "Turn",
     "UpdateView",
+    "View",
     "ViewRequest",
     "from_json",
     "in_words",

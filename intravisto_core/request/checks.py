@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 from intravisto_core.errors import RequestError, expected
+from intravisto_core.request.base import frozen_request
 
 
 def put(request: object, **values: object) -> None:
@@ -27,7 +27,7 @@ def check(ok: bool, what: str, allowed: str, got: object) -> None:
         raise RequestError(expected(what, allowed, got))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class Span:
     """Rows or positions from `start` up to, not with, `stop`. Negatives count from the end."""
 

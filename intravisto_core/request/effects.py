@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from intravisto_core.records import Comparison, ConceptDirection, LinkCheck
+from intravisto_core.request.base import View, frozen_request
 from intravisto_core.request.checks import Selection, check, is_whole, put, selection, texts
 from intravisto_core.request.positions import Positions, positions
 from intravisto_core.sites import Component, Lens, NormPolicy, Patching, Site
@@ -19,8 +20,8 @@ def check_choice(value: object, name: str) -> None:
     check(ok, name, "a text, a token id, or None", value)
 
 
-@dataclass(frozen=True, slots=True)
-class CompareView:
+@frozen_request
+class CompareView(View[Comparison]):
     """An edited trace against another one, most often its baseline.
 
     trace, edited: ids. target, contrast: a text (its first token counts) or a token id; None: the baseline's top token
@@ -55,7 +56,7 @@ class CompareView:
         check_choice(self.contrast, "contrast")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class Link:
     """One vector that joins the stream of a block at one position.
 
@@ -91,8 +92,8 @@ class Link:
         check(whole, "neuron", "a whole number, or (expert, neuron)", self.neuron)
 
 
-@dataclass(frozen=True, slots=True)
-class LinkCheckView:
+@frozen_request
+class LinkCheckView(View[LinkCheck]):
     """Predicted and measured effect of taking away each link's vector (docs/methods.md §6, checking a link).
 
     target, contrast: as in CompareView. position: where the logit difference is read; negatives count from the end of
@@ -114,8 +115,8 @@ class LinkCheckView:
         check_choice(self.contrast, "contrast")
 
 
-@dataclass(frozen=True, slots=True)
-class DirectionRequest:
+@frozen_request
+class DirectionRequest(View[ConceptDirection]):
     """A concept direction: the mean of one prompt set less the mean of another, of unit norm (docs/methods.md §8).
 
     positive, negative: prompts, or one prompt. Without `negative` it is the mean alone. site, layer, positions: where

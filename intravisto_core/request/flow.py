@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from intravisto_core.records import Attribution, ContributionGraph, Disagreement, Flow, HeadShares, Route
+from intravisto_core.request.base import View, frozen_request
 from intravisto_core.request.checks import Selection, check, is_number, is_whole, put, selection
 from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
 
@@ -36,8 +36,8 @@ def _check_reweigh(hide_start: bool, reweigh: bool) -> None:
     check(hide_start or not reweigh, "reweigh", "False, since position 0 is not hidden", reweigh)
 
 
-@dataclass(frozen=True, slots=True)
-class FlowView:
+@frozen_request
+class FlowView(View[Flow]):
     """Mass 1 from one cell, or from all positions that say a generated token, handed down to row 0.
 
     row: 1 to L+1; None is L+1, the final norm. position: of the cell, negatives count from the end; "generated": every
@@ -79,8 +79,8 @@ class FlowView:
             check(most is None or is_whole(most, least, 2**31), name, f"a whole number from {least}, or None", most)
 
 
-@dataclass(frozen=True, slots=True)
-class DisagreementView:
+@frozen_request
+class DisagreementView(View[Disagreement]):
     """Links of one flow whose places differ most between two ways to share it out.
 
     The options up to `hide_start` are FlowView's. other_measure, other_attention: the second way; other_attention None
@@ -117,8 +117,8 @@ class DisagreementView:
         check(not same, "other_measure", "another measure or another division than the first", self.other_measure)
 
 
-@dataclass(frozen=True, slots=True)
-class HeadSharesView:
+@frozen_request
+class HeadSharesView(View[HeadShares]):
     """How the attention of one cell divides over its heads and source positions.
 
     row: 1 to L. joint: instead of the division, shares in the joint L1 form, whose parts are every (head, source) and
@@ -135,8 +135,8 @@ class HeadSharesView:
         put(self, attention=AttentionDivision.parse(self.attention, "attention"))
 
 
-@dataclass(frozen=True, slots=True)
-class GraphView:
+@frozen_request
+class GraphView(View[ContributionGraph]):
     """The contribution-threshold graph: nodes token × row, edges whose share in the joint L1 form is large enough.
 
     row, position: where it starts, as in FlowView (row 1 to L; None and L+1 are L). threshold: least share of an edge.
@@ -155,8 +155,8 @@ class GraphView:
         _check_share(self.threshold, "threshold")
 
 
-@dataclass(frozen=True, slots=True)
-class RouteView:
+@frozen_request
+class RouteView(View[Route]):
     """Where each generated token came from: sources, layers and heads of the flow from the position that says it."""
 
     trace: str
@@ -170,8 +170,8 @@ class RouteView:
         _check_reweigh(self.hide_start, self.reweigh)
 
 
-@dataclass(frozen=True, slots=True)
-class AttributionView:
+@frozen_request
+class AttributionView(View[Attribution]):
     """Direct logit attribution of a target token against a contrast at one position.
 
     target, contrast: a text (its first token counts) or a token id. target None: the model's own top token. contrast

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from intravisto_core.errors import RequestError, expected
+from intravisto_core.request.base import frozen_request
 from intravisto_core.request.checks import check, is_number, is_whole, put, texts
 from intravisto_core.request.positions import Positions, positions
 from intravisto_core.request.tensors import TensorRef
@@ -19,7 +20,7 @@ VECTOR_LENSES = (Lens.OUTPUT, Lens.INPUT, Lens.LINEAR, Lens.QUADRATIC)
 Direction = str | TensorRef
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class PromptSet:
     """A named set of texts; a mean over it is over all positions of all texts."""
 
@@ -33,7 +34,7 @@ class PromptSet:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class AtSite:
     """Where an intervention acts.
 
@@ -78,7 +79,7 @@ class AtSite:
             check(neuron is None or is_whole(neuron, 0, 2**31), "neuron", "a whole number from 0, or None", neuron)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class Replace(AtSite):
     """By the vector of a token text: a row of U or E, or their mix at this row; several tokens: their mean.
 
@@ -96,7 +97,7 @@ class Replace(AtSite):
         put(self, lens=_vector_lens(self.lens))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class ReplaceMain(AtSite):
     """The direction of the top token under the lens gives its coefficient to another token's; rescaled to ‖x‖."""
 
@@ -110,7 +111,7 @@ class ReplaceMain(AtSite):
         put(self, lens=_vector_lens(self.lens))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class Ablate(AtSite):
     """Zero; the mean over this text, another trace or a PromptSet (`source`); or resampled from another trace."""
 
@@ -127,7 +128,7 @@ class Ablate(AtSite):
             check(self.source is None, "source", "None, since zero needs none", self.source)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class Patch(AtSite):
     """The values of another trace of the same model.
 
@@ -148,7 +149,7 @@ class Patch(AtSite):
         check(layer is None or is_whole(layer, -(2**31), 2**31), "source_layer", "a whole number, or None", layer)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class Steer(AtSite):
     """`x + α v̂`.
 
@@ -167,7 +168,7 @@ class Steer(AtSite):
         put(self, direction=direction(self.direction), unit=SteerUnit.parse(self.unit, "unit"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class RemoveDirection(AtSite):
     """`x − ⟨x,d̂⟩ d̂`."""
 
@@ -179,7 +180,7 @@ class RemoveDirection(AtSite):
         put(self, direction=direction(self.direction))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class SwapDirection(AtSite):
     """The coordinates (a, b) of x in the plane of two directions become (b, a)."""
 
@@ -193,7 +194,7 @@ class SwapDirection(AtSite):
         check(self.source != self.target, "target", "another direction than the source", self.target)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class Scale(AtSite):
     """By a factor."""
 
@@ -204,7 +205,7 @@ class Scale(AtSite):
         check(is_number(self.factor), "factor", "a finite number", self.factor)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class SetValue(AtSite):
     """A number, or an array of the site's width (or positions × width)."""
 
@@ -217,7 +218,7 @@ class SetValue(AtSite):
             put(self, value=float(value) if is_number(value) else _array(value, "value", "a number or an array"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class KnockOut:
     """Queries no longer see keys, before the softmax: the rows renormalise; where no key is left, z = 0."""
 
@@ -233,7 +234,7 @@ class KnockOut:
         put(self, heads=_heads(self.heads))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class FreezePattern:
     """The baseline's rows of the attention pattern; rows after the baseline's text run free."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from intravisto_core.request.base import frozen_request
 from intravisto_core.request.checks import check, put
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -11,7 +10,7 @@ QUANTISATIONS = (None, "int8", "nf4")
 DEVICES = ("auto", "cpu", "cuda", "offload")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class ModelSpec:
     """Which model, and how it is loaded.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
 from typing import Any
 
 from intravisto_core.errors import RequestError, expected
+from intravisto_core.request.base import frozen_request
 from intravisto_core.request.checks import Span, check, is_whole
 
 ALLOWED = '"prompt", "all", a whole number, a list of them, a Span or Generated(step)'
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class Generated:
     """The position that reads a generated token; step 0 is the first one after the prompt."""
 

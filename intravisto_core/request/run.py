@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from intravisto_core.errors import RequestError
+from intravisto_core.request.base import frozen_request
 from intravisto_core.request.checks import Turn, check, is_number, is_whole, put, texts, turns, whole
 from intravisto_core.request.interventions import Intervention
 from intravisto_core.sites import Site, TextMode
@@ -12,7 +13,7 @@ from intravisto_core.sites import Site, TextMode
 MAX_NEW_TOKENS = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class Generation:
     """How the text goes on after the prompt. Greedy unless a temperature is given.
 
@@ -48,7 +49,7 @@ class Generation:
             put(self, forced=whole(self.forced, "forced", "a text, token ids, or None"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class TraceRequest:
     """One run of the model over a prompt, and what is kept of it.
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from intravisto_core.errors import RequestError, expected
+from intravisto_core.request.base import frozen_request
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_request
 class TensorRef:
     """An array by the hash of its content (float32, little-endian), with the array itself where it is at hand.
 

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from intravisto_core.records import (
+    Activation,
+    AttentionSink,
+    CellShares,
+    DecodedGrid,
+    Experts,
+    Logits,
+    NextTokens,
+    Pattern,
+    Shares,
+    TokenQuery,
+    UpdateTokens,
+)
+from intravisto_core.request.base import View, frozen_request
 from intravisto_core.request.checks import Selection, check, followed, is_whole, put, selection
 from intravisto_core.request.flow import FlowRequest
 from intravisto_core.request.run import Generation
@@ -12,8 +26,8 @@ from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMea
 TOP_K_KEPT = 32
 
 
-@dataclass(frozen=True, slots=True)
-class HeatmapView:
+@frozen_request
+class HeatmapView(View[DecodedGrid]):
     """A grid of decoded cells: rows of the model against positions of the text (docs/methods.md §1, §3, §4).
 
     rows: heatmap rows 0 to L+1; positions: 0 to T-1; None is all, negatives count from the end.
@@ -46,8 +60,8 @@ class HeatmapView:
         check(is_whole(k, 1, TOP_K_KEPT), "top_k", f"1 to {TOP_K_KEPT}", k)
 
 
-@dataclass(frozen=True, slots=True)
-class SharesView:
+@frozen_request
+class SharesView(View[Shares]):
     """Shares of attention and MLP at every junction of the trace (docs/methods.md §5)."""
 
     trace: str
@@ -57,8 +71,8 @@ class SharesView:
         put(self, measure=ShareMeasure.parse(self.measure, "measure"))
 
 
-@dataclass(frozen=True, slots=True)
-class ActivationView:
+@frozen_request
+class ActivationView(View[Activation]):
     """One site of one layer, one head of it where the site has heads."""
 
     trace: str
@@ -70,8 +84,8 @@ class ActivationView:
         put(self, site=Site.parse(self.site, "site"))
 
 
-@dataclass(frozen=True, slots=True)
-class PatternView:
+@frozen_request
+class PatternView(View[Pattern]):
     """The attention pattern of one head, recomputed from q and k."""
 
     trace: str
@@ -79,15 +93,15 @@ class PatternView:
     head: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionSinkView:
+@frozen_request
+class AttentionSinkView(View[AttentionSink]):
     """How much of all attention goes to position 0, and to learned sinks (docs/methods.md §5)."""
 
     trace: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExpertsView:
+@frozen_request
+class ExpertsView(View[Experts]):
     """Which experts of a layer each position went to; expert: whose neurons to give too."""
 
     trace: str
@@ -95,16 +109,16 @@ class ExpertsView:
     expert: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LogitsView:
+@frozen_request
+class LogitsView(View[Logits]):
     """The model's own logits after one position; negatives count from the end of the text."""
 
     trace: str
     position: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateView:
+@frozen_request
+class UpdateView(View[UpdateTokens]):
     """What attention or MLP promoted and suppressed at one cell, with ranks before and after.
 
     row: 1 to L. n: how many tokens each way, 1 to 32.
@@ -124,8 +138,8 @@ class UpdateView:
         put(self, component=component)
 
 
-@dataclass(frozen=True, slots=True)
-class CellSharesView:
+@frozen_request
+class CellSharesView(View[CellShares]):
     """Shares at one cell (row 1 to L) under every measure."""
 
     trace: str
@@ -133,8 +147,8 @@ class CellSharesView:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class NextTokensView:
+@frozen_request
+class NextTokensView(View[NextTokens]):
     """The next-token distribution after a position, and what a sampler would make of it, without running the model.
 
     sampling: temperature, top_k and top_p; without a temperature nothing is changed. n: how many tokens are listed.
@@ -150,8 +164,8 @@ class NextTokensView:
         check(isinstance(self.sampling, Generation), "sampling", "a Generation", self.sampling)
 
 
-@dataclass(frozen=True, slots=True)
-class QueryView:
+@frozen_request
+class QueryView(View[TokenQuery]):
     """Where a token first enters the top k of the stream (output lens, final norm), and what wrote it there.
 
     token: a text, whose first token is meant, or a token id.

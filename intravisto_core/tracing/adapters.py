@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from intravisto_core.architectures import AttentionKind
-from intravisto_core.tracing.capture import AttentionFacts, CaptureSink
+from intravisto_core.tracing.capture import CaptureSink
+from intravisto_core.tracing.trace_data import AttentionFacts
 
 FindSink = Callable[[], CaptureSink | None]
 

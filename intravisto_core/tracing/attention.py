@@ -16,7 +16,8 @@ from intravisto_core.architectures import AttentionKind
 from intravisto_core.errors import ModelError, TraceError
 from intravisto_core.models import LoadedModel
 from intravisto_core.tracing.adapters import listen
-from intravisto_core.tracing.capture import AttentionFacts, CaptureSink
+from intravisto_core.tracing.capture import CaptureSink
+from intravisto_core.tracing.trace_data import AttentionFacts
 
 ATTENTION_NAME = "intravisto"
 

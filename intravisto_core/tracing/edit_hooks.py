@@ -13,8 +13,9 @@ from torch.utils.hooks import RemovableHandle
 from intravisto_core.architectures import BlockModules
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import CaptureSink
-from intravisto_core.tracing.edits import Edits, Frozen
+from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.expert_edits import apply_experts, rows_of
+from intravisto_core.tracing.site_edits import Frozen
 
 
 def edit_hooks(

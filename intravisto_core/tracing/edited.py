@@ -10,9 +10,9 @@ from torch import Tensor
 
 from intravisto_core.analysis.experts import ExpertRun, Routing
 from intravisto_core.sites import Site
-from intravisto_core.tracing.capture import TraceData
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.expert_edits import with_edits
+from intravisto_core.tracing.trace_data import TraceData
 
 _BY_HEAD = (Site.Q, Site.K, Site.V, Site.Z)
 

@@ -2,55 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from intravisto_core.sites import Site
-
-if TYPE_CHECKING:
-    from intravisto_core.tracing.capture import TraceData
-    from intravisto_core.tracing.expert_edits import ExpertEdit
-
-Change = Callable[[Tensor, list[int]], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class SiteEdit:
-    """One intervention at a site of a layer. change: old values (n, width) at n positions → new ones, any dtype.
-
-    places: absolute positions, sorted. part: the columns that it is about, None for all.
-    """
-
-    site: Site
-    layer: int
-    places: tuple[int, ...]
-    change: Change
-    part: slice | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KnockedOut:
-    """Attention edges of a layer that are cut. heads: (H,) true where it is; positions are absolute and sorted."""
-
-    layer: int
-    heads: Bool[Tensor, " H"]
-    queries: tuple[int, ...]
-    keys: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """Heads of a layer whose pattern is the one that another run had."""
-
-    layer: int
-    heads: Bool[Tensor, " H"]
-    base: TraceData
+from intravisto_core.tracing.expert_edits import ExpertEdit
+from intravisto_core.tracing.site_edits import Frozen, KnockedOut, SiteEdit, between
 
 
 @dataclass(slots=True)
@@ -101,7 +61,7 @@ class Edits:
                 continue
             out = x.clone() if out is x else out
             rows = torch.tensor([p - start for p in places], device=x.device)
-            columns = edit.part or slice(None)
+            columns = edit.columns or slice(None)
             old = out[rows][:, columns]
             new = edit.change(old, places).to(old.dtype).expand_as(old)
             out[rows, columns] = torch.where(new == old, old, new)
@@ -154,16 +114,3 @@ class Edits:
             return z
         split = z.unflatten(1, (dead.shape[0], -1))
         return split.masked_fill(dead.T[:, :, None], 0.0).flatten(1)
-
-
-def between(places: Sequence[int], start: int, stop: int) -> list[int]:
-    """The places from start up to, not with, stop."""
-    return list(places[bisect_left(places, start) : bisect_left(places, stop)])
-
-
-def heads_flag(heads: Iterable[int] | None, n_heads: int) -> Bool[Tensor, " H"]:
-    """(H,) true for the heads named; None is all."""
-    flag = torch.full((n_heads,), heads is None)
-    if heads is not None:
-        flag[list(heads)] = True
-    return flag

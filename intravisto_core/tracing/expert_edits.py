@@ -11,8 +11,8 @@ from torch import Tensor
 from intravisto_core.analysis.experts import ExpertRun, Routing, expert_run
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import LoadedModel
-from intravisto_core.tracing.capture import TraceData
-from intravisto_core.tracing.edits import Change
+from intravisto_core.tracing.site_edits import Change
+from intravisto_core.tracing.trace_data import TraceData
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from intravisto_core.sites import Site
-from intravisto_core.tracing.capture import TraceData
-from intravisto_core.tracing.edits import Edits, KnockedOut, SiteEdit, between
+from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.expert_edits import moves_something
+from intravisto_core.tracing.site_edits import KnockedOut, SiteEdit, between
+from intravisto_core.tracing.trace_data import TraceData
 
 
 def changes_nothing(edits: Edits, base: TraceData) -> bool:
@@ -26,7 +27,7 @@ def _keeps(edit: SiteEdit, base: TraceData) -> bool:
         return True
     x = base.site(edit.site, edit.layer)
     rows = (x.transpose(0, 1).flatten(1) if edit.site is Site.Z else x)[places]
-    old = rows if edit.part is None else rows[:, edit.part]
+    old = rows if edit.columns is None else rows[:, edit.columns]
     return torch.equal(edit.change(old, places).to(old.dtype).expand_as(old), old)
 
 

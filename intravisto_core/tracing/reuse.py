@@ -19,7 +19,8 @@ from transformers.pytorch_utils import Conv1D
 from intravisto_core.architectures import AttentionKind, BlockModules
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
-from intravisto_core.tracing.capture import CaptureSink, TraceData
+from intravisto_core.tracing.capture import CaptureSink
+from intravisto_core.tracing.trace_data import TraceData
 
 NEEDED = (Site.RESID_PRE, Site.K, Site.V)
 

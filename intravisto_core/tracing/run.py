@@ -15,12 +15,13 @@ from intravisto_core.models.memory import prefill_chunk
 from intravisto_core.request import Generation, TraceRequest
 from intravisto_core.sites import Site
 from intravisto_core.tracing.attention import captured_by
-from intravisto_core.tracing.capture import CaptureSink, TraceData
+from intravisto_core.tracing.capture import CaptureSink
 from intravisto_core.tracing.edited import EditedData, on_top_of
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.hooks import capturing
 from intravisto_core.tracing.reuse import Reuse, catch_up, copy_rows, filled_cache, skipping
 from intravisto_core.tracing.sampling import choose
+from intravisto_core.tracing.trace_data import TraceData
 
 PREFILL_CHUNK = 512
 
@@ -38,6 +39,12 @@ class Prepared:
     n_new: int
     notes: tuple[str, ...] = ()
     replay: tuple[int, ...] = ()
+
+    @classmethod
+    def replaying(cls, ids: tuple[int, ...], prompt_length: int, forced_length: int) -> Prepared:
+        """An earlier run's ids, to be fed by its own schedule of calls."""
+        forced = ids[prompt_length : prompt_length + forced_length]
+        return cls(ids[:prompt_length], forced, len(ids) - prompt_length, replay=ids[prompt_length:])
 
 
 @dataclass(slots=True)

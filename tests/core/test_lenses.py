@@ -169,7 +169,7 @@ def test_a_tie_is_won_by_the_output_table(case):
 
 
 def test_a_cell_does_not_depend_on_its_tile(case, monkeypatch):
-    from intravisto_core.engine import tiles
+    from intravisto_core.views import tiles
 
     tiny = case("wide")
     options = {"lens": "linear", "top_k": 32, "watch": WATCH}

@@ -26,7 +26,7 @@ def ids_of(trace: iv.Trace) -> list[int]:
 
 def hooks_of(engine: LocalEngine) -> int:
     """Hooks on any module of an engine's network."""
-    modules = engine._model.network.modules()
+    modules = engine.traces.model.network.modules()
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules)
 
 
@@ -54,14 +54,14 @@ def test_twenty_sessions_get_their_own_right_answers_in_bounded_memory(engine):
     with ThreadPoolExecutor(20) as pool:
         for future in [pool.submit(session, n) for n in range(20)]:
             future.result(2 * WAIT)
-    assert engine.store.nbytes <= engine.store.budget
+    assert engine.traces.store.nbytes <= engine.traces.store.budget
     assert engine._dispatcher.n_waiting == 0
 
 
 def test_a_hundred_cancels_leave_no_thread_hook_or_trace_behind(engine):
     engine.trace(PROMPTS[0])
     gc.collect()
-    threads, entries = threading.active_count(), len(engine._entries)
+    threads, entries = threading.active_count(), len(engine.traces)
     draw, jobs = random.Random(0), []
     for i in range(100):
         session = f"session {i % 7}"
@@ -76,7 +76,7 @@ def test_a_hundred_cancels_leave_no_thread_hook_or_trace_behind(engine):
         except iv.Cancelled:
             assert str(job.state) == "cancelled"
     finished = sum(job.error is None for job in jobs)
-    assert len(engine._entries) == entries + finished, "a cancelled prompt leaves no trace"
+    assert len(engine.traces) == entries + finished, "a cancelled prompt leaves no trace"
     assert hooks_of(engine) == 0
     assert threading.active_count() == threads
     assert engine._dispatcher.n_waiting == 0

@@ -10,8 +10,8 @@ import pytest
 from transformers import LlamaForCausalLM
 
 import intravisto_core as iv
-from intravisto_core.engine.store import ByteStore
 from intravisto_core.models import Weights
+from intravisto_core.traces.byte_store import ByteStore
 from tests import models_tiny
 
 PROMPT = models_tiny.PROMPT
@@ -40,7 +40,7 @@ def test_an_evicted_trace_comes_back_with_the_same_numbers(forgetful, case, run)
     logits = [trace.logits(p) for p in range(len(trace.tokens))]
     tokens = trace.tokens
     other = forgetful.trace("xyz", max_new_tokens=3)
-    assert ("trace", trace.id) not in forgetful.store
+    assert ("trace", trace.id) not in forgetful.traces.store
     assert other.logits().shape == logits[0].shape
 
     for site, values in first.items():
@@ -74,10 +74,10 @@ def test_a_pinned_trace_stays(forgetful):
     pinned.pin()
     for prompt in ("ab", "cd", "ef"):
         forgetful.trace(prompt)
-    assert ("trace", pinned.id) in forgetful.store
+    assert ("trace", pinned.id) in forgetful.traces.store
     pinned.unpin()
     forgetful.trace("gh")
-    assert ("trace", pinned.id) not in forgetful.store
+    assert ("trace", pinned.id) not in forgetful.traces.store
 
 
 def test_a_cancelled_and_evicted_trace_comes_back(forgetful):
@@ -108,8 +108,8 @@ def test_the_budget_is_kept(tiny_gpt2):
     for trace in traces:
         trace.heatmap(lens="linear")
         trace.shares("kl")
-        assert engine.store.nbytes <= budget
-    assert len(engine.store) > 0
+        assert engine.traces.store.nbytes <= budget
+    assert len(engine.traces.store) > 0
     engine.close()
 
 

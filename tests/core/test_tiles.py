@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.engine import sheet, tiles
+from intravisto_core.views import tile_rows, tiles
 
 WIDTH = 12
 APART = (0, 13, 19, 20, 24, 25)
@@ -22,7 +22,7 @@ def spans(monkeypatch):
         return tiles.decode_tile(model, data, kind, span)
 
     monkeypatch.setattr(tiles, "tile_positions", lambda rows, d_vocab: WIDTH)
-    monkeypatch.setattr(sheet, "decode_tile", decode_tile)
+    monkeypatch.setattr(tile_rows, "decode_tile", decode_tile)
     return found
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import intravisto_core.figures  # noqa: F401  (registers the drawers)
 from intravisto_core.errors import MissingProgramError, RequestError
-from intravisto_core.figures.html import inline_json
+from intravisto_core.figures.page import inline_json
 from intravisto_core.figures.text import plotly_text
 from intravisto_core.records import Activation, Logits, Pattern, Record
 from intravisto_core.sites import ShareMeasure, Site

@@ -17,7 +17,7 @@ from intravisto_core.figures import numbers
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.theme import HUES, colour_scale, contrast, css, ink_on
 from intravisto_core.figures.web import Mark, component_source, panel_data, strip_tokens
-from intravisto_core.figures.web.sources import FOLDER
+from intravisto_core.figures.web.bundle import FOLDER
 from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
 from tests.figures import made

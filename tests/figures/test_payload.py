@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from intravisto_core.errors import RequestError
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.web import Mark, component_source, grid_payload, panel_data
+from intravisto_core.figures.web.bundle import MODULES
 from intravisto_core.figures.web.payload import decimals
-from intravisto_core.figures.web.sources import MODULES
 from intravisto_core.sites import Colour, Component, Lens, Reading, ShareMeasure
 from tests.figures import made
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.engine import flow_parts, graph_view
-from intravisto_core.engine.context import ViewContext
+from intravisto_core.views.context import ViewContext
+from intravisto_core.views.flow import graph as graph_view
+from intravisto_core.views.flow import shares as flow_parts
 from tests.families.tiny import is_parallel
 from tests.flow.test_traces import KINDS, WHOLE, attention
 

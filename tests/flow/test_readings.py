@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.engine import flow_details, flow_parts
-from intravisto_core.engine.context import ViewContext
+from intravisto_core.views.context import ViewContext
+from intravisto_core.views.flow import details, shares
 
 
 def test_divergences_and_readings_are_those_of_the_cells(case):
@@ -115,19 +115,19 @@ def test_a_model_whose_heads_fail_is_refused_all_but_the_weights(case):
     card = engine.model
     failed = {**card.capabilities, iv.Capability.HEADS: iv.Check(False, 0.5, "heads do not add up")}
     try:
-        engine._card = replace(card, capabilities=failed)
+        engine.traces.card = replace(card, capabilities=failed)
         for ask in (lambda: trace.flow(attention="projection"), lambda: trace.attribution(by="heads")):
             with pytest.raises(iv.ModelError, match="heads do not add up"):
                 ask()
         assert len(trace.flow(details=False).links) > 0
     finally:
-        engine._card = card
+        engine.traces.card = card
 
 
 def test_a_long_text_takes_turns_and_gives_the_same(case, monkeypatch):
     engine, trace = case("llama").engine, case("llama").trace
     short = trace.flow(top_k=3)
-    monkeypatch.setattr(flow_parts, "LONG", 1)
+    monkeypatch.setattr(shares, "LONG", 1)
     job = engine.submit(iv.FlowView(trace.id, top_k=3))
     flow = job.result(60)
     np.testing.assert_array_equal(flow.link_source, short.link_source)
@@ -169,7 +169,7 @@ def test_a_long_text_is_followed_in_stretches_and_keeps_nothing_quadratic(case, 
         return keep(context, key, value)
 
     for limit, size in (("LONG", 1), ("TURN_ELEMENTS", 3 * 4 * length), ("ROW_ELEMENTS", 2 * length)):
-        monkeypatch.setattr(flow_parts, limit, size)
+        monkeypatch.setattr(shares, limit, size)
     monkeypatch.setattr(ViewContext, "keep", kept_too)
     # what was kept of the short text is of no use to a long one
     monkeypatch.setattr(ViewContext, "look", lambda context, key: None)
@@ -184,7 +184,7 @@ def test_a_long_text_is_followed_in_stretches_and_keeps_nothing_quadratic(case, 
 def test_divergences_under_a_soft_cap_are_kept(case, monkeypatch):
     trace = case("gemma2").trace
     first = trace.flow(position=7, top_k=2)
-    monkeypatch.setattr(flow_details, "divergences_by_logits", None)
+    monkeypatch.setattr(details, "divergences_by_logits", None)
     again = trace.flow(position=7, top_k=1)
     known = first.links.set_index(["source", "target"])["kl"]
     wanted = [known[link] for link in zip(again.links["source"], again.links["target"], strict=True)]

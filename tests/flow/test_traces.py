@@ -216,7 +216,7 @@ def test_what_an_edit_wrote_in_a_heads_place_comes_from_no_position(family, name
     assert not found.shares[head].any()
     assert found.shares.sum() + found.bias + found.intervention == pytest.approx(1, abs=1e-4)
     if name != "Gemma-2":
-        w_o = trace._engine._model.weights.get(f"w_o.{layer}").float().numpy()
+        w_o = trace._engine.traces.model.weights.get(f"w_o.{layer}").float().numpy()
         columns = w_o.reshape(len(w_o), len(found.shares), -1)[:, head]
         written = 0.3 * columns.sum(1)
         assert found.intervention == pytest.approx(written @ total / (total @ total), abs=1e-4)

@@ -7,7 +7,7 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.analysis import decoding
-from intravisto_core.engine import difference, sheet, tiles
+from intravisto_core.views import difference, tile_rows, tiles
 
 
 @pytest.fixture
@@ -126,4 +126,4 @@ def test_free_text_has_the_next_tokens_of_its_own(tiny_folder, monkeypatch):
 
 def test_the_names_that_are_counted_are_the_ones_that_decode():
     assert tiles.decode_state is decoding.decode_state
-    assert sheet.decode_tile is tiles.decode_tile
+    assert tile_rows.decode_tile is tiles.decode_tile

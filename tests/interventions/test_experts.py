@@ -9,6 +9,7 @@ import torch
 import intravisto_core as iv
 from intravisto_core.experiments import tiny
 from tests.families.tiny import MOE, Case, kind
+from tests.inside import entry_of
 from tests.interventions.manual import Hand, run
 from tests.interventions.test_cells import off
 
@@ -58,7 +59,7 @@ def test_nothing_changes_where_the_expert_is_not_chosen(family):
     weight, _, _ = qwen_neuron(case, 1, 2, 5)
     other = int(np.flatnonzero(weight == 0)[0])
     edited = case.trace.edit(iv.SetValue("act", 1, other, neuron=(2, 5), value=9.0))
-    assert edited._entry.reused is None
+    assert entry_of(edited).reused is None
     assert np.array_equal(edited.logits(), case.trace.logits())
 
 
@@ -71,7 +72,7 @@ def test_a_neuron_on_every_family_of_experts(family, name):
     at = iv.SetValue("act", 1, "all", neuron=(1, 3), value=1.5)
     before, after = (t.activation("mlp_out", 1) for t in (case.trace, case.trace.edit(at)))
     moved = after - before
-    column = case.engine._model.weights.get("expert_out.1.1")[:, 3].float().numpy()
+    column = case.engine.traces.model.weights.get("expert_out.1.1")[:, 3].float().numpy()
     size = np.linalg.norm(moved, axis=-1)
     changed = size > 1e-4
     assert 0 < changed.sum() <= len(case.ids)

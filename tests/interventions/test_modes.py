@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
+from tests.inside import entry_of
 
 SITES = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "q", "k", "v", "z", "act", "pattern")
 
@@ -31,14 +32,14 @@ def test_doing_nothing_changes_no_bit(case, family):
     trace = case(family).trace
     for text in ("held", "free"):
         same = trace.edit(*no_ops(trace), text=text)
-        assert same._entry.reused is None
+        assert entry_of(same).reused is None
         assert same.text == trace.text
         assert np.array_equal(same.logits(), trace.logits())
         for site in SITES:
             for layer in range(3):
                 assert np.array_equal(same.activation(site, layer), trace.activation(site, layer)), (site, layer)
     later = trace.edit(iv.Patch("mlp_out", 2, -1, source=trace))
-    assert later._entry.reused is None
+    assert entry_of(later).reused is None
     assert np.array_equal(later.logits(), trace.logits())
     record = trace.compare(same)
     assert record.exact
@@ -115,15 +116,15 @@ def test_the_baseline_is_kept_until_the_edit_is_forgotten(tiny_folder):
     edited = trace.edit(iv.Ablate("mlp_out", 1))
     assert edited.baseline.id == trace.id
     assert trace.baseline is None
-    engine.store.budget = 1
+    engine.traces.store.budget = 1
     engine.trace("zz")
-    assert ("trace", trace.id) in engine.store
+    assert ("trace", trace.id) in engine.traces.store
     found = edited.activation("resid_post", 2)
-    engine.store.drop(("trace", edited.id))
+    engine.traces.store.drop(("trace", edited.id))
     assert np.array_equal(edited.activation("resid_post", 2), found)
     engine.forget(edited.id)
     engine.trace("zzz")
-    assert ("trace", trace.id) not in engine.store
+    assert ("trace", trace.id) not in engine.traces.store
     with pytest.raises(iv.TraceError):
         edited.logits()
     engine.close()

@@ -12,6 +12,7 @@ import torch
 import intravisto_core as iv
 from intravisto_core.experiments import tiny
 from intravisto_core.tracing.reuse import obstacle
+from tests.inside import entry_of
 from tests.reference.plain import error
 
 ALLOWED = 1e-5
@@ -24,7 +25,7 @@ def in_full(monkeypatch):
 
     def switch(off: bool) -> None:
         reason = (lambda *_: "a test asked for it") if off else obstacle
-        monkeypatch.setattr(import_module("intravisto_core.engine.edit"), "obstacle", reason)
+        monkeypatch.setattr(import_module("intravisto_core.traces.edited_runs"), "obstacle", reason)
 
     return switch
 
@@ -32,11 +33,11 @@ def in_full(monkeypatch):
 def both(case, in_full, *interventions, text="held"):
     """The edited run by reuse, and in full."""
     by_reuse = case.trace.edit(*interventions, text=text)
-    assert by_reuse._entry.reused is not None
+    assert entry_of(by_reuse).reused is not None
     in_full(True)
     whole = case.trace.edit(*interventions, text=text)
     in_full(False)
-    assert whole._entry.reused is None
+    assert entry_of(whole).reused is None
     assert any("a test asked" in note for note in whole.notes)
     return by_reuse, whole
 
@@ -76,7 +77,7 @@ def test_four_tokens_are_generated_after_an_edit_of_the_first_generated_one(case
     tiny_llama = case("llama")
     found, whole = both(tiny_llama, in_full, iv.Scale("resid_post", 1, iv.Generated(1), factor=-3.0), text="free")
     assert len(found.tokens) >= found.prompt_length + 5
-    assert found._entry.reused.position == found.prompt_length + 1
+    assert entry_of(found).reused.position == found.prompt_length + 1
     for layer in range(3):
         assert error(found.activation("resid_post", layer), whole.activation("resid_post", layer)) <= ALLOWED
 
@@ -85,7 +86,7 @@ def test_only_what_can_have_changed_is_stored(case):
     tiny_llama = case("llama")
     edited = tiny_llama.trace.edit(iv.Scale("mlp_out", 2, -1, factor=2.0))
     engine = tiny_llama.engine
-    own, base = (engine.store.get(("trace", t.id)) for t in (edited, tiny_llama.trace))
+    own, base = (engine.traces.store.get(("trace", t.id)) for t in (edited, tiny_llama.trace))
     assert own.nbytes < base.nbytes / 4
     assert np.array_equal(edited.activation("resid_post", 0), tiny_llama.trace.activation("resid_post", 0))
     assert np.array_equal(edited.activation("mlp_out", 2)[:5], tiny_llama.trace.activation("mlp_out", 2)[:5])
@@ -101,11 +102,11 @@ def test_reuse_under_dispatched_modules(tmp_path, name):
     prompt = tuple(3 + (17 * i) % 90 for i in range(14))
     edit = iv.Scale("attn_out", 1, -1, factor=-2.0)
     before = engine.trace(prompt, max_new_tokens=4).edit(edit, text="free")
-    network = engine._model.network
+    network = engine.traces.model.network
     dispatch_model(network, device_map={"": "cpu"}, force_hooks=True)
     dispatched = {n: m.__dict__.get("forward") for n, m in network.named_modules()}
     after = engine.trace(prompt, max_new_tokens=4).edit(edit, text="free")
-    assert after._entry.reused is not None
+    assert entry_of(after).reused is not None
     assert {n: m.__dict__.get("forward") for n, m in network.named_modules()} == dispatched
     assert any(f is not None for f in dispatched.values())
     assert [t.id for t in after.tokens] == [t.id for t in before.tokens]
@@ -116,7 +117,7 @@ def test_reuse_under_dispatched_modules(tmp_path, name):
 
 def test_a_failed_run_leaves_the_layers_as_they_were(case, monkeypatch):
     tiny_llama = case("llama")
-    layers = [b.layer for b in tiny_llama.engine._model.blueprint.blocks]
+    layers = [b.layer for b in tiny_llama.engine.traces.model.blueprint.blocks]
 
     def broken(*_, **__):
         raise RuntimeError("in the middle of it")
@@ -158,7 +159,7 @@ def test_a_run_in_full_says_why(tmp_path):
     engine = iv.open_model(str(tiny.write(tiny.CONFIGS["Mixtral"](), tmp_path)), dtype="bfloat16", device_map="cpu")
     trace = engine.trace(tuple(range(3, 15)))
     edited = trace.edit(iv.Scale("attn_out", 1, -1, factor=2.0))
-    assert edited._entry.reused is None
+    assert entry_of(edited).reused is None
     assert any(note.startswith("run in full") and "experts" in note for note in edited.notes)
     engine.close()
 
@@ -167,10 +168,10 @@ def test_a_model_of_8_bit_layers_runs_in_full(tiny_folder):
     """An outlier of one position is scaled together with the others, so even earlier ones may change."""
     pytest.importorskip("bitsandbytes")
     engine = iv.open_model(str(tiny_folder("llama")), quantisation="int8", device_map="cpu")
-    assert "int8" in str(engine._model.quantisation)
+    assert "int8" in str(engine.traces.model.quantisation)
     trace = engine.trace("ab c!ab d", max_new_tokens=2)
     edited = trace.edit(iv.Scale("mlp_out", 1, -1, factor=-20.0))
-    assert edited._entry.reused is None
+    assert entry_of(edited).reused is None
     assert any(note.startswith("run in full: 8-bit layers") for note in edited.notes)
     same = trace.edit(iv.Scale("mlp_out", 1, "all", factor=1.0))
     assert np.array_equal(same.logits(), trace.logits())
@@ -194,7 +195,7 @@ def test_moving_rotary_positions_are_reused_within_their_length_and_go_no_furthe
     }
     engine = iv.open_model(str(models_tiny.write(model, tmp_path)), device_map="cpu")
     edit = iv.Scale("attn_out", 1, -1, factor=-2.0)
-    assert engine.trace("ab c!", max_new_tokens=2).edit(edit)._entry.reused is not None
+    assert entry_of(engine.trace("ab c!", max_new_tokens=2).edit(edit)).reused is not None
     with pytest.raises(iv.RequestError, match="12 tokens, this model's context"):
         engine.trace("ab c!ab d~ab c!ab", max_new_tokens=2)
     stopped = engine.trace("ab c!ab d", max_new_tokens=9).edit(edit, text="free")

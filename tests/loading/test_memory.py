@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import intravisto_core as iv
-from intravisto_core.engine import drawers
 from intravisto_core.experiments import tiny
 from intravisto_core.models import free_memory, memory
 from intravisto_core.models.free_memory import group_bytes, is_short
-from intravisto_core.tracing import shelf
+from intravisto_core.tracing import buffers
+from intravisto_core.views import registry
 from tests import models_tiny
 from tests.loading.fake_hub import GOOD_TOKEN
 
@@ -38,7 +38,7 @@ def folders(tmp_path_factory):
 
 def free(monkeypatch: pytest.MonkeyPatch, nbytes: int) -> None:
     """As if so much memory were free."""
-    for module in (memory, shelf):
+    for module in (memory, buffers):
         monkeypatch.setattr(module, "free_bytes", lambda device: nbytes)
     for module in (memory, sys.modules["intravisto_core.models.loading"]):
         monkeypatch.setattr(module, "all_free", lambda: {"cpu": nbytes})
@@ -56,7 +56,7 @@ def test_weights_are_reckoned_from_headers(folders, family):
         assert abs(found.weights - engine.model.weight_bytes) <= allowed, options
         assert (found.offloaded > 0) == ("device_map" in options)
         trace = engine.trace(PROMPT, max_new_tokens=4, temperature=1.0)
-        data = engine.store.get(("trace", trace.id))
+        data = engine.traces.store.get(("trace", trace.id))
         kept = sum(b.nbytes for b in data.buffers.values()) + data.final.nbytes
         whole = kept * (N + 4) // len(trace.tokens)
         assert engine.estimate(N, 4).trace == whole
@@ -70,7 +70,7 @@ def test_fewer_sites_take_less(case):
     whole, streams = engine.estimate(N, 4), engine.estimate(N, 4, sites=("resid_post",))
     assert 0 < streams.trace < whole.trace / 5
     trace = engine.trace(PROMPT, sites=["resid_post"])
-    data = engine.store.get(("trace", trace.id))
+    data = engine.traces.store.get(("trace", trace.id))
     assert engine.estimate(N, 0, sites=("resid_post",)).trace == sum(
         b.nbytes for b in (*data.buffers.values(), data.final)
     )
@@ -122,14 +122,14 @@ def test_verdicts_and_words():
 def test_memory_that_runs_out_in_a_view_is_given_back(case, monkeypatch):
     engine = case("llama").engine
     trace = engine.trace("abc")
-    view = next(kind for kind in drawers.DRAWERS if kind.__name__ == "SharesView")
+    view = next(kind for kind in registry.VIEWS if kind.__name__ == "SharesView")
 
     def greedy(context: object, view: object):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         yield
 
     with monkeypatch.context() as patched:
-        patched.setitem(drawers.DRAWERS, view, greedy)
+        patched.setitem(registry.VIEWS, view, greedy)
         with pytest.raises(iv.MemoryShortError, match="given back"):
             trace.shares("projection")
     assert np.isfinite(trace.shares("projection").mlp).all()
@@ -174,7 +174,7 @@ def test_a_long_prompt_goes_by_queries(case, monkeypatch):
     monkeypatch.setattr(memory, "ATTENTION_BYTES", 0)
     monkeypatch.setattr(memory, "SMALLEST_CHUNK", 3)
     calls = []
-    network = engine._model.network
+    network = engine.traces.model.network
     handle = network.register_forward_pre_hook(lambda m, a, k: calls.append(k["input_ids"].shape[1]), with_kwargs=True)
     trace = engine.trace(ids)
     handle.remove()
@@ -271,7 +271,7 @@ try:
 except iv.MemoryShortError as error:
     print("ran out:", "given back" in str(error))
 local.require_room = lambda found, what: None
-engine._model.dimensions.__class__
+engine.traces.model.dimensions.__class__
 try:
     engine.submit(iv.TraceRequest((5,) * 60, sites=None)).result()
     print("a small run still goes")

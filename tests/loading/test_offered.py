@@ -7,7 +7,7 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.models import hub as hub_module
 from intravisto_core.models.hub import snapshot
-from intravisto_core.models.progress import quiet
+from intravisto_core.progress import quiet
 
 
 def test_the_known_models(monkeypatch):

@@ -66,7 +66,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
 
     yield get
     for each in made.values():
-        network = each.engine._model.network
+        network = each.engine.traces.model.network
         assert any(p.device.type == "meta" for p in network.parameters())
     with patch("gc.collect"):
         for each in made.values():
@@ -92,7 +92,7 @@ def in_host_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
     def get(name: str) -> Case:
         if name not in made:
             made[name] = case = Case(name, tmp_path_factory.mktemp("fetched"))
-            for block in case.engine._model.blueprint.blocks:
+            for block in case.engine.traces.model.blueprint.blocks:
                 cpu_offload(block.layer, execution_device="cpu")
             case.trace = case.engine.trace(PROMPT, max_new_tokens=N_NEW)
             case.trace.pin()

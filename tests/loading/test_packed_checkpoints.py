@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 import intravisto_core as iv
 from intravisto_core.experiments import tiny
+from tests.inside import entry_of
 
 pytest.importorskip("bitsandbytes")
 
@@ -41,7 +42,7 @@ def test_it_is_the_model_that_is_packed_here(packed):
     for capability, found in engine.model.capabilities.items():
         assert found.ok, (capability, found.reason)
         assert found.allowed == 5e-2
-    assert engine._model.quantisation == kind
+    assert engine.traces.model.quantisation == kind
     assert engine.model.weight_bytes == other.model.weight_bytes
     # besides the numbers there is a description of each packed matrix in the file
     assert 0 <= iv.estimate_memory(folder).weights - engine.model.weight_bytes < 0.05 * engine.model.weight_bytes
@@ -50,7 +51,7 @@ def test_it_is_the_model_that_is_packed_here(packed):
         np.testing.assert_array_equal(*(trace.activation(site, 1) for trace in traces))
     np.testing.assert_array_equal(*(trace.logits() for trace in traces))
     edited = traces[0].edit(iv.Scale("attn_out", 1, [-2], factor=2.0))
-    assert (edited._entry.reused is None) == (kind == "int8"), "8 bits mix positions, and are run in full"
+    assert (entry_of(edited).reused is None) == (kind == "int8"), "8 bits mix positions, and are run in full"
     for each in (engine, other):
         each.close()
 

@@ -16,7 +16,7 @@ import intravisto_core as iv
 from intravisto_core.cli import main
 from intravisto_core.experiments import tiny
 from intravisto_core.models import checkpoint, construction, load, reading
-from intravisto_core.models.progress import quiet
+from intravisto_core.progress import quiet
 
 WAIT = 60
 

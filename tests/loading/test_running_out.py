@@ -14,7 +14,7 @@ import intravisto_core as iv
 from intravisto_core.engine import pool as pool_module
 from intravisto_core.models import free_memory
 from intravisto_core.models.free_memory import is_short
-from intravisto_ui import settings
+from intravisto_ui.session import settings
 
 IDS = tuple(range(5, 45))
 # less than half of a model's weights, or of a run's activations
@@ -72,13 +72,13 @@ def test_while_a_model_is_loaded(held, tiny_gpt2, monkeypatch):
 @pytest.mark.parametrize("calls", [0, 17], ids=["in the first layer", "in the middle"])
 def test_while_a_text_is_run(held, monkeypatch, calls):
     _, engine, trace = held
-    before, hooks = tensors(), sum(len(m._forward_hooks) for m in engine._model.network.modules())
+    before, hooks = tensors(), sum(len(m._forward_hooks) for m in engine.traces.model.network.modules())
     with monkeypatch.context() as patched:
         patched.setattr(torch.nn.functional, "linear", failing(torch.nn.functional.linear, calls))
         with pytest.raises(iv.MemoryShortError, match="given back"):
             engine.trace(IDS[::-1], max_new_tokens=2)
     assert tensors() < before + NOTHING
-    assert sum(len(m._forward_hooks) for m in engine._model.network.modules()) == hooks
+    assert sum(len(m._forward_hooks) for m in engine.traces.model.network.modules()) == hooks
     np.testing.assert_array_equal(engine.trace(IDS, max_new_tokens=2).logits(), trace.logits())
     assert engine.find(trace.id).tokens == trace.tokens
 
@@ -86,7 +86,7 @@ def test_while_a_text_is_run(held, monkeypatch, calls):
 def test_while_cells_are_decoded(held, monkeypatch):
     _, engine, trace = held
     expected = trace.heatmap("block").token_ids
-    engine.store.clear()
+    engine.traces.store.clear()
     trace = engine.trace(IDS, max_new_tokens=2)
     before = tensors()
     with monkeypatch.context() as patched:
@@ -131,7 +131,7 @@ def test_how_long_a_model_stays(monkeypatch):
         settings.read({"INTRAVISTO_IDLE_MINUTES": "soon"})
     assert iv.Pool(idle_seconds=60).lease_seconds == 60
     monkeypatch.setenv("INTRAVISTO_IDLE_MINUTES", "0")
-    from intravisto_ui.pool import pool
+    from intravisto_ui.session.pool import pool
 
     made = pool.__wrapped__()
     assert made.idle_seconds == math.inf

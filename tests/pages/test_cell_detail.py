@@ -13,7 +13,7 @@ import pytest
 from intravisto_core.figures.numbers import share
 from intravisto_core.request import CellSharesView, Generation, HeatmapView, NextTokensView, UpdateView
 from intravisto_core.sites import Colour, Component, Lens, Reading, ShareMeasure
-from intravisto_ui import cell_detail
+from intravisto_ui.heatmap import cell_parts
 from tests.pages.conftest import App
 
 
@@ -44,7 +44,7 @@ def test_shares_by_every_measure(app: App) -> None:
     select(app, 3, 8).set("segmented_control", "cell_part", "shares").assert_calm()
     shown = app.workspace.shown
     told = shown.engine.view(CellSharesView(shown.trace.id, 3, 8), session=app.workspace.id)
-    table = cell_detail.shares_table(told)
+    table = cell_parts.shares_table(told)
     assert table in app.html()
     for i, measure in enumerate(("norm", "KL", "KL pair", "projection", "L1 proximity")):
         row = re.search(f">{measure}</th>(.*?)</tr>", table)[1]
@@ -56,7 +56,7 @@ def test_shares_by_every_measure(app: App) -> None:
 
 def test_why_a_share_is_missing_stays_literal(case: Any) -> None:
     told = replace(case("llama").trace.cell_shares(2, 3), missing={ShareMeasure.KL: "<i>"})
-    assert 'title="&lt;i&gt;"' in cell_detail.shares_table(told)
+    assert 'title="&lt;i&gt;"' in cell_parts.shares_table(told)
 
 
 @pytest.mark.parametrize("part", ["attention", "mlp", "shares"])
@@ -130,7 +130,7 @@ def test_help_opens_with_a_tab_a_subject(app: App) -> None:
 
 def test_a_large_picture_offers_to_leave_some_out(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "A large picture" not in app.html()
-    monkeypatch.setattr("intravisto_ui.heatmap_options.MANY_POSITIONS", 10)
+    monkeypatch.setattr("intravisto_ui.heatmap.options.MANY_POSITIONS", 10)
     app.tester.run()
     assert "A large picture" in app.html()
     app.set("number_input", "position_step", 3)

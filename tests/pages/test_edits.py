@@ -7,8 +7,10 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.errors import RequestError
-from intravisto_ui import edit_cards, edit_fields, edit_marks, edit_python
-from intravisto_ui.edits import Card, Edits
+from intravisto_ui.injection import cards
+from intravisto_ui.parts import edit_python, edit_values
+from intravisto_ui.session import edit_marks
+from intravisto_ui.session.edit_stack import Card, Edits
 
 STACK = (
     iv.Replace("resid_post", 3, (5,), token=" Paris"),
@@ -40,12 +42,12 @@ def filled(*whats: object) -> Edits:
 
 @names
 def test_the_form_gives_back_what_a_card_holds(what: iv.Replace) -> None:
-    assert edit_fields.built(edit_fields.values_of(what)) == what
+    assert edit_values.built(edit_values.values_of(what)) == what
 
 
 @names
 def test_a_stack_survives_its_file(what: iv.Replace) -> None:
-    assert edit_cards.read(edit_cards.written((Card(1, what), Card(2, what, on=False)))) == (
+    assert cards.read(cards.written((Card(1, what), Card(2, what, on=False)))) == (
         (what, True),
         (what, False),
     )
@@ -55,7 +57,7 @@ def test_loading_a_stack_keeps_which_cards_are_on() -> None:
     edits = filled(*STACK[:3])
     edits.switch(edits.cards[1].id)
     again = Edits()
-    again.take(edit_cards.read(edit_cards.written(edits.cards)))
+    again.take(cards.read(cards.written(edits.cards)))
     assert [(c.what, c.on) for c in again.cards] == [(c.what, c.on) for c in edits.cards]
     again.undo()
     assert not again.cards
@@ -64,7 +66,7 @@ def test_loading_a_stack_keeps_which_cards_are_on() -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"cards": [1]}', b'{"cards": [{"edit": {"kind": "Bomb"}}]}'])
 def test_another_file_is_refused(body: bytes) -> None:
     with pytest.raises(iv.IntravistoError, match="expected"):
-        edit_cards.read(body)
+        cards.read(body)
 
 
 @names
@@ -140,12 +142,12 @@ def test_outlines_tell_the_kinds_apart() -> None:
     [({"token": ""}, "token"), ({"positions": []}, "positions")],
 )
 def test_what_the_form_lacks_is_named(change: dict[str, object], needed: str) -> None:
-    values = edit_fields.values_of(STACK[0]) | change
+    values = edit_values.values_of(STACK[0]) | change
     with pytest.raises(RequestError, match=needed):
-        edit_fields.built(values)
+        edit_values.built(values)
 
 
 def test_a_typed_list_of_positions() -> None:
-    assert edit_fields.listed(" 3, 5 -1") == (3, 5, -1)
+    assert edit_values.listed(" 3, 5 -1") == (3, 5, -1)
     with pytest.raises(RequestError, match="3, 5, -1"):
-        edit_fields.listed("3 to 5")
+        edit_values.listed("3 to 5")

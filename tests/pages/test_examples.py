@@ -8,7 +8,7 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.demo.corpus import words
-from intravisto_ui.examples import EXAMPLES
+from intravisto_ui.sidebar.examples import EXAMPLES
 
 BY_NAME = {example.name: example for example in EXAMPLES}
 COUNTRY = {country.name: country for country in words.COUNTRIES}

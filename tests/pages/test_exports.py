@@ -13,19 +13,19 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.figures.web import Mark
 from intravisto_core.sites import Colour, Component, ShareMeasure
-from intravisto_ui import export, heatmap_options, heatmap_picture
-from intravisto_ui.edits import BASELINE, DIFFERENCE, EDITED
+from intravisto_ui.heatmap import export, options, picture
+from intravisto_ui.session.edit_stack import BASELINE, DIFFERENCE, EDITED
 from tests.pages.conftest import App
 from tests.pages.test_injection import PAGE, run_edits
 
-CHOSEN: list[heatmap_options.Options] = []
+CHOSEN: list[options.Options] = []
 
 
 @pytest.fixture(autouse=True)
 def chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notes what the page's options come to, in CHOSEN."""
-    draw = heatmap_options.draw
-    monkeypatch.setattr(heatmap_options, "draw", lambda shown: CHOSEN.append(draw(shown)) or CHOSEN[-1])
+    draw = options.draw
+    monkeypatch.setattr(options, "draw", lambda shown: CHOSEN.append(draw(shown)) or CHOSEN[-1])
 
 
 def file(app: App, name: str) -> str:
@@ -85,7 +85,7 @@ def test_what_is_shown_of_an_edited_run_is_what_is_taken_away(
             ids = here.base.engine.view(view, session=here.id).token_ids
             np.testing.assert_array_equal(record["token_ids"], ids)
             np.testing.assert_array_equal(names["grid"].token_ids, ids)
-    assert Mark(4, 5, "ablated") in heatmap_picture.marks(here)
+    assert Mark(4, 5, "ablated") in picture.marks(here)
 
 
 def test_all_rows_and_positions_need_not_be_said(app: App) -> None:

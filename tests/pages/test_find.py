@@ -10,7 +10,7 @@ import pytest
 from intravisto_core.errors import RequestError
 from intravisto_core.records import row_label
 from intravisto_core.request import HeatmapView
-from intravisto_ui import find
+from intravisto_ui.heatmap import find
 from tests.pages.conftest import App
 
 

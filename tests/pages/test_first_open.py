@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from intravisto_core.sites import Lens
-from intravisto_ui.examples import DEFAULT
-from intravisto_ui.workspace import Workspace
+from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.sidebar.examples import DEFAULT
 from tests.pages.conftest import App
 
 

@@ -12,18 +12,10 @@ import intravisto_core as iv
 from intravisto_core.request import LinkCheckView, Span
 from intravisto_core.request.flow import GENERATED, AttributionView, DisagreementView, FlowView, GraphView, RouteView
 from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
-from intravisto_ui import (
-    collector,
-    flow_attribution,
-    flow_difference,
-    flow_lists,
-    flow_options,
-    flow_tabs,
-    frame,
-    jobs,
-    link_check,
-)
-from intravisto_ui.edits import DIFFERENCE, EDITED, EditRun
+from intravisto_ui.flow import attribution, difference, link_check, lists, options, tabs
+from intravisto_ui.parts import frame, place_actions, view_options
+from intravisto_ui.session import garbage, jobs
+from intravisto_ui.session.edit_stack import DIFFERENCE, EDITED, EditRun
 from tests.pages.conftest import App
 
 Asked = list[Any]
@@ -79,16 +71,16 @@ def test_first_look_is_the_flow_of_the_selected_cell(flow_page: App, asked: Aske
 
 def test_only_the_view_that_is_looked_at_is_computed(flow_page: App, asked: Asked) -> None:
     for name, kind, component in (
-        (flow_tabs.GRAPH, GraphView, "intravisto_graph"),
-        (flow_tabs.ATTRIBUTION, AttributionView, "intravisto_links"),
-        (flow_tabs.ROUTE, RouteView, "intravisto_route"),
+        (place_actions.GRAPH, GraphView, "intravisto_graph"),
+        (place_actions.ATTRIBUTION, AttributionView, "intravisto_links"),
+        (place_actions.ROUTE, RouteView, "intravisto_route"),
     ):
         asked.clear()
         tab(flow_page, name)
         assert kind in {type(v) for v in asked}
         assert not any(isinstance(v, FlowView) for v in asked)
         assert component in flow_page.components()
-        assert flow_tabs.QUESTIONS[name] in flow_page.html().replace("&#x27;", "'")
+        assert tabs.QUESTIONS[name] in flow_page.html().replace("&#x27;", "'")
 
 
 def test_every_option_of_the_flow_draws_from_the_same_trace(flow_page: App, asked: Asked) -> None:
@@ -125,13 +117,13 @@ def test_choices_go_into_the_request(flow_page: App, asked: Asked) -> None:
     assert (view.measure, view.attention) == (ShareMeasure.PROJECTION, AttentionDivision.VALUE_WEIGHTED)
     assert (view.top_k, view.min_mass, view.reading) == (5, 0.02, Reading.ITERATIVE)
     assert view.rows == Span(4, 8)
-    app.set("selectbox", "flow_links", flow_options.LEAST).set("number_input", "flow_min_weight", 10.0)
+    app.set("selectbox", "flow_links", options.LEAST).set("number_input", "flow_min_weight", 10.0)
     assert (of(FlowView, asked).top_k, of(FlowView, asked).min_weight) == (None, 0.1)
-    app.set("selectbox", "flow_links", flow_options.NO_LINKS)
+    app.set("selectbox", "flow_links", options.NO_LINKS)
     assert of(FlowView, asked).top_k == 0
-    app.set("selectbox", "flow_start", flow_options.ALL)
+    app.set("selectbox", "flow_start", view_options.ALL)
     assert of(FlowView, asked).position == GENERATED
-    app.set("selectbox", "flow_start", flow_options.LAST)
+    app.set("selectbox", "flow_start", view_options.LAST)
     assert (of(FlowView, asked).row, of(FlowView, asked).position) == (None, -1)
     app.assert_calm()
 
@@ -178,7 +170,7 @@ def test_links_have_a_panel_with_their_heads(flow_page: App, asked: Asked) -> No
         kinds.setdefault((str(flow.link_kind[i]), ids[flow.link_target[i]].split(".")[0]), i)
     for n, ((kind, end), i) in enumerate(kinds.items()):
         source, target = ids[flow.link_source[i]], ids[flow.link_target[i]]
-        _, row, position = flow_lists.place_of(target)
+        _, row, position = lists.place_of(target)
         select(flow_page, row, position, f"{source}>{target}", 30 + n)
         assert " link</b>" in flow_page.html()
         links = flow_page.components().count("intravisto_links")
@@ -203,7 +195,7 @@ def test_the_effect_of_a_checked_link_is_read_where_one_chooses(flow_page: App, 
     assert view.links == tuple(wanted)[:2]
     assert list(wanted.values()) == sorted(wanted.values(), reverse=True)
     flow_page.set("number_input", "check_position", None)
-    flow_page.set("selectbox", "flow_start", flow_options.ALL)
+    flow_page.set("selectbox", "flow_start", view_options.ALL)
     assert link_check.effect(flow_page.workspace, GENERATED).position == trace.prompt_length - 1
 
 
@@ -220,7 +212,7 @@ def test_layers_above_the_start_are_refused_in_words(flow_page: App) -> None:
 
 
 def test_the_graph_tells_heads_of_a_step_and_parts_of_a_state(flow_page: App, asked: Asked) -> None:
-    tab(flow_page, flow_tabs.GRAPH)
+    tab(flow_page, place_actions.GRAPH)
     select(flow_page, 4, 11, "block.4.11", 20)
     assert of(AttributionView, asked).by is Refinement.HEADS
     select(flow_page, 4, 11, "block.3.6>block.4.11>attention", 21)
@@ -232,21 +224,21 @@ def test_the_graph_tells_heads_of_a_step_and_parts_of_a_state(flow_page: App, as
 
 
 def test_attribution_unfolds_into_heads_and_neurons(flow_page: App, asked: Asked) -> None:
-    tab(flow_page, flow_tabs.ATTRIBUTION)
+    tab(flow_page, place_actions.ATTRIBUTION)
     view = of(AttributionView, asked)
     trace = flow_page.workspace.shown.trace
     assert view.target == trace.tokens[trace.prompt_length].id
     assert view.contrast is not None
     for id, by in (("attention.3", Refinement.HEADS), ("mlp.2", Refinement.NEURONS)):
-        flow_attribution.toggle(flow_page.workspace, id)
+        attribution.toggle(flow_page.workspace, id)
         flow_page.tester.run()
         flow_page.assert_calm()
         assert (of(AttributionView, asked).by, of(AttributionView, asked).layer) == (by, int(id[-1]))
-    flow_page.set("selectbox", "flow_contrast_kind", flow_attribution.MEAN)
+    flow_page.set("selectbox", "flow_contrast_kind", attribution.MEAN)
     assert of(AttributionView, asked).contrast is None
     flow_page.set("text_input", "flow_target", " Paris")
     assert of(AttributionView, asked).target == " Paris"
-    flow_page.set("selectbox", "flow_contrast_kind", flow_attribution.TYPED)
+    flow_page.set("selectbox", "flow_contrast_kind", attribution.TYPED)
     flow_page.set("text_input", "flow_contrast", " Rome")
     assert of(AttributionView, asked).contrast == " Rome"
     flow_page.set("selectbox", "flow_order", "size").assert_calm()
@@ -273,14 +265,14 @@ def test_the_difference_of_two_flows_is_listed_and_numbered(flow_page: App, aske
     flows = [trace.flow(None, base.prompt_length - 1, **whole) for trace in (base, held)]
     masses = [flow.links.set_index(["source", "target"])["mass"] for flow in flows]
     change = masses[1].sub(masses[0], fill_value=0.0).abs()
-    (source, target, _, first, second), *rest = flow_difference.found(flow_page.workspace, view)
+    (source, target, _, first, second), *rest = difference.found(flow_page.workspace, view)
     assert change[source, target] == pytest.approx(change.max())
     assert first == pytest.approx(masses[0].get((source, target), 0.0))
     assert second == pytest.approx(masses[1].get((source, target), 0.0))
     sizes = [abs(s - f) for *_, f, s in rest]
     assert sizes == sorted(sizes, reverse=True)
     assert flow_page.components().count("intravisto_links") == 2
-    for name in (flow_tabs.GRAPH, flow_tabs.ATTRIBUTION, flow_tabs.ROUTE):
+    for name in (place_actions.GRAPH, place_actions.ATTRIBUTION, place_actions.ROUTE):
         assert "the edited run" in tab(flow_page, name).html()
 
 
@@ -294,35 +286,35 @@ def test_links_of_an_edited_run_are_not_checked_and_say_why(flow_page: App, aske
 
 
 def test_a_cell_of_the_heatmap_opens_in_the_flow(flow_page: App, asked: Asked) -> None:
-    flow_page.set("selectbox", "flow_start", flow_options.ALL)
-    tab(flow_page, flow_tabs.ROUTE)
+    flow_page.set("selectbox", "flow_start", view_options.ALL)
+    tab(flow_page, place_actions.ROUTE)
     flow_page.tester.switch_page("pages/heatmap.py").run()
     select(flow_page, 4, 8, "", 50)
     flow_page.tester.button(key="open_flow").click().run()
     flow_page.settle().assert_calm()
-    assert flow_tabs.QUESTIONS[flow_tabs.FLOW] in flow_page.html()
+    assert tabs.QUESTIONS[place_actions.FLOW] in flow_page.html()
     assert (of(FlowView, asked).row, of(FlowView, asked).position) == (4, 8)
 
 
 def test_a_text_without_generated_tokens(flow_page: App) -> None:
     flow_page.set("number_input", "max_new_tokens", 0).click("run")
-    assert flow_options.ALL not in flow_page.tester.selectbox(key="flow_start").options
-    tab(flow_page, flow_tabs.ROUTE)
+    assert view_options.ALL not in flow_page.tester.selectbox(key="flow_start").options
+    tab(flow_page, place_actions.ROUTE)
     assert "Nothing was generated" in flow_page.html()
 
 
 def test_choices_survive_a_page_switch(flow_page: App) -> None:
     flow_page.pick("flow_labels", 2).set("number_input", "flow_down", 2)
-    tab(flow_page, flow_tabs.GRAPH)
+    tab(flow_page, place_actions.GRAPH)
     flow_page.tester.switch_page("pages/heatmap.py").run()
     flow_page.tester.switch_page("pages/flow.py").run()
-    assert flow_page.tester.button_group(key="flow_tab").value == flow_tabs.GRAPH
-    tab(flow_page, flow_tabs.FLOW)
+    assert flow_page.tester.button_group(key="flow_tab").value == place_actions.GRAPH
+    tab(flow_page, place_actions.FLOW)
     assert flow_page.tester.selectbox(key="flow_labels").value == "all"
     assert flow_page.tester.number_input(key="flow_down").value == 2
 
 
-@pytest.mark.parametrize("name", list(flow_tabs.TABS))
+@pytest.mark.parametrize("name", list(tabs.TABS))
 def test_copied_python_makes_the_same(
     flow_page: App, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -337,8 +329,8 @@ def test_a_page_asked_for_first_of_a_fresh_server_puts_libraries_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     frozen, gone = [0], []
-    monkeypatch.setattr(collector.gc, "get_freeze_count", lambda: frozen[0])
-    monkeypatch.setattr(collector.gc, "freeze", lambda: frozen.__setitem__(0, frozen[0] + 1))
+    monkeypatch.setattr(garbage.gc, "get_freeze_count", lambda: frozen[0])
+    monkeypatch.setattr(garbage.gc, "freeze", lambda: frozen.__setitem__(0, frozen[0] + 1))
     monkeypatch.setattr(frame.st, "switch_page", gone.append)
     monkeypatch.setattr(frame.st, "session_state", {})
     frame.through_app("Flow")

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from intravisto_core.request import Generation, ModelSpec, TraceRequest
-from intravisto_ui import generation, model_choice
-from intravisto_ui.pool import pool
-from intravisto_ui.workspace import Workspace
+from intravisto_ui.session.pool import pool
+from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.sidebar import generation, model_choice
 from tests.pages.conftest import App
 
 

@@ -11,9 +11,10 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.figures import numbers
 from intravisto_core.models import directions
-from intravisto_ui import edit_cards, edit_python
-from intravisto_ui.edits import BASELINE, DIFFERENCE, EDITED, EditRun
-from intravisto_ui.text import escaped
+from intravisto_ui.injection import cards
+from intravisto_ui.parts import edit_python, export_menu
+from intravisto_ui.session.edit_stack import BASELINE, DIFFERENCE, EDITED, EditRun
+from intravisto_ui.session.text import escaped
 from tests.pages.conftest import SECONDS, App
 
 PAGE = "pages/injection.py"
@@ -337,10 +338,9 @@ def test_several_tokens_are_averaged_and_it_is_said(app: App) -> None:
 
 def test_a_comparison_is_taken_away_as_files_and_lines(app: App, tmp_path, monkeypatch) -> None:
     """The page and the lines are of what is chosen: the component, the two tokens."""
-    from intravisto_ui import flow_export
 
     here, made = app.workspace, []
-    monkeypatch.setattr(flow_export, "menu", lambda *args: made.append(args))
+    monkeypatch.setattr(export_menu, "menu", lambda *args: made.append(args))
     here.edits.add(iv.Ablate("attn_out", 4, (answer(app)[1],)))
     app.tester.switch_page(PAGE).run()
     assert not made
@@ -349,7 +349,7 @@ def test_a_comparison_is_taken_away_as_files_and_lines(app: App, tmp_path, monke
     _, _, view, name, options, lines, _, before = made[-1]
     assert (view.edited, view.component, view.target) == (node.held.id, "mlp", " Rome")
     assert [(m.row, m.kind) for m in options()["marks"]] == [(5, "ablated")]
-    page = flow_export._file(here.shown, here.id, view, f"{name}.html", options)()
+    page = export_menu._file(here.shown, here.id, view, f"{name}.html", options)()
     assert b"What the edits changed" in page
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
@@ -398,7 +398,7 @@ def test_a_mean_over_a_set_of_prompts_from_the_form_to_the_file(app: App) -> Non
     engine = here.engine
     rows = [engine.trace(p, 0).activation("attn_out", 2) for p in (DONOR, "1 2 3")]
     assert np.allclose(node.held.activation("attn_out", 2)[3], np.concatenate(rows).mean(0), atol=1e-5)
-    assert edit_cards.read(edit_cards.written(here.edits.cards)) == ((wanted, True),)
+    assert cards.read(cards.written(here.edits.cards)) == ((wanted, True),)
     assert "source=iv.PromptSet(name='two <b>', prompts=(" in edit_python.python(here, node.cards)
     app.set("text_area", "edit_set", "something else")
     app.click(f"card_Edit_{here.edits.cards[0].id}")
@@ -481,8 +481,8 @@ def test_a_stack_brings_its_directions_along(app: App) -> None:
     """An array goes into the file; of one that is edited the form has the direction, beside one of the same name."""
     here, found = app.workspace, direction(app)
     here.edits.add(iv.Steer("resid_post", 2, (3,), direction=found))
-    body = edit_cards.written(here.edits.cards)
-    here.edits.take(edit_cards.read(body))
+    body = cards.written(here.edits.cards)
+    here.edits.take(cards.read(body))
     other = direction(app)
     other.vector[5] = 1
     here.edits.directions["up"] = other
@@ -493,7 +493,7 @@ def test_a_stack_brings_its_directions_along(app: App) -> None:
     app.click("edit_add")
     assert np.array_equal(here.edits.cards[0].what.direction.content, found.vector)
     assert here.edits.directions["up"] is other
-    here.edits.take(edit_cards.read(json.dumps(json.loads(body) | {"arrays": {}}).encode()))
+    here.edits.take(cards.read(json.dumps(json.loads(body) | {"arrays": {}}).encode()))
     here.edits.add(iv.Steer("resid_post", 2, (3,), direction=np.ones(64)))
     app.tester.run()
     assert "expected the numbers of “up”; the file had none" in app.html()

@@ -17,9 +17,10 @@ from intravisto_core.models import reading
 from intravisto_core.records import Check, MemoryEstimate
 from intravisto_core.request import ModelSpec
 from intravisto_core.sites import Capability
-from intravisto_ui import cost, model_badges, model_choice, offers, settings, text
-from intravisto_ui.jobs import Run
-from intravisto_ui.pool import pool
+from intravisto_ui.session import settings, text
+from intravisto_ui.session.jobs import Run
+from intravisto_ui.session.pool import pool
+from intravisto_ui.sidebar import cost, model_badges, model_choice, model_list
 from tests.loading import fake_hub, search
 from tests.loading.conftest import hub, sharded  # noqa: F401  (fixtures)
 from tests.pages.conftest import App
@@ -226,7 +227,7 @@ def test_how_it_is_loaded_goes_into_the_spec(app: App) -> None:
 
 
 def test_the_list_offers_known_models_and_any_other(app: App) -> None:
-    listed = offers.read()
+    listed = model_list.read()
     box = app.tester.selectbox(key="model")
     assert next(iter(listed.specs)) == model_choice.DEMO
     assert len(box.options) == len(listed.specs) + 1 > 8

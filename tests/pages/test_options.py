@@ -10,23 +10,23 @@ import pytest
 
 from intravisto_core.request import HeatmapView, Span
 from intravisto_core.sites import Colour, Component, Lens, NormPolicy, Reading, ShareMeasure
-from intravisto_ui import heatmap_options
+from intravisto_ui.heatmap import options
 from tests.pages.conftest import App
 
 BOXES = ("lens", "colour", "norm", "reading", "measure", "scale")
 
 
 @pytest.fixture
-def views(monkeypatch: pytest.MonkeyPatch) -> list[heatmap_options.Options]:
+def views(monkeypatch: pytest.MonkeyPatch) -> list[options.Options]:
     """What the page asked to see, one entry a drawing."""
-    seen: list[heatmap_options.Options] = []
-    draw = heatmap_options.draw
+    seen: list[options.Options] = []
+    draw = options.draw
 
-    def noted(shown: object) -> heatmap_options.Options:
+    def noted(shown: object) -> options.Options:
         seen.append(draw(shown))
         return seen[-1]
 
-    monkeypatch.setattr(heatmap_options, "draw", noted)
+    monkeypatch.setattr(options, "draw", noted)
     return seen
 
 
@@ -42,7 +42,7 @@ def test_every_option_draws_from_the_same_trace(app: App, component: Component) 
     assert app.workspace.run is None
 
 
-def test_sliders_choose_rows_and_positions(app: App, views: list[heatmap_options.Options]) -> None:
+def test_sliders_choose_rows_and_positions(app: App, views: list[options.Options]) -> None:
     n = len(app.workspace.shown.trace.tokens)
     app.set("select_slider", "rows_6", (2, 5)).set("select_slider", f"positions_{n}", (1, 4))
     assert views[-1].view.rows == Span(2, 6)
@@ -50,7 +50,7 @@ def test_sliders_choose_rows_and_positions(app: App, views: list[heatmap_options
     app.assert_calm()
 
 
-def test_stride_keeps_the_last(app: App, views: list[heatmap_options.Options]) -> None:
+def test_stride_keeps_the_last(app: App, views: list[options.Options]) -> None:
     app.set("number_input", "row_step", 3)
     assert views[-1].view.rows == (1, 4, 7)
     app.set("number_input", "row_step", 7)
@@ -75,16 +75,14 @@ def test_the_picture_is_drawn_as_chosen(app: App) -> None:
     assert {mark["kind"] for mark in app.picture()["marks"]} == {"found"}, "another mark is another picture"
 
 
-def test_ignoring_position_0_tells_how_much_it_hides(app: App, views: list[heatmap_options.Options]) -> None:
+def test_ignoring_position_0_tells_how_much_it_hides(app: App, views: list[options.Options]) -> None:
     n = len(app.workspace.shown.trace.tokens)
     app.set("toggle", "hide_first", True)
     assert views[-1].view.positions == Span(1, n)
     assert f"1 of {n} positions" in app.html()
 
 
-def test_updates_are_coloured_by_logit_and_have_no_max_probability(
-    app: App, views: list[heatmap_options.Options]
-) -> None:
+def test_updates_are_coloured_by_logit_and_have_no_max_probability(app: App, views: list[options.Options]) -> None:
     app.set("selectbox", "lens", Lens.MAX).set("selectbox", "component", Component.ATTENTION)
     app.assert_calm()
     assert views[-1].colour is Colour.LOGIT
@@ -106,7 +104,7 @@ def test_updates_are_coloured_by_logit_and_have_no_max_probability(
 def test_what_counts_as_an_update(
     component: Component, norm: NormPolicy | None, reading: Reading, update: bool
 ) -> None:
-    assert heatmap_options.is_update(component, Lens.OUTPUT, norm, reading) is update
+    assert options.is_update(component, Lens.OUTPUT, norm, reading) is update
 
 
 def test_selected_cell_is_told_in_words_and_in_the_panel(app: App) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
-from intravisto_ui import chat, model_choice
-from intravisto_ui.prompt import warnings
+from intravisto_ui.sidebar import chat, model_choice
+from intravisto_ui.sidebar.prompt import warnings
 from tests import models_tiny
 from tests.pages.conftest import App
 
@@ -123,7 +123,7 @@ def test_a_conversation_is_shown_and_run_as_the_template_writes_it(talking: App)
 
 def test_a_refusal_of_the_template_stands_beside_the_chips(talking: App) -> None:
     app = talking
-    app.workspace.engine._model.tokenizer.chat_template = "{{ raise_exception('only <b>poems') }}"
+    app.workspace.engine.traces.model.tokenizer.chat_template = "{{ raise_exception('only <b>poems') }}"
     app.tester.run()
     assert "only &lt;b&gt;poems" in app.html()
     assert "<b>poems" not in app.html()

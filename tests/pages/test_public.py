@@ -9,7 +9,7 @@ import pytest
 
 from intravisto_core.errors import BusyError, ModelError, RequestError
 from intravisto_core.request import MAX_NEW_TOKENS, Generation, ModelSpec, TraceRequest
-from intravisto_ui import jobs, settings
+from intravisto_ui.session import jobs, settings
 from tests.pages.conftest import App
 
 

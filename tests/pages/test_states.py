@@ -11,8 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from intravisto_core.errors import Cancelled, IntravistoError
-from intravisto_ui import frame, model_choice, problems, sidebar, workspace
-from intravisto_ui.jobs import Run
+from intravisto_ui.parts import frame, problems
+from intravisto_ui.session import workspace
+from intravisto_ui.session.jobs import Run
+from intravisto_ui.sidebar import model_choice, sidebar
 from tests.pages.conftest import App
 
 
@@ -183,12 +185,12 @@ def test_a_new_run_cancels_the_one_before(app: App, monkeypatch: pytest.MonkeyPa
 
 
 def test_unforeseen_error_names_its_kind_only(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    from intravisto_ui import heatmap_picture
+    from intravisto_ui.heatmap import picture
 
     def fall(*_: object) -> None:
         raise KeyError("a secret detail")
 
-    monkeypatch.setattr(heatmap_picture, "record", fall)
+    monkeypatch.setattr(picture, "record", fall)
     app.pick("lens", 2)
     assert "KeyError" in app.html()
     assert "secret detail" not in app.html()
@@ -204,7 +206,7 @@ def test_token_text_stays_literal(app: App) -> None:
 
 
 def test_lapsed_workspaces_are_closed(open_app: Callable[..., App]) -> None:
-    from intravisto_ui.workspace import Workspaces
+    from intravisto_ui.session.workspace import Workspaces
 
     store = Workspaces(lifetime_s=-1.0)
     old = store.new()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from intravisto_ui import text
+from intravisto_ui.session import text
 from tests.pages.conftest import App
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from intravisto_core.request import HeatmapView
-from intravisto_ui import trajectory
+from intravisto_ui.heatmap import trajectory
 from tests.pages.conftest import App
 from tests.pages.test_cell_detail import select
 

@@ -7,7 +7,7 @@ import pytest
 
 from intravisto_core.figures.numbers import probability
 from intravisto_core.request import NextTokensView, UpdateView
-from intravisto_ui import why, widgets
+from intravisto_ui.heatmap import why
 from tests.pages.conftest import App
 
 
@@ -45,7 +45,7 @@ def test_the_strongest_steps_are_listed_and_lead_to_their_cells(app: App, monkey
     np.testing.assert_allclose([entry["value"] for entry in listed], strongest, rtol=1e-6)
     by_strength = sorted(steps, key=lambda step: -step.change)
     put: dict[str, object] = {}
-    monkeypatch.setattr(widgets, "put", put.update)
+    monkeypatch.setattr(why, "set_kept", put.update)
     why._open(app.workspace, by_strength, 1)
     place = app.workspace.place
     assert (place.row, place.position, place.target) == (by_strength[1].row, target - 1, target)

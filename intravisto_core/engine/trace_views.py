@@ -1,0 +1,219 @@
+"""What a trace tells: one method a view. An unknown option is refused with the list of those that there are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from intravisto_core.errors import RequestError, expected
+from intravisto_core.options import refuse_unknown
+from intravisto_core.records import (
+    AttentionSink,
+    Attribution,
+    CellShares,
+    Comparison,
+    ContributionGraph,
+    DecodedGrid,
+    Disagreement,
+    Experts,
+    Flow,
+    HeadShares,
+    LinkCheck,
+    NextTokens,
+    Route,
+    Shares,
+    TokenQuery,
+    UpdateTokens,
+)
+from intravisto_core.request import (
+    ActivationView,
+    AttentionSinkView,
+    AttributionView,
+    CellSharesView,
+    CompareView,
+    DisagreementView,
+    ExpertsView,
+    FlowView,
+    Generation,
+    GraphView,
+    HeadSharesView,
+    HeatmapView,
+    Link,
+    LinkCheckView,
+    LogitsView,
+    NextTokensView,
+    PatternView,
+    QueryView,
+    RouteView,
+    SharesView,
+    Span,
+    UpdateView,
+    View,
+)
+from intravisto_core.request.effects import TokenChoice
+from intravisto_core.sites import (
+    AttentionDivision,
+    Component,
+    Lens,
+    NormPolicy,
+    Reading,
+    Refinement,
+    ShareMeasure,
+    Site,
+)
+
+R = TypeVar("R")
+Places = Span | Sequence[int] | None
+
+
+class TraceViews(ABC):
+    """The views of a trace as its methods."""
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """Views name the trace by it."""
+
+    @abstractmethod
+    def view(self, view: View[R]) -> R:
+        """The record of a view request on this trace."""
+
+    def _ask(self, kind: Callable[..., View[R]], **options: Any) -> R:
+        return self.view(kind(trace=self.id, **options))
+
+    def heatmap(
+        self,
+        component: Component | str = Component.BLOCK,
+        lens: Lens | str = Lens.OUTPUT,
+        norm: NormPolicy | str | None = None,
+        rows: Places = None,
+        positions: Places = None,
+        top_k: int = 5,
+        watch: Iterable[str | int] = (),
+        reading: Reading | str = Reading.TOP,
+        **options: Any,
+    ) -> DecodedGrid:
+        """Decoded cells (docs/methods.md §3–4); see `HeatmapView` for the options."""
+        options |= {"component": component, "lens": lens, "norm": norm, "rows": rows, "positions": positions}
+        return self._ask(HeatmapView, top_k=top_k, watch=watch, reading=reading, **options)
+
+    def shares(self, measure: ShareMeasure | str = ShareMeasure.NORM, **options: Any) -> Shares:
+        """How much attention and MLP count at every junction (docs/methods.md §5)."""
+        return self._ask(SharesView, measure=measure, **options)
+
+    def activation(self, site: Site | str, layer: int, head: int | None = None, **options: Any) -> np.ndarray:
+        """Captured values, float32: (T, width), or (heads, T, width) of a site with heads and no head named."""
+        return self._ask(ActivationView, site=site, layer=layer, head=head, **options).values
+
+    def pattern(self, layer: int, head: int, **options: Any) -> np.ndarray:
+        """Attention of one head, (T query, T key), float32."""
+        return self._ask(PatternView, layer=layer, head=head, **options).values
+
+    def attention_sink(self, **options: Any) -> AttentionSink:
+        """How much of all attention goes to position 0 and to learned sinks, for each head."""
+        return self._ask(AttentionSinkView, **options)
+
+    def experts(self, layer: int, expert: int | None = None, **options: Any) -> Experts:
+        """Which experts of a layer each position went to, and the neurons of one of them."""
+        return self._ask(ExpertsView, layer=layer, expert=expert, **options)
+
+    def logits(self, position: int = -1, **options: Any) -> np.ndarray:
+        """The model's own logits after a position, (V,), float32."""
+        return self._ask(LogitsView, position=position, **options).values
+
+    def written(self, component: Component | str, row: int, position: int, n: int = 15, **options: Any) -> UpdateTokens:
+        """What attention or MLP promoted and suppressed at a cell, with ranks before and after."""
+        return self._ask(UpdateView, component=component, row=row, position=position, n=n, **options)
+
+    def cell_shares(self, row: int, position: int, **options: Any) -> CellShares:
+        """Shares at one cell under every measure."""
+        return self._ask(CellSharesView, row=row, position=position, **options)
+
+    def next_tokens(self, position: int = -1, n: int = 20, **sampling: Any) -> NextTokens:
+        """The next-token distribution after a position, before and after temperature, top_k and top_p."""
+        refuse_unknown("next_tokens", Generation.__dataclass_fields__, sampling)
+        return self._ask(NextTokensView, position=position, sampling=Generation(**sampling), n=n)
+
+    def query(self, token: str | int, top_k: int = 5, positions: Places = None, **options: Any) -> TokenQuery:
+        """Where a token first enters the top k of the stream, and what wrote it there."""
+        return self._ask(QueryView, token=token, top_k=top_k, positions=positions, **options)
+
+    def compare(
+        self,
+        edited: TraceViews | str,
+        target: TokenChoice = None,
+        contrast: TokenChoice = None,
+        position: int | None = None,
+        **options: Any,
+    ) -> Comparison:
+        """What another run, most often an edit of this one, changed; see `CompareView` for the options."""
+        other = edited.id if isinstance(edited, TraceViews) else edited
+        if not isinstance(other, str):
+            raise RequestError(expected("edited", "a trace, or the id of one", type(edited).__name__))
+        options |= {"target": target, "contrast": contrast, "position": position}
+        return self._ask(CompareView, edited=other, **options)
+
+    def check_links(
+        self,
+        links: Link | Iterable[Link],
+        target: TokenChoice = None,
+        contrast: TokenChoice = None,
+        position: int = -1,
+        **options: Any,
+    ) -> LinkCheck:
+        """Predicted and measured effect of taking links away, one or many (docs/methods.md §6)."""
+        options |= {"target": target, "contrast": contrast, "position": position}
+        return self._ask(LinkCheckView, links=links, **options)
+
+    def flow(
+        self,
+        row: int | None = None,
+        position: int | str = -1,
+        measure: ShareMeasure | str = ShareMeasure.NORM,
+        attention: AttentionDivision | str = AttentionDivision.WEIGHTS,
+        rows: Places = None,
+        top_k: int | None = None,
+        min_mass: float = 1e-4,
+        **options: Any,
+    ) -> Flow:
+        """Where a prediction comes from (docs/methods.md §6); see `FlowView` for all options."""
+        options |= {"measure": measure, "attention": attention, "rows": rows, "top_k": top_k, "min_mass": min_mass}
+        return self._ask(FlowView, row=row, position=position, **options)
+
+    def disagreement(self, row: int | None = None, position: int | str = -1, **options: Any) -> Disagreement:
+        """Links of a flow whose ranks differ most between two measures; see `DisagreementView`."""
+        return self._ask(DisagreementView, row=row, position=position, **options)
+
+    def head_shares(self, row: int, position: int, **options: Any) -> HeadShares:
+        """How the attention of one cell divides over heads and sources; see `HeadSharesView`."""
+        return self._ask(HeadSharesView, row=row, position=position, **options)
+
+    def graph(
+        self, row: int | None = None, position: int | str = -1, threshold: float = 0.04, **options: Any
+    ) -> ContributionGraph:
+        """The contribution-threshold graph (docs/methods.md §6); see `GraphView`."""
+        return self._ask(GraphView, row=row, position=position, threshold=threshold, **options)
+
+    def route(
+        self,
+        measure: ShareMeasure | str = ShareMeasure.NORM,
+        attention: AttentionDivision | str = AttentionDivision.WEIGHTS,
+        **options: Any,
+    ) -> Route:
+        """Where each generated token came from: sources, layers, heads; see `RouteView`."""
+        return self._ask(RouteView, measure=measure, attention=attention, **options)
+
+    def attribution(
+        self,
+        target: str | int | None = None,
+        contrast: str | int | None = None,
+        position: int = -1,
+        by: Refinement | str = Refinement.COMPONENTS,
+        **options: Any,
+    ) -> Attribution:
+        """What each part of the final stream adds to a logit (difference); see `AttributionView`."""
+        options |= {"target": target, "contrast": contrast, "position": position, "by": by}
+        return self._ask(AttributionView, **options)

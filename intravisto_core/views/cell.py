@@ -1,0 +1,165 @@
+"""Views of one cell, and of one token over all cells."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intravisto_core.analysis.decoding import top_tokens
+from intravisto_core.analysis.lenses import Projection, logit_matrix, output_logits
+from intravisto_core.analysis.shares import shares
+from intravisto_core.errors import RequestError, expected
+from intravisto_core.progress import Progress
+from intravisto_core.records import CellShares, NextTokens, TokenQuery, UpdateTokens
+from intravisto_core.request import CellSharesView, HeatmapView, NextTokensView, QueryView, UpdateView
+from intravisto_core.request.ranges import index, indices
+from intravisto_core.sites import BlockKind, Component, NormPolicy, ShareMeasure, Site
+from intravisto_core.tracing.sampling import next_distribution
+from intravisto_core.views.context import ViewContext
+from intravisto_core.views.heatmap import compute_heatmap
+from intravisto_core.views.junctions import SHARE_NAMES, edited_streams, junctions
+from intravisto_core.views.typed_tokens import read_token
+
+
+def _layer(context: ViewContext, row: int) -> int:
+    n_layers = context.model.dimensions.n_layers
+    if not 1 <= row <= n_layers:
+        raise RequestError(expected("row", f"1 to {n_layers}, the output of a block", row))
+    return row - 1
+
+
+def _at(context: ViewContext, site: Site, layer: int, position: int) -> Tensor:
+    return context.data.site(site, layer)[position].float()
+
+
+def compute_update(context: ViewContext, view: UpdateView) -> Generator[Progress, None, UpdateTokens]:
+    """Tokens that an update raised and lowered most, and where they stood in the stream before and after it."""
+    model = context.model
+    layer, position = _layer(context, view.row), index(view.position, context.entry.length, "position")
+    pre, post, attention, mlp = (
+        _at(context, s, layer, position) for s in (Site.RESID_PRE, Site.RESID_POST, Site.ATTN_OUT, Site.MLP_OUT)
+    )
+    is_attention = view.component is Component.ATTENTION
+    before = pre if is_attention or model.blueprint.parallel else pre + attention
+    update = attention if is_attention else mlp
+    x_hat = model.norm.linear(update, model.norm.sigma(post))[None]
+    one = torch.ones(1, device=x_hat.device)
+    change = logit_matrix(model, Projection(x_hat, one, bias=False, capped=False))
+    yield Progress(1, 2, "decoding")
+    states = output_logits(model, torch.stack([before, before + update]))
+    high, high_ids = top_tokens(change, view.n)
+    low, low_ids = top_tokens(-change, view.n)
+
+    def ranks_of(ids: Tensor) -> list[np.ndarray]:
+        return [(1 + (z > z[ids[0]][:, None]).sum(-1)).int().cpu().numpy() for z in states]
+
+    up, down = ranks_of(high_ids), ranks_of(low_ids)
+    ids = {int(i) for i in (*high_ids[0].tolist(), *low_ids[0].tolist())}
+    yield Progress(2, 2, "decoding")
+    return UpdateTokens(
+        trace=context.entry.id,
+        component=view.component,
+        row=view.row,
+        position=position,
+        promoted_ids=high_ids[0].int().cpu().numpy(),
+        promoted=high[0].cpu().numpy(),
+        promoted_before=up[0],
+        promoted_after=up[1],
+        suppressed_ids=low_ids[0].int().cpu().numpy(),
+        suppressed=-low[0].cpu().numpy(),
+        suppressed_before=down[0],
+        suppressed_after=down[1],
+        shown={i: model.reader.shown(i) for i in sorted(ids)},
+    )
+
+
+def compute_cell_shares(context: ViewContext, view: CellSharesView) -> Generator[Progress, None, CellShares]:
+    """Shares at the junctions of one cell under every measure; a turn is a measure."""
+    model = context.model
+    layer, position = _layer(context, view.row), index(view.position, context.entry.length, "position")
+    measures = tuple(ShareMeasure)
+    found = {name: np.full(len(measures), np.nan, np.float32) for name in SHARE_NAMES}
+    missing: dict[ShareMeasure, str] = {}
+    for i, measure in enumerate(measures):
+        try:
+            for junction in junctions(model, context.data, layer, edited_streams(context)):
+                parts = torch.stack([p[position] for p in junction.parts])[:, None]
+                values = shares(parts, measure, lambda x: output_logits(model, x))
+                for name, value in zip(junction.names, values, strict=True):
+                    if name in found:
+                        found[name][i] = float(value)
+        except RequestError as error:
+            missing[measure] = str(error)
+        yield Progress(i + 1, len(measures), "shares")
+    parallel = model.blueprint.parallel
+    if parallel:
+        found["residual_mlp"] = found["residual_attention"]
+    block = str(BlockKind.PARALLEL if parallel else BlockKind.SERIAL)
+    return CellShares(context.entry.id, view.row, position, block, measures, missing=missing, **found)
+
+
+def compute_next_tokens(context: ViewContext, view: NextTokensView) -> Generator[Progress, None, NextTokens]:
+    """The model's own distribution after a position, and the sampler's; nothing is run."""
+    model = context.model
+    position = index(view.position, context.entry.length, "position")
+    logits = model.logits(context.data.final[position : position + 1])[0]
+    own, sampled = logits.softmax(-1), next_distribution(logits, view.sampling)
+    best = own.topk(min(view.n, own.shape[0]))
+    yield Progress(1, 1)
+    ids = best.indices
+    return NextTokens(
+        trace=context.entry.id,
+        position=position,
+        token_ids=ids.int().cpu().numpy(),
+        model=best.values.cpu().numpy(),
+        sampled=sampled[ids].cpu().numpy(),
+        n_left=int((sampled > 0).sum()),
+        shown={int(i): model.reader.shown(int(i)) for i in ids},
+    )
+
+
+def compute_query(context: ViewContext, view: QueryView) -> Generator[Progress, None, TokenQuery]:
+    """Where a token first stands among the top k of the stream, and whether attention or MLP raised it there."""
+    entry, n_layers = context.entry, context.model.dimensions.n_layers
+    positions = indices(view.positions, entry.length, "positions")
+    typed = read_token(context.model, view.token)
+    states = yield from compute_heatmap(
+        context, HeatmapView(entry.id, positions=positions, watch=(view.token,), top_k=1)
+    )
+    watched = states.watch[0]
+    inside = watched.rank <= view.top_k
+    first = np.where(inside.any(0), inside.argmax(0), -1)
+    change = {}
+    for component in (Component.ATTENTION, Component.MLP):
+        asked = HeatmapView(
+            entry.id, component, norm=NormPolicy.STREAM, positions=positions, watch=(view.token,), top_k=1
+        )
+        grid = yield from compute_heatmap(context, asked)
+        change[component] = np.where(first < 0, np.nan, grid.watch[0].logit[first, np.arange(len(positions))])
+    attention, mlp = change[Component.ATTENTION], change[Component.MLP]
+
+    def writer(column: int) -> str:
+        row = int(first[column])
+        if row in (0, n_layers + 1):
+            return "final norm" if row else "embeddings"
+        return "" if row < 0 else "attention" if attention[column] > mlp[column] else "mlp"
+
+    return TokenQuery(
+        trace=entry.id,
+        text=typed.text,
+        token_id=typed.id,
+        n_tokens=typed.n_tokens,
+        shown=context.model.reader.shown(typed.id),
+        top_k=view.top_k,
+        positions=np.array(positions),
+        tokens=tuple(entry.tokens[p] for p in positions),
+        rank=watched.rank,
+        probability=watched.probability,
+        first_row=first.astype(np.int32),
+        attention=attention.astype(np.float32),
+        mlp=mlp.astype(np.float32),
+        writer=tuple(writer(i) for i in range(len(positions))),
+    )

@@ -1,0 +1,88 @@
+"""Where each generated token came from (docs/methods.md §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+import torch
+
+from intravisto_core.analysis.division import by_head
+from intravisto_core.progress import Progress
+from intravisto_core.records import Route
+from intravisto_core.request import RouteView
+from intravisto_core.request.flow import GENERATED
+from intravisto_core.sites import AttentionDivision
+from intravisto_core.views.context import ViewContext
+from intravisto_core.views.flow.flow import handed_down
+from intravisto_core.views.flow.shares import (
+    attention_of,
+    flow_blocks,
+    has_sinks,
+    in_stretches,
+    length_scale,
+    start_positions,
+    without_start,
+)
+
+
+def compute_route(context: ViewContext, view: RouteView) -> Generator[Progress, None, Route]:
+    """All flows of a generation side by side; a turn is a layer that was not kept.
+
+    Raises:
+        RequestError: no token was generated.
+    """
+    entry, size = context.entry, context.model.dimensions
+    says = start_positions(context, GENERATED)
+    whole = yield from flow_blocks(context, view.measure, view.attention)
+    blocks = without_start(whole, view.hide_start, view.reweigh)
+    start = np.zeros((len(says), entry.length))
+    start[np.arange(len(says)), list(says)] = 1
+    masses = yield from handed_down(context, start, size.n_layers + 1, blocks)
+    heads = np.zeros((len(says), size.n_layers, size.n_heads))
+    for layer in range(size.n_layers):
+        brought = context.look(("brought", view.attention, layer))
+        if brought is None:
+            scale = yield from length_scale(context, layer, view.attention, heads=True)
+            brought = context.keep(("brought", view.attention, layer), _brought(context, layer, view.attention, scale))
+            yield Progress(layer + 1, size.n_layers, "heads")
+        share = brought["elsewhere"] - brought["start"] if view.hide_start else brought["elsewhere"]
+        if view.reweigh:
+            left = np.full(entry.length, np.inf)
+            for at, rows in whole[layer].sources.stretches(np.flatnonzero(masses.attention[layer + 1].any(0))):
+                left[at] = 1 - rows.to_start()
+            share = share / np.where(np.abs(left) > 1e-6, left, np.inf)
+        heads[:, layer] = masses.attention[layer + 1] @ share.T
+    return Route(
+        trace=entry.id,
+        model=context.model.name,
+        n_layers=size.n_layers,
+        prompt_length=entry.prompt_length,
+        tokens=entry.tokens,
+        measure=view.measure,
+        attention_division=view.attention,
+        positions=np.array(says) + 1,
+        sources=masses.block[0],
+        attention=masses.attention[1:-1].sum(-1).T,
+        mlp=masses.mlp[1:-1].sum(-1).T,
+        heads=heads,
+        lost=masses.lost.sum(0),
+        conservation=masses.error(size.n_layers + 1),
+        notes=tuple(entry.notes),
+    )
+
+
+def _brought(
+    context: ViewContext, layer: int, division: AttentionDivision, scale: float | None
+) -> dict[str, np.ndarray]:
+    """What each head brings to each query from other positions, (H, T), and what of it from position 0."""
+    pieces = []
+    for part in in_stretches(context, np.arange(context.entry.length)):
+        queries = torch.from_numpy(part)
+        pattern, what, edited = attention_of(context, layer, division, queries)
+        shares = by_head(division, pattern, what, has_sinks(context, layer), edited, scale).parts.nan_to_num()
+        own = shares[:, torch.arange(len(part)), queries]
+        pieces.append([x.cpu().numpy() for x in (shares.sum(-1) - own, shares[:, :, 0])])
+    elsewhere, start = (np.concatenate(columns, 1) for columns in zip(*pieces, strict=True))
+    start[:, 0] = 0
+    return {"elsewhere": elsewhere, "start": start}

@@ -1,0 +1,158 @@
+"""Decoded tiles: all rows of a component at a stretch of positions, computed once and kept in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from intravisto_core.analysis.decoding import Cells, decode_state, decode_update, ranks, sums, tile_positions
+from intravisto_core.analysis.lenses import Projection, logit_matrix, mix_of, normalise
+from intravisto_core.analysis.readings import frozen_norm, subtract
+from intravisto_core.models import LoadedModel
+from intravisto_core.sites import Component, Lens, NormPolicy, Reading
+from intravisto_core.tracing import TraceData
+from intravisto_core.views.vectors import Positions, row_range, stream, vectors
+
+_OWN_REFERENCE = (Lens.OUTPUT, Lens.LINEAR, Lens.QUADRATIC)
+
+
+@dataclass(frozen=True, slots=True)
+class TileKind:
+    """What a tile decodes; two views with the same kind share tiles."""
+
+    component: Component
+    lens: Lens
+    norm: NormPolicy
+    reading: Reading
+
+    @property
+    def is_update(self) -> bool:
+        """Whether cells are changes of logits."""
+        return self.norm is NormPolicy.STREAM
+
+
+def to_numpy(cells: Any) -> dict[str, np.ndarray]:
+    """The tensors of a dataclass as NumPy arrays: float32, int32 or bool."""
+    out = {}
+    for field in fields(cells):
+        x = getattr(cells, field.name)
+        if isinstance(x, Tensor):
+            x = x.float() if x.is_floating_point() else x if x.dtype == torch.bool else x.int()
+            out[field.name] = x.cpu().numpy()
+    return out
+
+
+def width(model: LoadedModel, kind: TileKind) -> int:
+    """Positions in a tile of that kind."""
+    n_rows = len(row_range(kind.component, kind.reading, model.dimensions.n_layers))
+    copies = 2 if kind.lens is Lens.MAX else 1
+    return tile_positions(copies * (n_rows + 1), model.dimensions.d_vocab)
+
+
+def project(
+    model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions
+) -> tuple[Tensor, Projection, Tensor, Tensor, tuple[int, int]]:
+    """Vectors (R·p, d), their projection, the stream beside them, which are at row L+1, and (R, p)."""
+    x, beside = vectors(model, data, kind.component, kind.reading, positions)
+    shape = (x.shape[0], x.shape[1])
+    n_layers = model.dimensions.n_layers
+    rows = torch.tensor(list(row_range(kind.component, kind.reading, n_layers)), device=x.device)
+    flat_rows = rows.repeat_interleave(shape[1])
+    x, beside, as_it_is = x.flatten(0, 1), beside.flatten(0, 1), flat_rows == n_layers + 1
+    x_hat = normalise(model, x, beside, kind.norm, as_it_is)
+    mix = mix_of(kind.lens, flat_rows, n_layers)
+    update = kind.is_update
+    return x, Projection(x_hat, mix, bias=not update, capped=not update), beside, as_it_is, shape
+
+
+def decode_tile(model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions) -> dict[str, np.ndarray]:
+    """Cells of one tile as arrays (R, p, …), R the rows that have cells; for states also `says` (p,)."""
+    x, projection, beside, as_it_is, shape = project(model, data, kind, positions)
+    if kind.reading is Reading.ITERATIVE:
+        norm = frozen_norm(model, x, beside, kind.norm, as_it_is)
+        if kind.lens is Lens.MAX:
+            projection = _decided(model, data, kind, positions, projection, shape)
+        taken = subtract(model, x, norm, projection, as_it_is)
+        return {name: a.reshape(*shape, -1) for name, a in to_numpy(taken).items()}
+    if kind.is_update:
+        return to_numpy(decode_update(model, projection, shape))
+    cells = _state_cells(model, data, kind, positions, projection, shape)
+    arrays = to_numpy(cells)
+    says = arrays["top_ids"][-1, :, 0]
+    return {**{name: a[: shape[0]] for name, a in arrays.items()}, "says": says}
+
+
+def _state_cells(
+    model: LoadedModel,
+    data: TraceData,
+    kind: TileKind,
+    positions: Positions,
+    projection: Projection,
+    shape: tuple[int, int],
+) -> Cells:
+    """Decode states; the model's final state is the last row, put there where the tile has it not itself."""
+    if not (kind.component is Component.BLOCK and kind.lens in _OWN_REFERENCE):
+        final = model.final_state(data.final[positions])
+        ones = torch.ones(shape[1], device=final.device)
+        projection = replace(
+            projection, x_hat=torch.cat([projection.x_hat, final]), mix=torch.cat([projection.mix, ones])
+        )
+        shape = (shape[0] + 1, shape[1])
+    following = [data.ids[p + 1] if p + 1 < data.length else -1 for p in positions]
+    next_ids = torch.tensor(following, device=projection.x_hat.device)
+    return decode_state(model, projection, shape, next_ids, best_table=kind.lens is Lens.MAX)
+
+
+def says_tile(model: LoadedModel, data: TraceData, positions: Positions) -> np.ndarray:
+    """The model's own top token after each position."""
+    out: np.ndarray = model.logits(data.final[positions]).argmax(-1).int().cpu().numpy()
+    return out
+
+
+def watch_tile(
+    model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions, tokens: tuple[int, ...]
+) -> dict[int, dict[str, np.ndarray]]:
+    """Rank, logit and log-sum-exp (NaN for updates) of each token, (R, p) each; rank 1 is the top."""
+    _, projection, _, _, shape = project(model, data, kind, positions)
+    if kind.lens is Lens.MAX:
+        projection = _decided(model, data, kind, positions, projection, shape)
+    z = logit_matrix(model, projection)
+    log_sum = torch.full(shape, torch.nan) if kind.is_update else sums(z, z.amax(-1)).log_sum.view(shape)
+    out = {}
+    for token in tokens:
+        rank, logit = ranks(z, token)
+        out[token] = {
+            "rank": rank.view(shape).int().cpu().numpy(),
+            "logit": logit.view(shape).cpu().numpy(),
+            "log_sum": log_sum.float().cpu().numpy(),
+        }
+    return out
+
+
+def _decided(
+    model: LoadedModel,
+    data: TraceData,
+    kind: TileKind,
+    positions: Positions,
+    projection: Projection,
+    shape: tuple[int, int],
+) -> Projection:
+    """The projection with each cell on the table that won there (max-probability lens)."""
+    winner = _state_cells(model, data, kind, positions, projection, shape).winner
+    assert winner is not None
+    return replace(projection, mix=winner[: shape[0]].flatten().float())
+
+
+def stream_tile(model: LoadedModel, data: TraceData, positions: Positions) -> dict[str, np.ndarray]:
+    """‖x‖₂, cosine with the row below and share of ‖x‖² in the 3 largest dimensions, rows 0 … L+1, (L+2, p)."""
+    states = stream(model, data, positions)
+    x = torch.cat([states, model.final_state(data.final[positions])[None]])
+    norms = x.norm(dim=-1)
+    cosine = torch.full_like(norms, torch.nan)
+    cosine[1:] = (x[1:] * x[:-1]).sum(-1) / (norms[1:] * norms[:-1])
+    top3 = x.square().topk(min(3, x.shape[-1]), -1).values.sum(-1) / norms.square()
+    return {"norms": norms.cpu().numpy(), "cosine": cosine.cpu().numpy(), "top3_share": top3.cpu().numpy()}

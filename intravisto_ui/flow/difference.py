@@ -1,0 +1,114 @@
+"""What edits changed of a flow: the links whose mass differs most between the baseline's flow and the edited run's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from intravisto_core.figures.numbers import share
+from intravisto_core.figures.web.flow_payload import LinkMark
+from intravisto_core.figures.web.lines import Line, Lines, packed
+from intravisto_core.records.flow import Flow
+from intravisto_core.request.flow import FlowView
+from intravisto_ui.flow import lists
+from intravisto_ui.parts import components
+from intravisto_ui.session import jobs
+from intravisto_ui.session.edit_stack import DIFFERENCE
+from intravisto_ui.session.workspace import Workspace
+
+Change = tuple[str, str, str, float, float]
+LISTED = 12
+LEAST = 1e-4  # of the mass: links below it count as none
+SAID = {
+    "flow": "The picture is the edited run's flow. Numbered are the links whose mass the edits changed most; they are "
+    "listed below it, beside the baseline's.",
+    "graph": "Shown is the edited run's graph. Two graphs are not subtracted: look at <b>baseline</b> to compare.",
+    "attribution": "Shown are the parts of the edited run's score. Look at <b>baseline</b> to compare.",
+    "route": "Shown is the edited run's route. Look at <b>baseline</b> to compare.",
+}
+
+
+def is_shown(here: Workspace) -> bool:
+    """Whether the switch of runs stands at the difference, and there is an edited run."""
+    edited = here.shown is not None and here.base is not None and here.shown.trace.id != here.base.trace.id
+    return edited and here.edits.look == DIFFERENCE
+
+
+def said(here: Workspace, tab: str) -> None:
+    """One line that says what a tab shows where the switch stands at the difference."""
+    if is_shown(here):
+        st.html(f'<div class="hint">{SAID[tab]}</div>')
+
+
+def changes(before: Flow, after: Flow, most: int = LISTED) -> list[Change]:
+    """Source, target and kind of the links whose mass changed most, and their mass before and after."""
+    sides = [_masses(flow) for flow in (before, after)]
+    keys = sorted(set(sides[0]) | set(sides[1]))
+    masses = np.array([[side.get(key, 0.0) for side in sides] for key in keys]).reshape(-1, 2)
+    order = np.argsort(-np.abs(masses[:, 1] - masses[:, 0]), kind="stable")[:most]
+    picked = [(keys[i], *masses[i].tolist()) for i in order if masses[i, 0] != masses[i, 1]]
+    return [(*key, first, second) for key, first, second in picked]
+
+
+def _masses(flow: Flow) -> dict[tuple[str, str, str], float]:
+    ids = flow.node_id
+    columns = (flow.link_source.tolist(), flow.link_target.tolist(), flow.link_kind, flow.link_mass.tolist())
+    return {(ids[s], ids[t], str(kind)): mass for s, t, kind, mass in zip(*columns, strict=True)}
+
+
+def found(here: Workspace, view: FlowView) -> list[Change]:
+    """What changed in the flow of a view; nothing where no difference is looked at."""
+    if not is_shown(here):
+        return []
+    assert here.base is not None
+    whole = replace(view, top_k=None, min_weight=0.0, min_mass=LEAST, details=False, max_nodes=None, max_links=None)
+    asked = replace(whole, trace=here.base.trace.id), whole
+    engine, slots = here.base.engine, ("flow-before", "flow-after")
+
+    def make() -> list[Change]:
+        return changes(*(jobs.view(engine, each, here.id, slot) for each, slot in zip(asked, slots, strict=True)))
+
+    return here.payload((asked, "changes"), make)
+
+
+def marks(here: Workspace, view: FlowView) -> tuple[LinkMark, ...]:
+    """The links that changed most, numbered as they are listed."""
+    return tuple(LinkMark(source, target, i) for i, (source, target, *_) in enumerate(found(here, view), start=1))
+
+
+def draw(here: Workspace, view: FlowView, n_layers: int) -> None:
+    """The list under the picture."""
+    listed = found(here, view)
+    if not is_shown(here):
+        return
+    st.html('<div class="cap">What the edits changed most (mass in the baseline, and in the edited run)</div>')
+    if not listed:
+        st.html('<div class="hint">No link differs by any of its mass.</div>')
+        return
+    components.links(_packed(here, view, listed, n_layers), key="flow_changes", on_select=here.select)
+
+
+def _packed(here: Workspace, view: FlowView, listed: list[Change], n_layers: int) -> dict[str, Any]:
+    assert here.shown is not None
+    tokens, lines = here.shown.trace.tokens, []
+    for i, (source, target, kind, first, second) in enumerate(listed, start=1):
+        _, row, position = lists.place_of(target)
+        name = f"{i}. {lists.node_name(source, n_layers)} → {lists.node_name(target, n_layers)}"
+        lines.append(
+            Line(
+                kind=lists.kind_of(kind, source),
+                name=name,
+                token=lists.shown_at(tokens, lists.place_of(source)[2]),
+                size=min(1.0, abs(second)),
+                number=share(first),
+                aside=share(second),
+                negative=second < 0,
+                row=row,
+                position=position,
+                part=f"{source}>{target}",
+            )
+        )
+    return packed(view.trace, [Lines("", lines, ("baseline", "edited"))]) | {"wide": True}

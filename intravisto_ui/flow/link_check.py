@@ -1,0 +1,204 @@
+"""Checking links of the flow: what the book-keeping of sizes cannot say, the effect of taking a link away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from intravisto_core.figures.numbers import change, significant
+from intravisto_core.records import LinkCheck
+from intravisto_core.records.flow import Flow
+from intravisto_core.request import Link, LinkCheckView
+from intravisto_core.request.flow import FlowView
+from intravisto_core.sites import Component, NodeKind
+from intravisto_ui.flow.lists import place_of
+from intravisto_ui.parts import token_field
+from intravisto_ui.parts.kept import kept
+from intravisto_ui.session import jobs
+from intravisto_ui.session.text import escaped, token
+from intravisto_ui.session.workspace import Workspace
+
+MOST = 200
+HELP = (
+    "The link's vector is taken out of where it joins the stream, and the model runs on. *Measured* is what really "
+    "happens to the lead (logit difference) of one token over another; *predicted* is what the slope of the model says."
+)
+EDITED = (
+    "Links are checked on the run without edits: choose *baseline* above. What an edit did to the answer is on the "
+    "Injection page."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Where the effect of a check is read: after a position, of a target over a contrast; None: top and runner-up."""
+
+    position: int
+    target: str | None
+    contrast: str | None
+
+    def of(self, trace: str, links: tuple[Link, ...]) -> LinkCheckView:
+        """The question about some links."""
+        return LinkCheckView(trace, links, self.target, self.contrast, self.position)
+
+
+def link_of(source: str, target: str) -> Link | None:
+    """The vector that a flow link stands for; None where it stands for none of its own.
+
+    source, target: node ids. What an MLP reads and the way to the final norm are no vectors that join the stream.
+    """
+    kind, _, at = place_of(source)
+    upper, row, position = place_of(target)
+    layer = row - 1
+    if kind == NodeKind.ATTENTION:
+        return Link(Component.ATTENTION, layer, position)
+    if kind == NodeKind.MLP:
+        return Link(Component.MLP, layer, position)
+    if kind == NodeKind.MID and upper == NodeKind.BLOCK:
+        return Link(Component.MID, layer, position)
+    if kind != NodeKind.BLOCK or upper == NodeKind.MLP or place_of(source)[1] == row:
+        return None
+    if upper == NodeKind.ATTENTION:
+        return Link(Component.ATTENTION, layer, position, source=at)
+    return Link(Component.BLOCK, layer, position) if place_of(source)[1] == layer else None
+
+
+def effect(here: Workspace, start: int | str) -> Effect:
+    """Where the effect is read, as the fields of `_fields` say. start: the flow's own position, or all generated."""
+    assert here.shown is not None
+    shown, chosen = here.shown, here.options
+    own = shown.trace.prompt_length - 1 if isinstance(start, str) else start % len(shown.trace.tokens)
+    at = chosen.get("check_position")
+    typed = (str(chosen.get(key) or "") for key in ("check_target", "check_contrast"))
+    target, contrast = (text if text and token_field.read(shown.engine, text) else None for text in typed)
+    return Effect(own if at is None or at >= len(shown.trace.tokens) else int(at), target, contrast)
+
+
+def draw(here: Workspace, source: str, target: str, n_layers: int, start: int | str) -> None:
+    """A button that checks one link, and what came of it. start: the position that the flow starts from."""
+    assert here.shown is not None
+    link = None if place_of(target)[1] > n_layers else link_of(source, target)
+    if link is None:
+        st.html('<div class="hint">This link stands for no vector of its own, so there is nothing to take away.</div>')
+        return
+    if is_edited(here):
+        st.html(f'<div class="hint">{escaped(EDITED.replace("*", ""))}</div>')
+        return
+    read = effect(here, start)
+    asked = read.of(here.shown.trace.id, (link,))
+    if not st.button("Check this link", key="check_link", help=HELP) and asked not in here.payloads:
+        st.html(f'<div class="hint">Its effect after position {read.position}; set below the picture.</div>')
+        return
+    found = checked(here, asked)
+    st.html(
+        f'<div class="why">Without it {_lead(found)}, now {significant(found.metric)}, changes by '
+        f"<b>{change(float(found.measured[0]))}</b> (predicted {change(float(found.predicted[0]))}; doing nothing "
+        f"changes it by {significant(found.noise)}).</div>"
+    )
+
+
+def is_edited(here: Workspace) -> bool:
+    """Whether the run that is shown is one with edits."""
+    return here.shown is not None and here.base is not None and here.shown.trace.id != here.base.trace.id
+
+
+def many(here: Workspace, flow: Flow, view: FlowView) -> None:
+    """The strongest links of a picture, checked at once; and what all checks measure."""
+    assert here.shown is not None
+    with st.expander("Check links: what if they were taken away?"):
+        if is_edited(here):
+            st.html(f'<div class="hint">{escaped(EDITED.replace("*", ""))}</div>')
+            return
+        st.html(f'<div class="hint">{escaped(HELP.replace("*", ""))}</div>')
+        n, pressed = _fields(here, view.position)
+        mass = here.payload((view, "links that can be checked"), lambda: checkable(flow))
+        chosen = tuple(mass)[:n]
+        if not chosen:
+            st.html('<div class="hint">None of the drawn links stands for a vector of its own.</div>')
+            return
+        asked = effect(here, view.position).of(here.shown.trace.id, chosen)
+        if pressed or asked in here.payloads:
+            _table(checked(here, asked), np.array([mass[link] for link in chosen]))
+
+
+def _fields(here: Workspace, start: int | str) -> tuple[int, bool]:
+    """Of how many links, which effect, and whether to check them now."""
+    shown = here.shown
+    assert shown is not None
+    line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="check_line")
+    kept(
+        line.number_input,
+        "After position",
+        key="check_position",
+        default=None,
+        valid=lambda v: v is None or 0 <= v < len(shown.trace.tokens),
+        min_value=0,
+        max_value=len(shown.trace.tokens) - 1,
+        step=1,
+        width=132,
+        placeholder=str(effect(here, start).position),
+        help="Where the effect is read: at the token that is said after this position. Empty: where the flow starts "
+        "(all generated tokens: the last position of the prompt).",
+    )
+    for label, key, plain in (("Target", "check_target", "the top token"), ("Contrast", "check_contrast", "the next")):
+        why = f"Empty: {'the model’s top token there' if key == 'check_target' else 'its runner-up'}."
+        slot = line.container(width=168, key=f"{key}_slot")
+        token_field.draw(slot, shown.engine, label, key=key, placeholder=plain, help=why)
+    how_many = "How many of the drawn links are checked, the heaviest first."
+    n = kept(
+        line.number_input,
+        "Links",
+        key="check_n",
+        default=20,
+        min_value=1,
+        max_value=MOST,
+        width=110,
+        help=how_many,
+    )
+    return int(n), line.button("Check them", key="check_links")
+
+
+def checkable(flow: Flow) -> dict[Link, float]:
+    """The drawn links that stand for a vector of their own, the heaviest first, and their mass."""
+    names = flow.node_id
+    found: dict[Link, float] = {}
+    for s, t, mass in zip(flow.link_source.tolist(), flow.link_target.tolist(), flow.link_mass.tolist(), strict=True):
+        if flow.node_row[t] <= flow.n_layers and (link := link_of(names[s], names[t])) is not None:
+            found.setdefault(link, mass)
+    return found
+
+
+def _lead(found: LinkCheck) -> str:
+    target, contrast = (token(found.shown[i]) for i in (found.target, found.contrast))
+    return f"the lead of {target} over {contrast} after position {found.position}"
+
+
+def checked(here: Workspace, asked: LinkCheckView) -> LinkCheck:
+    """The measured effects, kept for the last few questions."""
+    assert here.shown is not None
+    engine = here.shown.engine
+    made: LinkCheck = here.payload(asked, lambda: jobs.view(engine, asked, here.id, "check"))
+    return made
+
+
+def _table(found: LinkCheck, mass: np.ndarray) -> None:
+    agree = (
+        ""
+        if np.isnan(found.rank_correlation)
+        else f" Predicted and measured agree in order by {significant(found.rank_correlation)} (Spearman)."
+    )
+    st.html(
+        f'<div class="hint">Effect on {_lead(found)}, {significant(found.metric)} as it is, noise floor '
+        f"{significant(found.noise)}.{escaped(agree)}</div>"
+    )
+    frame = pd.DataFrame({"link": found.labels, "mass": mass, "measured": found.measured, "predicted": found.predicted})
+    formats = {name: st.column_config.NumberColumn(format="%+.3f") for name in ("measured", "predicted")}
+    st.dataframe(
+        frame,
+        hide_index=True,
+        height=min(320, 38 + 35 * len(frame)),
+        column_config=formats | {"mass": st.column_config.NumberColumn(format="percent")},
+    )

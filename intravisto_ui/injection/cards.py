@@ -1,0 +1,180 @@
+"""The stack of edits as cards: on or off, in order, each in words; undo and redo; run; files of a stack."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from intravisto_core.errors import IntravistoError, RequestError
+from intravisto_core.request import from_json, in_words, tensors, to_json, with_tensors
+from intravisto_core.request.tensors import references
+from intravisto_ui.injection import card_words, fit, form
+from intravisto_ui.parts import edit_sources, problems
+from intravisto_ui.parts.kept import kept
+from intravisto_ui.session.edit_stack import Card
+from intravisto_ui.session.text import escaped, plural
+from intravisto_ui.session.workspace import Workspace
+
+MOST_BYTES = 1_000_000
+EMPTY = (
+    "No edits yet. Make one with this form, or from a cell of the other pages: <i>inject here</i>, <i>ablate here</i>."
+)
+
+
+def draw(here: Workspace) -> None:
+    """The cards, and under them what is done with the whole stack."""
+    cards = here.edits.cards
+    if not cards:
+        st.html(f'<div class="hint">{EMPTY}</div>')
+    for number, card in enumerate(cards, start=1):
+        with st.container(border=True, key=f"card_{card.id}"):
+            _card(here, card, number, len(cards))
+    if cards or here.edits.past or here.edits.future or here.edits.runs:
+        _stack(here)
+    else:
+        with st.popover("Load a stack", key="edits_file"):
+            _file(here)
+
+
+def _card(here: Workspace, card: Card, number: int, count: int) -> None:
+    edits, shade = here.edits, "" if card.on else " off"
+    line = st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"card_line_{card.id}")
+    line.toggle(
+        f"Edit {number} on",
+        value=card.on,
+        key=f"card_on_{card.id}_{card.on}",
+        label_visibility="collapsed",
+        on_change=edits.switch,
+        args=(card.id,),
+    )
+    line.html(
+        f'<div class="card{shade}"><b>{number}</b> {escaped(card_words.of_card(here, card.what))}</div>',
+        width="stretch",
+    )
+    with line.popover("⋯", key=f"card_more_{card.id}", help="Edit, move, copy or remove"):
+        for label, act, args, possible in (
+            ("Edit", form.load, (here, card), True),
+            ("Up", edits.move, (card.id, -1), number > 1),
+            ("Down", edits.move, (card.id, 1), number < count),
+            ("Duplicate", edits.duplicate, (card.id,), True),
+            ("Remove", edits.remove, (card.id,), True),
+        ):
+            st.button(
+                label,
+                key=f"card_{label}_{card.id}",
+                on_click=act,
+                args=args,
+                disabled=not possible,
+                width="stretch",
+                type="tertiary",
+            )
+    if here.base is not None and card.on and (why := fit.misfit(card.what, here.base)):
+        st.html(f'<div class="hint misfit" role="alert">Does not fit this text: {escaped(why)}</div>')
+
+
+def _stack(here: Workspace) -> None:
+    edits = here.edits
+    n, node = len(edits.on()), edits.node()
+    busy = node is not None and not node.ended
+    line = st.container(horizontal=True, gap="small", vertical_alignment="center", key="edits_line")
+    pressed = line.button(
+        f"Run {plural(n, 'edit')}" if n else "Run",
+        key="edits_run",
+        type="primary" if edits.is_stale() else "secondary",
+        width="stretch",
+        disabled=busy or here.base is None or not n,
+        help="Runs the shown prompt again with the edits that are on, in this order within one place.",
+    )
+    line.button("↶", key="edits_undo", on_click=edits.undo, disabled=not edits.past, help="Undo the last change")
+    line.button("↷", key="edits_redo", on_click=edits.redo, disabled=not edits.future, help="Redo")
+    with line.popover("File", key="edits_file", help="Save the stack, or load one"):
+        _file(here)
+    if edits.refusal is not None:
+        problems.inline(edits.refusal)
+    if pressed:
+        run(here)
+        st.rerun()
+    kept(
+        st.toggle,
+        "Also let the model write on",
+        key="edits_free",
+        default=True,
+        help="A second run in which the model goes on by itself after the prompt. Numbers are always of the same text.",
+    )
+
+
+def run(here: Workspace, story: str = "") -> None:
+    """Run the cards that are on; prompts that they take values from are run first, where they have not been."""
+    shown, edits = here.base, here.edits
+    if shown is None:
+        return
+    edits.refusal = None
+    free = bool(here.options.get("edits_free", True))
+    try:
+        edits.run(shown, here.id, free, lambda what: edit_sources.ready(here, shown, what), story)
+    except IntravistoError as error:
+        edits.refusal = error
+
+
+def _file(here: Workspace) -> None:
+    st.download_button(
+        "Save the stack",
+        data=written(here.edits.cards),
+        file_name="edits.json",
+        mime="application/json",
+        key="edits_save",
+        on_click="ignore",
+        disabled=not here.edits.cards,
+    )
+    uploaded = st.file_uploader("Load a stack", type="json", key="edits_load", max_upload_size=1)
+    if uploaded is None or here.options.get("edits_loaded") == uploaded.file_id:
+        return
+    here.options["edits_loaded"] = uploaded.file_id
+    with problems.guarded():
+        here.edits.take(read(uploaded.getvalue()))
+        st.rerun()
+
+
+def written(cards: tuple[Card, ...]) -> bytes:
+    """A stack as a JSON file: the interventions in order, with which of them are on, and the arrays they name."""
+    listed = [{"on": card.on, "edit": json.loads(to_json(card.what))} for card in cards]
+    found = (item for card in cards for item in tensors(card.what).items())
+    arrays = {name: base64.b64encode(array.tobytes()).decode() for name, array in found}
+    return (json.dumps({"intravisto_edits": 1, "cards": listed, "arrays": arrays}, indent=1) + "\n").encode()
+
+
+def read(body: bytes) -> tuple[tuple[Any, bool], ...]:
+    """The interventions of such a file, each with whether it is on.
+
+    Raises:
+        RequestError: it is none.
+    """
+    wanted = "edits: expected a file that this page saved; "
+    if len(body) > MOST_BYTES:
+        raise RequestError(f"{wanted}got one of {len(body):,} bytes")
+    try:
+        stack = json.loads(body)
+        arrays = stack.get("arrays", {})
+        found = tuple(
+            (_whole(from_json(json.dumps(card["edit"])), arrays), bool(card.get("on", True))) for card in stack["cards"]
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise RequestError(f"{wanted}got something else") from None
+    for what, _ in found:
+        in_words(what)
+    return found
+
+
+def _whole(what: Any, arrays: Mapping[str, str]) -> Any:
+    """An intervention with the arrays of its file, which are little-endian float32 in base64."""
+    found = {
+        ref.hash: np.frombuffer(base64.b64decode(arrays[ref.hash]), "<f4").reshape(ref.shape)
+        for ref in references(what)
+        if ref.hash in arrays
+    }
+    return with_tensors(what, found)

@@ -1,0 +1,107 @@
+"""Whether an edit fits the model and the text that are shown, told before it is run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from intravisto_core.errors import IntravistoError, RequestError, expected
+from intravisto_core.request import Intervention, Patch, ReplaceMain, TensorRef
+from intravisto_core.request.positions import resolve
+from intravisto_core.sites import BlockKind, Capability, Site
+from intravisto_ui.parts import edit_sources
+from intravisto_ui.session.workspace import Shown
+
+_NEEDS = {Site.Z: Capability.HEADS, Site.ACT: Capability.NEURONS, Site.PATTERN: Capability.PATTERN}
+
+
+def check(what: Intervention, shown: Shown) -> None:
+    """Refuse what the run would refuse, as far as that can be said without one.
+
+    Raises:
+        RequestError: a layer, head, neuron or position out of range, with the range; a site that this model lacks.
+    """
+    model, trace = shown.engine.model, shown.trace
+    _index(what.layer, model.n_layers, "layer")
+    _site(what, model)
+    places: tuple[int, ...] = ()
+    for name in ("positions", "queries", "keys"):
+        if (spots := getattr(what, name, None)) is not None:
+            found = resolve(spots, trace.prompt_length, len(trace.tokens), name)
+            places = places or found
+    _parts(what, model)
+    _directions(what, model)
+    if isinstance(what, Patch):
+        _donor(what, shown, len(places))
+    if isinstance(what, ReplaceMain) or hasattr(what, "match_norm"):
+        _token(what, shown)
+
+
+def misfit(what: Intervention, shown: Shown) -> str:
+    """Why an edit does not fit, "" where it does."""
+    try:
+        check(what, shown)
+    except IntravistoError as error:
+        return str(error)
+    return ""
+
+
+def _index(value: int, n: int, name: str) -> None:
+    if not -n <= value < n:
+        raise RequestError(expected(name, f"0 to {n - 1}, or negative from the end", value))
+
+
+def _site(what: Intervention, model: Any) -> None:
+    if what.site is Site.RESID_MID and model.block == BlockKind.PARALLEL:
+        raise RequestError("resid_mid: a parallel block adds attention and MLP at once and has none")
+    found = model.capabilities.get(_NEEDS.get(what.site))
+    if found is not None and not found.ok:
+        raise RequestError(f"{what.site}: expected a model whose {_NEEDS[what.site]} were found; {found.reason}")
+
+
+def _parts(what: Intervention, model: Any) -> None:
+    heads = getattr(what, "heads", None)
+    listed = [] if heads is None or isinstance(heads, str) else list(heads)
+    listed += [head] if (head := getattr(what, "head", None)) is not None else []
+    for each in listed:
+        if not 0 <= each < model.n_heads:
+            raise RequestError(expected("head", f"0 to {model.n_heads - 1}", each))
+    neuron = getattr(what, "neuron", None)
+    if neuron is None:
+        return
+    if isinstance(neuron, tuple) != (model.d_mlp == 0):
+        wanted = "(expert, neuron)" if model.d_mlp == 0 else f"0 to {model.d_mlp - 1}: this model has no experts"
+        raise RequestError(expected("neuron", wanted, neuron))
+    if model.d_mlp and not 0 <= neuron < model.d_mlp:
+        raise RequestError(expected("neuron", f"0 to {model.d_mlp - 1}", neuron))
+
+
+def _directions(what: Intervention, model: Any) -> None:
+    for name in ("direction", "source", "target"):
+        value = getattr(what, name, None)
+        if not isinstance(value, TensorRef):
+            continue
+        if value.content is None:
+            raise RequestError(f"{name}: expected the numbers of “{value.name}”; the file had none. Make it again")
+        if value.shape != (model.d_model,):
+            raise RequestError(expected(name, f"{model.d_model} numbers, the width of the stream", value.shape))
+
+
+def _token(what: Any, shown: Shown) -> None:
+    if not shown.engine.tokenize(what.token, add_special_tokens=False):
+        raise RequestError(f"token: expected a text of at least one token; got {what.token!r}")
+
+
+def _donor(what: Patch, shown: Shown, count: int) -> None:
+    """Positions on the other prompt; a chat's markers are only known to its run."""
+    if what.source_layer is not None:
+        _index(what.source_layer, shown.engine.model.n_layers, "layer of the other prompt")
+    prompt, given = edit_sources.prompt_of(what), what.source_positions
+    if prompt is None or shown.request.chat:
+        return
+    n = len(shown.engine.tokenize(prompt, add_special_tokens=shown.request.add_special_tokens))
+    name = "tokens of the other prompt" if given is not None else "tokens, at the same places of the other prompt"
+    chosen = resolve(what.positions if given is None else given, n, n, name)
+    if what.positions == "all" and given is None:
+        return
+    if len(chosen) not in (1, count):
+        raise RequestError(expected(name, f"{count} positions, or one for all", f"{len(chosen)} positions"))

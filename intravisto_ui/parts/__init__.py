@@ -1,0 +1,1 @@
+"""What pages share: frame, components, options, menus, edits of a place."""

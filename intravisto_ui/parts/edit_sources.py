@@ -1,0 +1,97 @@
+"""What edits take from elsewhere: the values of other prompts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from intravisto_core.request import Ablate, Intervention, Patch, PromptSet, TraceRequest
+from intravisto_ui.parts.kept import kept
+from intravisto_ui.session import jobs
+from intravisto_ui.session.workspace import Shown, Workspace
+
+SHORT = 48
+
+
+def field(key: str) -> str:
+    """The prompt that values come from."""
+    return str(
+        kept(
+            st.text_area,
+            "Other prompt",
+            key=key,
+            default="",
+            height=70,
+            placeholder="Q: What is the capital of France? A:",
+            help="It is run unedited; its values are put in.",
+        )
+        or ""
+    )
+
+
+def set_fields(key: str) -> dict[str, str]:
+    """The prompts that a mean is taken over, and what they are called."""
+    prompts = kept(
+        st.text_area,
+        "Prompts, one a line",
+        key=key,
+        default="",
+        height=110,
+        placeholder="Q: What is the capital of France? A:\nQ: What is the capital of Spain? A:",
+        help="Each is run unedited, as it stands. The mean is over all tokens of all of them.",
+    )
+    name = kept(
+        st.text_input,
+        "Name of the set",
+        key=f"{key}_name",
+        default="",
+        placeholder="may be empty",
+        help="What the card calls it.",
+    )
+    return {"set": str(prompts or ""), "set_name": str(name or "")}
+
+
+def request(shown: Shown, prompt: str) -> TraceRequest:
+    """What is asked of the model for another prompt: nothing generated, with the same treatment as the shown one."""
+    asked = shown.request
+    return TraceRequest(prompt, chat=asked.chat, add_special_tokens=asked.add_special_tokens)
+
+
+def trace(here: Workspace, shown: Shown, prompt: str) -> Any:
+    """The unedited trace of another prompt, run once and kept with the runs of this baseline."""
+    if prompt not in here.edits.sources:
+        made = jobs.view(shown.engine, request(shown, prompt), here.id, "edit-source")
+        made.pin()
+        here.edits.sources[prompt] = made
+    return here.edits.sources[prompt]
+
+
+def ready(here: Workspace, shown: Shown, what: Intervention) -> Intervention:
+    """An intervention of a card as it can be run: where it names a prompt, that prompt's trace.
+
+    Raises:
+        IntravistoError: the prompt cannot be run.
+    """
+    prompt = prompt_of(what)
+    return what if prompt is None else replace(what, source=trace(here, shown, prompt).id)
+
+
+def prompt_of(what: Intervention) -> str | None:
+    """The prompt that an intervention takes values from, if it does."""
+    source = what.source if isinstance(what, Patch | Ablate) else None
+    return source if isinstance(source, str) else None
+
+
+def said(what: Intervention) -> str:
+    """Which prompts an intervention takes values from, in brackets; "" where it takes none."""
+    source = getattr(what, "source", None) if isinstance(what, Patch | Ablate) else None
+    if isinstance(source, PromptSet):
+        first, more = source.prompts[0], len(source.prompts) - 1
+        return f" (of “{_short(first)}”{f' and {more} more' if more else ''})"
+    return f" (of “{_short(source)}”)" if isinstance(source, str) else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHORT else text[: SHORT - 1] + "…"

@@ -1,0 +1,205 @@
+"""The form's values as an intervention, and back, so that cards can be edited."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import intravisto_core as iv
+from intravisto_core.errors import RequestError
+from intravisto_core.request import Intervention
+from intravisto_core.sites import Lens, Site
+from intravisto_ui.session.text import plural
+
+KINDS = {
+    "inject": "inject a token",
+    "ablate": "ablate",
+    "steer": "steer",
+    "patch": "patch",
+    "scale": "scale, set",
+    "attention": "attention",
+}
+STREAM_SITES = {
+    Site.RESID_POST: "block output",
+    Site.RESID_MID: "after attention",
+    Site.ATTN_OUT: "attention",
+    Site.MLP_OUT: "MLP",
+    Site.RESID_PRE: "block input",
+}
+ALL_SITES = {Site.ATTN_OUT: "attention", Site.MLP_OUT: "MLP", Site.Z: "a head", Site.ACT: "a neuron"} | STREAM_SITES
+STRATEGIES = {"replace": "completely", "main": "the main component"}
+ABLATIONS = {
+    "zero": "zero",
+    "mean": "mean over this text",
+    "set": "mean over prompts",
+    "resample": "resampled from a prompt",
+}
+STEERING = {"steer": "add a direction", "remove": "remove a direction", "swap": "swap two directions"}
+AT, PROMPT, ALL = "tokens", "prompt", "all"
+SPANS = {AT: "chosen tokens", PROMPT: "whole prompt", ALL: "whole text"}
+LENSES = (Lens.OUTPUT, Lens.LINEAR, Lens.QUADRATIC, Lens.INPUT)
+
+Values = dict[str, Any]
+
+
+def built(values: Values) -> Intervention:
+    """The intervention that the form's values ask for.
+
+    Raises:
+        RequestError: something is missing, or does not go together.
+    """
+    return _BUILDERS[values["kind"]](values)
+
+
+def _where(v: Values, site: Any) -> Values:
+    where = {"site": site, "layer": v["layer"], "positions": _positions(v["span"], v["positions"])}
+    if site == Site.Z:
+        where["head"] = v["head"]
+    if site == Site.ACT:
+        where["neuron"] = v["neuron"] if v.get("expert") is None else (v["expert"], v["neuron"])
+    return where
+
+
+def _positions(span: str, chosen: Any) -> Any:
+    if span != AT:
+        return span
+    if not chosen:
+        raise RequestError("positions: expected at least one token of the text; none is chosen")
+    return tuple(sorted(chosen))
+
+
+def _inject(v: Values) -> Intervention:
+    if not v["token"]:
+        raise RequestError("token: expected a text to inject; the field is empty")
+    where = _where(v, v["stream_site"])
+    if v["strategy"] == "main":
+        return iv.ReplaceMain(**where, token=v["token"], lens=v["lens"])
+    return iv.Replace(**where, token=v["token"], lens=v["lens"], match_norm=v["match_norm"])
+
+
+def _ablate(v: Values) -> Intervention:
+    how, source = v["how"], None
+    if how == "resample":
+        source = v["source"]
+        if not source:
+            raise RequestError("source: expected a prompt to take the values from; the field is empty")
+    if how == "set":
+        how, prompts = "mean", [line for line in v["set"].splitlines() if line.strip()]
+        if not prompts:
+            raise RequestError("prompts: expected at least one to take the mean over; the field is empty")
+        source = iv.PromptSet(v["set_name"].strip() or plural(len(prompts), "prompt"), prompts)
+    return iv.Ablate(**_where(v, v["site"]), how=how, source=source)
+
+
+def _steer(v: Values) -> Intervention:
+    where, names = _where(v, v["stream_site"]), ("direction", "other")
+    if v["steering"] != "swap":
+        names = names[:1]
+    for name in names:
+        if v.get(name) is None or v.get(name) == "":
+            raise RequestError(f"{name}: expected a token or a saved direction; got none")
+    if v["steering"] == "remove":
+        return iv.RemoveDirection(**where, direction=v["direction"])
+    if v["steering"] == "swap":
+        return iv.SwapDirection(**where, source=v["direction"], target=v["other"])
+    return iv.Steer(**where, direction=v["direction"], strength=v["strength"], unit=v["unit"])
+
+
+def _patch(v: Values) -> Intervention:
+    if not v.get("source"):
+        raise RequestError("source: expected a prompt to take the values from; the field is empty")
+    return iv.Patch(
+        **_where(v, v["site"]),
+        source=v["source"],
+        source_positions=listed(v["source_positions"]) or None,
+        source_layer=v["source_layer"],
+    )
+
+
+def _scale(v: Values) -> Intervention:
+    where = _where(v, v["site"])
+    return iv.SetValue(**where, value=v["number"]) if v["setting"] else iv.Scale(**where, factor=v["number"])
+
+
+def _attention(v: Values) -> Intervention:
+    heads = "all" if v["all_heads"] else (v["head"],)
+    if v["freeze"]:
+        return iv.FreezePattern(layer=v["layer"], heads=heads)
+    if not v["keys"]:
+        raise RequestError("keys: expected at least one token that is no longer seen; none is chosen")
+    return iv.KnockOut(
+        layer=v["layer"],
+        queries=_positions(v["span"], v["positions"]),
+        keys=tuple(sorted(v["keys"])),
+        heads=heads,
+    )
+
+
+_BUILDERS = {
+    "inject": _inject,
+    "ablate": _ablate,
+    "steer": _steer,
+    "patch": _patch,
+    "scale": _scale,
+    "attention": _attention,
+}
+
+
+def listed(text: str) -> tuple[int, ...]:
+    """Whole numbers from a typed list such as `3, 5 -1`.
+
+    Raises:
+        RequestError: something in it is no whole number.
+    """
+    try:
+        return tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise RequestError(f"positions: expected whole numbers such as 3, 5, -1; got {text!r}") from None
+
+
+def values_of(what: Intervention) -> Values:
+    """The form's values that make an intervention, as far as the form can say it."""
+    values: Values = {f.name: getattr(what, f.name) for f in fields(what)}
+    name = type(what).__name__
+    values["kind"] = next(kind for kind, names in _NAMES.items() if name in names)
+    spot = values.pop("queries", values.pop("positions", ALL))
+    values["span"] = spot if spot in (PROMPT, ALL) else AT
+    values["positions"] = list(spot) if isinstance(spot, tuple) else []
+    if values.get("site") in STREAM_SITES:
+        values["stream_site"] = values["site"]
+    values["strategy"] = "main" if name == "ReplaceMain" else "replace"
+    values["steering"] = {"RemoveDirection": "remove", "SwapDirection": "swap"}.get(name, "steer")
+    if name == "SwapDirection":
+        values["direction"], values["other"] = values.pop("source"), values.pop("target")
+    if name == "Ablate":
+        values |= _source_of(what)
+    values["setting"], values["freeze"] = name == "SetValue", name == "FreezePattern"
+    values["number"] = values.pop("factor", values.pop("value", 0.0))
+    heads = values.pop("heads", "all")
+    values["all_heads"] = heads == "all"
+    if heads != "all":
+        values["head"] = heads[0]
+    values["keys"] = list(values.get("keys", ()))
+    if isinstance(values.get("neuron"), tuple):
+        values["expert"], values["neuron"] = values["neuron"]
+    values["source_positions"] = " ".join(map(str, values.get("source_positions") or ()))
+    return values
+
+
+def _source_of(what: iv.Ablate) -> Values:
+    """A mean over one other prompt is one over a set of one."""
+    if what.how != "mean" or what.source is None:
+        return {"how": str(what.how)}
+    if isinstance(what.source, str):
+        return {"how": "set", "set": what.source, "set_name": "", "source": None}
+    return {"how": "set", "set": "\n".join(what.source.prompts), "set_name": what.source.name, "source": None}
+
+
+_NAMES = {
+    "inject": ("Replace", "ReplaceMain"),
+    "ablate": ("Ablate",),
+    "steer": ("Steer", "RemoveDirection", "SwapDirection"),
+    "patch": ("Patch",),
+    "scale": ("Scale", "SetValue"),
+    "attention": ("KnockOut", "FreezePattern"),
+}

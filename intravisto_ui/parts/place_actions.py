@@ -1,0 +1,92 @@
+"""From a place in a picture to an edit of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from intravisto_core.request import Ablate
+from intravisto_core.sites import Component, Site
+from intravisto_ui.parts import edit_switch
+from intravisto_ui.parts.edit_values import AT
+from intravisto_ui.parts.kept import set_kept
+from intravisto_ui.session import workspace
+from intravisto_ui.session.workspace import Workspace
+
+SITES = {
+    Component.BLOCK: Site.RESID_POST,
+    Component.MID: Site.RESID_MID,
+    Component.ATTENTION: Site.ATTN_OUT,
+    Component.MLP: Site.MLP_OUT,
+}
+
+
+def draw(here: Workspace, component: Component, row: int, position: int) -> Any:
+    """Two buttons for the cell of a component: put a token in there, or take it away. row: a heatmap row. Gives their
+    line.
+
+    The embeddings are the input of the first block; at the final norm there is nothing to edit.
+    """
+    line = st.container(horizontal=True, gap="small", key="edit_here")
+    if here.base is None or row > here.base.engine.model.n_layers:
+        return line
+    site, layer = (SITES[component], row - 1) if row else (Site.RESID_PRE, 0)
+    if line.button("Inject here", key="inject_here", help="Put a token's vector in at this place"):
+        prefill("inject", site, layer, position)
+        st.switch_page(edit_switch.PAGE)
+    if line.button("Ablate here", key="ablate_here", help="Run again with nothing at this place"):
+        here.edits.add(Ablate(site, layer, (position,)))
+        st.switch_page(edit_switch.PAGE)
+    return line
+
+
+def head(here: Workspace, layer: int, position: int, heads: Sequence[int], key: str) -> None:
+    """One of the heads that a panel lists, to be taken away at its position. heads: the first is offered first."""
+    if here.base is None or not len(heads):
+        return
+    line = st.container(horizontal=True, gap="small", vertical_alignment="bottom", key=f"{key}_line")
+    chosen = line.selectbox(
+        "Head",
+        list(heads),
+        format_func=lambda h: f"head {h}",
+        key=f"{key}_{layer}_{position}",
+        label_visibility="collapsed",
+        width=110,
+    )
+    if line.button("Ablate this head", key=f"{key}_ablate", help="Run again without what it brings to this position"):
+        here.edits.add(Ablate(Site.Z, layer, (position,), head=int(chosen)))
+        st.switch_page(edit_switch.PAGE)
+
+
+KEY = "edit_"
+
+
+def prefill(kind: str, site: Site, layer: int, position: int) -> None:
+    """Put a place of a picture into the form, from another page."""
+    here = workspace.current()
+    here.options["edit_id"] = None
+    site_key = "stream_site" if kind in ("inject", "steer") else "site"
+    set_kept(
+        **{
+            KEY + "kind": kind,
+            KEY + site_key: site,
+            KEY + "layer": layer,
+            KEY + "span": AT,
+            KEY + "positions": [position],
+        }
+    )
+
+
+def start_here(row: int, position: int) -> None:
+    """Begin the flow at that cell."""
+    from intravisto_ui.parts.view_options import CELL
+
+    here = workspace.current()
+    set_kept(flow_start=CELL)
+    here.place = replace(here.place, row=row, position=position, part="", n=here.place.n + 1)
+
+
+FLOW, GRAPH, ATTRIBUTION, ROUTE = "flow", "graph", "attribution", "route"

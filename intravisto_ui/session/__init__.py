@@ -1,0 +1,1 @@
+"""What one workspace knows and does: runs, edits, models, address."""

@@ -1,0 +1,241 @@
+"""The edits of a workspace: a stack of cards, its undo and redo, and the tree of the runs that were made with it.
+
+The stack is the user's work and outlives the trace that it was made on; the runs belong to one baseline.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from intravisto_core import request
+from intravisto_core.engine import Trace
+from intravisto_core.errors import TraceError
+from intravisto_core.sites import TextMode
+
+STEPS_KEPT = 100
+BASELINE, EDITED, DIFFERENCE = "baseline", "edited", "difference"
+LOOKS = (BASELINE, EDITED, DIFFERENCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One intervention of the stack, on or off.
+
+    what: where it takes values from another text, its `source` is that prompt; each run traces it anew.
+    """
+
+    id: int
+    what: request.Intervention
+    on: bool = True
+
+
+Stack = tuple[Card, ...]
+Ready = Callable[[request.Intervention], request.Intervention]
+
+
+@dataclass
+class EditRun:
+    """A node of the tree: the baseline run with the cards that were on.
+
+    parent: the node that was looked at when it was made. held, free: its traces; free is None where the model was not
+    let to write on. jobs: of what is still under way, by text mode. story: what an example wants to show by it.
+    """
+
+    id: int
+    parent: int
+    cards: Stack
+    story: str = ""
+    jobs: dict[TextMode, Any] = field(default_factory=dict)
+    held: Any = None
+    free: Any = None
+    error: Exception | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it is under way."""
+        return not self.jobs
+
+    def words(self) -> str:
+        """What was changed, in one line."""
+        return "; ".join(request.in_words(card.what) for card in self.cards)
+
+    def collect(self) -> bool:
+        """Take over what has ended. True when something had."""
+        ended = {mode: job for mode, job in self.jobs.items() if job.state.ended}
+        for mode, job in ended.items():
+            del self.jobs[mode]
+            try:
+                trace = job.result(timeout=0)
+            except Exception as error:
+                self.error = self.error or error
+                continue
+            trace.pin()
+            setattr(self, mode.value, trace)
+        return bool(ended)
+
+    def progress(self) -> tuple[float, str]:
+        """How far it is, from 0 to 1, and that in words."""
+        parts = [job.progress for job in self.jobs.values()]
+        done, total = sum(p.done for p in parts), sum(p.total for p in parts)
+        waiting = max((job.place for job in self.jobs.values()), default=0)
+        words = f"Waiting: {waiting} before this one" if waiting else "Running the edited model"
+        return (min(1.0, done / total) if total else 0.0), words
+
+    def cancel(self) -> None:
+        """Stop what is under way."""
+        for job in self.jobs.values():
+            job.cancel()
+
+    def traces(self) -> list[Any]:
+        """The traces that it brought."""
+        return [t for t in (self.held, self.free) if t is not None]
+
+
+@dataclass
+class Edits:
+    """Cards, undo, redo, and runs. look: one of `LOOKS`, what the pages show. refusal: why no run began."""
+
+    cards: Stack = ()
+    past: list[Stack] = field(default_factory=list)
+    future: list[Stack] = field(default_factory=list)
+    runs: dict[int, EditRun] = field(default_factory=dict)
+    current: int = 0
+    look: str = BASELINE
+    refusal: Exception | None = None
+    sources: dict[str, Any] = field(default_factory=dict)
+    directions: dict[str, Any] = field(default_factory=dict)
+    _ids: Any = field(default_factory=lambda: itertools.count(1))
+
+    def on(self) -> Stack:
+        """The cards that are on."""
+        return tuple(card for card in self.cards if card.on)
+
+    def change(self, make: Callable[[Stack], Stack]) -> None:
+        """Change the stack, so that it can be undone."""
+        changed = make(self.cards)
+        if changed == self.cards:
+            return
+        self.past = [*self.past, self.cards][-STEPS_KEPT:]
+        self.future.clear()
+        self.cards = changed
+
+    def add(self, what: request.Intervention) -> None:
+        """A new card at the end."""
+        self.change(lambda cards: (*cards, Card(next(self._ids), what)))
+
+    def put(self, id: int, what: request.Intervention) -> None:
+        """Another intervention on a card; a new card where that one is gone."""
+        if all(card.id != id for card in self.cards):
+            self.add(what)
+            return
+        self.change(lambda cards: tuple(replace(c, what=what) if c.id == id else c for c in cards))
+
+    def switch(self, id: int) -> None:
+        """Turn a card on or off."""
+        self.change(lambda cards: tuple(replace(c, on=not c.on) if c.id == id else c for c in cards))
+
+    def remove(self, id: int) -> None:
+        """Take a card away."""
+        self.change(lambda cards: tuple(c for c in cards if c.id != id))
+
+    def duplicate(self, id: int) -> None:
+        """A copy of a card, after it."""
+        self.change(
+            lambda cards: tuple(
+                each for c in cards for each in ((c, replace(c, id=next(self._ids))) if c.id == id else (c,))
+            )
+        )
+
+    def move(self, id: int, by: int) -> None:
+        """Move a card up (−1) or down (+1) in the order."""
+
+        def moved(cards: Stack) -> Stack:
+            at = next((i for i, c in enumerate(cards) if c.id == id), None)
+            if at is None or not 0 <= at + by < len(cards):
+                return cards
+            listed = list(cards)
+            listed[at], listed[at + by] = listed[at + by], listed[at]
+            return tuple(listed)
+
+        self.change(moved)
+
+    def take(self, listed: Iterable[tuple[request.Intervention, bool]]) -> None:
+        """A whole stack instead of this one: interventions, and which of them are on."""
+        cards = tuple(Card(next(self._ids), what, on) for what, on in listed)
+        self.change(lambda _: cards)
+
+    def undo(self) -> None:
+        """Back to the stack before the last change."""
+        if self.past:
+            self.future.append(self.cards)
+            self.cards = self.past.pop()
+
+    def redo(self) -> None:
+        """Take the last undoing back."""
+        if self.future:
+            self.past.append(self.cards)
+            self.cards = self.future.pop()
+
+    def run(self, shown: Any, session: str, free: bool, ready: Ready = lambda what: what, story: str = "") -> EditRun:
+        """Run the cards that are on against a baseline; the new node is looked at.
+
+        ready: an intervention of a card as it can be run, with a trace where the card names a prompt.
+
+        Raises:
+            IntravistoError: an edit does not fit the model or the text.
+        """
+        whats = tuple(ready(card.what) for card in self.on())
+        modes = (TextMode.HELD, TextMode.FREE) if free else (TextMode.HELD,)
+        wanted = {mode: shown.trace.edit_request(*whats, text=mode) for mode in modes}
+        parent = self.runs.get(self.current)
+        node = EditRun(next(self._ids), parent.id if parent else 0, self.on(), story)
+        node.jobs = {mode: shown.engine.submit(asked, session=session) for mode, asked in wanted.items()}
+        self.runs[node.id] = node
+        self.current = node.id
+        self.look = DIFFERENCE if self.look == BASELINE else self.look
+        return node
+
+    def node(self) -> EditRun | None:
+        """The run that is looked at; None for the baseline."""
+        return self.runs.get(self.current)
+
+    def is_stale(self) -> bool:
+        """Whether the run that is looked at was made with other cards than are on now."""
+        node = self.node()
+        made = () if node is None else node.cards
+        return [c.what for c in made] != [c.what for c in self.on()]
+
+    def go(self, id: int) -> None:
+        """Look at a node of the tree; 0 is the baseline. The stack becomes the one that it was run with."""
+        self.current = id if id in self.runs else 0
+        node = self.node()
+        if node is not None:
+            kept = {c.id for c in node.cards}
+            off = tuple(replace(c, on=False) for c in self.cards if c.id not in kept)
+            self.change(lambda _: node.cards + off)
+        else:
+            self.look = BASELINE
+
+    def drop_runs(self) -> None:
+        """Let go of all runs: another baseline is shown."""
+        for node in self.runs.values():
+            node.cancel()
+            for trace in node.traces():
+                let_go(trace)
+        for trace in self.sources.values():
+            let_go(trace)
+        self.runs.clear()
+        self.sources.clear()
+        self.current, self.look = 0, BASELINE
+
+
+def let_go(trace: Trace, forget: bool = True) -> None:
+    """Take a pin back and drop the trace; nothing is to be done where the engine was closed or lacks it."""
+    with suppress(TraceError):
+        trace.unpin()
+        if forget:
+            trace.forget()

@@ -1,0 +1,293 @@
+"""A workspace: what one user has asked and what came of it. It outlives page switches and reloads.
+
+Workspaces lie in the server's memory beside the model pool. The address of the page holds the random id of one, which
+is the key to it, and short view options; never a prompt.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from intravisto_core.errors import Cancelled
+from intravisto_core.request import ModelSpec, QueryView, TraceRequest
+from intravisto_ui.session import address, pool
+from intravisto_ui.session.edit_stack import BASELINE, Edits, let_go
+from intravisto_ui.session.estimates import Estimates
+from intravisto_ui.session.jobs import Run
+
+LIFETIME_S = 12 * 3600
+QUICK_S = 0.4
+PAYLOADS_KEPT = 16
+RUNS_KEPT = 12
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The selected cell, for all pages; row, position and target may be None.
+
+    n: number of the user's act, newer ones win. part: of a picture of flows, the id of its node (`mid.3.7`) or of its
+    link (`block.2.7>mid.3.7`); "" for the cell itself.
+    """
+
+    row: int | None = None
+    position: int | None = None
+    target: int | None = None
+    n: int = 0
+    part: str = ""
+
+
+@dataclass
+class Shown:
+    """The trace that the pages show, with what was asked for it and the model that it came from."""
+
+    trace: Any
+    engine: Any
+    spec: ModelSpec
+    request: TraceRequest
+    seconds: float = 0.0
+
+
+@dataclass
+class Workspace:
+    """One user's prompt, options, traces and selection. session: Streamlit's id of the tab that shows it.
+
+    opens_at: what is selected when the first run is there, in a copy of another workspace.
+    """
+
+    id: str
+    options: dict[str, Any] = field(default_factory=dict)
+    engine: Any = None
+    spec: ModelSpec | None = None
+    base: Shown | None = None
+    edits: Edits = field(default_factory=Edits)
+    run: Run | None = None
+    place: Place = field(default_factory=Place)
+    opens_at: Place | None = None
+    pins: dict[int, list[int]] = field(default_factory=dict)
+    sought: QueryView | str | None = None
+    past: list[Shown] = field(default_factory=list)
+    problem: Exception | None = None
+    notice: str = ""
+    started: bool = False
+    token: str = field(default="", repr=False)
+    estimates: Estimates = field(default_factory=Estimates)
+    session: str = ""
+    touched: float = field(default_factory=time.monotonic)
+    payloads: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def shown(self) -> Shown | None:
+        """What the pages show: the run that was asked for, or an edited one, as `edits.look` says."""
+        node = self.edits.node()
+        if self.base is None or node is None or node.held is None or self.edits.look == BASELINE:
+            return self.base
+        return replace(self.base, trace=node.held)
+
+    def start(self, spec: ModelSpec, request: TraceRequest | None) -> None:
+        """Open the model and run the request, in a job of its own; what ran before is cancelled."""
+        with self._lock:
+            if self.run is not None:
+                self.run.cancel()
+            self.problem, self.notice = None, "" if self.started else self.notice
+            self.started = True
+            self.run = Run(spec, request, self.id, self.token)
+            self.run.start()
+
+    def collect(self) -> bool:
+        """Take over what an ended run brought. True when one had ended."""
+        with self._lock:
+            run = self.run
+            if run is None or not run.ended:
+                return False
+            self.run = None
+            if run.engine is not None:
+                self.engine, self.spec = run.engine, run.spec
+            if run.error is not None:
+                self._failed(run)
+            elif run.trace is not None and run.request is not None:
+                self._show(Shown(run.trace, run.engine, run.spec, run.request, run.seconds))
+            return True
+
+    def settle(self) -> None:
+        """Take over what ended; a run that has just begun is waited for a moment, as most end before they show."""
+        run = self.run
+        if run is not None:
+            run.wait(max(0.0, QUICK_S - run.age()))
+        self.collect()
+        for spec in self._specs():
+            pool.renew(spec, self.id)
+        if self.engine is not None and self.spec is not None and self.spec not in pool.pool().specs:
+            self.engine = None
+            self.notice = (
+                "The model was put away: nobody had used it for long, or another one needed the room. "
+                "Press Run to open it again."
+            )
+
+    def _specs(self) -> set[ModelSpec]:
+        return {s for s in (self.spec, self.base and self.base.spec) if s is not None}
+
+    def _failed(self, run: Run) -> None:
+        if not isinstance(run.error, Cancelled):
+            self.problem = run.error
+        elif run.was_opening:
+            self.notice = "Cancelled. What was downloaded is kept: Load or Run goes on from there."
+        else:
+            self.notice = "Cancelled before there was anything to show."
+
+    def _show(self, shown: Shown) -> None:
+        self.edits.drop_runs()
+        if self.base is not None:
+            let_go(self.base.trace, forget=False)
+        shown.trace.pin()
+        self.base = shown
+        self.pins.clear()
+        self.payloads.clear()
+        top, wanted, self.opens_at = shown.engine.model.n_layers + 1, self.opens_at, None
+        self.place = Place(top, shown.trace.prompt_length - 1, None, self.place.n)
+        if wanted is not None and wanted.row <= top and wanted.position < len(shown.trace.tokens):
+            self.place = replace(self.place, row=wanted.row, position=wanted.position, target=wanted.target)
+        asked = (shown.spec, shown.request)
+        self.past = [shown, *(p for p in self.past if (p.spec, p.request) != asked)][:RUNS_KEPT]
+
+    def show_again(self, past: Shown) -> bool:
+        """Show an earlier run without running it. False where its model was put away since, or something runs now."""
+        if pool.renew(past.spec, self.id) is not past.engine:
+            return False
+        with self._lock:
+            if self.run is not None:
+                return False
+            self.engine, self.spec, self.problem, self.notice = past.engine, past.spec, None, ""
+            self._show(past)
+            return True
+
+    def select(self, chosen: Any) -> None:
+        """Take a selection that a component reported, unless it is of another trace or older than what is known."""
+        if not chosen or self.base is None or chosen.get("rev") not in self._trace_ids():
+            return
+        n = int(chosen.get("n") or 0)
+        if n >= self.place.n:
+            place = (chosen.get(name) for name in ("row", "position", "target"))
+            self.place = Place(*place, n, str(chosen.get("part") or ""))
+
+    def _trace_ids(self) -> set[str]:
+        """The traces whose cells can be selected: the baseline and its edited runs, which share their places."""
+        edited = (trace for node in self.edits.runs.values() for trace in node.traces())
+        return {trace.id for trace in (*edited, *([self.base.trace] if self.base else []))}
+
+    def go(self, row: int | None = None, position: int | None = None, target: int | None = None) -> None:
+        """Select a place that something on the page names; what is None stays, the target goes."""
+        now = self.place
+        # a number of its own, newer than any click so far
+        row, position = (now.row or 0) if row is None else row, (now.position or 0) if position is None else position
+        self.place = Place(row, position, target, now.n + 1)
+
+    def payload(self, key: Any, make: Callable[[], T]) -> T:
+        """What `make` gives, kept for the last few keys, so that a click does not draw the picture again."""
+        with self._lock:
+            if key in self.payloads:
+                self.payloads.move_to_end(key)
+                return self.payloads[key]
+        made = make()
+        with self._lock:
+            self.payloads[key] = made
+            while len(self.payloads) > PAYLOADS_KEPT:
+                self.payloads.popitem(last=False)
+        return made
+
+    def copy_into(self, other: Workspace) -> None:
+        """Give what the user chose and typed to another workspace, which runs it for itself: traces are not shared."""
+        other.options.update(self.options)
+        other.edits.cards = self.edits.cards
+        other.sought = self.sought
+        other.opens_at = self.place if self.place.row is not None else None
+
+    def close(self) -> None:
+        """Let go of the trace and of what runs."""
+        with self._lock:
+            if self.run is not None:
+                self.run.cancel()
+            self.edits.drop_runs()
+            if self.base is not None:
+                let_go(self.base.trace, forget=False)
+            for spec in self._specs():
+                pool.release(spec, self.id)
+            self.run = self.base = self.engine = self.spec = None
+
+
+class Workspaces:
+    """All workspaces of the server; one that nobody has used for `lifetime_s` seconds is closed."""
+
+    def __init__(self, lifetime_s: float = LIFETIME_S) -> None:
+        self._kept: dict[str, Workspace] = {}
+        self._lifetime = lifetime_s
+        self._lock = threading.Lock()
+
+    def find(self, id: str | None) -> Workspace | None:
+        """The workspace of that id, if it is still there."""
+        with self._lock:
+            now = time.monotonic()
+            lapsed = [k for k, w in self._kept.items() if now - w.touched > self._lifetime]
+            closed = [self._kept.pop(k) for k in lapsed]
+            found = self._kept.get(id or "")
+            if found is not None:
+                found.touched = now
+        for workspace in closed:
+            workspace.close()
+        return found
+
+    def new(self) -> Workspace:
+        """An empty workspace under a random id."""
+        workspace = Workspace(secrets.token_urlsafe(12))
+        with self._lock:
+            self._kept[workspace.id] = workspace
+        return workspace
+
+
+@st.cache_resource(show_spinner=False)
+def workspaces() -> Workspaces:
+    """The one store of this server."""
+    return Workspaces()
+
+
+def current() -> Workspace:
+    """This session's workspace: the one of the session, else of the address, else a new one.
+
+    Two tabs on one address would fight over one selection: a second one gets a copy of its own.
+    """
+    state = st.session_state
+    id, session = state.get("workspace") or st.query_params.get(address.WORKSPACE), _session()
+    workspace = workspaces().find(id)
+    if workspace is None:
+        workspace = workspaces().new()
+        workspace.options.update(address.options(dict(st.query_params)))
+        if id:
+            workspace.notice = "The workspace of this address is no longer kept. This is a new one."
+    elif workspace.session != session and _is_open(workspace.session):
+        copied, workspace = workspace, workspaces().new()
+        copied.copy_into(workspace)
+        workspace.notice = "This address is open in another tab. This is a copy of its own; neither changes the other."
+    state["workspace"], workspace.session = workspace.id, session
+    return workspace
+
+
+def _session() -> str:
+    context = get_script_run_ctx(suppress_warning=True)
+    return "" if context is None else context.session_id
+
+
+def _is_open(session: str) -> bool:
+    """Whether a browser tab is connected with that session just now."""
+    return bool(session) and runtime.exists() and runtime.get_instance().is_active_session(session)

@@ -1,0 +1,1 @@
+"""The sidebar: what is run, by which model, on which prompt."""
