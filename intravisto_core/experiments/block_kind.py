@@ -6,12 +6,12 @@ The stream's sum is the same either way, so no identity of sums can tell a wrong
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from intravisto_core.experiments.identities import relative_error
+from intravisto_core.inspection.hooks import Handles, on_output
 from intravisto_core.models import LoadedModel
 
 STILL = 1e-6
@@ -37,23 +37,12 @@ def _first_mlp_out(model: LoadedModel, ids: tuple[int, ...], silence: bool) -> T
     kept: list[Tensor] = []
     block = model.blueprint.blocks[0]
 
-    def zero(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (torch.zeros_like(output[0]), *output[1:])
-        return torch.zeros_like(output)
-
-    def keep(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        x = output[0] if isinstance(output, tuple) else output
+    def keep(x: Tensor) -> None:
         kept.append(x.detach().reshape(-1, x.shape[-1]).clone())
         raise _Seen
 
-    handles = [block.mlp_out.register_forward_hook(keep)]
-    if silence:
-        handles.append(block.attn_out.register_forward_hook(zero))
-    try:
-        with suppress(_Seen):
-            model.network(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with Handles([on_output(block.mlp_out, keep)]) as handles, suppress(_Seen):
+        if silence:
+            handles.extend([on_output(block.attn_out, torch.zeros_like)])
+        model.network(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
     return kept[0]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from intravisto_core.errors import ModelError
 from intravisto_core.experiments.link_runs import Metric, enters_after_mlp
+from intravisto_core.inspection.hooks import Handles, on_output
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import Link
 from intravisto_core.sites import Site
@@ -53,26 +54,24 @@ def stream_gradients(
     first = 0 if in_full else min(min(link.position for link in links), metric.position)
     added: dict[tuple[Site, int], Tensor] = {}
 
-    def nudge(key: tuple[Site, int], module: nn.Module) -> Any:
-        def hook(_: nn.Module, args: Any, output: Any) -> Any:
-            raw = output[0] if isinstance(output, tuple) else output
+    def nudge(key: tuple[Site, int], module: nn.Module) -> RemovableHandle:
+        def add(raw: Tensor) -> Tensor:
             added[key] = torch.zeros_like(raw, requires_grad=True)
-            new = raw + added[key]
-            return (new, *output[1:]) if isinstance(output, tuple) else new
+            return raw + added[key]
 
-        return module.register_forward_hook(hook)
+        return on_output(module, add)
 
     cache = filled_cache(model, data, first)
     tokens = torch.tensor([data.ids[first:stop]], device=model.device)
     options = {"logits_to_keep": 1} if model.blueprint.keeps_last_logits else {}
     try:
-        with ExitStack() as stack, torch.enable_grad():
+        with Handles() as handles, ExitStack() as stack, torch.enable_grad():
             stack.enter_context(skipping(model, Reuse(data, layer, first, stop), first, stop))
             if not in_full:
                 stack.enter_context(last_row_only(blocks[-1], stop - first))
             for i, block in enumerate(blocks[layer:], start=layer):
                 for site, module in ((Site.ATTN_OUT, block.attn_out), (Site.MLP_OUT, block.mlp_out)):
-                    stack.callback(nudge((site, i), module).remove)
+                    handles.extend([nudge((site, i), module)])
             out = model.network(input_ids=tokens, past_key_values=cache, use_cache=True, **options)
             keys = list(added)
             found = torch.autograd.grad(metric(out.logits[0, -1]), [added[k] for k in keys])

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from intravisto_core.inspection.hooks import Handles, Visit, on_output
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import Link
 from intravisto_core.sites import Component, Site
@@ -125,26 +125,21 @@ def _putting(model: LoadedModel, link: Link, output: Float[Tensor, " d"], b: int
     return _Change(module, b, link.position - first, lambda row: output.to(row.device))
 
 
-def _changing(changes: Sequence[_Change], batch: int) -> ExitStack:
+def _changing(changes: Sequence[_Change], batch: int) -> Handles:
     by_module: dict[nn.Module, list[_Change]] = {}
     for change in changes:
         by_module.setdefault(change.module, []).append(change)
 
-    def hook_of(here: Sequence[_Change]) -> Any:
-        def hook(_: nn.Module, args: Any, output: Any) -> Any:
-            raw = output[0] if isinstance(output, tuple) else output
+    def visit_of(changes: Sequence[_Change]) -> Visit:
+        def change(raw: Tensor) -> Tensor:
             rows = raw.reshape(batch, -1, raw.shape[-1]).clone()
-            for c in here:
+            for c in changes:
                 rows[c.b, c.at] = c.new(rows[c.b, c.at]).to(rows.dtype)
-            new = rows.view(raw.shape)
-            return (new, *output[1:]) if isinstance(output, tuple) else new
+            return rows.view(raw.shape)
 
-        return hook
+        return change
 
-    stack = ExitStack()
-    for module, here in by_module.items():
-        stack.callback(module.register_forward_hook(hook_of(here)).remove)
-    return stack
+    return Handles(on_output(module, visit_of(here)) for module, here in by_module.items())
 
 
 def _block_outputs(

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from intravisto_core.architectures import Architecture, ExpertPaths, NormKind, Order, trunk_of
 from intravisto_core.errors import ModelError
+from intravisto_core.inspection.hooks import Handles, Visit, on_input, on_output
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.weights import parameter
 
@@ -142,37 +143,26 @@ def _probe(network: PreTrainedModel, layer: nn.Module) -> _Seen:
 
 @contextmanager
 def _watching(layer: nn.Module, seen: _Seen) -> Iterator[None]:
-    handles = []
-    for name, module in ((n, m) for n, m in layer.named_children() if n):
+    def keep(kept: dict[str, Tensor], name: str) -> Visit:
+        def visit(x: Tensor) -> None:
+            kept[name] = _rows(x)
 
-        def before(_: Any, args: Any, kwargs: Any, name: str = name) -> None:
-            seen.inputs[name] = _rows(args[0] if args else kwargs["hidden_states"])
+        return visit
 
-        def after(_: Any, args: Any, out: Any, name: str = name) -> None:
-            seen.outputs[name] = _rows(out)
+    def enter(x: Tensor) -> None:
+        seen.before = _rows(x)
 
-        handles += [
-            module.register_forward_pre_hook(before, with_kwargs=True),
-            module.register_forward_hook(after),
-        ]
+    def leave(x: Tensor) -> None:
+        seen.after = _rows(x)
 
-    def enter(_: Any, args: Any, kwargs: Any) -> None:
-        seen.before = _rows(args[0] if args else kwargs["hidden_states"])
-
-    def leave(_: Any, args: Any, out: Any) -> None:
-        seen.after = _rows(out)
-
-    handles += [layer.register_forward_pre_hook(enter, with_kwargs=True), layer.register_forward_hook(leave)]
-    try:
+    with Handles([on_input(layer, enter), on_output(layer, leave)]) as handles:
+        for name, module in layer.named_children():
+            handles.extend([on_input(module, keep(seen.inputs, name)), on_output(module, keep(seen.outputs, name))])
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
-def _rows(x: Any) -> Tensor:
-    kept: Tensor = x[0] if isinstance(x, tuple) else x
-    return kept.detach().clone().reshape(-1, kept.shape[-1])
+def _rows(x: Tensor) -> Tensor:
+    return x.detach().clone().reshape(-1, x.shape[-1])
 
 
 def _distance(actual: Tensor, wanted: Tensor) -> float:

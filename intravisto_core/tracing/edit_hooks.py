@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from intravisto_core.architectures import BlockModules
+from intravisto_core.inspection.hooks import on_input, on_output
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import CaptureSink
 from intravisto_core.tracing.edits import Edits
@@ -42,27 +42,15 @@ def edit_hooks(
         yield _change_output(sink, edits, block.layer, Site.RESID_POST, layer, 1.0)
 
 
-def with_first_input(args: tuple[Any, ...], kwargs: dict[str, Any], x: Tensor) -> tuple[Any, dict[str, Any]]:
-    """A module's arguments with another first input."""
-    return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
-
-
-def first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """A module's first input, by position or by name."""
-    x: Tensor = args[0] if args else kwargs["hidden_states"]
-    return x
-
-
 def _change_input(sink: CaptureSink, edits: Edits, module: nn.Module, site: Site, layer: int) -> RemovableHandle:
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def change(x: Tensor) -> Tensor | None:
         if not sink.active:
             return None
-        x = first_input(args, kwargs)
         rows = x.reshape(-1, x.shape[-1])
         new = edits.apply(site, layer, rows, sink.start)
-        return None if new is rows else with_first_input(args, kwargs, new.view(x.shape))
+        return None if new is rows else new.view(x.shape)
 
-    return module.register_forward_pre_hook(hook, with_kwargs=True)
+    return on_input(module, change)
 
 
 def _change_output(
@@ -70,10 +58,9 @@ def _change_output(
 ) -> RemovableHandle:
     """multiplier: what the stream gets is that times the module's output; elements that stay keep their bits."""
 
-    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    def change(raw: Tensor) -> Tensor | None:
         if not sink.active:
             return None
-        raw: Tensor = output[0] if isinstance(output, tuple) else output
         rows = raw.reshape(-1, raw.shape[-1])
         old = rows if multiplier == 1.0 else rows * multiplier
         new = edits.apply(site, layer, old, sink.start)
@@ -81,57 +68,50 @@ def _change_output(
             return None
         if multiplier != 1.0:
             new = torch.where(new == old, rows, new / multiplier)
-        new = new.view(raw.shape)
-        return (new, *output[1:]) if isinstance(output, tuple) else new
+        return new.view(raw.shape)
 
-    return module.register_forward_hook(hook)
+    return on_output(module, change)
 
 
 def _change_experts(sink: CaptureSink, edits: Edits, module: nn.Module, layer: int) -> RemovableHandle:
-    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    def change(raw: Tensor) -> Tensor | None:
         if not sink.active:
             return None
-        raw: Tensor = output[0] if isinstance(output, tuple) else output
         rows = raw.reshape(-1, raw.shape[-1])
         routing = rows_of(sink.routing[layer], sink.start, sink.stop)
         new = apply_experts([e for e in edits.experts if e.layer == layer], routing, rows, sink.start)
-        if new is rows:
-            return None
-        new = new.view(raw.shape)
-        return (new, *output[1:]) if isinstance(output, tuple) else new
+        return None if new is rows else new.view(raw.shape)
 
-    return module.register_forward_hook(hook)
+    return on_output(module, change)
 
 
 def _change_in_place(sink: CaptureSink, edits: Edits, reader: nn.Module, layer: int) -> RemovableHandle:
     """`resid_mid`: its first reader is given the stream itself, so writing there changes the stream."""
 
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def change(x: Tensor) -> None:
         if sink.active:
-            x = first_input(args, kwargs)
             rows = x.reshape(-1, x.shape[-1])
             new = edits.apply(Site.RESID_MID, layer, rows, sink.start)
             if new is not rows:
                 x.copy_(new.view(x.shape))
 
-    return reader.register_forward_pre_hook(hook, with_kwargs=True)
+    return on_input(reader, change)
 
 
 def _change_pattern(sink: CaptureSink, edits: Edits, w_o: nn.Module, layer: int) -> RemovableHandle:
     """z, where no key is left or where the pattern is the baseline's."""
 
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def change(x: Tensor) -> Tensor | None:
         if not sink.active:
             return None
-        x = first_input(args, kwargs)
         rows = x.reshape(-1, x.shape[-1])
         new = edits.silence(layer, rows)
         for frozen in edits.frozen:
             if frozen.layer == layer:
                 new = _frozen_values(sink, edits, layer, new, frozen)
-        return None if new is rows else with_first_input(args, kwargs, new.view(x.shape))
+        return None if new is rows else new.view(x.shape)
 
-    return w_o.register_forward_pre_hook(hook, with_kwargs=True)
+    return on_input(w_o, change)
 
 
 def _frozen_values(

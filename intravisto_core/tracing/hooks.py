@@ -12,28 +12,21 @@ from torch.utils.hooks import RemovableHandle
 
 from intravisto_core.architectures import BlockModules, ExpertModules
 from intravisto_core.errors import Cancelled
+from intravisto_core.inspection.hooks import Handles, on_input, on_output, output_of
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import CaptureSink
-from intravisto_core.tracing.edit_hooks import edit_hooks, first_input
+from intravisto_core.tracing.edit_hooks import edit_hooks
 
 Keep = Callable[[Tensor], None]
 
 
-def _on_input(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHandle:
-    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if sink.active:
-            keep(first_input(args, kwargs))
-
-    return module.register_forward_pre_hook(hook, with_kwargs=True)
+def _keep_input(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHandle:
+    return on_input(module, lambda x: keep(x) if sink.active else None)
 
 
-def _on_output(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHandle:
-    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if sink.active:
-            keep(output[0] if isinstance(output, tuple) else output)
-
-    return module.register_forward_hook(hook)
+def _keep_output(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHandle:
+    return on_output(module, lambda x: keep(x) if sink.active else None)
 
 
 def _keeper(sink: CaptureSink, site: Site, layer: int, multiplier: float = 1.0) -> Keep:
@@ -46,11 +39,11 @@ def _keeper(sink: CaptureSink, site: Site, layer: int, multiplier: float = 1.0) 
     return keep
 
 
-def _on_final(sink: CaptureSink, layer: nn.Module) -> RemovableHandle:
+def _keep_final(sink: CaptureSink, layer: nn.Module) -> RemovableHandle:
     def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if sink.active:
             sink.layers_are_tuples = isinstance(output, tuple)
-            sink.final[sink.start : sink.stop] = (output[0] if sink.layers_are_tuples else output)[0]
+            sink.final[sink.start : sink.stop] = output_of(output)[0]
 
     return layer.register_forward_hook(hook)
 
@@ -65,7 +58,7 @@ def _stop_when_cancelled(sink: CaptureSink) -> Keep:
 
 def _block_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier: float) -> Iterator[RemovableHandle]:
     if not sink.offloaded:
-        yield _on_input(sink, block.layer, _stop_when_cancelled(sink))
+        yield _keep_input(sink, block.layer, _stop_when_cancelled(sink))
     inputs = (
         (Site.RESID_PRE, block.layer),
         (Site.RESID_MID, block.mid_reader),
@@ -74,12 +67,12 @@ def _block_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier:
     )
     for site, module in inputs:
         if site in sink.wanted and module is not None:
-            yield _on_input(sink, module, _keeper(sink, site, layer))
+            yield _keep_input(sink, module, _keeper(sink, site, layer))
     for site, module in ((Site.ATTN_OUT, block.attn_out), (Site.MLP_OUT, block.mlp_out)):
         if site in sink.wanted:
-            yield _on_output(sink, module, _keeper(sink, site, layer, multiplier))
+            yield _keep_output(sink, module, _keeper(sink, site, layer, multiplier))
     if Site.RESID_POST in sink.wanted:
-        yield _on_output(sink, block.layer, _keeper(sink, Site.RESID_POST, layer))
+        yield _keep_output(sink, block.layer, _keeper(sink, Site.RESID_POST, layer))
     if sink.routing and block.experts is not None:
         yield from _expert_hooks(sink, block.experts, layer)
 
@@ -92,19 +85,18 @@ def _expert_hooks(sink: CaptureSink, part: ExpertModules, layer: int) -> Iterato
 
     if part.experts is not None and part.router is not None:
         yield part.experts.register_forward_pre_hook(given, with_kwargs=True)
-        yield _on_output(sink, part.router, partial(sink.route, layer, "logits"))
+        yield _keep_output(sink, part.router, partial(sink.route, layer, "logits"))
     if part.shared_w_out is not None:
-        yield _on_input(sink, part.shared_w_out, partial(sink.route, layer, "shared_act"))
+        yield _keep_input(sink, part.shared_w_out, partial(sink.route, layer, "shared_act"))
     if part.shared_gate is not None:
-        yield _on_output(sink, part.shared_gate, partial(sink.route, layer, "shared_logit"))
+        yield _keep_output(sink, part.shared_gate, partial(sink.route, layer, "shared_logit"))
 
 
 @contextmanager
 def capturing(model: LoadedModel, sink: CaptureSink) -> Iterator[None]:
     """Hooks that stay for a whole run; they fill the sink only while it is active, since other runs take turns."""
-    handles: list[RemovableHandle] = []
-    try:
-        multiplier = model.blueprint.multiplier
+    multiplier = model.blueprint.multiplier
+    with Handles() as handles:
         for layer, block in enumerate(model.blueprint.blocks):
             if layer < sink.first_layer:
                 continue
@@ -112,8 +104,5 @@ def capturing(model: LoadedModel, sink: CaptureSink) -> Iterator[None]:
             if sink.edits is not None:
                 handles.extend(edit_hooks(sink, sink.edits, block, layer, multiplier))
             handles.extend(_block_hooks(sink, block, layer, multiplier))
-        handles.append(_on_final(sink, model.blueprint.blocks[-1].layer))
+        handles.extend([_keep_final(sink, model.blueprint.blocks[-1].layer)])
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -7,7 +7,7 @@ one that is run gets the baseline's stream. The model's own loop runs, so masks,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from transformers import DynamicCache
 from transformers.pytorch_utils import Conv1D
 
 from intravisto_core.architectures import AttentionKind, BlockModules
+from intravisto_core.inspection.hooks import Handles, first_input, on_input, on_output
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import CaptureSink
@@ -140,11 +141,11 @@ def only_layers(model: LoadedModel, layers: range, base: TraceData, start: int, 
         stream = base.site(Site.RESID_PRE, layers.start)[start:stop][None]
 
     def hand_on(*args: Any, **kwargs: Any) -> Any:
-        x = args[0] if args else kwargs["hidden_states"]
+        x = first_input(args, kwargs)
         return (x, None) if as_tuple else x
 
     def give(*args: Any, **kwargs: Any) -> Any:
-        given: Tensor = args[0] if args else kwargs["hidden_states"]
+        given = first_input(args, kwargs)
         x = stream.to(given.device).expand(given.shape[0], -1, -1).clone()
         return (x, None) if as_tuple else x
 
@@ -176,19 +177,17 @@ def last_row_only(block: BlockModules, n: int) -> Iterator[None]:
     apart = (apart | {id(m) for m in block.attention.modules()}) - {id(block.w_o)}
     modules = [m for m in block.layer.modules() if type(m) in (nn.Linear, Conv1D) and id(m) not in apart]
 
-    def narrow(_: nn.Module, args: tuple[Any, ...]) -> Any:
-        x: Tensor = args[0]
+    def narrow(x: Tensor) -> Tensor:
         last = x.reshape(-1, n, x.shape[-1])[:, -1:]
-        return (last if x.ndim == 3 else last[:, 0], *args[1:])
+        return last if x.ndim == 3 else last[:, 0]
 
-    def widen(_: nn.Module, args: Any, out: Tensor) -> Tensor:
+    def widen(out: Tensor) -> Tensor:
         batch, width = out.shape[0], out.shape[-1]
         rest = out.new_zeros((batch, n - 1, width))
         whole = torch.cat([rest, out.reshape(batch, 1, width)], dim=1)
         return whole if out.ndim == 3 else whole.flatten(0, 1)
 
-    with ExitStack() as stack:
+    with Handles() as handles:
         for module in modules if n > 1 else ():
-            stack.callback(module.register_forward_pre_hook(narrow).remove)
-            stack.callback(module.register_forward_hook(widen).remove)
+            handles.extend([on_input(module, narrow), on_output(module, widen)])
         yield

@@ -1,0 +1,1 @@
+"""What can be seen of any PyTorch module while it runs; nothing here knows a model family."""
