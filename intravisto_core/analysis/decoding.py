@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.lenses import FLOOR, Projection, logit_matrix
+from intravisto_core.analysis.lenses import FLOOR, logit_matrix
+from intravisto_core.lenses import Projection
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import TOP_K_KEPT
 

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.lenses import Projection, default_policy, logit_matrix, mix_of, normalise
+from intravisto_core.analysis.lenses import logit_matrix
 from intravisto_core.analysis.readings import token_directions
+from intravisto_core.lenses import Projection, normalise, table_lens
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading
 
@@ -41,7 +42,7 @@ def _directions(model: LoadedModel, ids: Int[Tensor, " n"], lens: Lens, row: int
 
 
 def _mix(model: LoadedModel, lens: Lens, row: int, n: int) -> Float[Tensor, " n"]:
-    return mix_of(lens, torch.full((n,), row, device=model.device), model.dimensions.n_layers)
+    return table_lens(lens).mix(torch.full((n,), row, device=model.device), model.dimensions.n_layers)
 
 
 def unit(v: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
@@ -59,7 +60,7 @@ def top_tokens(model: LoadedModel, x: Float[Tensor, "n d"], lens: Lens, row: int
 
     update: x is what attention or MLP adds; the stream's σ scales all its logits alike, so 1 serves for it.
     """
-    policy = default_policy(Component.ATTENTION if update else Component.BLOCK, lens, Reading.TOP)
+    policy = table_lens(lens).default_policy(Component.ATTENTION if update else Component.BLOCK, Reading.TOP)
     as_it_is = torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
     if policy is NormPolicy.STREAM:
         x_hat = model.norm.linear(x, torch.ones((x.shape[0], 1), device=x.device))

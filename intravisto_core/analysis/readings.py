@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.lenses import Projection, logit_matrix
+from intravisto_core.analysis.lenses import logit_matrix
+from intravisto_core.lenses import Projection
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import NormPolicy
 

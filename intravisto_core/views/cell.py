@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from intravisto_core.analysis.decoding import top_tokens
-from intravisto_core.analysis.lenses import Projection, logit_matrix, output_logits
+from intravisto_core.analysis.lenses import logit_matrix, output_logits
 from intravisto_core.analysis.shares import shares
 from intravisto_core.errors import RequestError, expected
+from intravisto_core.lenses import Projection
 from intravisto_core.progress import Progress
 from intravisto_core.records import CellShares, NextTokens, TokenQuery, UpdateTokens
 from intravisto_core.request import CellSharesView, HeatmapView, NextTokensView, QueryView, UpdateView

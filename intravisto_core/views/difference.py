@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 
 from intravisto_core.analysis.decoding import tile_positions, top_tokens
 from intravisto_core.analysis.effects import divergence
-from intravisto_core.analysis.lenses import Projection, logit_matrix
+from intravisto_core.analysis.lenses import logit_matrix
+from intravisto_core.lenses import Projection
 from intravisto_core.models import LoadedModel
 from intravisto_core.request.positions import Positions, resolve
 from intravisto_core.sites import Component, Site

@@ -6,8 +6,8 @@ from collections.abc import Generator
 
 import numpy as np
 
-from intravisto_core.analysis.lenses import check_lens, default_policy
 from intravisto_core.analysis.readings import STEPS
+from intravisto_core.lenses import table_lens
 from intravisto_core.progress import Progress
 from intravisto_core.records import DecodedGrid, Watched
 from intravisto_core.request import HeatmapView
@@ -28,9 +28,10 @@ def compute_heatmap(context: ViewContext, view: HeatmapView) -> Generator[Progre
     """
     model, entry = context.model, context.entry
     check_reading(view.component, view.reading)
-    norm = view.norm or default_policy(view.component, view.lens, view.reading)
-    check_lens(view.lens, norm)
-    kind = TileKind(view.component, view.lens, norm, view.reading)
+    lens = table_lens(view.lens)
+    norm = view.norm or lens.default_policy(view.component, view.reading)
+    lens.check_policy(norm)
+    kind = TileKind(view.component, lens, norm, view.reading)
     rows = indices(view.rows, model.dimensions.n_layers + 2, "rows")
     positions = indices(view.positions, entry.length, "positions")
     watch = [read_token(model, text) for text in view.watch]

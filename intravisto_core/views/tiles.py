@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from intravisto_core.analysis.decoding import Cells, decode_state, decode_update, ranks, sums, tile_positions
-from intravisto_core.analysis.lenses import Projection, logit_matrix, mix_of, normalise
+from intravisto_core.analysis.lenses import logit_matrix
 from intravisto_core.analysis.readings import frozen_norm, subtract
+from intravisto_core.lenses import Projection, VocabularyLens
 from intravisto_core.models import LoadedModel
-from intravisto_core.sites import Component, Lens, NormPolicy, Reading
+from intravisto_core.sites import Component, NormPolicy, Reading
 from intravisto_core.tracing import TraceData
 from intravisto_core.views.vectors import Positions, row_range, stream, vectors
-
-_OWN_REFERENCE = (Lens.OUTPUT, Lens.LINEAR, Lens.QUADRATIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class TileKind:
     """What a tile decodes; two views with the same kind share tiles."""
 
     component: Component
-    lens: Lens
+    lens: VocabularyLens
     norm: NormPolicy
     reading: Reading
 
@@ -49,7 +48,7 @@ def to_numpy(cells: Any) -> dict[str, np.ndarray]:
 def width(model: LoadedModel, kind: TileKind) -> int:
     """Positions in a tile of that kind."""
     n_rows = len(row_range(kind.component, kind.reading, model.dimensions.n_layers))
-    copies = 2 if kind.lens is Lens.MAX else 1
+    copies = 2 if kind.lens.compares_tables else 1
     return tile_positions(copies * (n_rows + 1), model.dimensions.d_vocab)
 
 
@@ -62,11 +61,9 @@ def project(
     n_layers = model.dimensions.n_layers
     rows = torch.tensor(list(row_range(kind.component, kind.reading, n_layers)), device=x.device)
     flat_rows = rows.repeat_interleave(shape[1])
-    x, beside, as_it_is = x.flatten(0, 1), beside.flatten(0, 1), flat_rows == n_layers + 1
-    x_hat = normalise(model, x, beside, kind.norm, as_it_is)
-    mix = mix_of(kind.lens, flat_rows, n_layers)
-    update = kind.is_update
-    return x, Projection(x_hat, mix, bias=not update, capped=not update), beside, as_it_is, shape
+    x, beside = x.flatten(0, 1), beside.flatten(0, 1)
+    projection = kind.lens.project(model, x, beside, flat_rows, kind.norm)
+    return x, projection, beside, flat_rows == n_layers + 1, shape
 
 
 def decode_tile(model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions) -> dict[str, np.ndarray]:
@@ -74,7 +71,7 @@ def decode_tile(model: LoadedModel, data: TraceData, kind: TileKind, positions: 
     x, projection, beside, as_it_is, shape = project(model, data, kind, positions)
     if kind.reading is Reading.ITERATIVE:
         norm = frozen_norm(model, x, beside, kind.norm, as_it_is)
-        if kind.lens is Lens.MAX:
+        if kind.lens.compares_tables:
             projection = _decided(model, data, kind, positions, projection, shape)
         taken = subtract(model, x, norm, projection, as_it_is)
         return {name: a.reshape(*shape, -1) for name, a in to_numpy(taken).items()}
@@ -95,7 +92,7 @@ def _state_cells(
     shape: tuple[int, int],
 ) -> Cells:
     """Decode states; the model's final state is the last row, put there where the tile has it not itself."""
-    if not (kind.component is Component.BLOCK and kind.lens in _OWN_REFERENCE):
+    if not (kind.component is Component.BLOCK and kind.lens.ends_at_the_model):
         final = model.final_state(data.final[positions])
         ones = torch.ones(shape[1], device=final.device)
         projection = replace(
@@ -104,7 +101,7 @@ def _state_cells(
         shape = (shape[0] + 1, shape[1])
     following = [data.ids[p + 1] if p + 1 < data.length else -1 for p in positions]
     next_ids = torch.tensor(following, device=projection.x_hat.device)
-    return decode_state(model, projection, shape, next_ids, best_table=kind.lens is Lens.MAX)
+    return decode_state(model, projection, shape, next_ids, best_table=kind.lens.compares_tables)
 
 
 def says_tile(model: LoadedModel, data: TraceData, positions: Positions) -> np.ndarray:
@@ -118,7 +115,7 @@ def watch_tile(
 ) -> dict[int, dict[str, np.ndarray]]:
     """Rank, logit and log-sum-exp (NaN for updates) of each token, (R, p) each; rank 1 is the top."""
     _, projection, _, _, shape = project(model, data, kind, positions)
-    if kind.lens is Lens.MAX:
+    if kind.lens.compares_tables:
         projection = _decided(model, data, kind, positions, projection, shape)
     z = logit_matrix(model, projection)
     log_sum = torch.full(shape, torch.nan) if kind.is_update else sums(z, z.amax(-1)).log_sum.view(shape)

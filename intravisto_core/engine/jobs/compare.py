@@ -11,8 +11,8 @@ from jaxtyping import Int
 
 from intravisto_core.analysis.decoding import tile_positions
 from intravisto_core.analysis.effects import Predictions, predictions, recovered_share
-from intravisto_core.analysis.lenses import default_policy
 from intravisto_core.errors import RequestError
+from intravisto_core.lenses import table_lens
 from intravisto_core.progress import Progress
 from intravisto_core.records import Comparison
 from intravisto_core.request import CompareView, Patch
@@ -105,7 +105,8 @@ def _read_view(traces: Traces, view: CompareView, a: _Side, n: int, position: in
     model = traces.model
     if view.lens is Lens.MAX:
         raise RequestError("lens: cells of the max probability lens come from different tables. Choose another lens")
-    norm = view.norm or default_policy(view.component, view.lens, Reading.TOP)
+    lens = table_lens(view.lens)
+    norm = view.norm or lens.default_policy(view.component, Reading.TOP)
     logits = model.logits(a.data.final[position : position + 1])[0]
     target, contrast, notes = target_and_contrast(model, logits, view.target, view.contrast, DefaultContrast.RUNNER_UP)
     rows = indices(view.rows, model.dimensions.n_layers + 2, "rows")
@@ -113,7 +114,7 @@ def _read_view(traces: Traces, view: CompareView, a: _Side, n: int, position: in
         n,
         target,
         contrast,
-        TileKind(view.component, view.lens, norm, Reading.TOP),
+        TileKind(view.component, lens, norm, Reading.TOP),
         rows,
         indices(view.positions, a.entry.length, "positions"),
         tuple(blank_reason(view.component, Reading.TOP, r, model) for r in rows),
