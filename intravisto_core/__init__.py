@@ -146,7 +146,8 @@ def open_model(
             raise RequestError("open_model: expected a ModelSpec alone, or a source with options; got both")
         return LocalEngine(source, token=token, report=report)
     refuse_unknown("open_model", ModelSpec.__dataclass_fields__, options)
-    return LocalEngine(ModelSpec(str(source), **options), token=token, report=report)
+    place: Any = source
+    return LocalEngine(ModelSpec(place, **options), token=token, report=report)
 
 
 __all__ = [

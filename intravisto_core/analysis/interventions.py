@@ -12,6 +12,7 @@ from intravisto_core.analysis.lenses import logit_matrix
 from intravisto_core.analysis.readings import token_directions
 from intravisto_core.lenses import Projection, normalise, table_lens
 from intravisto_core.models import LoadedModel
+from intravisto_core.request.views import default_norm
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading
 
 _TILE = 64
@@ -60,7 +61,7 @@ def top_tokens(model: LoadedModel, x: Float[Tensor, "n d"], lens: Lens, row: int
 
     update: x is what attention or MLP adds; the stream's σ scales all its logits alike, so 1 serves for it.
     """
-    policy = table_lens(lens).default_policy(Component.ATTENTION if update else Component.BLOCK, Reading.TOP)
+    policy = default_norm(Component.ATTENTION if update else Component.BLOCK, lens, Reading.TOP)
     as_it_is = torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
     if policy is NormPolicy.STREAM:
         x_hat = model.norm.linear(x, torch.ones((x.shape[0], 1), device=x.device))

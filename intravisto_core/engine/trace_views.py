@@ -53,7 +53,7 @@ from intravisto_core.request import (
     UpdateView,
     View,
 )
-from intravisto_core.request.effects import TokenChoice
+from intravisto_core.request.checks import TokenChoice
 from intravisto_core.sites import (
     AttentionDivision,
     Component,

@@ -12,7 +12,7 @@ from torch import Tensor
 from intravisto_core.errors import ModelError, RequestError
 from intravisto_core.lenses.unembedding import hash_unembedding
 from intravisto_core.models import LoadedModel
-from intravisto_core.sites import Component, Lens, NormPolicy, Reading
+from intravisto_core.sites import Lens, NormPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,6 @@ class VocabularyLens(ABC):
     def translate(self, x: Float[Tensor, "n d"], rows: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
         """The vectors of heatmap rows in the space of the last row; a lens that is not trained changes nothing."""
         return x
-
-    def default_policy(self, component: Component, reading: Reading) -> NormPolicy:
-        """The norm policy where none is asked for: updates at the stream's scale, states by the final norm."""
-        if component in (Component.ATTENTION, Component.MLP) or reading is Reading.DIFFERENCE:
-            return NormPolicy.STREAM
-        return NormPolicy.NORM_ONLY if self.config.kind is Lens.INPUT else NormPolicy.FINAL
 
     def check_policy(self, policy: NormPolicy) -> None:
         """Refuse the one pair that has no meaning.

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, dataclass_transform
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.options import refuse_unknown
+from intravisto_core.request.fields import read_fields
 
 Kind = TypeVar("Kind")
 R = TypeVar("R")
@@ -23,11 +24,27 @@ class View(Generic[R]):
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen_request(kind: type[Kind]) -> type[Kind]:
-    """A frozen dataclass with slots, whose arguments are refused as a RequestError where they do not fit."""
+    """A frozen dataclass with slots. Its fields are read by their types (`fields`), and what does not fit is refused.
+
+    Its `__post_init__`, where it has one, then checks what types cannot say.
+    """
+    _read_first(kind)
     made: Any = dataclass(frozen=True, slots=True)(kind)
     made.__init__ = _in_words(made.__name__, made.__init__)
     checked: type[Kind] = made
     return checked
+
+
+def _read_first(kind: Any) -> None:
+    """Before a request checks itself, its fields are read by their types."""
+    check = getattr(kind, "__post_init__", None)
+
+    def __post_init__(self: Any) -> None:
+        read_fields(self)
+        if check is not None:
+            check(self)
+
+    kind.__post_init__ = __post_init__
 
 
 def _in_words(name: str, init: Callable[..., None]) -> Callable[..., None]:

@@ -1,17 +1,19 @@
-"""What requests check of themselves when they are built."""
+"""What requests check of themselves when they are built, and the kinds of values that several of them have."""
 
 from __future__ import annotations
 
-import math
 import operator
-from numbers import Integral
-from typing import Any
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
+from intravisto_core.request.fields import read_whole_number
+
+LARGEST = 2**31
 
 
-def put(request: object, **values: object) -> None:
+def set_fields(request: object, **values: object) -> None:
     """Set fields of a frozen request while it is being built."""
     for name, value in values.items():
         object.__setattr__(request, name, value)
@@ -27,6 +29,21 @@ def check(ok: bool, what: str, allowed: str, got: object) -> None:
         raise RequestError(expected(what, allowed, got))
 
 
+def check_whole(value: int | None, name: str, least: int, most: int = LARGEST, allowed: str = "") -> None:
+    """Refuse a whole number that is out of range; None is left alone.
+
+    Raises:
+        RequestError: it is below `least` or above `most`.
+    """
+    words = allowed or (f"a whole number from {least}" if most == LARGEST else f"{least} to {most}")
+    check(value is None or least <= value <= most, name, words, value)
+
+
+def is_whole(value: object, low: int, high: int) -> bool:
+    """Whether it is a whole number from `low` to `high`, both allowed."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
 @frozen_request
 class Span:
     """Rows or positions from `start` up to, not with, `stop`. Negatives count from the end."""
@@ -35,59 +52,86 @@ class Span:
     stop: int
 
 
-Selection = Span | tuple[int, ...] | None
-Turn = tuple[str, str]
-
-
-def selection(value: Any, name: str) -> Selection:
-    """Rows or positions as they are kept: a Span, a tuple, or None for all."""
+def read_selection(value: Any, name: str) -> Span | tuple[int, ...] | None:
+    """Rows or positions: a Span, a list, or None for all."""
     if value is None or isinstance(value, Span):
         return value
-    return whole(value, name, "a Span, a list of whole numbers, or None for all")
+    return read_whole_numbers(value, name, "a Span, a list of whole numbers, or None for all")
 
 
-def whole(value: Any, name: str, allowed: str) -> tuple[int, ...]:
+def read_whole_numbers(value: Any, name: str, allowed: str) -> tuple[int, ...]:
     """A list of whole numbers (NumPy's too) as a tuple."""
-    try:
-        return tuple(operator.index(v) for v in value)
-    except TypeError:
-        raise RequestError(expected(name, allowed, value)) from None
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        try:
+            return tuple(operator.index(v) for v in value)
+        except TypeError:
+            pass
+    raise RequestError(expected(name, allowed, value))
 
 
-def is_whole(value: object, low: int, high: int) -> bool:
-    """Whether it is a whole number from `low` to `high`, both allowed."""
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+def read_trace_id(value: Any, name: str) -> str:
+    """The id of a trace, or a trace, whose id is taken."""
+    found = getattr(value, "id", value)
+    check(isinstance(found, str), name, "a trace, or the id of one", value)
+    return str(found)
 
 
-def is_number(value: object) -> bool:
-    """Whether it is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def turns(value: Any) -> tuple[Turn, ...]:
+def read_messages(value: Any, name: str) -> tuple[tuple[str, str], ...]:
     """What was said in a conversation, as (role, text) each."""
     allowed = 'pairs of role and text, as ("system", "Answer briefly.")'
     try:
         pairs = tuple((role, text) for role, text in value)
     except (TypeError, ValueError):
-        raise RequestError(expected("messages", allowed, value)) from None
-    check(all(isinstance(part, str) for pair in pairs for part in pair), "messages", allowed, value)
-    check(all(role for role, _ in pairs), "messages", "a role that is not empty", value)
+        raise RequestError(expected(name, allowed, value)) from None
+    check(all(isinstance(part, str) for pair in pairs for part in pair), name, allowed, value)
+    check(all(role for role, _ in pairs), name, "a role that is not empty", value)
     return pairs
 
 
-def followed(value: Any) -> tuple[str | int, ...]:
-    """Tokens to follow, by text or by id; one alone counts as a list of one."""
-    given = (value,) if isinstance(value, Integral) else texts(value)
-    tokens = tuple(int(t) if isinstance(t, Integral) else t for t in given)
-    for token in tokens:
-        check(isinstance(token, str) or is_whole(token, 0, 2**31), "token", "a text or a token id", token)
-    return tokens
-
-
-def texts(value: Any) -> tuple[Any, ...]:
-    """One text alone counts as a list of one."""
+def read_token(value: Any, name: str) -> str | int:
+    """A token by its text or by its id."""
+    if isinstance(value, str):
+        check(value != "", name, "a text of at least one token", value)
+        return value
     try:
-        return (value,) if isinstance(value, str) else tuple(value)
-    except TypeError:
-        raise RequestError(expected("texts", "a list of texts", value)) from None
+        number = read_whole_number(value, name)
+    except RequestError:
+        raise RequestError(expected(name, "a text or a token id", value)) from None
+    check(0 <= number < LARGEST, name, "a text or a token id", value)
+    return number
+
+
+def read_token_choice(value: Any, name: str) -> str | int | None:
+    """The same, or None for the default."""
+    return None if value is None else read_token(value, name)
+
+
+def read_tokens(value: Any, name: str) -> tuple[str | int, ...]:
+    """Tokens by their texts or ids; one alone counts as a list of one."""
+    listed = value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    return tuple(read_token(v, "token") for v in listed)
+
+
+def read_texts(value: Any, name: str) -> tuple[str, ...]:
+    """Texts, none of them empty; one alone counts as a list of one."""
+    listed = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    check(all(isinstance(v, str) and v for v in listed), name, "texts, none of them empty", value)
+    return listed
+
+
+def read_neuron(value: Any, name: str) -> int | tuple[int, int] | None:
+    """The index of a neuron, (expert, neuron) of a mixture, or None for all."""
+    if value is None:
+        return None
+    pair = isinstance(value, Iterable) and not isinstance(value, str)
+    allowed = "(expert, neuron)" if pair else "a whole number from 0, or None"
+    numbers = read_whole_numbers(value if pair else (value,), name, allowed)
+    check(len(numbers) == (2 if pair else 1) and all(0 <= n < LARGEST for n in numbers), name, allowed, value)
+    return (numbers[0], numbers[1]) if pair else numbers[0]
+
+
+Turn = tuple[str, str]
+Selection = Annotated[Span | tuple[int, ...] | None, read_selection]
+TraceId = Annotated[str, read_trace_id]
+TokenChoice = Annotated[str | int | None, read_token_choice]
+Neuron = Annotated[int | tuple[int, int] | None, read_neuron]

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 from intravisto_core.records import Comparison, ConceptDirection, LinkCheck
 from intravisto_core.request.base import View, frozen_request
-from intravisto_core.request.checks import Selection, check, is_whole, put, selection, texts
-from intravisto_core.request.positions import Positions, positions
+from intravisto_core.request.checks import Neuron, Selection, TokenChoice, TraceId, check, check_whole, read_texts
+from intravisto_core.request.positions import Positions
 from intravisto_core.sites import Component, Lens, NormPolicy, Patching, Site
 
-TokenChoice = str | int | None
 MOST_LINKS_CHECKED = 500
-
-
-def check_choice(value: object, name: str) -> None:
-    """Refuse what is no text, token id or None."""
-    ok = value is None or (isinstance(value, str) and value != "") or is_whole(value, 0, 2**31)
-    check(ok, name, "a text, a token id, or None", value)
 
 
 @frozen_request
@@ -30,8 +24,8 @@ class CompareView(View[Comparison]):
     patching: say "denoise" (the baseline is the corrupt text) or "noise" (it is the clean one) for the recovered share.
     """
 
-    trace: str
-    edited: str
+    trace: TraceId
+    edited: TraceId
     target: TokenChoice = None
     contrast: TokenChoice = None
     position: int | None = None
@@ -41,19 +35,6 @@ class CompareView(View[Comparison]):
     rows: Selection = None
     positions: Selection = None
     patching: Patching | None = None
-
-    def __post_init__(self) -> None:
-        put(
-            self,
-            component=Component.parse(self.component, "component"),
-            lens=Lens.parse(self.lens, "lens"),
-            norm=None if self.norm is None else NormPolicy.parse(self.norm, "norm"),
-            rows=selection(self.rows, "rows"),
-            positions=selection(self.positions, "positions"),
-            patching=None if self.patching is None else Patching.parse(self.patching, "patching"),
-        )
-        check_choice(self.target, "target")
-        check_choice(self.contrast, "contrast")
 
 
 @frozen_request
@@ -71,25 +52,20 @@ class Link:
     position: int
     source: int | None = None
     head: int | None = None
-    neuron: int | tuple[int, int] | None = None
+    neuron: Neuron = None
 
     def __post_init__(self) -> None:
-        pair: Any = self.neuron
-        put(
-            self,
-            component=Component.parse(self.component, "component"),
-            neuron=tuple(pair) if isinstance(pair, list | tuple) else pair,
-        )
         by_attention, by_mlp = self.component is Component.ATTENTION, self.component is Component.MLP
         check(by_attention or (self.source is None and self.head is None), "component", "attention", self.component)
         check(by_mlp or self.neuron is None, "component", "mlp, since a neuron is named", self.component)
-        for name in ("layer", "position", "source", "head"):
-            value, low = getattr(self, name), 0 if name == "head" else -(2**31)
-            optional = value is None and name in ("source", "head")
-            check(optional or is_whole(value, low, 2**31), name, "a whole number", value)
-        numbers = self.neuron if isinstance(self.neuron, tuple) else (0, 0 if self.neuron is None else self.neuron)
-        whole = len(numbers) == 2 and all(is_whole(n, 0, 2**31) for n in numbers)
-        check(whole, "neuron", "a whole number, or (expert, neuron)", self.neuron)
+        check_whole(self.head, "head", 0)
+
+
+def _read_links(value: Any, name: str) -> tuple[Link, ...]:
+    links = (value,) if isinstance(value, Link) or not isinstance(value, Iterable) else tuple(value)
+    some = 0 < len(links) <= MOST_LINKS_CHECKED and all(isinstance(x, Link) for x in links)
+    check(some, name, f"1 to {MOST_LINKS_CHECKED} Links", f"{len(links)} things")
+    return links
 
 
 @frozen_request
@@ -100,19 +76,11 @@ class LinkCheckView(View[LinkCheck]):
     the text. links: 1 to 500.
     """
 
-    trace: str
-    links: tuple[Link, ...]
+    trace: TraceId
+    links: Annotated[tuple[Link, ...], _read_links]
     target: TokenChoice = None
     contrast: TokenChoice = None
     position: int = -1
-
-    def __post_init__(self) -> None:
-        given: Any = self.links
-        put(self, links=(given,) if isinstance(given, Link) else tuple(given))
-        some = 0 < len(self.links) <= MOST_LINKS_CHECKED and all(isinstance(x, Link) for x in self.links)
-        check(some, "links", f"1 to {MOST_LINKS_CHECKED} Links", f"{len(self.links)} things")
-        check_choice(self.target, "target")
-        check_choice(self.contrast, "contrast")
 
 
 @frozen_request
@@ -124,25 +92,15 @@ class DirectionRequest(View[ConceptDirection]):
     """
 
     name: str
-    positive: tuple[str, ...]
-    negative: tuple[str, ...] = ()
+    positive: Annotated[tuple[str, ...], read_texts]
+    negative: Annotated[tuple[str, ...], read_texts] = ()
     site: Site = Site.RESID_POST
     layer: int = -1
     positions: Positions = (-1,)
 
     def __post_init__(self) -> None:
-        put(
-            self,
-            positive=texts(self.positive),
-            negative=texts(self.negative),
-            site=Site.parse(self.site, "site"),
-            positions=positions(self.positions),
-        )
         check(bool(self.name), "name", "a text that is not empty", self.name)
         check(bool(self.positive), "positive", "at least one prompt", self.positive)
-        for name in ("positive", "negative"):
-            given = getattr(self, name)
-            check(all(isinstance(p, str) and p for p in given), name, "texts, none of them empty", given)
 
 
 EffectView = CompareView | LinkCheckView

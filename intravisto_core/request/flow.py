@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
+from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import Attribution, ContributionGraph, Disagreement, Flow, HeadShares, Route
 from intravisto_core.request.base import View, frozen_request
-from intravisto_core.request.checks import Selection, check, is_number, is_whole, put, selection
+from intravisto_core.request.checks import Selection, TokenChoice, TraceId, check, check_whole, set_fields
+from intravisto_core.request.fields import read_whole_number
 from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
 
 MOST_NODES = 800
 MOST_LINKS = 2000
 GENERATED = "generated"
 
-Position = int | str
-TokenChoice = str | int | None
+
+def read_position(value: Any, name: str) -> int | str:
+    """One position, or all those that say a generated token."""
+    if isinstance(value, str) and value == GENERATED:
+        return value
+    try:
+        return read_whole_number(value, name)
+    except RequestError:
+        raise RequestError(expected(name, f'a whole number or "{GENERATED}"', value)) from None
 
 
-def _parsed(view: object, measure: ShareMeasure | str, attention: AttentionDivision | str) -> None:
-    put(
-        view,
-        measure=ShareMeasure.parse(measure, "measure"),
-        attention=AttentionDivision.parse(attention, "attention"),
-    )
-
-
-def _check_start(position: Position) -> None:
-    whole = is_whole(position, -(2**31), 2**31)
-    check(whole or position == GENERATED, "position", f'a whole number or "{GENERATED}"', position)
+Position = Annotated[int | str, read_position]
 
 
 def _check_share(value: float, name: str) -> None:
-    check(is_number(value) and 0 <= value <= 1, name, "a number from 0 to 1", value)
+    check(0 <= value <= 1, name, "a number from 0 to 1", value)
 
 
 def _check_reweigh(hide_start: bool, reweigh: bool) -> None:
@@ -50,7 +51,7 @@ class FlowView(View[Flow]):
     reading: of the nodes, `top` or `iterative`.
     """
 
-    trace: str
+    trace: TraceId
     row: int | None = None
     position: Position = -1
     measure: ShareMeasure = ShareMeasure.NORM
@@ -67,16 +68,12 @@ class FlowView(View[Flow]):
     max_links: int | None = MOST_LINKS
 
     def __post_init__(self) -> None:
-        _parsed(self, self.measure, self.attention)
-        put(self, rows=selection(self.rows, "rows"), reading=Reading.parse(self.reading, "reading"))
-        _check_start(self.position)
         _check_reweigh(self.hide_start, self.reweigh)
         _check_share(self.min_mass, "min_mass")
         _check_share(self.min_weight, "min_weight")
         check(self.reading is not Reading.DIFFERENCE, "reading", "top or iterative", self.reading)
         for name, least in (("top_k", 0), ("max_nodes", 1), ("max_links", 1)):
-            most = getattr(self, name)
-            check(most is None or is_whole(most, least, 2**31), name, f"a whole number from {least}, or None", most)
+            check_whole(getattr(self, name), name, least, allowed=f"a whole number from {least}, or None")
 
 
 @frozen_request
@@ -87,7 +84,7 @@ class DisagreementView(View[Disagreement]):
     is the same division. n: how many links are listed.
     """
 
-    trace: str
+    trace: TraceId
     row: int | None = None
     position: Position = -1
     measure: ShareMeasure = ShareMeasure.NORM
@@ -101,18 +98,10 @@ class DisagreementView(View[Disagreement]):
     n: int = 30
 
     def __post_init__(self) -> None:
-        _parsed(self, self.measure, self.attention)
-        other = self.other_attention or self.attention
-        put(
-            self,
-            rows=selection(self.rows, "rows"),
-            other_measure=ShareMeasure.parse(self.other_measure, "other_measure"),
-            other_attention=AttentionDivision.parse(other, "other_attention"),
-        )
-        _check_start(self.position)
+        set_fields(self, other_attention=self.other_attention or self.attention)
         _check_reweigh(self.hide_start, self.reweigh)
         _check_share(self.min_mass, "min_mass")
-        check(is_whole(self.n, 1, 2**31), "n", "a whole number from 1", self.n)
+        check_whole(self.n, "n", 1)
         same = (self.measure, self.attention) == (self.other_measure, self.other_attention)
         check(not same, "other_measure", "another measure or another division than the first", self.other_measure)
 
@@ -125,14 +114,11 @@ class HeadSharesView(View[HeadShares]):
     the residual (in a parallel block also the MLP).
     """
 
-    trace: str
+    trace: TraceId
     row: int
     position: int
     attention: AttentionDivision = AttentionDivision.WEIGHTS
     joint: bool = False
-
-    def __post_init__(self) -> None:
-        put(self, attention=AttentionDivision.parse(self.attention, "attention"))
 
 
 @frozen_request
@@ -143,15 +129,13 @@ class GraphView(View[ContributionGraph]):
     rows: lowest to highest row that is drawn; None is all.
     """
 
-    trace: str
+    trace: TraceId
     row: int | None = None
     position: Position = -1
     threshold: float = 0.04
     rows: Selection = None
 
     def __post_init__(self) -> None:
-        put(self, rows=selection(self.rows, "rows"))
-        _check_start(self.position)
         _check_share(self.threshold, "threshold")
 
 
@@ -159,14 +143,13 @@ class GraphView(View[ContributionGraph]):
 class RouteView(View[Route]):
     """Where each generated token came from: sources, layers and heads of the flow from the position that says it."""
 
-    trace: str
+    trace: TraceId
     measure: ShareMeasure = ShareMeasure.NORM
     attention: AttentionDivision = AttentionDivision.WEIGHTS
     hide_start: bool = False
     reweigh: bool = False
 
     def __post_init__(self) -> None:
-        _parsed(self, self.measure, self.attention)
         _check_reweigh(self.hide_start, self.reweigh)
 
 
@@ -179,7 +162,7 @@ class AttributionView(View[Attribution]):
     largest first, the rest of each layer as one part; None lists all. layer: only this layer is refined; None is all.
     """
 
-    trace: str
+    trace: TraceId
     target: TokenChoice = None
     contrast: TokenChoice = None
     position: int = -1
@@ -188,12 +171,7 @@ class AttributionView(View[Attribution]):
     n: int | None = 100
 
     def __post_init__(self) -> None:
-        put(self, by=Refinement.parse(self.by, "by"))
-        for name in ("target", "contrast"):
-            token = getattr(self, name)
-            ok = token is None or isinstance(token, str) or is_whole(token, 0, 2**31)
-            check(ok, name, "a text, a token id, or None", token)
-        check(self.n is None or is_whole(self.n, 0, 2**31), "n", "a whole number from 0, or None for all", self.n)
+        check_whole(self.n, "n", 0, allowed="a whole number from 0, or None for all")
 
 
 FlowRequest = FlowView | DisagreementView | HeadSharesView | GraphView | RouteView | AttributionView

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from typing import Annotated, Any
+
+from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
-from intravisto_core.request.checks import check, put
+from intravisto_core.request.checks import check, set_fields
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTISATIONS = (None, "int8", "nf4")
 DEVICES = ("auto", "cpu", "cuda", "offload")
+
+
+def _read_source(value: Any, name: str) -> str:
+    try:
+        source = os.fspath(value)
+    except TypeError:
+        raise RequestError(expected(name, '"demo", a folder, or a name on the Hub', value)) from None
+    check(isinstance(source, str) and source != "", name, '"demo", a folder, or a name on the Hub', value)
+    return str(source)
 
 
 @frozen_request
@@ -21,14 +34,14 @@ class ModelSpec:
     on disk and reads each when its turn comes.
     """
 
-    source: str = "demo"
+    source: Annotated[str, _read_source] = "demo"
     revision: str | None = None
     dtype: str = "auto"
     quantisation: str | None = None
     device_map: str = "auto"
 
     def __post_init__(self) -> None:
-        put(self, source=str(self.source), revision=self.revision or None)
+        set_fields(self, revision=self.revision or None)
         check(self.dtype in DTYPES, "dtype", "one of " + ", ".join(DTYPES), self.dtype)
         allowed = "None, " + " or ".join(q for q in QUANTISATIONS if q)
         check(self.quantisation in QUANTISATIONS, "quantisation", allowed, self.quantisation)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import operator
-from typing import Any
+from typing import Annotated, Any
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
-from intravisto_core.request.checks import Span, check, is_whole
+from intravisto_core.request.checks import Span, check, check_whole, read_whole_numbers
 
 ALLOWED = '"prompt", "all", a whole number, a list of them, a Span or Generated(step)'
 
@@ -19,30 +18,27 @@ class Generated:
     step: int
 
     def __post_init__(self) -> None:
-        check(is_whole(self.step, 0, 2**31), "step", "a whole number from 0", self.step)
+        check_whole(self.step, "step", 0)
 
 
-Positions = str | tuple[int, ...] | Span | Generated
-
-
-def positions(value: Any, name: str = "positions") -> Positions:
+def read_positions(value: Any, name: str) -> str | tuple[int, ...] | Span | Generated:
     """Positions as a request keeps them; one number alone counts as a list of one.
 
     Raises:
         RequestError: it is nothing of the kind.
     """
-    if isinstance(value, Span | Generated) or value in ("prompt", "all"):
-        kept: Positions = value
-        return kept
+    if isinstance(value, Span | Generated):
+        return value
     if isinstance(value, str):
-        raise RequestError(expected(name, ALLOWED, value))
-    try:
-        listed = value if hasattr(value, "__iter__") else (value,)
-        out = tuple(operator.index(v) for v in listed)
-    except TypeError:
-        raise RequestError(expected(name, ALLOWED, value)) from None
-    check(bool(out), name, "at least one position", value)
-    return out
+        check(value in ("prompt", "all"), name, ALLOWED, value)
+        return value
+    listed = value if hasattr(value, "__iter__") else (value,)
+    found = read_whole_numbers(listed, name, ALLOWED)
+    check(bool(found), name, "at least one position", value)
+    return found
+
+
+Positions = Annotated[str | tuple[int, ...] | Span | Generated, read_positions]
 
 
 def resolve(spec: Positions, prompt_length: int, length: int, name: str = "positions") -> tuple[int, ...]:

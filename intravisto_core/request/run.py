@@ -2,15 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import field
+from typing import Annotated, Any
 
-from intravisto_core.errors import RequestError
+from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
-from intravisto_core.request.checks import Turn, check, is_number, is_whole, put, texts, turns, whole
+from intravisto_core.request.checks import (
+    TraceId,
+    Turn,
+    check,
+    check_whole,
+    read_messages,
+    read_tokens,
+    read_whole_numbers,
+)
 from intravisto_core.request.interventions import Intervention
 from intravisto_core.sites import Site, TextMode
 
 MAX_NEW_TOKENS = 1024
+
+
+def _read_stop(value: Any, name: str) -> tuple[int | str, ...]:
+    try:
+        return read_tokens(value, name)
+    except RequestError:
+        raise RequestError(expected(name, "token ids or texts that are not empty", value)) from None
+
+
+def _read_forced(value: Any, name: str) -> str | tuple[int, ...] | None:
+    if value is None or isinstance(value, str):
+        return value
+    return read_whole_numbers(value, name, "a text, token ids, or None")
+
+
+def _read_prompt(value: Any, name: str) -> str | tuple[int, ...]:
+    prompt = value if isinstance(value, str) else read_whole_numbers(value, name, "a text, or token ids")
+    if not prompt:
+        raise RequestError(f"{name}: expected at least one token; got an empty text. Type something to trace.")
+    return prompt
+
+
+def _read_sites(value: Any, name: str) -> tuple[Site, ...] | None:
+    if value is None:
+        return None
+    listed = value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    chosen = {Site.parse(site, name) for site in listed}
+    return tuple(site for site in Site if site in chosen)
+
+
+def _read_interventions(value: Any, name: str) -> tuple[Intervention, ...]:
+    edits = tuple(value) if isinstance(value, Iterable) else (value,)
+    check(all(isinstance(i, Intervention) for i in edits), name, "Replace, KnockOut and the like", value)
+    return edits
 
 
 @frozen_request
@@ -27,26 +71,18 @@ class Generation:
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 0
-    stop: tuple[int | str, ...] = ()
-    forced: str | tuple[int, ...] | None = None
+    stop: Annotated[tuple[int | str, ...], _read_stop] = ()
+    forced: Annotated[str | tuple[int, ...] | None, _read_forced] = None
 
     def __post_init__(self) -> None:
-        n, t, k, p = self.max_new_tokens, self.temperature, self.top_k, self.top_p
-        check(is_whole(n, 0, MAX_NEW_TOKENS), "max_new_tokens", f"0 to {MAX_NEW_TOKENS}", n)
-        check(t is None or (is_number(t) and t > 0), "temperature", "a number above 0, or None for greedy", t)
-        check(k is None or is_whole(k, 1, 2**31), "top_k", "a whole number from 1, or None", k)
-        check(p is None or (is_number(p) and 0 < p <= 1), "top_p", "a number above 0, at most 1, or None", p)
-        check(is_whole(self.seed, 0, 2**63 - 1), "seed", "a whole number from 0", self.seed)
-        check(
-            t is not None or (k is None and p is None),
-            "temperature",
-            "a number, since top_k or top_p is set",
-            t,
-        )
-        put(self, stop=texts(self.stop))
-        check(all(s != "" for s in self.stop), "stop", "token ids or texts that are not empty", self.stop)
-        if self.forced is not None and not isinstance(self.forced, str):
-            put(self, forced=whole(self.forced, "forced", "a text, token ids, or None"))
+        t, p = self.temperature, self.top_p
+        check_whole(self.max_new_tokens, "max_new_tokens", 0, MAX_NEW_TOKENS)
+        check(t is None or t > 0, "temperature", "a number above 0, or None for greedy", t)
+        check_whole(self.top_k, "top_k", 1, allowed="a whole number from 1, or None")
+        check(p is None or 0 < p <= 1, "top_p", "a number above 0, at most 1, or None", p)
+        check_whole(self.seed, "seed", 0, 2**63 - 1, "a whole number from 0")
+        cut = self.top_k is not None or p is not None
+        check(t is not None or not cut, "temperature", "a number, since top_k or top_p is set", t)
 
 
 @frozen_request
@@ -60,31 +96,18 @@ class TraceRequest:
     run is held against; "" makes one first. text: "held" feeds the baseline's tokens, "free" goes on by itself.
     """
 
-    prompt: str | tuple[int, ...]
+    prompt: Annotated[str | tuple[int, ...], _read_prompt]
     generation: Generation = field(default_factory=Generation)
     add_special_tokens: bool = True
-    sites: tuple[Site, ...] | None = None
+    sites: Annotated[tuple[Site, ...] | None, _read_sites] = None
     chat: bool = False
-    messages: tuple[Turn, ...] = ()
-    interventions: tuple[Intervention, ...] = ()
-    baseline: str = ""
+    messages: Annotated[tuple[Turn, ...], read_messages] = ()
+    interventions: Annotated[tuple[Intervention, ...], _read_interventions] = ()
+    baseline: TraceId = ""
     text: TextMode = TextMode.FREE
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prompt, str):
-            put(self, prompt=whole(self.prompt, "prompt", "a text, or token ids"))
-        if not self.prompt:
-            raise RequestError("prompt: expected at least one token; got an empty text. Type something to trace.")
-        check(isinstance(self.generation, Generation), "generation", "a Generation", self.generation)
-        if self.sites is not None:
-            chosen = {Site.parse(s, "sites") for s in self.sites}
-            put(self, sites=tuple(s for s in Site if s in chosen))
-        put(self, interventions=tuple(self.interventions), text=TextMode.parse(self.text, "text"))
-        edits = self.interventions
-        check(all(isinstance(i, Intervention) for i in edits), "interventions", "Replace, KnockOut and the like", edits)
-        check(bool(edits) or not self.baseline, "baseline", "none, since nothing is edited", self.baseline)
-        put(self, messages=turns(self.messages))
-        check(isinstance(self.chat, bool), "chat", "True or False", self.chat)
+        check(bool(self.interventions) or not self.baseline, "baseline", "none, since nothing is edited", self.baseline)
         check(self.chat or not self.messages, "chat", "True, since messages are given", self.chat)
         check(not self.chat or isinstance(self.prompt, str), "prompt", "a text, since chat is on", self.prompt)
 

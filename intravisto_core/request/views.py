@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Annotated
 
 from intravisto_core.records import (
     Activation,
@@ -18,12 +19,19 @@ from intravisto_core.records import (
     UpdateTokens,
 )
 from intravisto_core.request.base import View, frozen_request
-from intravisto_core.request.checks import Selection, check, followed, is_whole, put, selection
+from intravisto_core.request.checks import Selection, TraceId, check, check_whole, read_token, read_tokens
 from intravisto_core.request.flow import FlowRequest
 from intravisto_core.request.run import Generation
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure, Site
 
 TOP_K_KEPT = 32
+
+
+def default_norm(component: Component, lens: Lens, reading: Reading) -> NormPolicy:
+    """The norm policy where none is asked for (docs/methods.md §3): updates at the stream's scale, states final."""
+    if component in (Component.ATTENTION, Component.MLP) or reading is Reading.DIFFERENCE:
+        return NormPolicy.STREAM
+    return NormPolicy.NORM_ONLY if lens is Lens.INPUT else NormPolicy.FINAL
 
 
 @frozen_request
@@ -35,60 +43,43 @@ class HeatmapView(View[DecodedGrid]):
     texts (the first token of each) or token ids.
     """
 
-    trace: str
+    trace: TraceId
     component: Component = Component.BLOCK
     lens: Lens = Lens.OUTPUT
     norm: NormPolicy | None = None
     rows: Selection = None
     positions: Selection = None
     top_k: int = 5
-    watch: tuple[str | int, ...] = ()
+    watch: Annotated[tuple[str | int, ...], read_tokens] = ()
     reading: Reading = Reading.TOP
 
     def __post_init__(self) -> None:
-        put(
-            self,
-            component=Component.parse(self.component, "component"),
-            lens=Lens.parse(self.lens, "lens"),
-            norm=None if self.norm is None else NormPolicy.parse(self.norm, "norm"),
-            reading=Reading.parse(self.reading, "reading"),
-            rows=selection(self.rows, "rows"),
-            positions=selection(self.positions, "positions"),
-            watch=followed(self.watch),
-        )
-        k = self.top_k
-        check(is_whole(k, 1, TOP_K_KEPT), "top_k", f"1 to {TOP_K_KEPT}", k)
+        check_whole(self.top_k, "top_k", 1, TOP_K_KEPT)
 
 
 @frozen_request
 class SharesView(View[Shares]):
     """Shares of attention and MLP at every junction of the trace (docs/methods.md §5)."""
 
-    trace: str
+    trace: TraceId
     measure: ShareMeasure = ShareMeasure.NORM
-
-    def __post_init__(self) -> None:
-        put(self, measure=ShareMeasure.parse(self.measure, "measure"))
 
 
 @frozen_request
 class ActivationView(View[Activation]):
     """One site of one layer, one head of it where the site has heads."""
 
-    trace: str
+    trace: TraceId
     site: Site
     layer: int
     head: int | None = None
-
-    def __post_init__(self) -> None:
-        put(self, site=Site.parse(self.site, "site"))
 
 
 @frozen_request
 class PatternView(View[Pattern]):
     """The attention pattern of one head, recomputed from q and k."""
 
-    trace: str
+    trace: TraceId
     layer: int
     head: int
 
@@ -97,14 +88,14 @@ class PatternView(View[Pattern]):
 class AttentionSinkView(View[AttentionSink]):
     """How much of all attention goes to position 0, and to learned sinks (docs/methods.md §5)."""
 
-    trace: str
+    trace: TraceId
 
 
 @frozen_request
 class ExpertsView(View[Experts]):
     """Which experts of a layer each position went to; expert: whose neurons to give too."""
 
-    trace: str
+    trace: TraceId
     layer: int
     expert: int | None = None
 
@@ -113,7 +104,7 @@ class ExpertsView(View[Experts]):
 class LogitsView(View[Logits]):
     """The model's own logits after one position; negatives count from the end of the text."""
 
-    trace: str
+    trace: TraceId
     position: int = -1
 
 
@@ -124,25 +115,23 @@ class UpdateView(View[UpdateTokens]):
     row: 1 to L. n: how many tokens each way, 1 to 32.
     """
 
-    trace: str
+    trace: TraceId
     component: Component
     row: int
     position: int
     n: int = 15
 
     def __post_init__(self) -> None:
-        component = Component.parse(self.component, "component")
-        updates = (Component.ATTENTION, Component.MLP)
-        check(component in updates, "component", "attention or mlp, which write to the stream", str(component))
-        check(is_whole(self.n, 1, TOP_K_KEPT), "n", f"1 to {TOP_K_KEPT}", self.n)
-        put(self, component=component)
+        writers = (Component.ATTENTION, Component.MLP)
+        check(self.component in writers, "component", "attention or mlp, which write to the stream", self.component)
+        check_whole(self.n, "n", 1, TOP_K_KEPT)
 
 
 @frozen_request
 class CellSharesView(View[CellShares]):
     """Shares at one cell (row 1 to L) under every measure."""
 
-    trace: str
+    trace: TraceId
     row: int
     position: int
 
@@ -154,14 +143,13 @@ class NextTokensView(View[NextTokens]):
     sampling: temperature, top_k and top_p; without a temperature nothing is changed. n: how many tokens are listed.
     """
 
-    trace: str
+    trace: TraceId
     position: int = -1
     sampling: Generation = field(default_factory=Generation)
     n: int = 20
 
     def __post_init__(self) -> None:
-        check(is_whole(self.n, 1, 2**31), "n", "a whole number from 1", self.n)
-        check(isinstance(self.sampling, Generation), "sampling", "a Generation", self.sampling)
+        check_whole(self.n, "n", 1)
 
 
 @frozen_request
@@ -171,14 +159,13 @@ class QueryView(View[TokenQuery]):
     token: a text, whose first token is meant, or a token id.
     """
 
-    trace: str
-    token: str | int
+    trace: TraceId
+    token: Annotated[str | int, read_token]
     top_k: int = 5
     positions: Selection = None
 
     def __post_init__(self) -> None:
-        check(is_whole(self.top_k, 1, 2**31), "top_k", "a whole number from 1", self.top_k)
-        put(self, positions=selection(self.positions, "positions"))
+        check_whole(self.top_k, "top_k", 1)
 
 
 ViewRequest = (

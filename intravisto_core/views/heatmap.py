@@ -12,6 +12,7 @@ from intravisto_core.progress import Progress
 from intravisto_core.records import DecodedGrid, Watched
 from intravisto_core.request import HeatmapView
 from intravisto_core.request.ranges import indices
+from intravisto_core.request.views import default_norm
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading
 from intravisto_core.views.context import Arrays, ViewContext
 from intravisto_core.views.tile_rows import TileRows, gather_tiles
@@ -29,7 +30,7 @@ def compute_heatmap(context: ViewContext, view: HeatmapView) -> Generator[Progre
     model, entry = context.model, context.entry
     check_reading(view.component, view.reading)
     lens = table_lens(view.lens)
-    norm = view.norm or lens.default_policy(view.component, view.reading)
+    norm = view.norm or default_norm(view.component, view.lens, view.reading)
     lens.check_policy(norm)
     kind = TileKind(view.component, lens, norm, view.reading)
     rows = indices(view.rows, model.dimensions.n_layers + 2, "rows")

@@ -7,9 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from intravisto_core.analysis.lenses import default_policy
 from intravisto_core.figures.numbers import share
 from intravisto_core.request import AttentionSinkView, HeatmapView, Selection, Span
+from intravisto_core.request.views import default_norm
 from intravisto_core.sites import (
     BlockKind,
     Capability,
@@ -95,7 +95,7 @@ def draw(shown: Shown) -> Options:
 
 def is_update(component: Component, lens: Lens, norm: NormPolicy | None, reading: Reading) -> bool:
     """Whether cells show changes of logits instead of probabilities (docs/methods.md §3)."""
-    return (norm or default_policy(component, lens, reading)) is NormPolicy.STREAM
+    return (norm or default_norm(component, lens, reading)) is NormPolicy.STREAM
 
 
 def _lens(place: Any, shown: Shown, update: bool) -> Lens:

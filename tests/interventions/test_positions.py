@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import intravisto_core as iv
-from intravisto_core.request.positions import positions, resolve
+from intravisto_core.request.positions import read_positions, resolve
 
 quick = settings(deadline=None, max_examples=60)
 LENGTHS = st.integers(1, 12).flatmap(lambda prompt: st.tuples(st.just(prompt), st.integers(prompt, prompt + 8)))
@@ -18,7 +18,7 @@ LENGTHS = st.integers(1, 12).flatmap(lambda prompt: st.tuples(st.just(prompt), s
 def test_negatives_count_from_the_end_of_the_prompt(lengths, data):
     prompt, length = lengths
     chosen = data.draw(st.lists(st.integers(-prompt, length - 1), min_size=1, max_size=6))
-    found = resolve(positions(chosen), prompt, length)
+    found = resolve(read_positions(chosen, "positions"), prompt, length)
     assert found == tuple(dict.fromkeys(i if i >= 0 else prompt + i for i in chosen))
 
 

@@ -17,6 +17,7 @@ from intravisto_core.progress import Progress
 from intravisto_core.records import Comparison
 from intravisto_core.request import CompareView, Patch
 from intravisto_core.request.ranges import index, indices
+from intravisto_core.request.views import default_norm
 from intravisto_core.request.words import in_words
 from intravisto_core.sites import Lens, Patching, Reading, TextMode
 from intravisto_core.traces.edited_runs import run_no_op
@@ -106,7 +107,7 @@ def _read_view(traces: Traces, view: CompareView, a: _Side, n: int, position: in
     if view.lens is Lens.MAX:
         raise RequestError("lens: cells of the max probability lens come from different tables. Choose another lens")
     lens = table_lens(view.lens)
-    norm = view.norm or lens.default_policy(view.component, Reading.TOP)
+    norm = view.norm or default_norm(view.component, view.lens, Reading.TOP)
     logits = model.logits(a.data.final[position : position + 1])[0]
     target, contrast, notes = target_and_contrast(model, logits, view.target, view.contrast, DefaultContrast.RUNNER_UP)
     rows = indices(view.rows, model.dimensions.n_layers + 2, "rows")

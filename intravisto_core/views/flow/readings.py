@@ -13,9 +13,10 @@ from intravisto_core.analysis.decoding import tile_positions, top_tokens
 from intravisto_core.analysis.lenses import logit_matrix
 from intravisto_core.analysis.profiles import profiles
 from intravisto_core.analysis.readings import frozen_norm, subtract
-from intravisto_core.lenses import Projection, normalise, table_lens
+from intravisto_core.lenses import Projection, normalise
 from intravisto_core.models import LoadedModel
 from intravisto_core.progress import Progress
+from intravisto_core.request.views import default_norm
 from intravisto_core.sites import Component, Lens, Reading, Site
 from intravisto_core.views.context import Arrays, ViewContext
 
@@ -117,7 +118,7 @@ def _changes(model: LoadedModel, at: Vectors) -> Arrays:
 def decode_iterative(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
     """The iterative reading of nodes of one sort: all updates, or none."""
     model, at = context.model, vectors(context, nodes)
-    policy = table_lens(Lens.OUTPUT).default_policy(nodes[0].component, Reading.ITERATIVE)
+    policy = default_norm(nodes[0].component, Lens.OUTPUT, Reading.ITERATIVE)
     x_hat = normalise(model, at.x, at.stream, policy, at.as_it_is)
     update = nodes[0].component in UPDATES
     like = Projection(x_hat, torch.ones(len(nodes), device=x_hat.device), bias=not update, capped=not update)
