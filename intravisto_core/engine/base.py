@@ -13,6 +13,7 @@ from intravisto_core.engine.job import Job
 from intravisto_core.engine.trace_info import TraceInfo
 from intravisto_core.engine.trace_views import TraceViews
 from intravisto_core.errors import TraceError
+from intravisto_core.options import refuse_unknown
 from intravisto_core.records import ConceptDirection, MemoryEstimate, ModelCard, Token
 from intravisto_core.request import Intervention, ModelSpec, Request, TraceRequest, Turn, View
 from intravisto_core.sites import Site, TextMode
@@ -187,8 +188,11 @@ class Trace(TraceViews):
         """Drop the trace; nothing more can be asked of it."""
         self._engine.forget(self.id, self._session)
 
-    def edit_request(self, *interventions: Intervention, text: TextMode | str = TextMode.HELD) -> TraceRequest:
+    def edit_request(
+        self, *interventions: Intervention, text: TextMode | str = TextMode.HELD, **options: Any
+    ) -> TraceRequest:
         """What `edit` asks of the engine. Of an edited trace: its interventions and these, on the same baseline."""
+        refuse_unknown("edit", ["text"], options)
         return replace(
             self.request,
             interventions=(*self.interventions, *interventions),
@@ -196,7 +200,7 @@ class Trace(TraceViews):
             text=TextMode.parse(text, "text"),
         )
 
-    def edit(self, *interventions: Intervention, text: TextMode | str = TextMode.HELD) -> Trace:
+    def edit(self, *interventions: Intervention, text: TextMode | str = TextMode.HELD, **options: Any) -> Trace:
         """Run again with interventions (docs/methods.md §8) and wait; this trace is kept as the baseline.
 
         text: "held" feeds the same tokens, so that every position can be compared; "free" goes on by itself.
@@ -204,7 +208,7 @@ class Trace(TraceViews):
         Raises:
             RequestError: an intervention does not fit the model or the text; the message names the range.
         """
-        request = self.edit_request(*interventions, text=text)
+        request = self.edit_request(*interventions, text=text, **options)
         found: Trace = self._engine.submit(request, session=self._session).result()
         return found
 

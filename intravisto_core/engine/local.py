@@ -22,6 +22,9 @@ from intravisto_core.options import refuse_unknown
 from intravisto_core.progress import Progress, Report, quiet
 from intravisto_core.records import ConceptDirection, MemoryEstimate, ModelCard, Token
 from intravisto_core.request import DirectionRequest, Generation, ModelSpec, Request, TraceRequest, Turn, View
+from intravisto_core.request.checks import check_whole, read_messages
+from intravisto_core.request.fields import read_flag, read_text, read_whole_number
+from intravisto_core.request.run import read_sites
 from intravisto_core.sites import Site
 from intravisto_core.traces import TraceEntry, Traces
 from intravisto_core.traces.byte_store import ByteStore
@@ -91,17 +94,20 @@ class LocalEngine:
         self, text: str, add_special_tokens: bool = True, *, chat: bool = False, messages: Sequence[Turn] = ()
     ) -> tuple[Token, ...]:
         """The tokens that a prompt would have, without running anything; see `TraceRequest` for chat and messages."""
+        text, messages = read_text(text, "text"), read_messages(messages, "messages")
+        add_special_tokens, chat = read_flag(add_special_tokens, "add_special_tokens"), read_flag(chat, "chat")
         reader = self.traces.model.reader
         ids = reader.encode_chat((*messages, ("user", text))) if chat else reader.encode(text, add_special_tokens)
         return reader.tokens(ids, len(ids))
 
     def estimate(self, prompt_tokens: int, new_tokens: int = 0, sites: Sequence[Site] | None = None) -> MemoryEstimate:
         """What such a run takes beside the loaded model, in bytes, and what is free for it."""
-        return run_estimate(self.traces.model, prompt_tokens, new_tokens, sites)
+        n_prompt, n_new = _token_counts(prompt_tokens, new_tokens)
+        return run_estimate(self.traces.model, n_prompt, n_new, read_sites(sites, "sites"))
 
     def expected_seconds(self, prompt_tokens: int, new_tokens: int = 0) -> float | None:
         """How long such a run takes by what earlier ones took, or None before the first."""
-        return self.traces.times.expected(prompt_tokens, new_tokens)
+        return self.traces.times.expected(*_token_counts(prompt_tokens, new_tokens))
 
     def submit(self, request: Request, *, session: str = "", slot: str = "") -> Job:
         """Queue a request; its job carries every error. Everything that is asked of the model passes here.
@@ -203,6 +209,19 @@ class LocalEngine:
         """The work, with a handle in place of what is remembered of a new trace."""
         found = yield from work
         return Trace(self, _info(found), session) if isinstance(found, TraceEntry) else found
+
+
+def _token_counts(prompt_tokens: int, new_tokens: int) -> tuple[int, int]:
+    """Both counts, read and checked.
+
+    Raises:
+        RequestError: one is no whole number from 0.
+    """
+    n_prompt = read_whole_number(prompt_tokens, "prompt_tokens")
+    n_new = read_whole_number(new_tokens, "new_tokens")
+    check_whole(n_prompt, "prompt_tokens", 0)
+    check_whole(n_new, "new_tokens", 0)
+    return n_prompt, n_new
 
 
 def _info(entry: TraceEntry) -> TraceInfo:

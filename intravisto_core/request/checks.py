@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
-from intravisto_core.request.fields import read_whole_number
+from intravisto_core.request.fields import list_of, read_whole_number
 
 LARGEST = 2**31
 
@@ -61,7 +60,7 @@ def read_selection(value: Any, name: str) -> Span | tuple[int, ...] | None:
 
 def read_whole_numbers(value: Any, name: str, allowed: str) -> tuple[int, ...]:
     """A list of whole numbers (NumPy's too) as a tuple."""
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+    if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
         try:
             return tuple(operator.index(v) for v in value)
         except TypeError:
@@ -108,26 +107,26 @@ def read_token_choice(value: Any, name: str) -> str | int | None:
 
 def read_tokens(value: Any, name: str) -> tuple[str | int, ...]:
     """Tokens by their texts or ids; one alone counts as a list of one."""
-    listed = value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-    return tuple(read_token(v, "token") for v in listed)
+    return tuple(read_token(v, "token") for v in list_of(value))
 
 
 def read_texts(value: Any, name: str) -> tuple[str, ...]:
     """Texts, none of them empty; one alone counts as a list of one."""
-    listed = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-    check(all(isinstance(v, str) and v for v in listed), name, "texts, none of them empty", value)
-    return listed
+    found = tuple(list_of(value))
+    check(all(isinstance(v, str) and v for v in found), name, "texts, none of them empty", value)
+    return found
 
 
 def read_neuron(value: Any, name: str) -> int | tuple[int, int] | None:
     """The index of a neuron, (expert, neuron) of a mixture, or None for all."""
     if value is None:
         return None
-    pair = isinstance(value, Iterable) and not isinstance(value, str)
-    allowed = "(expert, neuron)" if pair else "a whole number from 0, or None"
-    numbers = read_whole_numbers(value if pair else (value,), name, allowed)
-    check(len(numbers) == (2 if pair else 1) and all(0 <= n < LARGEST for n in numbers), name, allowed, value)
-    return (numbers[0], numbers[1]) if pair else numbers[0]
+    parts = list_of(value)
+    allowed = "(expert, neuron)" if len(parts) == 2 else "a whole number from 0, or None"
+    numbers = read_whole_numbers(parts, name, allowed)
+    whole = not isinstance(value, bool) and len(numbers) in (1, 2) and all(0 <= n < LARGEST for n in numbers)
+    check(whole, name, allowed, value)
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else numbers[0]
 
 
 Turn = tuple[str, str]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 from intravisto_core.records import Comparison, ConceptDirection, LinkCheck
 from intravisto_core.request.base import View, frozen_request
 from intravisto_core.request.checks import Neuron, Selection, TokenChoice, TraceId, check, check_whole, read_texts
+from intravisto_core.request.fields import list_of
 from intravisto_core.request.positions import Positions
 from intravisto_core.sites import Component, Lens, NormPolicy, Patching, Site
 
@@ -62,7 +62,7 @@ class Link:
 
 
 def _read_links(value: Any, name: str) -> tuple[Link, ...]:
-    links = (value,) if isinstance(value, Link) or not isinstance(value, Iterable) else tuple(value)
+    links = tuple(list_of(value))
     some = 0 < len(links) <= MOST_LINKS_CHECKED and all(isinstance(x, Link) for x in links)
     check(some, name, f"1 to {MOST_LINKS_CHECKED} Links", f"{len(links)} things")
     return links

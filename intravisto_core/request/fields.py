@@ -31,6 +31,16 @@ def read_fields(request: Any) -> None:
         object.__setattr__(request, name, read(getattr(request, name), name))
 
 
+def list_of(value: Any) -> list[Any]:
+    """The members of a list of any kind; anything else, a text too, is a list of one."""
+    if isinstance(value, str | bytes | Mapping):
+        return [value]
+    try:
+        return list(value)
+    except TypeError:  # also of an array without dimensions, which says that it can be iterated
+        return [value]
+
+
 def read_text(value: Any, name: str) -> str:
     """A text."""
     if not isinstance(value, str):

@@ -18,7 +18,7 @@ from intravisto_core.request.checks import (
     read_trace_id,
     read_whole_numbers,
 )
-from intravisto_core.request.fields import read_number
+from intravisto_core.request.fields import list_of, read_number
 from intravisto_core.request.positions import Positions
 from intravisto_core.request.tensors import TensorRef
 from intravisto_core.sites import Ablation, Lens, Site, SteerUnit
@@ -87,7 +87,7 @@ def _read_heads(value: Any, name: str) -> str | tuple[int, ...]:
     if isinstance(value, str):
         check(value == "all", name, allowed, value)
         return value
-    found = read_whole_numbers(value if hasattr(value, "__iter__") else (value,), name, allowed)
+    found = read_whole_numbers(list_of(value), name, allowed)
     check(bool(found) and min(found) >= 0, name, allowed, value)
     return found
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
 from intravisto_core.request.checks import Span, check, check_whole, read_whole_numbers
+from intravisto_core.request.fields import list_of
 
 ALLOWED = '"prompt", "all", a whole number, a list of them, a Span or Generated(step)'
 
@@ -32,8 +33,7 @@ def read_positions(value: Any, name: str) -> str | tuple[int, ...] | Span | Gene
     if isinstance(value, str):
         check(value in ("prompt", "all"), name, ALLOWED, value)
         return value
-    listed = value if hasattr(value, "__iter__") else (value,)
-    found = read_whole_numbers(listed, name, ALLOWED)
+    found = read_whole_numbers(list_of(value), name, ALLOWED)
     check(bool(found), name, "at least one position", value)
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import field
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from intravisto_core.request.checks import (
     read_tokens,
     read_whole_numbers,
 )
+from intravisto_core.request.fields import list_of
 from intravisto_core.request.interventions import Intervention
 from intravisto_core.sites import Site, TextMode
 
@@ -43,16 +43,16 @@ def _read_prompt(value: Any, name: str) -> str | tuple[int, ...]:
     return prompt
 
 
-def _read_sites(value: Any, name: str) -> tuple[Site, ...] | None:
+def read_sites(value: Any, name: str) -> tuple[Site, ...] | None:
+    """Sites in the order of the set, each once; None is all of them."""
     if value is None:
         return None
-    listed = value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-    chosen = {Site.parse(site, name) for site in listed}
+    chosen = {Site.parse(site, name) for site in list_of(value)}
     return tuple(site for site in Site if site in chosen)
 
 
 def _read_interventions(value: Any, name: str) -> tuple[Intervention, ...]:
-    edits = tuple(value) if isinstance(value, Iterable) else (value,)
+    edits = tuple(list_of(value))
     check(all(isinstance(i, Intervention) for i in edits), name, "Replace, KnockOut and the like", value)
     return edits
 
@@ -99,7 +99,7 @@ class TraceRequest:
     prompt: Annotated[str | tuple[int, ...], _read_prompt]
     generation: Generation = field(default_factory=Generation)
     add_special_tokens: bool = True
-    sites: Annotated[tuple[Site, ...] | None, _read_sites] = None
+    sites: Annotated[tuple[Site, ...] | None, read_sites] = None
     chat: bool = False
     messages: Annotated[tuple[Turn, ...], read_messages] = ()
     interventions: Annotated[tuple[Intervention, ...], _read_interventions] = ()

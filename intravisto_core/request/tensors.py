@@ -6,12 +6,17 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
+from intravisto_core.request.fields import list_of, read_whole_number
+
+
+def _read_shape(value: Any, name: str) -> tuple[int, ...]:
+    return tuple(read_whole_number(v, name) for v in list_of(value))
 
 
 @frozen_request
@@ -22,7 +27,7 @@ class TensorRef:
     """
 
     hash: str
-    shape: tuple[int, ...]
+    shape: Annotated[tuple[int, ...], _read_shape]
     name: str = field(default="", compare=False)
     content: np.ndarray | None = field(default=None, compare=False, repr=False, metadata={"beside": True})
 

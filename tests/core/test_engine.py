@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import intravisto_core as iv
-from intravisto_core.request import Generation, HeatmapView, TraceRequest
+from intravisto_core.request import CompareView, Generation, HeatmapView, LinkCheckView, TraceRequest
 from tests import models_tiny
 from tests.reference import plain
 
@@ -209,6 +209,57 @@ def test_a_trace_is_its_sessions_own(case):
     for other in ("", "yours"):
         with pytest.raises(iv.IntravistoError, match="trace"):
             engine.view(view, session=other)
+
+
+@pytest.mark.parametrize("verb", ["find", "describe", "forget", "pin", "unpin"])
+def test_no_verb_reaches_the_trace_of_another_session(case, verb):
+    """For anybody else the trace does not exist: it is neither read, nor kept, nor dropped."""
+    engine = case("llama").engine
+    trace = engine.submit(request(), session="alice").result(WAIT)
+    pins = engine.traces.store.pinned(("trace", trace.id))
+    refusals = set()
+    for name, session in ((trace.id, "bob"), (trace.id, ""), ("no-such-id", "alice")):
+        with pytest.raises(iv.TraceError, match="made here") as caught:
+            getattr(engine, verb)(name, session)
+        refusals.add(str(caught.value).replace(name, "…"))
+    assert len(refusals) == 1, "it does not tell whether there is such a trace"
+    assert engine.traces.store.pinned(("trace", trace.id)) == pins
+    assert engine.find(trace.id, "alice").text == trace.text
+    trace.forget()
+
+
+def test_an_edit_reaches_no_baseline_or_source_of_another_session(case):
+    engine = case("llama").engine
+    trace = engine.submit(request(), session="alice").result(WAIT)
+    edit = iv.Ablate("mlp_out", 1)
+    for asked in (
+        TraceRequest(PROMPT, interventions=(edit,), baseline=trace.id),
+        TraceRequest(PROMPT, interventions=(iv.Patch("mlp_out", 1, source=trace),)),
+        CompareView(trace.id, trace.id),
+        LinkCheckView(trace.id, iv.Link("mlp", 1, 1)),
+    ):
+        with pytest.raises(iv.TraceError, match="made here"):
+            engine.submit(asked, session="bob").result(WAIT)
+    assert trace.edit(edit).session == "alice"
+    trace.forget()
+
+
+def test_a_handle_keeps_its_session(case):
+    """Views, edits, pins and the baseline of a trace are asked for in the session that made it."""
+    engine = case("llama").engine
+    trace = engine.submit(request(), session="alice").result(WAIT)
+    edited = trace.edit(iv.Ablate("mlp_out", 1))
+    assert edited.baseline.id == trace.id
+    assert trace.logits().shape == (len(models_tiny.VOCABULARY),)
+    edited.pin()
+    assert engine.traces.store.pinned(("trace", edited.id))
+    edited.unpin()
+    edited.forget()
+    assert not engine.traces.store.pinned(("trace", trace.id)), "the edit let go of its baseline"
+    trace.forget()
+    with pytest.raises(iv.TraceError):
+        trace.logits()
+    assert trace.notes == (), "what was known of it can still be read"
 
 
 def test_progress_counts_up(case):

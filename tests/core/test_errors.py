@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import intravisto_core as iv
+from intravisto_core.request import TraceRequest
 from tests import models_tiny
 from tests.models_tiny import CONTEXT
 
@@ -207,8 +208,23 @@ def test_a_trace_that_does_not_exist(case):
 def test_a_closed_engine_says_so(tiny_gpt2):
     engine = iv.open_model(str(tiny_gpt2))
     engine.close()
-    with pytest.raises(iv.IntravistoError, match="clos"):
-        engine.trace("abc")
+    asked = (
+        lambda: engine.trace("abc"),
+        lambda: engine.tokenize("abc"),
+        lambda: engine.estimate(5),
+        lambda: engine.expected_seconds(5),
+        lambda: engine.find("abc"),
+        lambda: engine.describe("abc"),
+        lambda: engine.forget("abc"),
+        lambda: engine.pin("abc"),
+        lambda: engine.unpin("abc"),
+        lambda: engine.direction("up", "abc"),
+        lambda: engine.submit(TraceRequest("abc")),
+    )
+    for ask in asked:
+        with pytest.raises(iv.TraceError, match="clos"):
+            ask()
+    assert engine.model.n_layers == models_tiny.N_LAYERS
     engine.close()
 
 
