@@ -81,7 +81,7 @@ def test_a_pinned_trace_stays(forgetful):
 
 
 def test_a_cancelled_and_evicted_trace_comes_back(forgetful):
-    from tests.core.test_engine import WAIT, request, watching
+    from tests.engine.test_engine import WAIT, request, watching
 
     with watching() as watch:
         jobs, submitted = [], threading.Event()
