@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import intravisto_core as iv
-from tests import models_tiny
-from tests.models_tiny import CONTEXT
+from tests.tiny import CONTEXT, VOCABULARY
 
 
 def refused(source: object, **options: object) -> str:
@@ -124,7 +123,7 @@ def test_weights_that_are_not_numbers(copy):
 def test_activations_that_are_not_finite(copy):
     """One token's embedding overflows: the run fails and says where, and the engine goes on."""
     weights = load_file(copy / "model.safetensors")
-    weights["model.embed_tokens.weight"][models_tiny.VOCABULARY.index("Q")] = torch.inf
+    weights["model.embed_tokens.weight"][VOCABULARY.index("Q")] = torch.inf
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     engine = iv.open_model(str(copy))
     kept = engine.trace("abc")
@@ -194,7 +193,7 @@ def test_a_wrong_view_is_refused_and_the_trace_lives_on(case, ask, said):
     trace = case("llama").trace
     with pytest.raises(iv.IntravistoError, match=said):
         ask(trace)
-    assert trace.logits().shape == (len(models_tiny.VOCABULARY),)
+    assert trace.logits().shape == (len(VOCABULARY),)
 
 
 def test_a_trace_that_does_not_exist(case):
