@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests import models_tiny
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from tests import tiny
 
 LAYERS, CONTEXT = 78, 2048
 
 
 def write(folder: Path) -> Path:
     """The folder of a random Llama with the tests' byte-level tokenizer."""
-    import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
     torch.manual_seed(0)
     sizes = {"num_hidden_layers": LAYERS, "max_position_embeddings": CONTEXT, "eos_token_id": None}
-    config = LlamaConfig(**models_tiny._llama_like(**sizes))
-    return models_tiny.write(AutoModelForCausalLM.from_config(config).eval(), folder)
+    config = LlamaConfig(**tiny.llama_settings(**sizes))
+    return tiny.save_model(AutoModelForCausalLM.from_config(config).eval(), folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests import models_tiny
+from tests import tiny
 from tests.browser.conftest import NARROW, Visit
 from tests.browser.test_heatmap import overlap
 
@@ -18,7 +18,7 @@ Visits = Callable[..., Visit]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return models_tiny.write_chat(models_tiny.build("llama"), tmp_path_factory.mktemp("chat"))
+    return tiny.save_chat_model(tiny.build_character_model("llama"), tmp_path_factory.mktemp("chat"))
 
 
 def test_a_conversation_with_roles(visit: Visits, folder: Path) -> None:

@@ -11,22 +11,21 @@ import torch
 import intravisto_core as iv
 from intravisto_core.architectures import names
 from intravisto_core.architectures.refused import BY_NAME
-from intravisto_core.experiments import tiny
 from intravisto_core.experiments.families import Surveyed, flags, table
 from intravisto_core.experiments.self_check import NO_NEURONS, check
 from intravisto_core.models import load
-from tests.families import tiny as families
-from tests.reference import hooked
+from tests import tiny
+from tests.reference import families, hooked
 from tests.reference.plain import error
 
 ALLOWED = 1e-5
 STREAM_SITES = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "act")
 HEAD_SITES = ("q", "k", "v", "z")
-every_family = pytest.mark.parametrize("name", families.NAMES)
+every_family = pytest.mark.parametrize("name", tiny.CONFIGS)
 
 
 def test_every_declared_family_has_a_tiny_model():
-    assert {families.kind(name) for name in families.NAMES} == set(names())
+    assert {tiny.kind(name) for name in tiny.CONFIGS} == set(names())
 
 
 @every_family
@@ -76,8 +75,8 @@ def test_every_site_equals_the_plain_model(family, name):
 @every_family
 def test_greedy_ids_are_the_plain_models(family, name):
     case = family(name)
-    assert list(case.ids) == case.plain.greedy(families.N_NEW)
-    assert list(case.ids) == case.plain.greedy(families.N_NEW, use_cache=False)
+    assert list(case.ids) == case.plain.greedy(case.prompt, tiny.FAMILY_N_NEW)
+    assert list(case.ids) == case.plain.greedy(case.prompt, tiny.FAMILY_N_NEW, use_cache=False)
 
 
 @every_family
@@ -157,7 +156,7 @@ def test_the_public_face_answers(family, name):
             trace.experts(layer=0)
 
 
-@pytest.mark.parametrize("name", [n for n in families.NAMES if families.kind(n) in families.MOE])
+@pytest.mark.parametrize("name", [n for n in tiny.CONFIGS if tiny.kind(n) in families.MOE])
 @torch.no_grad()
 def test_experts_are_the_plain_models(family, name):
     case = family(name)
@@ -199,7 +198,7 @@ def test_every_site_equals_an_independent_implementation(family, name):
 
 
 def test_rows_with_sinks_sum_to_less_than_one(family):
-    for name in families.NAMES:
+    for name in tiny.CONFIGS:
         rows = family(name).trace.activation("pattern", layer=0).sum(-1)
         if name == "gpt-oss":
             assert (rows < 0.99).all()
@@ -253,7 +252,7 @@ def test_a_full_context_leaves_dynamic_rope_as_it_was(family):
 
 def test_the_page_of_families_is_up_to_date(family):
     written = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
-    found = [Surveyed(name, (family(name).engine.model,)) for name in families.NAMES]
+    found = [Surveyed(name, (family(name).engine.model,)) for name in tiny.CONFIGS]
     now = flags(table(found))
     claimed = flags(written)
     todo = "run: intravisto check --all-tiny --out docs/families.md"

@@ -9,11 +9,10 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.architectures import AttentionKind, Order, bind, find, names
-from intravisto_core.experiments import tiny
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import load
 from intravisto_core.models.inferred import infer
-from tests.families.tiny import NAMES, kind
+from tests import tiny
 
 # OPT has no MLP module, and the eps of OLMo's norm is a number in its code.
 NOT_BY_STRUCTURE = {"OPT", "OLMo"}
@@ -35,7 +34,7 @@ def opened(folder: str, **spec: str) -> iv.ModelCard:
 
 
 def through_the_interface() -> list[str]:
-    kinds = {name: find(kind(name)).attention_kind for name in NAMES}
+    kinds = {name: find(tiny.kind(name)).attention_kind for name in tiny.CONFIGS}
     return [name for name, kind in kinds.items() if kind is AttentionKind.INTERFACE and name not in NOT_BY_STRUCTURE]
 
 
@@ -43,7 +42,7 @@ def through_the_interface() -> list[str]:
 def test_the_structure_of_a_declared_family_is_found(name):
     """The declarations of the families that were written by hand are what structure alone would have given."""
     model = tiny.build(tiny.CONFIGS[name]()).requires_grad_(False)
-    declared = find(kind(name))
+    declared = find(tiny.kind(name))
     found = infer(model)
     bound, wanted = bind(found, model), bind(declared, model)
     assert found.inferred

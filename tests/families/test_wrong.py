@@ -11,12 +11,12 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.architectures import AttentionKind, ExpertPaths, NormKind, Order, find, registry
-from intravisto_core.experiments import tiny
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import load
 from intravisto_core.records import ModelCard
 from intravisto_core.tracing import capture
-from tests.families.tiny import NAMES, Case, kind
+from tests import tiny
+from tests.case import Case
 
 SERIAL = {"parallel": lambda config: False}
 
@@ -79,10 +79,10 @@ def test_a_wrong_declaration_is_refused(monkeypatch, family, name, changes, said
         open_as(monkeypatch, family(name), changes)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", tiny.CONFIGS)
 def test_the_other_norm_is_refused(monkeypatch, family, name):
     """One wrong declaration for every family there is."""
-    other = {NormKind.RMS: NormKind.LAYER, NormKind.LAYER: NormKind.RMS}[find(kind(name)).norm]
+    other = {NormKind.RMS: NormKind.LAYER, NormKind.LAYER: NormKind.RMS}[find(tiny.kind(name)).norm]
     with pytest.raises(iv.ModelError, match="logits"):
         open_as(monkeypatch, family(name), {"norm": other})
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
-from tests.families import tiny as families
+from tests.tiny import CONFIGS
 
 TARGET, CONTRAST, POSITION = 20, 41, 9
 ALLOWED = 1e-4
 
 
-@pytest.mark.parametrize("name", families.NAMES)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_parts_add_up_to_the_models_own_logit(family, name):
     tiny = family(name)
     trace, card = tiny.trace, tiny.engine.model

@@ -13,7 +13,7 @@ from intravisto_core.cli import main
 from intravisto_core.figures.attribution_html import attribution_data
 from intravisto_core.figures.numbers import change
 from intravisto_core.figures.sankey_places import _apart, sankey_places
-from tests.models_tiny import PROMPT
+from tests.tiny import PROMPT
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import intravisto_core as iv
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.flow import graph as graph_view
 from intravisto_core.views.flow import shares as flow_parts
-from tests.families.tiny import is_parallel
 from tests.flow.test_traces import KINDS, WHOLE, attention
+from tests.reference.families import is_parallel
 
 ROW, POSITION = 2, 6
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
-from tests.families.tiny import _LLAMA, _PATHS, is_parallel
 from tests.flow.literal import Attention, Layer, Walk
+from tests.reference.families import LLAMA_PATHS, PATHS, is_parallel
 
 # Grouped heads; biases and LayerNorm; parallel blocks with and without biases; sinks and experts; experts; post-norms
 # with and without 1+w; a residual multiplier; ALiBi.
@@ -44,7 +44,7 @@ def shares(measure: str, parts: dict[str, np.ndarray]) -> dict[str, float]:
 def attention(plain, layer: int) -> Attention:
     """The attention of a layer from the plain model's own pattern, values and weights."""
     block = plain.layers[layer]
-    w_o = block.get_submodule(_PATHS.get(plain.kind, _LLAMA)[2])
+    w_o = block.get_submodule(PATHS.get(plain.kind, LLAMA_PATHS)[2])
     weight = w_o.weight.detach().double().numpy()
     weight = weight if plain.kind == "gpt2" else weight.T
     heads = plain.config.num_attention_heads
@@ -216,7 +216,7 @@ def test_what_an_edit_wrote_in_a_heads_place_comes_from_no_position(family, name
     assert not found.shares[head].any()
     assert found.shares.sum() + found.bias + found.intervention == pytest.approx(1, abs=1e-4)
     if name != "Gemma-2":
-        w_o = trace._engine.traces.model.weights.get(f"w_o.{layer}").float().numpy()
+        w_o = trace.engine.traces.model.weights.get(f"w_o.{layer}").float().numpy()
         columns = w_o.reshape(len(w_o), len(found.shares), -1)[:, head]
         written = 0.3 * columns.sum(1)
         assert found.intervention == pytest.approx(written @ total / (total @ total), abs=1e-4)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.families.tiny import _LLAMA, _PATHS, Plain
+from tests.reference.families import LLAMA_PATHS, PATHS, Plain
 
 NewRows = Callable[[torch.Tensor], torch.Tensor]
 
@@ -49,7 +49,7 @@ def _first(out: Any) -> torch.Tensor:
 
 
 def _hook(stack: ExitStack, plain: Plain, ids: tuple[int, ...], hand: Hand) -> None:
-    attn_out, mlp_out, w_o, w_out, _ = _PATHS.get(plain.kind, _LLAMA)
+    attn_out, mlp_out, w_o, w_out, _ = PATHS.get(plain.kind, LLAMA_PATHS)
     layer = plain.layers[hand.layer]
     m = getattr(plain.config, "residual_multiplier", 1.0)
     inputs = {"resid_pre": "", "z": w_o, "act": w_out}

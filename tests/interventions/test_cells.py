@@ -15,9 +15,10 @@ import pytest
 import torch
 
 import intravisto_core as iv
-from intravisto_core.experiments import tiny
-from tests.families.tiny import Case, Plain, is_parallel
+from tests import tiny
+from tests.case import Case
 from tests.interventions.manual import Hand, knocked_out, run
+from tests.reference.families import Plain, is_parallel
 
 ALLOWED = 2e-5
 IN_FULL = ("Llama", "GPT-2", "GPT-NeoX, parallel", "Gemma-2", "Qwen3-MoE")

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import intravisto_core as iv
-from intravisto_core.experiments import tiny
-from tests.families.tiny import MOE, Case, kind
+from tests import tiny
+from tests.case import Case
 from tests.inside import entry_of
 from tests.interventions.manual import Hand, run
 from tests.interventions.test_cells import off
+from tests.reference.families import MOE
 
 ALLOWED = 2e-5
 
@@ -63,7 +64,7 @@ def test_nothing_changes_where_the_expert_is_not_chosen(family):
     assert np.array_equal(edited.logits(), case.trace.logits())
 
 
-@pytest.mark.parametrize("name", [n for n in tiny.CONFIGS if n != "Qwen3-MoE" and kind(n) in MOE])
+@pytest.mark.parametrize("name", [n for n in tiny.CONFIGS if n != "Qwen3-MoE" and tiny.kind(n) in MOE])
 def test_a_neuron_on_every_family_of_experts(family, name):
     """The change of the stream lies along the neuron's column, at positions of its expert alone."""
     case = family(name)

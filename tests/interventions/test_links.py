@@ -10,10 +10,11 @@ import torch
 
 import intravisto_core as iv
 from intravisto_core.analysis.effects import predictions, rank_correlation, recovered_share
-from intravisto_core.experiments import tiny
 from intravisto_core.experiments.link_runs import without
-from tests.families.tiny import Case, is_parallel
+from tests import tiny
+from tests.case import Case
 from tests.interventions.manual import Hand, run
+from tests.reference.families import is_parallel
 
 TARGET, CONTRAST = 11, 23
 SITES = {"attention": "attn_out", "mlp": "mlp_out", "mid": "resid_mid", "block": "resid_pre"}

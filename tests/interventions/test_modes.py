@@ -85,7 +85,7 @@ def test_held_text_stays_and_free_text_goes_its_way(case):
     tiny = case("llama")
     edit = iv.Replace("resid_post", 1, -1, token="z", match_norm=False)
     held, free = (tiny.trace.edit(edit, text=text) for text in ("held", "free"))
-    assert [t.id for t in held.tokens] == tiny.ids
+    assert [t.id for t in held.tokens] == list(tiny.ids)
     assert (held.mode, free.mode, tiny.trace.mode) == ("held", "free", None)
     assert free.text != tiny.trace.text
     record = tiny.trace.compare(free)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import intravisto_core as iv
-from intravisto_core.experiments import tiny
 from intravisto_core.tracing.reuse import obstacle
+from tests import tiny
 from tests.inside import entry_of
 from tests.reference.plain import error
 
@@ -183,9 +183,7 @@ def test_a_model_of_8_bit_layers_runs_in_full(tiny_folder):
 
 def test_moving_rotary_positions_are_reused_within_their_length_and_go_no_further(tmp_path):
     """Past it the numbers would depend on the call, so such a text is refused before any edit."""
-    from tests import models_tiny
-
-    model = models_tiny.build("llama")
+    model = tiny.build_character_model("llama")
     model.config.rope_parameters = {
         "rope_type": "longrope",
         "rope_theta": 10000.0,
@@ -193,7 +191,7 @@ def test_moving_rotary_positions_are_reused_within_their_length_and_go_no_furthe
         "long_factor": [3.0] * 4,
         "original_max_position_embeddings": 12,
     }
-    engine = iv.open_model(str(models_tiny.write(model, tmp_path)), device_map="cpu")
+    engine = iv.open_model(str(tiny.save_model(model, tmp_path)), device_map="cpu")
     edit = iv.Scale("attn_out", 1, -1, factor=-2.0)
     assert entry_of(engine.trace("ab c!", max_new_tokens=2).edit(edit)).reused is not None
     with pytest.raises(iv.RequestError, match="12 tokens, this model's context"):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 import intravisto_core as iv
-from intravisto_core.experiments import tiny
+from tests import tiny
 
 
 def rewrite(folder: Path, change: Callable[[dict], None]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import models_tiny
+from tests import tiny
 from tests.loading import fake_hub, search
 from tests.loading.fake_hub import GOOD_TOKEN, Faults
 
@@ -58,7 +58,7 @@ def machine(tiny_llama: Path, tmp_path: Path):
 def test_a_command_breaks_off_goes_on_and_works_offline(machine, case, tmp_path):
     hub, kept = machine.hub, case("llama").trace
     page = tmp_path / "home" / "page.json"
-    asked = ["trace", models_tiny.PROMPT, "--model", "tiny", "--max-new-tokens", str(models_tiny.N_NEW)]
+    asked = ["trace", tiny.PROMPT, "--model", "tiny", "--max-new-tokens", str(tiny.N_NEW)]
 
     hub.faults = Faults(cut_after=20_000, cuts=1)
     first = machine.run("-c", BREAKS_OFF, *asked)
@@ -78,7 +78,7 @@ def test_a_command_breaks_off_goes_on_and_works_offline(machine, case, tmp_path)
     assert not [p for p in machine.blobs("tiny") if p.name.endswith(".incomplete")]
 
     before = len(hub.requests)
-    library = f"import intravisto_core as iv\nprint(iv.open_model('tiny').trace({models_tiny.PROMPT!r}).fingerprint)"
+    library = f"import intravisto_core as iv\nprint(iv.open_model('tiny').trace({tiny.PROMPT!r}).fingerprint)"
     third = machine.run("-c", library, HF_HUB_OFFLINE="1", HF_TOKEN="")
     assert third.returncode == 0, third.stderr
     assert len(third.stdout.strip()) == 32

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig
 
 import intravisto_core as iv
-from intravisto_core.experiments import tiny
 from intravisto_core.models import free_memory, memory
 from intravisto_core.models.free_memory import group_bytes, is_short
 from intravisto_core.tracing import buffers
 from intravisto_core.views import registry
-from tests import models_tiny
+from tests import tiny
 from tests.loading.fake_hub import GOOD_TOKEN
 
 PROMPT = tuple(range(5, 21))
@@ -179,7 +179,7 @@ def test_a_long_prompt_goes_by_queries(case, monkeypatch):
     trace = engine.trace(ids)
     handle.remove()
     assert max(calls) == 3
-    for layer in range(models_tiny.N_LAYERS):
+    for layer in range(tiny.N_LAYERS):
         np.testing.assert_allclose(trace.pattern(layer, 1), whole.pattern(layer, 1), atol=1e-6)
         np.testing.assert_allclose(
             trace.activation("resid_post", layer), whole.activation("resid_post", layer), atol=1e-5
@@ -284,8 +284,8 @@ finally:
 @pytest.mark.skipif(sys.platform != "linux", reason="limits on the address space are Linux's")
 def test_memory_that_really_runs_out(tmp_path, tiny_gpt2):
     """In a process that may take 60 MB more: a model of 90 MB is refused, and, unrefused, fails and gives all back."""
-    config = tiny._config("Llama", hidden_size=512, intermediate_size=1024, num_hidden_layers=9)()
-    large = tiny.write(config, tmp_path / "large")
+    sizes = tiny.llama_settings(hidden_size=512, intermediate_size=1024, num_hidden_layers=9)
+    large = tiny.write(LlamaConfig(**sizes), tmp_path / "large")
     command = [sys.executable, "-W", "ignore", "-c", UNDER_A_LIMIT, str(large), str(tiny_gpt2)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout.split("\n")[:4] == [

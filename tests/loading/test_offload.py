@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.experiments import tiny
+from tests import tiny
 from tests.loading.conftest import error
 
 FAMILIES = ("GPT-2", "Gemma-2")

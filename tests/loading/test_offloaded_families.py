@@ -14,8 +14,8 @@ from accelerate import cpu_offload
 import intravisto_core as iv
 from intravisto_core.experiments.self_check import check
 from intravisto_core.models import load
+from tests.case import Case
 from tests.families import test_families as families
-from tests.families.tiny import N_NEW, PROMPT, Case
 from tests.flow import test_attribution as attribution
 from tests.flow import test_heads_and_graph as heads
 from tests.flow import test_traces as flows
@@ -23,6 +23,7 @@ from tests.interventions import test_cells as cells
 from tests.interventions import test_links as links
 from tests.interventions import test_reuse as reuse
 from tests.interventions.test_reuse import in_full  # noqa: F401  (a fixture)
+from tests.tiny import FAMILY_N_NEW, FAMILY_PROMPT
 
 # One of rotary positions and shared keys, one of learned positions, transposed and tied matrices.
 WHOLE = ("Llama", "GPT-2")
@@ -61,7 +62,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
 
     def get(name: str) -> Case:
         if name not in made:
-            made[name] = Case(name, tmp_path_factory.mktemp("offloaded"), "offload")
+            made[name] = Case.of_family(name, tmp_path_factory.mktemp("offloaded"), "offload")
         return made[name]
 
     yield get
@@ -91,10 +92,10 @@ def in_host_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
 
     def get(name: str) -> Case:
         if name not in made:
-            made[name] = case = Case(name, tmp_path_factory.mktemp("fetched"))
+            made[name] = case = Case.of_family(name, tmp_path_factory.mktemp("fetched"))
             for block in case.engine.traces.model.blueprint.blocks:
                 cpu_offload(block.layer, execution_device="cpu")
-            case.trace = case.engine.trace(PROMPT, max_new_tokens=N_NEW)
+            case.trace = case.engine.trace(FAMILY_PROMPT, max_new_tokens=FAMILY_N_NEW)
             case.trace.pin()
         return made[name]
 

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 import intravisto_core as iv
-from intravisto_core.experiments import tiny
+from tests import tiny
 from tests.inside import entry_of
 
 pytest.importorskip("bitsandbytes")

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import intravisto_core as iv
-from intravisto_core.experiments import tiny
 from intravisto_core.models import load, placement
 from intravisto_core.models.placement import place
+from tests import tiny
 
 GB = 10**9
 

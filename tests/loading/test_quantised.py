@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import intravisto_core as iv
-from intravisto_core.experiments import tiny
 from intravisto_core.models import load, quantisation
 from intravisto_core.models.weights import Weights
+from tests import tiny
 from tests.loading.conftest import error
 
 pytest.importorskip("bitsandbytes")

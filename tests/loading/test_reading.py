@@ -14,9 +14,10 @@ from transformers.utils import logging as transformers_logging
 
 import intravisto_core as iv
 from intravisto_core.cli import main
-from intravisto_core.experiments import tiny
 from intravisto_core.models import checkpoint, construction, load, reading
 from intravisto_core.progress import quiet
+from tests import tiny
+from tests.inside import opening_of, wait_for_error
 
 WAIT = 60
 
@@ -100,13 +101,12 @@ def test_a_job_is_cancelled_while_its_weights_are_read(sharded, monkeypatch):
     monkeypatch.setattr(reading._Weights, "read", slow)
     job = pool.open(spec)
     assert begun.wait(WAIT)
-    opening = pool._places[spec].opening
+    opening = opening_of(pool, spec)
     job.cancel()
     with pytest.raises(iv.Cancelled):
         job.result(WAIT)
     go_on.set()
-    opening._thread.join(WAIT)
-    assert isinstance(opening._error, iv.Cancelled)
+    assert isinstance(wait_for_error(opening, WAIT), iv.Cancelled)
     assert pool.specs == ()
     monkeypatch.undo()
     assert pool.lease(spec).model.n_layers == 3

@@ -12,7 +12,7 @@ from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
 from intravisto_ui.sidebar import chat, model_choice
 from intravisto_ui.sidebar.prompt import warnings
-from tests import models_tiny
+from tests import tiny
 from tests.pages.conftest import App
 
 
@@ -91,7 +91,7 @@ def test_the_demo_model_has_no_chat(app: App) -> None:
 
 @pytest.fixture
 def talking(open_app: Callable[..., App], tmp_path_factory: pytest.TempPathFactory) -> App:
-    folder: Path = models_tiny.write_chat(models_tiny.build("llama"), tmp_path_factory.mktemp("chat"))
+    folder: Path = tiny.save_chat_model(tiny.build_character_model("llama"), tmp_path_factory.mktemp("chat"))
     app = open_app()
     app.set("selectbox", "model", model_choice.OTHER).set("text_input", "source", str(folder))
     return app.set("text_area", "prompt", "ab").set("toggle", "chat", True)

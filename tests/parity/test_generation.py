@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests import models_tiny
 from tests.reference import plain
-
-PROMPT = models_tiny.PROMPT
+from tests.tiny import BOS, CHARACTER_FAMILIES, CONTEXT, EOS, PAD, PROMPT
 
 
 def ids_of(trace) -> list[int]:
@@ -18,7 +16,7 @@ def new_ids(trace) -> list[int]:
     return ids_of(trace)[trace.prompt_length :]
 
 
-@pytest.mark.parametrize("family", models_tiny.FAMILIES)
+@pytest.mark.parametrize("family", CHARACTER_FAMILIES)
 def test_greedy_ids_equal_generate(case, family):
     tiny = case(family)
     trace = tiny.engine.trace(PROMPT, max_new_tokens=30)
@@ -29,7 +27,7 @@ def test_greedy_ids_equal_generate(case, family):
 def test_eos_ends_a_run_and_is_a_token_of_it(case):
     tiny = case("llama")
     trace = tiny.engine.trace(PROMPT, max_new_tokens=40)
-    assert new_ids(trace)[-1] == models_tiny.EOS
+    assert new_ids(trace)[-1] == EOS
     assert len(new_ids(trace)) < 40
     assert trace.tokens[-1].is_special
     last = trace.activation("resid_post", layer=0)
@@ -41,11 +39,11 @@ def test_tokens_know_where_they_come_from(case):
     tokens = tiny.trace.tokens
     assert [t.position for t in tokens] == list(range(len(tokens)))
     assert [t.is_prompt for t in tokens] == [i < tiny.trace.prompt_length for i in range(len(tokens))]
-    assert tokens[0].id == models_tiny.BOS
+    assert tokens[0].id == BOS
     assert tokens[0].is_special
     assert tokens[3].text == " "
     assert not tokens[3].is_special
-    special = (models_tiny.BOS, models_tiny.EOS, models_tiny.PAD)
+    special = (BOS, EOS, PAD)
     kept = [i for i in tiny.ids if i not in special]
     expected = plain.tokenizer(tiny.folder).decode(tiny.ids, skip_special_tokens=True)
     assert tiny.trace.text == expected
@@ -120,6 +118,6 @@ def test_a_stop_in_the_prompt_does_not_end_the_run(case):
 
 def test_generation_up_to_the_context(case):
     tiny = case("gpt2")
-    ids = tuple(3 + (7 * i) % 90 for i in range(models_tiny.CONTEXT - 3))
+    ids = tuple(3 + (7 * i) % 90 for i in range(CONTEXT - 3))
     trace = tiny.engine.trace(ids, max_new_tokens=3)
     assert ids_of(trace) == plain.generate(tiny.model, list(ids), 3)

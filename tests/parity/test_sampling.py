@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from tests import models_tiny
+from tests.reference import plain
+from tests.tiny import PROMPT, VOCABULARY
 
 OPTIONS = [
     {"temperature": 0.7},
@@ -40,7 +41,7 @@ def new_ids(trace) -> list[int]:
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_the_distribution_of_every_step_is_that_of_the_processors(case, family, options):
     tiny = case(family)
-    vocabulary = len(models_tiny.VOCABULARY)
+    vocabulary = len(VOCABULARY)
     for position, logits in enumerate(tiny.run.logits):
         found = tiny.trace.next_tokens(position, n=vocabulary, **options)
         expected = processed(logits, **options)
@@ -53,8 +54,7 @@ def test_frequencies_follow_the_processed_distribution(case, options):
     tiny = case("llama")
     draws = 150
     counts = Counter(
-        new_ids(tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=1, seed=s, sites=[], **options))[0]
-        for s in range(draws)
+        new_ids(tiny.engine.trace(PROMPT, max_new_tokens=1, seed=s, sites=[], **options))[0] for s in range(draws)
     )
     p = processed(tiny.run.logits[len(tiny.prompt_ids) - 1], **options)
     assert set(counts) <= set(np.flatnonzero(p)), "a token was drawn that the processors had cut off"
@@ -69,12 +69,10 @@ def test_frequencies_follow_the_processed_distribution(case, options):
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_every_step_stays_inside_its_own_distribution(case, options):
-    from tests.reference import plain
-
     tiny = case("llama")
     surprise = []
     for seed in range(8):
-        trace = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=10, seed=seed, **options)
+        trace = tiny.engine.trace(PROMPT, max_new_tokens=10, seed=seed, **options)
         ids = [token.id for token in trace.tokens]
         logits = plain.run(tiny.model, ids).logits
         for position in range(trace.prompt_length - 1, len(ids) - 1):
@@ -90,7 +88,7 @@ def test_the_same_seed_gives_the_same_ids_and_another_others(case):
     tiny = case("llama")
 
     def draw(seed: int) -> list[int]:
-        return new_ids(tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=10, temperature=1.5, seed=seed))
+        return new_ids(tiny.engine.trace(PROMPT, max_new_tokens=10, temperature=1.5, seed=seed))
 
     assert draw(3) == draw(3)
     assert len({tuple(draw(seed)) for seed in range(6)}) == 6
@@ -98,18 +96,18 @@ def test_the_same_seed_gives_the_same_ids_and_another_others(case):
 
 def test_a_longer_run_begins_like_a_shorter_one(case):
     tiny = case("gpt2")
-    short = new_ids(tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=4, temperature=1.5, seed=8))
-    long = new_ids(tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=9, temperature=1.5, seed=8))
+    short = new_ids(tiny.engine.trace(PROMPT, max_new_tokens=4, temperature=1.5, seed=8))
+    long = new_ids(tiny.engine.trace(PROMPT, max_new_tokens=9, temperature=1.5, seed=8))
     assert long[:4] == short
 
 
 def test_one_candidate_is_greedy(case):
     tiny = case("llama")
-    trace = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=8, temperature=0.9, top_k=1, seed=5)
-    assert [token.id for token in trace.tokens] == tiny.ids
+    trace = tiny.engine.trace(PROMPT, max_new_tokens=8, temperature=0.9, top_k=1, seed=5)
+    assert [token.id for token in trace.tokens] == list(tiny.ids)
 
 
 def test_every_step_draws_anew(case):
     """So hot that all tokens are about equally likely: one draw used for all steps would repeat one token."""
-    trace = case("gpt2").engine.trace(models_tiny.PROMPT, max_new_tokens=12, temperature=1e4, seed=1)
+    trace = case("gpt2").engine.trace(PROMPT, max_new_tokens=12, temperature=1e4, seed=1)
     assert len(set(new_ids(trace))) > 6

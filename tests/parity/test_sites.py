@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import intravisto_core as iv
-from tests import models_tiny
 from tests.reference import hooked, plain
 from tests.reference.plain import Run, error
+from tests.tiny import CHARACTER_FAMILIES, CONTEXT, PROMPT
 
 ALLOWED = 1e-5
-FAMILIES = models_tiny.FAMILIES
+
 STREAM_SITES = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "act")
 HEAD_SITES = ("q", "k", "v", "z")
 
@@ -33,7 +33,7 @@ def largest_errors(trace, run: Run) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CHARACTER_FAMILIES)
 def test_every_site_equals_the_plain_model(case, family):
     tiny = case(family)
     wrong = {name: e for name, e in largest_errors(tiny.trace, tiny.run).items() if not e <= ALLOWED}
@@ -70,7 +70,7 @@ def test_keys_and_values_have_the_kv_heads(case):
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_only_the_asked_sites_are_kept(case, family):
     tiny = case(family)
-    trace = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=2, sites=["mlp_out", "z"])
+    trace = tiny.engine.trace(PROMPT, max_new_tokens=2, sites=["mlp_out", "z"])
     for site in ("mlp_out", "z"):
         n = len(trace.tokens)
         assert error(trace.activation(site, layer=2), tiny.run.sites[site][2][..., :n, :]) <= ALLOWED
@@ -83,19 +83,19 @@ def test_a_token_alone_and_a_full_context_are_traced(case, family):
     tiny = case(family)
     one = tiny.engine.trace((5,))
     assert error(one.activation("resid_post", layer=2), plain.run(tiny.model, [5]).sites["resid_post"][2]) <= ALLOWED
-    ids = [3 + (7 * i) % 90 for i in range(models_tiny.CONTEXT)]
+    ids = [3 + (7 * i) % 90 for i in range(CONTEXT)]
     full = tiny.engine.trace(tuple(ids))
     run = plain.run(tiny.model, ids)
     wrong = {name: e for name, e in largest_errors(full, run).items() if not e <= ALLOWED}
     assert wrong == {}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CHARACTER_FAMILIES)
 def test_a_prompt_read_in_pieces_has_the_same_activations(case, family, monkeypatch):
     """Long prompts are read piece by piece over the cache; sliding windows must come out right across the seams."""
     tiny = case(family)
     monkeypatch.setattr(import_module("intravisto_core.tracing.run"), "PREFILL_CHUNK", 7)
-    trace = tiny.engine.trace(models_tiny.PROMPT * 3, max_new_tokens=2)
+    trace = tiny.engine.trace(PROMPT * 3, max_new_tokens=2)
     run = plain.run(tiny.model, [token.id for token in trace.tokens])
     wrong = {name: e for name, e in largest_errors(trace, run).items() if not e <= ALLOWED}
     assert wrong == {}
@@ -107,7 +107,7 @@ def test_half_precision_is_the_plain_model_bit_by_bit(tiny_folder, family, dtype
     """One call for the whole prompt is the same arithmetic, so nothing may differ at all."""
     folder = tiny_folder(family)
     engine = iv.open_model(str(folder), dtype=dtype)
-    trace = engine.trace(models_tiny.PROMPT)
+    trace = engine.trace(PROMPT)
     model = plain.load(folder, getattr(torch, dtype))
     run = plain.run(model, [token.id for token in trace.tokens])
     for site in ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "z", "act"):
@@ -117,7 +117,7 @@ def test_half_precision_is_the_plain_model_bit_by_bit(tiny_folder, family, dtype
     engine.close()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CHARACTER_FAMILIES)
 def test_the_card_tells_the_model(case, family):
     tiny = case(family)
     card, config = tiny.engine.model, tiny.model.config
@@ -128,7 +128,7 @@ def test_the_card_tells_the_model(case, family):
     assert card.d_model == config.hidden_size
     assert card.d_vocab == config.vocab_size
     assert card.tied == config.tie_word_embeddings
-    assert card.context == models_tiny.CONTEXT
+    assert card.context == CONTEXT
     assert str(card.block) == "serial"
     assert card.n_parameters == sum(p.numel() for p in tiny.model.parameters())
     assert {str(name): check.ok for name, check in card.capabilities.items()} == dict.fromkeys(

@@ -1,6 +1,7 @@
-"""One tiny model a family: opened, traced, and run by plain transformers with hooks of the tests' own.
+"""Every declared family in plain transformers with hooks of the tests' own, and what one run of it shows.
 
-Where things are is written down here a second time, from the models' code and not from the declarations.
+Nothing of `intravisto_core` is used here. Where things are is written down a second time, from the models' code and not
+from the declarations.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -19,42 +19,31 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, DynamicCache
 
-import intravisto_core as iv
-from intravisto_core.experiments import tiny
-
-NAMES = tuple(tiny.CONFIGS)
-N_NEW = 3
-PROMPT = tuple(3 + (17 * i + i * i) % 90 for i in range(14))
 MOE = {"qwen3_vl_moe_text", "mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "phimoe", "gpt_oss"}
 _LAYERS = {"gpt2": "h", "gpt_neo": "h", "gptj": "h", "bloom": "h", "falcon": "h", "mpt": "blocks"}
 _PARALLEL = {"gptj", "phi", "cohere", "cohere2"}
 
 # attn_out, mlp_out, input of W_O, input of W_out, first reader of the middle; of a layer.
-_LLAMA = ("self_attn", "mlp", "self_attn.o_proj", "mlp.down_proj", "post_attention_layernorm")
+LLAMA_PATHS = ("self_attn", "mlp", "self_attn.o_proj", "mlp.down_proj", "post_attention_layernorm")
 _POST = ("post_attention_layernorm", "post_feedforward_layernorm", "self_attn.o_proj", "mlp.down_proj")
-_PATHS: dict[str, tuple[str, ...]] = {
+PATHS: dict[str, tuple[str, ...]] = {
     "gpt2": ("attn", "mlp", "attn.c_proj", "mlp.c_proj", "ln_2"),
     "gpt_neo": ("attn", "mlp", "attn.attention.out_proj", "mlp.c_proj", "ln_2"),
     "gptj": ("attn", "mlp", "attn.out_proj", "mlp.fc_out", ""),
     "gpt_neox": ("attention", "mlp", "attention.dense", "mlp.dense_4h_to_h", "post_attention_layernorm"),
     "opt": ("self_attn", "fc2", "self_attn.out_proj", "fc2", "final_layer_norm"),
-    "bloom": ("self_attention.dense", "mlp.dense_4h_to_h", "self_attention.dense", "mlp.dense_4h_to_h", _LLAMA[4]),
-    "falcon": ("self_attention", "mlp", "self_attention.dense", "mlp.dense_4h_to_h", _LLAMA[4]),
+    "bloom": ("self_attention.dense", "mlp.dense_4h_to_h", "self_attention.dense", "mlp.dense_4h_to_h", LLAMA_PATHS[4]),
+    "falcon": ("self_attention", "mlp", "self_attention.dense", "mlp.dense_4h_to_h", LLAMA_PATHS[4]),
     "mpt": ("attn", "ffn.down_proj", "attn.out_proj", "ffn.down_proj", "norm_2"),
     "phi": ("self_attn", "mlp", "self_attn.dense", "mlp.fc2", ""),
-    "starcoder2": ("self_attn", "mlp", "self_attn.o_proj", "mlp.c_proj", _LLAMA[4]),
-    "glm4": ("post_self_attn_layernorm", "post_mlp_layernorm", *_LLAMA[2:]),
+    "starcoder2": ("self_attn", "mlp", "self_attn.o_proj", "mlp.c_proj", LLAMA_PATHS[4]),
+    "glm4": ("post_self_attn_layernorm", "post_mlp_layernorm", *LLAMA_PATHS[2:]),
     "gemma2": (*_POST, "pre_feedforward_layernorm"),
     "gemma3_text": (*_POST, "pre_feedforward_layernorm"),
     "olmo2": (*_POST, "mlp"),
     "olmo3": (*_POST, "mlp"),
-    "llama4_text": ("self_attn", "feed_forward", "self_attn.o_proj", "", _LLAMA[4]),
+    "llama4_text": ("self_attn", "feed_forward", "self_attn.o_proj", "", LLAMA_PATHS[4]),
 }
-
-
-def kind(name: str) -> str:
-    """The model_type of a case; of the text model inside a composite."""
-    return tiny.CONFIGS[name]().get_text_config().model_type
 
 
 def is_parallel(config: Any) -> bool:
@@ -120,7 +109,7 @@ class Plain:
         return self.config.num_attention_heads // self.config.num_kv_heads if new else 1
 
     def _listen(self, stack: ExitStack, layer: nn.Module, kept: dict[str, list[torch.Tensor]]) -> None:
-        attn_out, mlp_out, w_o, w_out, reader = _PATHS.get(self.kind, _LLAMA)
+        attn_out, mlp_out, w_o, w_out, reader = PATHS.get(self.kind, LLAMA_PATHS)
         inputs = {"resid_pre": "", "z": w_o}
         if w_out and not (self.kind in MOE and hasattr(layer.mlp, "experts")):
             inputs["act"] = w_out
@@ -178,7 +167,7 @@ class Plain:
 
                 stack.callback(fused.register_forward_hook(split).remove)
         else:
-            attention = self.layers[0].get_submodule(_PATHS.get(self.kind, _LLAMA)[2].rpartition(".")[0])
+            attention = self.layers[0].get_submodule(PATHS.get(self.kind, LLAMA_PATHS)[2].rpartition(".")[0])
             code = sys.modules[type(attention).__module__]
             eager = code.eager_attention_forward
 
@@ -200,9 +189,9 @@ class Plain:
             out.append(scores.masked_fill(distance > 0, -torch.inf).softmax(-1))
         return out
 
-    def greedy(self, n: int, use_cache: bool = True) -> list[int]:
+    def greedy(self, prompt: tuple[int, ...], n: int, use_cache: bool = True) -> list[int]:
         """The prompt and n ids by transformers' own `generate`."""
-        ids = torch.tensor([PROMPT])
+        ids = torch.tensor([prompt])
         mask = torch.ones_like(ids)
         with torch.no_grad():
             return self.model.generate(
@@ -241,18 +230,3 @@ class PlainExperts:
 
     def shared_weight(self, x: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(self.mlp.shared_expert_gate.weight @ x)
-
-
-class Case:
-    """A family's engine, one trace, and the plain run of the same ids."""
-
-    def __init__(self, name: str, folder: Path, device_map: str = "cpu") -> None:
-        self.folder = tiny.write(tiny.CONFIGS[name](), folder)
-        self.engine = iv.open_model(str(self.folder), dtype="float32", device_map=device_map)
-        self.trace = self.engine.trace(PROMPT, max_new_tokens=N_NEW)
-        self.trace.pin()
-        self.ids = tuple(token.id for token in self.trace.tokens)
-
-    @cached_property
-    def plain(self) -> Plain:
-        return Plain(self.folder, self.ids)

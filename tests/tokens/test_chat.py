@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoTokenizer
 
 import intravisto_core as iv
-from tests import models_tiny
+from tests import tiny
 
 SYSTEM = ("system", "be brief")
 EARLIER = (("user", "ab"), ("assistant", "c!"))
@@ -17,7 +17,7 @@ EARLIER = (("user", "ab"), ("assistant", "c!"))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return models_tiny.write_chat(models_tiny.build("llama"), tmp_path_factory.mktemp("chat"))
+    return tiny.save_chat_model(tiny.build_character_model("llama"), tmp_path_factory.mktemp("chat"))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_ids_are_those_of_the_tokenizers_own_template(folder, engine, before):
 
 def test_the_start_token_stands_there_once_and_markers_are_specials(engine):
     tokens = engine.tokenize("d", chat=True, messages=[SYSTEM])
-    assert [t.id for t in tokens].count(models_tiny.BOS) == 1
+    assert [t.id for t in tokens].count(tiny.BOS) == 1
     assert [t.shown for t in tokens if t.is_special] == ["<bos>", "<system>", "<eos>", "<user>", "<eos>", "<assistant>"]
     assert tokens[-1].shown == "<assistant>", "the answer begins here"
 

@@ -12,9 +12,10 @@ from transformers import LlamaForCausalLM
 import intravisto_core as iv
 from intravisto_core.models import Weights
 from intravisto_core.traces.byte_store import ByteStore
-from tests import models_tiny
+from tests import tiny
+from tests.engine.test_engine import WAIT, request, watching
 
-PROMPT = models_tiny.PROMPT
+PROMPT = tiny.PROMPT
 RUNS = {
     "prompt alone": {},
     "greedy": {"max_new_tokens": 6},
@@ -52,7 +53,7 @@ def test_an_evicted_trace_comes_back_with_the_same_numbers(forgetful, case, run)
 
 def test_views_of_an_evicted_trace_are_those_of_a_kept_one(forgetful, case):
     kept = case("llama").trace
-    trace = forgetful.trace(PROMPT, max_new_tokens=models_tiny.N_NEW)
+    trace = forgetful.trace(PROMPT, max_new_tokens=tiny.N_NEW)
     assert trace.fingerprint == kept.fingerprint
     for options in (
         {"lens": "linear", "watch": ["X", "ab", "c"]},
@@ -81,8 +82,6 @@ def test_a_pinned_trace_stays(forgetful):
 
 
 def test_a_cancelled_and_evicted_trace_comes_back(forgetful):
-    from tests.core.test_engine import WAIT, request, watching
-
     with watching() as watch:
         jobs, submitted = [], threading.Event()
 
@@ -90,7 +89,7 @@ def test_a_cancelled_and_evicted_trace_comes_back(forgetful):
             submitted.wait(WAIT)
             jobs[0].cancel()
 
-        watch.at(3 * models_tiny.N_LAYERS + 1, cancel)
+        watch.at(3 * tiny.N_LAYERS + 1, cancel)
         jobs.append(forgetful.submit(request(n=8)))
         submitted.set()
         trace = jobs[0].result(WAIT)
@@ -129,7 +128,7 @@ def test_a_view_of_a_known_kind_does_not_decode_again(case, monkeypatch):
 
 def test_what_was_not_captured_is_said(case):
     trace = case("llama").engine.trace(PROMPT, sites=["mlp_out"])
-    assert trace.logits().shape == (len(models_tiny.VOCABULARY),)
+    assert trace.logits().shape == (len(tiny.VOCABULARY),)
     for ask in (trace.heatmap, trace.shares, lambda: trace.pattern(0, 0), lambda: trace.activation("z", 0)):
         with pytest.raises(iv.IntravistoError, match="sites"):
             ask()
@@ -191,10 +190,15 @@ class Clock:
 
 
 @pytest.fixture
-def pool(tiny_llama):
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def pool(tiny_llama, clock):
     """A pool with room for one tiny model and a half, on a clock of the test's own."""
     weights = (tiny_llama / "model.safetensors").stat().st_size
-    pool = iv.Pool(byte_budget=int(1.5 * weights), lease_seconds=60, clock=Clock())
+    pool = iv.Pool(byte_budget=int(1.5 * weights), lease_seconds=60, clock=clock)
     yield pool
     pool.close()
 
@@ -205,15 +209,15 @@ def test_sessions_share_an_engine(pool, tiny_llama):
     assert pool.specs == (spec,)
 
 
-def test_a_leased_model_is_not_taken_and_the_refusal_says_until_when(pool, tiny_llama, tiny_folder):
+def test_a_leased_model_is_not_taken_and_the_refusal_says_until_when(pool, clock, tiny_llama, tiny_folder):
     first, second = iv.ModelSpec(str(tiny_llama)), iv.ModelSpec(str(tiny_folder("llama", 1)))
     engine = pool.lease(first, session="a")
-    pool._clock.now += 20
+    clock.now += 20
     with pytest.raises(iv.BusyError, match="40 s"):
         pool.lease(second, session="b")
     assert engine.trace("ab").prompt_length == 3
 
-    pool._clock.now += 41
+    clock.now += 41
     other = pool.lease(second, session="b")
     assert pool.specs == (second,)
     assert other.trace("ab").prompt_length == 3
@@ -233,12 +237,12 @@ def test_a_released_model_makes_room_at_once(pool, tiny_llama, tiny_folder):
     assert pool.specs == (second,)
 
 
-def test_idle_models_are_dropped_and_their_memory_returns(pool, tiny_llama):
+def test_idle_models_are_dropped_and_their_memory_returns(pool, clock, tiny_llama):
     spec = iv.ModelSpec(str(tiny_llama))
     before = networks()
     pool.lease(spec, session="a")
     assert pool.drop_idle() == []
-    pool._clock.now += 61
+    clock.now += 61
     assert pool.drop_idle() == [spec]
     assert networks() == before
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
-from tests import models_tiny
 from tests.reference import slow
 from tests.reference.slow import close
+from tests.tiny import N_NEW, PROMPT, VOCABULARY
 
 # Llama: untied tables. GPT-2: LayerNorm, biases, tied. Granite: logit scale. Gemma-2: soft-cap, scale 1 + w.
 FAMILIES = ("llama", "gpt2", "granite", "gemma2")
@@ -174,7 +174,7 @@ def test_a_cell_does_not_depend_on_its_tile(case, monkeypatch):
     tiny = case("wide")
     options = {"lens": "linear", "top_k": 32, "watch": WATCH}
     whole = tiny.trace.heatmap(**options)
-    narrow = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=models_tiny.N_NEW - 1)
+    narrow = tiny.engine.trace(PROMPT, max_new_tokens=N_NEW - 1)
     monkeypatch.setattr(tiles, "tile_positions", lambda *args, **kwargs: 3)
     tiled = narrow.heatmap(**options)
     kept = slice(0, len(narrow.tokens) - 1)
@@ -202,6 +202,6 @@ def test_a_wide_vocabulary_beyond_the_tokenizer(case, component, lens):
             close(grid.probabilities[row, position], slow.softmax(z)[listed])
             close(grid.entropy[row, position], slow.entropy(z))
             close(grid.kl_final[row, position], slow.kl(tiny.run.logits[position].astype(float), z))
-        unused |= {int(i) for i in listed if i >= len(models_tiny.VOCABULARY)}
+        unused |= {int(i) for i in listed if i >= len(VOCABULARY)}
     assert unused
     assert all("unused" in grid.shown[i] and str(i) in grid.shown[i] for i in unused)

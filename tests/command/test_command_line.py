@@ -17,11 +17,10 @@ from intravisto_core.cli import app as app_command
 from intravisto_core.cli import check as check_command
 from intravisto_core.cli import trace as trace_command
 from intravisto_core.cli.options import Parser
-from intravisto_core.experiments import tiny
 from intravisto_core.records import Check
 from intravisto_core.request import ModelSpec
 from intravisto_core.sites import Capability
-from tests import models_tiny
+from tests import tiny
 
 ROOT = Path(__file__).parents[2]
 PROMPT = "ab c!ab"
@@ -138,7 +137,7 @@ def test_loading_options_make_the_spec(capsys, monkeypatch, command):
 
 @pytest.mark.parametrize("arguments", [["--chat"], ["--system", "ab"]])
 def test_chat_goes_through_the_models_template(capsys, tmp_path, arguments):
-    folder = models_tiny.write_chat(models_tiny.build("llama"), tmp_path / "chat")
+    folder = tiny.save_chat_model(tiny.build_character_model("llama"), tmp_path / "chat")
     code, _, _ = run(capsys, "trace", "c", "--model", folder, *arguments, "--out", tmp_path / "x.json")
     assert code == 0
     read = [t["shown"] for t in json.loads((tmp_path / "x.json").read_text())["tokens"]]

@@ -9,8 +9,8 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.analysis import readings
-from tests import models_tiny
 from tests.reference.slow import close
+from tests.tiny import PROMPT
 
 FAMILIES = ("llama", "gpt2", "granite", "gemma2")
 LENSES = ("output", "input", "linear", "quadratic", "max")
@@ -42,7 +42,7 @@ def test_iterative_subtraction_stops_at_what_is_too_small(case, monkeypatch):
     """1 % of ‖x‖ is seldom met by a random model, so the same rule is tried at 30 %."""
     tiny = case("llama")
     monkeypatch.setattr(readings, "LEAST", 0.3)
-    fresh = tiny.engine.trace(models_tiny.PROMPT, max_new_tokens=3)
+    fresh = tiny.engine.trace(PROMPT, max_new_tokens=3)
     ids = fresh.heatmap(reading="iterative", norm="final", rows=iv.Span(0, ROWS - 1)).token_ids
     lengths = set()
     for row, position in np.ndindex(ids.shape[:2]):

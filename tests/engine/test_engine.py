@@ -13,11 +13,9 @@ import torch
 
 import intravisto_core as iv
 from intravisto_core.request import CompareView, Generation, HeatmapView, LinkCheckView, TraceRequest
-from tests import models_tiny
 from tests.reference import plain
+from tests.tiny import N_LAYERS, N_NEW, PROMPT, VOCABULARY
 
-PROMPT = models_tiny.PROMPT
-N_LAYERS = models_tiny.N_LAYERS
 WAIT = 30.0
 
 
@@ -77,8 +75,8 @@ def test_cancel_during_the_prompt(case, family):
         assert str(jobs[0].state) == "cancelled"
         assert watch.calls <= 3, "it ends at the next layer"
         assert watch.hooks_left() == 0
-    again = tiny.engine.trace(PROMPT, max_new_tokens=models_tiny.N_NEW)
-    assert [t.id for t in again.tokens] == tiny.ids
+    again = tiny.engine.trace(PROMPT, max_new_tokens=N_NEW)
+    assert [t.id for t in again.tokens] == list(tiny.ids)
     assert plain.error(again.activation("mlp_out", layer=2), tiny.run.sites["mlp_out"][2]) <= 1e-5
 
 
@@ -102,7 +100,7 @@ def test_cancel_during_a_step_leaves_a_marked_trace(case, family):
     assert str(jobs[0].state) == "cancelled"
     assert trace.cancelled
     n = len(tiny.prompt_ids) + finished_steps
-    assert [t.id for t in trace.tokens] == tiny.ids[:n]
+    assert [t.id for t in trace.tokens] == list(tiny.ids[:n])
     for site in ("resid_pre", "z", "act"):
         for layer in range(N_LAYERS):
             got = trace.activation(site, layer=layer)
@@ -123,7 +121,7 @@ def test_no_hook_stays_after_a_run_that_fails(case):
         with pytest.raises(iv.IntravistoError, match="broken on purpose"):
             tiny.engine.trace(PROMPT)
         assert watch.hooks_left() == 0
-        assert [t.id for t in tiny.engine.trace(PROMPT, max_new_tokens=8).tokens] == tiny.ids
+        assert [t.id for t in tiny.engine.trace(PROMPT, max_new_tokens=8).tokens] == list(tiny.ids)
 
 
 @contextmanager
@@ -250,7 +248,7 @@ def test_a_handle_keeps_its_session(case):
     trace = engine.submit(request(), session="alice").result(WAIT)
     edited = trace.edit(iv.Ablate("mlp_out", 1))
     assert edited.baseline.id == trace.id
-    assert trace.logits().shape == (len(models_tiny.VOCABULARY),)
+    assert trace.logits().shape == (len(VOCABULARY),)
     edited.pin()
     assert engine.traces.store.pinned(("trace", edited.id))
     edited.unpin()

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from intravisto_core.sites import TokenKind
 from intravisto_core.tokens import TokenReader, visible
-from tests import models_tiny
+from tests import tiny
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,6 @@ def test_two_ids_are_never_shown_alike():
 
 
 def test_text_that_looks_like_markup_stays_text(case):
-    tiny = case("llama")
-    tokens = tiny.engine.tokenize("<br>&$", add_special_tokens=False)
+    tokens = case("llama").engine.tokenize("<br>&$", add_special_tokens=False)
     assert "".join(t.shown for t in tokens) == "<br>&$"
-    assert len(models_tiny.VOCABULARY) > max(t.id for t in tokens)
+    assert len(tiny.VOCABULARY) > max(t.id for t in tokens)

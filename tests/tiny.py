@@ -1,4 +1,8 @@
-"""Tiny random models with a tokenizer, written to disk in a second: what the parity tests run on."""
+"""Tiny random models, written to disk in a second: what the tests run on.
+
+Some read single characters and have three layers ("llama", "gpt2"): texts, lenses and sampling are tested on them.
+One of every declared family ("Llama", "Gemma-3") reads the words `w0` … `w96`: these are the self-check's own.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from intravisto_core.experiments.tiny import CONFIGS as CONFIGS
+from intravisto_core.experiments.tiny import CONTEXT as CONTEXT
+from intravisto_core.experiments.tiny import REFUSED as REFUSED
+from intravisto_core.experiments.tiny import UNDECLARED as UNDECLARED
+from intravisto_core.experiments.tiny import WINDOW as WINDOW
+from intravisto_core.experiments.tiny import build as build
+from intravisto_core.experiments.tiny import write as write
+
+FAMILY_PROMPT = tuple(3 + (17 * i + i * i) % 90 for i in range(14))
+FAMILY_N_NEW = 3
+
 VOCABULARY = ["<pad>", "<bos>", "<eos>", "<unk>", "\u0120"] + [chr(c) for c in range(33, 125)]
 PAD, BOS, EOS = 0, 1, 2
-CONTEXT = 64
 N_LAYERS = 3
 PROMPT = "ab c!ab d~ab"
 N_NEW = 8
@@ -16,7 +35,13 @@ N_NEW = 8
 _SPECIAL = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
 
 
-def _llama_like(**changes: Any) -> dict[str, Any]:
+def kind(name: str) -> str:
+    """The model_type of a family's model; of the text model inside a composite."""
+    return CONFIGS[name]().get_text_config().model_type
+
+
+def llama_settings(**changes: Any) -> dict[str, Any]:
+    """What a config of Llama's kind is made with."""
     return {
         "vocab_size": len(VOCABULARY),
         "hidden_size": 32,
@@ -32,57 +57,40 @@ def _llama_like(**changes: Any) -> dict[str, Any]:
 
 
 def _llama() -> Any:
-    import transformers
-
-    return transformers.LlamaConfig(**_llama_like())
+    return transformers.LlamaConfig(**llama_settings())
 
 
 def _mistral() -> Any:
-    import transformers
-
-    return transformers.MistralConfig(**_llama_like(sliding_window=5))
+    return transformers.MistralConfig(**llama_settings(sliding_window=5))
 
 
 def _qwen2() -> Any:
-    import transformers
-
-    return transformers.Qwen2Config(**_llama_like())
+    return transformers.Qwen2Config(**llama_settings())
 
 
 def _qwen3() -> Any:
-    import transformers
-
-    return transformers.Qwen3Config(**_llama_like(head_dim=12))
+    return transformers.Qwen3Config(**llama_settings(head_dim=12))
 
 
 def _wide() -> Any:
     """More vocabulary rows than the tokenizer has, and enough of them to be read in pieces."""
-    import transformers
-
-    return transformers.LlamaConfig(**_llama_like(vocab_size=9000))
+    return transformers.LlamaConfig(**llama_settings(vocab_size=9000))
 
 
 def _gpt2() -> Any:
-    import transformers
-
     return transformers.GPT2Config(
         vocab_size=len(VOCABULARY), n_embd=32, n_layer=N_LAYERS, n_head=4, n_positions=CONTEXT, **_SPECIAL
     )
 
 
 def _granite() -> Any:
-    import transformers
-
-    return transformers.GraniteConfig(
-        **_llama_like(residual_multiplier=0.22, embedding_multiplier=3.0, attention_multiplier=0.3, logits_scaling=0.5)
-    )
+    multipliers = {"residual_multiplier": 0.22, "embedding_multiplier": 3.0, "attention_multiplier": 0.3}
+    return transformers.GraniteConfig(**llama_settings(**multipliers, logits_scaling=0.5))
 
 
 def _gemma2() -> Any:
-    import transformers
-
     return transformers.Gemma2Config(
-        **_llama_like(
+        **llama_settings(
             head_dim=8,
             sliding_window=4,
             query_pre_attn_scalar=8,
@@ -93,7 +101,7 @@ def _gemma2() -> Any:
     )
 
 
-_CONFIGS: dict[str, Callable[[], Any]] = {
+_CHARACTER_CONFIGS: dict[str, Callable[[], Any]] = {
     "llama": _llama,
     "gpt2": _gpt2,
     "mistral": _mistral,
@@ -103,14 +111,11 @@ _CONFIGS: dict[str, Callable[[], Any]] = {
     "gemma2": _gemma2,
     "wide": _wide,
 }
-FAMILIES = tuple(name for name in _CONFIGS if name != "wide")
+CHARACTER_FAMILIES = tuple(name for name in _CHARACTER_CONFIGS if name != "wide")
 
 
 def tokenizer() -> Any:
     """Byte-level BPE without merges: every printable ASCII character is a token; BOS is put in front."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
     bpe = models.BPE(vocab={s: i for i, s in enumerate(VOCABULARY)}, merges=[], unk_token="<unk>")
     backend = Tokenizer(bpe)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -125,13 +130,10 @@ def tokenizer() -> Any:
     )
 
 
-def build(family: str, seed: int = 0) -> Any:
+def build_character_model(family: str, seed: int = 0) -> Any:
     """A random model in fp32 with stock eager attention, and norms and biases that are not 1 and 0."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(_CONFIGS[family](), attn_implementation="eager").eval().float()
+    model = AutoModelForCausalLM.from_config(_CHARACTER_CONFIGS[family](), attn_implementation="eager").eval().float()
     generator = torch.Generator().manual_seed(seed + 1)
     for parameter in model.parameters():
         parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
@@ -140,7 +142,7 @@ def build(family: str, seed: int = 0) -> Any:
     return model
 
 
-def write(model: Any, folder: Path) -> Path:
+def save_model(model: Any, folder: Path) -> Path:
     """Save model and tokenizer as a checkpoint folder."""
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
@@ -157,7 +159,7 @@ CHAT_TEMPLATE = """{{ '<bos>' }}
 {%- if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"""
 
 
-def write_chat(model: Any, folder: Path) -> Path:
+def save_chat_model(model: Any, folder: Path) -> Path:
     """Save a model as a checkpoint whose tokenizer has a chat template with markers of roles."""
     reader = tokenizer()
     reader.add_special_tokens({"additional_special_tokens": list(ROLES)})
@@ -176,4 +178,4 @@ class Folders:
 
     def __call__(self, family: str, seed: int = 0) -> Path:
         folder = self.root / f"{family}-{seed}"
-        return folder if folder.exists() else write(build(family, seed), folder)
+        return folder if folder.exists() else save_model(build_character_model(family, seed), folder)

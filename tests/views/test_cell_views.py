@@ -7,10 +7,9 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.request import Generation
-from tests import models_tiny
+from tests.tiny import N_LAYERS
 
 FAMILIES = ("llama", "gpt2")
-N_LAYERS = models_tiny.N_LAYERS
 ROW, POSITION = 2, 4
 
 

@@ -14,9 +14,10 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.engine import LocalEngine
 from intravisto_core.request import Generation, HeatmapView, TraceRequest
-from tests import models_tiny
+from tests import tiny
+from tests.inside import count_waiting
 
-PROMPTS = ["ab c!ab d", "xyz w+xyz", "q", "mnop", models_tiny.PROMPT]
+PROMPTS = ["ab c!ab d", "xyz w+xyz", "q", "mnop", tiny.PROMPT]
 WAIT = 60.0
 
 
@@ -55,7 +56,7 @@ def test_twenty_sessions_get_their_own_right_answers_in_bounded_memory(engine):
         for future in [pool.submit(session, n) for n in range(20)]:
             future.result(2 * WAIT)
     assert engine.traces.store.nbytes <= engine.traces.store.budget
-    assert engine._dispatcher.n_waiting == 0
+    assert count_waiting(engine) == 0
 
 
 def test_a_hundred_cancels_leave_no_thread_hook_or_trace_behind(engine):
@@ -79,7 +80,7 @@ def test_a_hundred_cancels_leave_no_thread_hook_or_trace_behind(engine):
     assert len(engine.traces) == entries + finished, "a cancelled prompt leaves no trace"
     assert hooks_of(engine) == 0
     assert threading.active_count() == threads
-    assert engine._dispatcher.n_waiting == 0
+    assert count_waiting(engine) == 0
     assert ids_of(engine.trace(PROMPTS[1], max_new_tokens=4))
 
 

@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import intravisto_core as iv
 from intravisto_core.request import TraceRequest
-from tests import models_tiny
-from tests.models_tiny import CONTEXT
+from tests.tiny import CONTEXT, N_LAYERS, VOCABULARY
 
 
 def refused(source: object, **options: object) -> str:
@@ -125,7 +124,7 @@ def test_weights_that_are_not_numbers(copy):
 def test_activations_that_are_not_finite(copy):
     """One token's embedding overflows: the run fails and says where, and the engine goes on."""
     weights = load_file(copy / "model.safetensors")
-    weights["model.embed_tokens.weight"][models_tiny.VOCABULARY.index("Q")] = torch.inf
+    weights["model.embed_tokens.weight"][VOCABULARY.index("Q")] = torch.inf
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     engine = iv.open_model(str(copy))
     kept = engine.trace("abc")
@@ -195,7 +194,7 @@ def test_a_wrong_view_is_refused_and_the_trace_lives_on(case, ask, said):
     trace = case("llama").trace
     with pytest.raises(iv.IntravistoError, match=said):
         ask(trace)
-    assert trace.logits().shape == (len(models_tiny.VOCABULARY),)
+    assert trace.logits().shape == (len(VOCABULARY),)
 
 
 def test_a_trace_that_does_not_exist(case):
@@ -224,7 +223,7 @@ def test_a_closed_engine_says_so(tiny_gpt2):
     for ask in asked:
         with pytest.raises(iv.TraceError, match="clos"):
             ask()
-    assert engine.model.n_layers == models_tiny.N_LAYERS
+    assert engine.model.n_layers == N_LAYERS
     engine.close()
 
 
