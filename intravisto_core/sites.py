@@ -210,6 +210,14 @@ class Ablation(Choice):
     RESAMPLE = "resample", "resampled", "The value of another text at the same position."
 
 
+class EditKind(Choice):
+    """What an intervention is to the eye: how the cells that it acts on are outlined."""
+
+    INJECTED = "injected", "injected"
+    ABLATED = "ablated", "ablated"
+    SCALED = "scaled", "scaled"
+
+
 class SteerUnit(Choice):
     """What a steering strength of 1 is."""
 

@@ -31,6 +31,7 @@ from intravisto_core.request.interventions import (
     SetValue,
     Steer,
     SwapDirection,
+    in_words,
 )
 from intravisto_core.request.model import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
 from intravisto_core.request.positions import Generated
@@ -51,7 +52,6 @@ from intravisto_core.request.views import (
     UpdateView,
     ViewRequest,
 )
-from intravisto_core.request.words import in_words
 
 Request = TraceRequest | View[Any]
 

@@ -1,106 +1,53 @@
-"""What can be changed inside a run (docs/methods.md §8): an operation, at a site, a layer and positions."""
+"""What can be changed inside a run (docs/methods.md §8): an operation, at a site, a layer and positions.
+
+A kind of intervention stands here with all that can be said of it without a model; what it does to the values is in
+`tracing/operations.py`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import field
-from typing import Annotated, Any, ClassVar
-
-import numpy as np
+from typing import ClassVar
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
-from intravisto_core.request.checks import (
-    Neuron,
-    TraceId,
-    check,
-    check_whole,
-    read_texts,
-    read_trace_id,
-    read_whole_numbers,
+from intravisto_core.request.checks import Neuron, TraceId, check, check_whole
+from intravisto_core.request.intervention_fields import (
+    Direction,
+    Heads,
+    PromptSet,
+    TokenText,
+    TraceSource,
+    Value,
+    VectorLens,
 )
-from intravisto_core.request.fields import list_of, read_number
+from intravisto_core.request.phrases import (
+    is_one,
+    name_direction,
+    name_heads,
+    name_positions,
+    name_table,
+    show_token,
+)
 from intravisto_core.request.positions import Positions
 from intravisto_core.request.tensors import TensorRef
-from intravisto_core.sites import Ablation, Lens, Site, SteerUnit
+from intravisto_core.sites import Ablation, EditKind, Lens, Site, SteerUnit
 
 STREAM_SITES = (Site.RESID_PRE, Site.RESID_MID, Site.RESID_POST, Site.ATTN_OUT, Site.MLP_OUT)
 EDIT_SITES = (*STREAM_SITES, Site.Z, Site.ACT)
-VECTOR_LENSES = (Lens.OUTPUT, Lens.INPUT, Lens.LINEAR, Lens.QUADRATIC)
+_PARTS = {
+    Site.RESID_PRE: "block input",
+    Site.RESID_MID: "after attention",
+    Site.RESID_POST: "block output",
+    Site.ATTN_OUT: "attention",
+    Site.MLP_OUT: "MLP",
+    Site.Z: "all heads",
+    Site.ACT: "all neurons",
+}
 
-
-@frozen_request
-class PromptSet:
-    """A named set of texts; a mean over it is over all positions of all texts."""
-
-    name: str
-    prompts: Annotated[tuple[str, ...], read_texts]
-
-    def __post_init__(self) -> None:
-        check(bool(self.prompts), "prompts", "at least one text, none of them empty", self.prompts)
-
-
-def read_direction(value: Any, name: str) -> str | TensorRef:
-    """A token text, or an array by its hash; whatever has a `vector` is a saved direction."""
-    if isinstance(value, str):
-        check(value != "", name, "a token text that is not empty, or an array", value)
-        return value
-    if isinstance(value, TensorRef):
-        return value
-    if hasattr(value, "vector"):
-        return TensorRef.of(value.vector, str(getattr(value, "name", "")))
-    return _read_array(value, name, "a token text, a saved direction or an array")
-
-
-def _read_array(value: Any, name: str, allowed: str) -> TensorRef:
-    try:
-        scalar = value is None or isinstance(value, str | bytes | bool | dict | set) or np.ndim(value) == 0
-    except ValueError:  # lists of different lengths
-        scalar = True
-    if scalar:
-        raise RequestError(expected(name, allowed, value))
-    return TensorRef.of(value)
-
-
-def _read_value(value: Any, name: str) -> float | TensorRef:
-    if isinstance(value, TensorRef):
-        return value
-    try:
-        return read_number(value, name)
-    except RequestError:
-        return _read_array(value, name, "a finite number or an array")
-
-
-def _read_token_text(value: Any, name: str) -> str:
-    check(isinstance(value, str) and value != "", name, "a text of at least one token", value)
-    return str(value)
-
-
-def _read_vector_lens(value: Any, name: str) -> Lens:
-    lens = Lens.parse(value, name)
-    if lens not in VECTOR_LENSES:
-        raise RequestError(expected(name, VECTOR_LENSES, str(lens), "Only these have a vector for a token"))
-    return lens
-
-
-def _read_heads(value: Any, name: str) -> str | tuple[int, ...]:
-    allowed = '"all", a head or a list of them'
-    if isinstance(value, str):
-        check(value == "all", name, allowed, value)
-        return value
-    found = read_whole_numbers(list_of(value), name, allowed)
-    check(bool(found) and min(found) >= 0, name, allowed, value)
-    return found
-
-
-def _read_trace_source(value: Any, name: str) -> str | PromptSet | None:
-    return value if value is None or isinstance(value, PromptSet) else read_trace_id(value, name)
-
-
-Direction = Annotated[str | TensorRef, read_direction]
-TokenText = Annotated[str, _read_token_text]
-VectorLens = Annotated[Lens, _read_vector_lens]
-Heads = Annotated[str | tuple[int, ...], _read_heads]
-TraceSource = Annotated[str | PromptSet | None, _read_trace_source]
+# How a position is written in a sentence.
+ReadPosition = Callable[[int], str]
 
 
 @frozen_request
@@ -113,6 +60,7 @@ class AtSite:
     """
 
     sites: ClassVar[tuple[Site, ...]] = EDIT_SITES
+    kind: ClassVar[EditKind] = EditKind.INJECTED
     site: Site
     layer: int
     positions: Positions = "all"
@@ -140,6 +88,31 @@ class AtSite:
             raise RequestError(f'neuron: {site} is not split by neuron. Use site="act", or leave the neuron out')
         check_whole(head, "head", 0, allowed="a whole number from 0, or None for all")
 
+    @property
+    def trace_source(self) -> str | None:
+        """The id of another trace that the values are taken from, or None."""
+        return None
+
+    @property
+    def prompt_source(self) -> PromptSet | None:
+        """The prompts that the values are computed from, or None."""
+        return None
+
+    def describe(self, read: ReadPosition, main: str) -> str:
+        """Where it acts and what it does, in words; see `in_words`."""
+        return f"{name_positions(self.positions, read)}, {self._describe_part()}: {self.describe_effect(main)}"
+
+    def describe_effect(self, main: str) -> str:
+        """What becomes of the values, in words. main: what the main component is, where it is known."""
+        raise NotImplementedError
+
+    def _describe_part(self) -> str:
+        if self.head is not None:
+            return f"head {self.head}"
+        if isinstance(self.neuron, tuple):
+            return f"expert {self.neuron[0]}, neuron {self.neuron[1]}"
+        return _PARTS[self.site] if self.neuron is None else f"neuron {self.neuron}"
+
 
 @frozen_request
 class Replace(AtSite):
@@ -153,6 +126,11 @@ class Replace(AtSite):
     lens: VectorLens = field(default=Lens.OUTPUT, kw_only=True)
     match_norm: bool = field(default=True, kw_only=True)
 
+    def describe_effect(self, main: str) -> str:
+        """See `AtSite`."""
+        scaled = "" if self.match_norm else ", not scaled"
+        return f"replaced by {show_token(self.token)}{name_table(self.lens)}{scaled}"
+
 
 @frozen_request
 class ReplaceMain(AtSite):
@@ -162,11 +140,17 @@ class ReplaceMain(AtSite):
     token: TokenText = field(kw_only=True)
     lens: VectorLens = field(default=Lens.OUTPUT, kw_only=True)
 
+    def describe_effect(self, main: str) -> str:
+        """See `AtSite`."""
+        known = f" {main}" if main else ""
+        return f"the main component{known} becomes {show_token(self.token)}{name_table(self.lens)}"
+
 
 @frozen_request
 class Ablate(AtSite):
     """Zero; the mean over this text, another trace or a PromptSet (`source`); or resampled from another trace."""
 
+    kind: ClassVar[EditKind] = EditKind.ABLATED
     how: Ablation = field(default=Ablation.ZERO, kw_only=True)
     source: TraceSource = field(default=None, kw_only=True)
 
@@ -176,6 +160,25 @@ class Ablate(AtSite):
             check(isinstance(self.source, str), "source", "another trace, which the values are taken from", self.source)
         if self.how is Ablation.ZERO:
             check(self.source is None, "source", "None, since zero needs none", self.source)
+
+    @property
+    def trace_source(self) -> str | None:
+        """See `AtSite`."""
+        return self.source if isinstance(self.source, str) else None
+
+    @property
+    def prompt_source(self) -> PromptSet | None:
+        """See `AtSite`."""
+        return self.source if isinstance(self.source, PromptSet) else None
+
+    def describe_effect(self, main: str) -> str:
+        """See `AtSite`."""
+        if self.how is Ablation.ZERO:
+            return "taken away"
+        if self.how is Ablation.RESAMPLE:
+            return "another prompt's in its place"
+        of = f"over “{self.source.name}”" if isinstance(self.source, PromptSet) else "over another prompt"
+        return f"its mean {of if self.source is not None else 'over this text'} in its place"
 
 
 @frozen_request
@@ -189,6 +192,17 @@ class Patch(AtSite):
     source: TraceId = field(kw_only=True)
     source_positions: Positions | None = field(default=None, kw_only=True)
     source_layer: int | None = field(default=None, kw_only=True)
+
+    @property
+    def trace_source(self) -> str | None:
+        """See `AtSite`."""
+        return self.source
+
+    def describe_effect(self, main: str) -> str:
+        """See `AtSite`."""
+        other = "" if self.source_layer is None else f", its layer {self.source_layer}"
+        there = "" if self.source_positions is None else f", there {name_positions(self.source_positions, str)}"
+        return f"from another prompt{other}{there}"
 
 
 @frozen_request
@@ -204,6 +218,11 @@ class Steer(AtSite):
     strength: float = field(default=1.0, kw_only=True)
     unit: SteerUnit = field(default=SteerUnit.STREAM, kw_only=True)
 
+    def describe_effect(self, main: str) -> str:
+        """See `AtSite`."""
+        unit = " × the stream's length" if self.unit is SteerUnit.STREAM else ""
+        return f"pushed by {self.strength:g}{unit} along {name_direction(self.direction)}"
+
 
 @frozen_request
 class RemoveDirection(AtSite):
@@ -211,6 +230,10 @@ class RemoveDirection(AtSite):
 
     sites: ClassVar[tuple[Site, ...]] = STREAM_SITES
     direction: Direction = field(kw_only=True)
+
+    def describe_effect(self, main: str) -> str:
+        """See `AtSite`."""
+        return f"without the direction of {name_direction(self.direction)}"
 
 
 @frozen_request
@@ -225,41 +248,83 @@ class SwapDirection(AtSite):
         AtSite.__post_init__(self)
         check(self.source != self.target, "target", "another direction than the source", self.target)
 
+    def describe_effect(self, main: str) -> str:
+        """See `AtSite`."""
+        return f"{name_direction(self.source)} and {name_direction(self.target)} swapped"
+
 
 @frozen_request
 class Scale(AtSite):
     """By a factor."""
 
+    kind: ClassVar[EditKind] = EditKind.SCALED
     factor: float = field(kw_only=True)
+
+    def describe_effect(self, main: str) -> str:
+        """See `AtSite`."""
+        return f"× {self.factor:g}"
 
 
 @frozen_request
 class SetValue(AtSite):
     """A number, or an array of the site's width (or positions × width)."""
 
-    value: Annotated[float | TensorRef, _read_value] = field(kw_only=True)
+    kind: ClassVar[EditKind] = EditKind.SCALED
+    value: Value = field(kw_only=True)
+
+    def describe_effect(self, main: str) -> str:
+        """See `AtSite`."""
+        return "set to given values" if isinstance(self.value, TensorRef) else f"set to {self.value:g}"
 
 
 @frozen_request
-class KnockOut:
-    """Queries no longer see keys, before the softmax: the rows renormalise; where no key is left, z = 0."""
+class AtPattern:
+    """What interventions at the attention pattern share."""
 
     site: ClassVar[Site] = Site.PATTERN
+    kind: ClassVar[EditKind] = EditKind.INJECTED
+    trace_source: ClassVar[None] = None
+    prompt_source: ClassVar[None] = None
     layer: int
+
+
+@frozen_request
+class KnockOut(AtPattern):
+    """Queries no longer see keys, before the softmax: the rows renormalise; where no key is left, z = 0."""
+
+    kind: ClassVar[EditKind] = EditKind.ABLATED
     queries: Positions
     keys: Positions
     heads: Heads = "all"
 
+    def describe(self, read: ReadPosition, main: str) -> str:
+        """Where it acts and what it does, in words; see `in_words`."""
+        queries, keys = name_positions(self.queries, read), name_positions(self.keys, read)
+        look = "looks" if is_one(self.queries) else "look"
+        return f"{name_heads(self.heads)}: {queries} no longer {look} at {keys}"
+
 
 @frozen_request
-class FreezePattern:
+class FreezePattern(AtPattern):
     """The baseline's rows of the attention pattern; rows after the baseline's text run free."""
 
-    site: ClassVar[Site] = Site.PATTERN
-    layer: int
     heads: Heads = "all"
+
+    def describe(self, read: ReadPosition, main: str) -> str:
+        """Where it acts and what it does, in words; see `in_words`."""
+        return f"{name_heads(self.heads)}: the attention pattern stays as in the baseline"
 
 
 SiteIntervention = Replace | ReplaceMain | Ablate | Patch | Steer | RemoveDirection | SwapDirection | Scale | SetValue
 PatternIntervention = KnockOut | FreezePattern
 Intervention = SiteIntervention | PatternIntervention
+
+
+def in_words(what: Intervention, read: ReadPosition = str, main: str = "") -> str:
+    """`layer 3, last prompt token, block output: the main component ␣Rome becomes ␣Paris`.
+
+    read: how a position is written, such as `11 ‘:’`; its number alone where no text is at hand. main: what the main
+    component is, where it is known.
+    """
+    layer = f"layer {what.layer}" if what.layer >= 0 else f"layer {what.layer} (from the end)"
+    return f"{layer}, {what.describe(read, main)}"

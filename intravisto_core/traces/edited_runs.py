@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -11,7 +12,7 @@ from intravisto_core.errors import RequestError, TraceError
 from intravisto_core.experiments.identities import relative_error, tolerance
 from intravisto_core.models import LoadedModel
 from intravisto_core.progress import Progress, relay_positions
-from intravisto_core.request import Ablate, Intervention, Patch, PromptSet, TraceRequest, to_json
+from intravisto_core.request import Intervention, PromptSet, TraceRequest, to_json
 from intravisto_core.sites import Capability, Site, TextMode
 from intravisto_core.traces.entry import TraceEntry
 from intravisto_core.traces.plain_runs import plain_data, replayed, run_prompts
@@ -163,8 +164,8 @@ def _check_middle(model: LoadedModel, edits: Edits, data: EditedData) -> None:
 
 def _trace_sources(interventions: Sequence[Intervention]) -> Iterator[str]:
     for each in interventions:
-        if isinstance(each, Patch | Ablate) and isinstance(each.source, str):
-            yield each.source
+        if each.trace_source is not None:
+            yield each.trace_source
 
 
 def _sources(
@@ -175,9 +176,9 @@ def _sources(
     for name in _trace_sources(request.interventions):
         out[name] = [(yield from plain_data(traces, traces.unedited(name, session, "source")))]
     for each in request.interventions:
-        source = getattr(each, "source", None)
-        if isinstance(source, PromptSet) and source not in out:
-            sites = tuple({i.site for i in request.interventions if getattr(i, "source", None) == source})
+        source = each.prompt_source
+        if source is not None and source not in out:
+            sites = tuple({i.site for i in request.interventions if i.prompt_source == source})
             out[source] = yield from run_prompts(traces, source.prompts, sites, control)
     return out
 
@@ -186,9 +187,10 @@ def _named(traces: Traces, request: TraceRequest, base: TraceEntry, session: str
     """The request with traces named by what they are, not by their random handles: equal edits have equal names."""
 
     def content(each: Intervention) -> Intervention:
-        if isinstance(each, Patch | Ablate) and isinstance(each.source, str):
-            return replace(each, source=traces.entry(each.source, session).fingerprint)
-        return each
+        if each.trace_source is None:
+            return each
+        changed: Any = {"source": traces.entry(each.trace_source, session).fingerprint}
+        return replace(each, **changed)
 
     named = tuple(content(each) for each in request.interventions)
     return to_json(replace(request, baseline=base.fingerprint, interventions=named))

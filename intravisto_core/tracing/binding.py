@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from intravisto_core.errors import RequestError, expected
-from intravisto_core.request import FreezePattern, Intervention, KnockOut, Patch
+from intravisto_core.request import FreezePattern, Intervention, KnockOut
 from intravisto_core.request.interventions import AtSite
 from intravisto_core.request.positions import resolve
 from intravisto_core.request.ranges import index
@@ -15,7 +15,7 @@ from intravisto_core.sites import Site
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.expert_edits import ExpertEdit, ExpertNeuron
 from intravisto_core.tracing.operands import Columns, Operands
-from intravisto_core.tracing.operations import OPERATIONS, patch
+from intravisto_core.tracing.operations import OPERATIONS
 from intravisto_core.tracing.site_edits import Change, Frozen, KnockedOut, SiteEdit, heads_flag
 
 
@@ -74,9 +74,8 @@ class Binder:
     def _change(self, each: AtSite, layer: int, columns: Columns) -> tuple[tuple[int, ...], Change]:
         """The positions, and what becomes of the values there."""
         places = resolve(each.positions, self.text.prompt_length, self.text.length)
-        if isinstance(each, Patch):
-            return patch(self.operands, each, layer, places, columns)
-        return places, OPERATIONS[type(each)](self.operands, each, layer, places, columns)
+        found = OPERATIONS[type(each)](self.operands, each, layer, places, columns)
+        return found if isinstance(found, tuple) else (places, found)
 
     def _columns(self, each: AtSite) -> slice | None:
         size, site = self.model.dimensions, each.site

@@ -13,7 +13,8 @@ from intravisto_core.analysis import interventions as maths
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import PromptSet, TensorRef
-from intravisto_core.request.interventions import AtSite, Direction
+from intravisto_core.request.intervention_fields import Direction
+from intravisto_core.request.interventions import AtSite
 from intravisto_core.sites import Lens, Site
 from intravisto_core.tracing.expert_edits import ExpertNeuron
 from intravisto_core.tracing.trace_data import TraceData

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,20 @@ from intravisto_core.tracing.expert_edits import ExpertNeuron
 from intravisto_core.tracing.operands import UPDATES, Columns, Operands
 from intravisto_core.tracing.site_edits import Change
 
+# What becomes of the values; where not at all the positions that were asked about, with the positions.
+Operation = Callable[[Operands, Any, int, tuple[int, ...], Columns], "Change | tuple[tuple[int, ...], Change]"]
+OPERATIONS: dict[type, Operation] = {}
+
+
+def performs(kind: type) -> Callable[[Operation], Operation]:
+    """Mark the function that carries out a kind of intervention."""
+
+    def register(operation: Operation) -> Operation:
+        OPERATIONS[kind] = operation
+        return operation
+
+    return register
+
 
 def by_position(places: Sequence[int], rows: Tensor) -> Change:
     """Rows that were fetched for positions, whatever was there."""
@@ -39,6 +53,7 @@ def by_position(places: Sequence[int], rows: Tensor) -> Change:
     return change
 
 
+@performs(Replace)
 def _replace(operands: Operands, each: Replace, layer: int, *_: Any) -> Change:
     row = operands.row(each, layer)
     vector = maths.token_vector(operands.model, operands.ids(each.token), each.lens, row)
@@ -50,6 +65,7 @@ def _replace(operands: Operands, each: Replace, layer: int, *_: Any) -> Change:
     return change
 
 
+@performs(ReplaceMain)
 def _replace_main(operands: Operands, each: ReplaceMain, layer: int, *_: Any) -> Change:
     model, ids, row, update = operands.model, operands.ids(each.token), operands.row(each, layer), each.site in UPDATES
 
@@ -63,6 +79,7 @@ def _replace_main(operands: Operands, each: ReplaceMain, layer: int, *_: Any) ->
     return change
 
 
+@performs(Ablate)
 def _ablate(operands: Operands, each: Ablate, layer: int, places: tuple[int, ...], columns: Columns) -> Change:
     if each.how is Ablation.ZERO:
         return lambda x, _: torch.zeros_like(x)
@@ -83,6 +100,7 @@ def _ablate(operands: Operands, each: Ablate, layer: int, places: tuple[int, ...
     return lambda x, _: mean.to(x.device).expand(x.shape)
 
 
+@performs(Steer)
 def _steer(operands: Operands, each: Steer, layer: int, *_: Any) -> Change:
     direction = operands.direction(each.direction, operands.row(each, layer))
     strength = float(each.strength)
@@ -91,11 +109,13 @@ def _steer(operands: Operands, each: Steer, layer: int, *_: Any) -> Change:
     return lambda x, _: x.float() + strength * direction.to(x.device)
 
 
+@performs(RemoveDirection)
 def _remove(operands: Operands, each: RemoveDirection, layer: int, *_: Any) -> Change:
     direction = operands.direction(each.direction, operands.row(each, layer))
     return lambda x, _: maths.without(x.float(), direction.to(x.device))
 
 
+@performs(SwapDirection)
 def _swap(operands: Operands, each: SwapDirection, layer: int, *_: Any) -> Change:
     row = operands.row(each, layer)
     source, target = operands.direction(each.source, row), operands.direction(each.target, row)
@@ -104,10 +124,12 @@ def _swap(operands: Operands, each: SwapDirection, layer: int, *_: Any) -> Chang
     return lambda x, _: maths.swapped(x.float(), source.to(x.device), target.to(x.device))
 
 
+@performs(Scale)
 def _scale(operands: Operands, each: Scale, *_: Any) -> Change:
     return lambda x, _: x.float() * each.factor
 
 
+@performs(SetValue)
 def _set_value(operands: Operands, each: SetValue, layer: int, places: tuple[int, ...], columns: Columns) -> Change:
     if isinstance(each.value, float):
         value = each.value
@@ -122,7 +144,8 @@ def _set_value(operands: Operands, each: SetValue, layer: int, places: tuple[int
     return by_position(places, rows.expand(len(places), whole))
 
 
-def patch(
+@performs(Patch)
+def _patch(
     operands: Operands, each: Patch, layer: int, places: tuple[int, ...], columns: Columns
 ) -> tuple[tuple[int, ...], Change]:
     """The positions that a patch changes, and the donor's values there; positions are matched one to one."""
@@ -144,15 +167,3 @@ def patch(
         from_layer = index(each.source_layer, operands.model.dimensions.n_layers, "source_layer")
     rows = operands.values(donor, each.site, from_layer, columns)[list(chosen)].clone()
     return places, by_position(places, rows)
-
-
-OPERATIONS: dict[type, Any] = {
-    Replace: _replace,
-    ReplaceMain: _replace_main,
-    Ablate: _ablate,
-    Steer: _steer,
-    RemoveDirection: _remove,
-    SwapDirection: _swap,
-    Scale: _scale,
-    SetValue: _set_value,
-}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from intravisto_core.errors import IntravistoError
 from intravisto_core.figures.web import Mark
-from intravisto_core.request import Ablate, Intervention, KnockOut, Scale, SetValue
+from intravisto_core.request import Intervention
 from intravisto_core.request.positions import resolve
 from intravisto_core.sites import Site
 from intravisto_ui.session.edit_stack import BASELINE, DIFFERENCE, EditRun
@@ -48,11 +48,4 @@ def _marks(what: Intervention, start: int, length: int, n_layers: int) -> list[M
         positions = resolve(spots, start, length)
     except IntravistoError:
         return []
-    return [Mark(row, position, kind_of(what)) for position in positions]
-
-
-def kind_of(what: Intervention) -> str:
-    """How an edit is outlined: injected, ablated or scaled."""
-    if isinstance(what, Ablate | KnockOut):
-        return "ablated"
-    return "scaled" if isinstance(what, Scale | SetValue) else "injected"
+    return [Mark(row, position, str(what.kind)) for position in positions]

@@ -9,7 +9,6 @@ import intravisto_core as iv
 from intravisto_core.errors import RequestError
 from intravisto_ui.injection import cards
 from intravisto_ui.parts import edit_python, edit_values
-from intravisto_ui.session import edit_marks
 from intravisto_ui.session.edit_stack import Card, Edits
 
 STACK = (
@@ -129,7 +128,7 @@ def test_saving_a_card_that_was_removed_adds_it() -> None:
 
 
 def test_outlines_tell_the_kinds_apart() -> None:
-    assert [edit_marks.kind_of(w) for w in (STACK[0], STACK[3], STACK[11], STACK[13])] == [
+    assert [str(w.kind) for w in (STACK[0], STACK[3], STACK[11], STACK[13])] == [
         "injected",
         "ablated",
         "scaled",

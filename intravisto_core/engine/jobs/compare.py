@@ -16,9 +16,9 @@ from intravisto_core.lenses import table_lens
 from intravisto_core.progress import Progress
 from intravisto_core.records import Comparison
 from intravisto_core.request import CompareView, Patch
+from intravisto_core.request.interventions import in_words
 from intravisto_core.request.ranges import index, indices
 from intravisto_core.request.views import default_norm
-from intravisto_core.request.words import in_words
 from intravisto_core.sites import Lens, Patching, Reading, TextMode
 from intravisto_core.traces.edited_runs import run_no_op
 from intravisto_core.traces.entry import TraceEntry
