@@ -7,7 +7,7 @@ import streamlit as st
 from intravisto_core.figures.numbers import significant
 from intravisto_core.records import Check, ModelCard
 from intravisto_core.sites import Capability
-from intravisto_ui.session.text import count, escaped
+from intravisto_ui.session.text import escape_html, short_count
 
 INFERRED = (
     "This family is not declared here. Its parts were found by their structure and then held to the same checks as any "
@@ -19,7 +19,7 @@ def draw(card: ModelCard) -> None:
     """The badges, each with a hover text; for what was checked only those of what does not hold."""
     said = [
         (card.family, "model family"),
-        (f"{count(card.n_parameters)} parameters", "numbers that were learned"),
+        (f"{short_count(card.n_parameters)} parameters", "numbers that were learned"),
         (f"{card.n_layers} layers", "blocks, one after the other"),
         (f"{card.n_heads} heads", "attention heads in every layer"),
         (f"width {card.d_model}", "numbers in the stream at each position (d_model)"),
@@ -41,4 +41,4 @@ def why_not(check: Check) -> str:
 
 def _badge(what: str, why: str, kind: str = "") -> str:
     marked = f' class="{kind}"' if kind else ""
-    return f'<span{marked} title="{escaped(why)}">{escaped(what)}</span>'
+    return f'<span{marked} title="{escape_html(why)}">{escape_html(what)}</span>'
