@@ -16,7 +16,7 @@ if "intravisto_core" not in sys.modules:
 
 from intravisto_ui.parts import frame, problems  # noqa: E402
 from intravisto_ui.session import address  # noqa: E402
-from intravisto_ui.session.workspace import current_workspace  # noqa: E402
+from intravisto_ui.session.workspaces import current_workspace  # noqa: E402
 from intravisto_ui.sidebar import sidebar  # noqa: E402
 
 PAGES = [

@@ -16,7 +16,7 @@ from intravisto_core.records.graph import ContributionGraph
 from intravisto_core.request import Span
 from intravisto_core.request.flow import AttributionView, GraphView, HeadSharesView
 from intravisto_core.sites import Refinement
-from intravisto_ui.flow import attribution, lists, options, panel
+from intravisto_ui.flow import attribution, lists, more_options, options, panel
 from intravisto_ui.parts import components, edit_actions, edit_python, export_menu, problems, stage
 from intravisto_ui.parts.kept import draw_kept
 from intravisto_ui.parts.view_options import draw_layer_slider
@@ -43,7 +43,7 @@ def draw_options(workspace: Workspace, shown: Shown) -> tuple[GraphView, float]:
         help="A step is drawn where it makes up at least this share of the state it goes into.",
     )
     low, high = draw_layer_slider(line, n_layers, 168)
-    scale = options.draw_scale_slider(line, 130)
+    scale = more_options.draw_scale_slider(line, 130)
     if note:
         st.html(f'<div class="hint">{escape_html(note)}</div>')
     top = min(high, n_layers if row is None else min(row, n_layers))

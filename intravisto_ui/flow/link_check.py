@@ -91,7 +91,7 @@ def draw(workspace: Workspace, shown: Shown, source: str, target: str, n_layers:
         return
     found = check_links(workspace, shown, view)
     st.html(
-        f'<div class="why">Without it {_lead(found)}, now {significant(found.metric)}, changes by '
+        f'<div class="why">Without it {_describe_lead(found)}, now {significant(found.metric)}, changes by '
         f"<b>{change(float(found.measured[0]))}</b> (predicted {change(float(found.predicted[0]))}; doing nothing "
         f"changes it by {significant(found.noise)}).</div>"
     )
@@ -165,7 +165,7 @@ def checkable(flow: Flow) -> dict[Link, float]:
     return found
 
 
-def _lead(found: LinkCheck) -> str:
+def _describe_lead(found: LinkCheck) -> str:
     target, contrast = (token_html(found.shown[i]) for i in (found.target, found.contrast))
     return f"the lead of {target} over {contrast} after position {found.position}"
 
@@ -182,7 +182,7 @@ def _draw_table(found: LinkCheck, mass: np.ndarray) -> None:
         else f" Predicted and measured agree in order by {significant(found.rank_correlation)} (Spearman)."
     )
     st.html(
-        f'<div class="hint">Effect on {_lead(found)}, {significant(found.metric)} as it is, noise floor '
+        f'<div class="hint">Effect on {_describe_lead(found)}, {significant(found.metric)} as it is, noise floor '
         f"{significant(found.noise)}.{escape_html(agree)}</div>"
     )
     frame = pd.DataFrame({"link": found.labels, "mass": mass, "measured": found.measured, "predicted": found.predicted})

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from intravisto_core.figures.attribution_html import route_caption
 from intravisto_core.figures.web.flow_route_payload import route_data
 from intravisto_core.request.flow import RouteView
-from intravisto_ui.flow import options
+from intravisto_ui.flow import more_options, options
 from intravisto_ui.parts import components, edit_python, export_menu, stage
 from intravisto_ui.parts.view_options import draw_measure_box
 from intravisto_ui.session.text import hint_html
@@ -21,7 +21,7 @@ def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
     """The whole view. line: the headline, for the export menu."""
     bar = stage.draw_option_line()
     measure, division = draw_measure_box(bar, shown, 124), options.draw_division_box(bar)
-    hidden = options.draw_hiding(bar)
+    hidden = more_options.draw_hiding(bar)
     if len(shown.trace.tokens) == shown.trace.prompt_length:
         st.html('<div class="hint">Nothing was generated here: set Generate at the left to at least 1, and Run.</div>')
         return

@@ -40,7 +40,7 @@ class Wanted:
 
 
 def parse(typed: str, n_layers: int, n_positions: int, n_heads: int) -> Wanted:
-    """`row 5`, `layer 3`, `L3`, `emb`, `norm`, `p=-1`, `L2H7` are places, `id 17` is the token of that id; anything
+    """`row 5`, `layer 3`, `L3`, `emb`, `norm`, `p=-1`, `L2H7` are cells, `id 17` is the token of that id; anything
     else, or anything in quotes, is the text of a token.
 
     Raises:
@@ -50,7 +50,7 @@ def parse(typed: str, n_layers: int, n_positions: int, n_heads: int) -> Wanted:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         return Wanted(token=text[1:-1])
     if found := _HEAD.fullmatch(text):
-        layer, head = _within(int(found[1]), n_layers, "layer"), _within(int(found[2]), n_heads, "head")
+        layer, head = _check_range(int(found[1]), n_layers, "layer"), _check_range(int(found[2]), n_heads, "head")
         return Wanted(row=layer + 1, head=head)
     if found := _ID.fullmatch(text):
         return Wanted(token=int(found[1]))
@@ -59,12 +59,12 @@ def parse(typed: str, n_layers: int, n_positions: int, n_heads: int) -> Wanted:
     if (row is None and position is None) or re.sub(r"[\s,·]", "", rest):
         return Wanted(token=text)
     return Wanted(
-        None if row is None else _within(_row(row, n_layers), n_layers + 2, "row"),
-        None if position is None else _within(int(position[1]), n_positions, "position"),
+        None if row is None else _check_range(_read_row(row, n_layers), n_layers + 2, "row"),
+        None if position is None else _check_range(int(position[1]), n_positions, "position"),
     )
 
 
-def _row(found: re.Match[str], n_layers: int) -> int:
+def _read_row(found: re.Match[str], n_layers: int) -> int:
     if found[1] is not None:
         return int(found[1])
     if found[2] is not None:
@@ -72,7 +72,7 @@ def _row(found: re.Match[str], n_layers: int) -> int:
     return 0 if found[3].lower() == "emb" else n_layers + 1
 
 
-def _within(value: int, n: int, what: str) -> int:
+def _check_range(value: int, n: int, what: str) -> int:
     if not -n <= value < n:
         raise RequestError(f"{what}: expected {-n} to {n - 1}; got {value}")
     return value % n
@@ -198,11 +198,11 @@ def _draw_table(workspace: Workspace, found: TokenQuery, n_layers: int) -> None:
             "MLP": found.mlp[hits],
         }
     )
-    places = [(int(found.first_row[i]), int(found.positions[i])) for i in hits]
+    cells = [(int(found.first_row[i]), int(found.positions[i])) for i in hits]
     st.dataframe(
         frame,
         key="found",
-        on_select=lambda: _select_line(workspace, places),
+        on_select=lambda: _select_line(workspace, cells),
         selection_mode="single-cell",
         hide_index=True,
         placeholder="–",
@@ -215,7 +215,7 @@ def _draw_table(workspace: Workspace, found: TokenQuery, n_layers: int) -> None:
     st.html('<div class="hint">Click a line to select its cell.</div>')
 
 
-def _select_line(workspace: Workspace, places: list[tuple[int, int]]) -> None:
+def _select_line(workspace: Workspace, cells: list[tuple[int, int]]) -> None:
     """Go to the cell of the clicked line."""
     for line, _ in st.session_state["found"].selection.cells[:1]:
-        workspace.select_cell(*places[line])
+        workspace.select_cell(*cells[line])

@@ -76,7 +76,7 @@ def _draw_card(workspace: Workspace, base: Shown, card: Card, number: int, count
 
 def _draw_stack(workspace: Workspace, base: Shown) -> None:
     edits = workspace.edits
-    n, node = len(edits.active()), edits.current_node()
+    n, node = len(edits.active_cards()), edits.current_node()
     busy = node is not None and not node.ended
     line = st.container(horizontal=True, gap="small", vertical_alignment="center", key="edits_line")
     pressed = line.button(
@@ -111,7 +111,7 @@ def run_edits(workspace: Workspace, base: Shown, story: str = "") -> None:
     edits.refusal = None
     free = bool(workspace.options.get("edits_free", True))
     try:
-        changes = [edit_sources.resolve_source(workspace, base, card.what) for card in edits.active()]
+        changes = [edit_sources.resolve_source(workspace, base, card.what) for card in edits.active_cards()]
         edits.run(base.trace, workspace.id, free, changes, story)
     except IntravistoError as error:
         edits.refusal = error

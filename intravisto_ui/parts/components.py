@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.components.v2.types import ComponentRenderer
 
 from intravisto_core.figures.web import component_source, strip_tokens
 from intravisto_core.records import Token
@@ -20,12 +21,12 @@ from intravisto_ui.session.workspace import Report, Selection
 SOURCES = {"chips": "strip", "links": "flow_links", "graph": "flow_graph", "route": "flow_route"}
 
 
-def _component(name: str) -> Any:
+def _component(name: str) -> ComponentRenderer:
     js, css = component_source(SOURCES.get(name, name))
     return st.components.v2.component(f"intravisto_{name}", css=css, js=js, isolate_styles=True)
 
 
-def _reported(key: str, name: str) -> Any:
+def _read_report(key: str, name: str) -> Any:
     state = st.session_state.get(key)
     return None if state is None else state.get(name) if hasattr(state, "get") else getattr(state, name, None)
 
@@ -55,7 +56,7 @@ def _draw_selecting(name: str, data: Any, key: str, on_select: Callable[[Report]
         data=data,
         key=key,
         default={"selection": None},
-        on_selection_change=lambda: on_select(_reported(key, "selection")),
+        on_selection_change=lambda: on_select(_read_report(key, "selection")),
         height="content",
     )
 
@@ -69,8 +70,8 @@ def draw_links(
 ) -> None:
     """Lists of places; `on_select` gets the one that was clicked, `on_open` the id of one that can be unfolded."""
 
-    def opened() -> None:
-        found = _reported(key, "open")
+    def open_line() -> None:
+        found = _read_report(key, "open")
         if on_open is not None and found is not None:
             on_open(str(found))
 
@@ -78,8 +79,8 @@ def draw_links(
         data=data,
         key=key,
         default={"selection": None},
-        on_selection_change=lambda: on_select(_reported(key, "selection")),
-        on_open_change=opened,
+        on_selection_change=lambda: on_select(_read_report(key, "selection")),
+        on_open_change=open_line,
         height="content",
     )
 
@@ -106,7 +107,7 @@ def draw_strip(
         },
         key=key,
         default={"selection": None},
-        on_selection_change=lambda: on_select(_reported(key, "selection")),
+        on_selection_change=lambda: on_select(_read_report(key, "selection")),
         height="content",
     )
 
@@ -142,7 +143,7 @@ def draw_panel(
 
     def call(name: str, answer: Callable[[int], None] | None) -> Callable[[], None]:
         def act() -> None:
-            value = _reported(key, name)
+            value = _read_report(key, name)
             if answer is not None and value is not None:
                 answer(int(value))
 

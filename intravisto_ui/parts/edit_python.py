@@ -49,11 +49,11 @@ def write_intervention(what: Intervention, names: dict[str, str]) -> str:
     for field in fields(what):
         value = getattr(what, field.name)
         if field.default is MISSING or value != field.default:
-            arguments.append(f"{field.name}={_value(value, donors if field.name == 'source' else {})}")
+            arguments.append(f"{field.name}={_write_value(value, donors if field.name == 'source' else {})}")
     return f"iv.{type(what).__name__}({', '.join(arguments)})"
 
 
-def _value(value: Any, names: dict[str, str]) -> str:
+def _write_value(value: Any, names: dict[str, str]) -> str:
     if isinstance(value, Enum):
         return repr(str(value))
     if isinstance(value, TensorRef):

@@ -87,9 +87,9 @@ def describe_source(what: Intervention) -> str:
     source = what.source if isinstance(what, Patch | Ablate) else None
     if isinstance(source, PromptSet):
         first, more = source.prompts[0], len(source.prompts) - 1
-        return f" (of “{_short(first)}”{f' and {more} more' if more else ''})"
-    return f" (of “{_short(source)}”)" if isinstance(source, str) else ""
+        return f" (of “{_shorten(first)}”{f' and {more} more' if more else ''})"
+    return f" (of “{_shorten(source)}”)" if isinstance(source, str) else ""
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= SHORT else text[: SHORT - 1] + "…"

@@ -16,7 +16,9 @@ def draw(edits: Edits) -> None:
     if not edits.cards and node is None:
         return
     line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="edits_bar")
-    line.page_link(PAGE, label=f"Edits ({len(edits.active())} on)", help="To the edits and what followed from them")
+    line.page_link(
+        PAGE, label=f"Edits ({len(edits.active_cards())} on)", help="To the edits and what followed from them"
+    )
     if node is None or node.held is None:
         return
     line.segmented_control(

@@ -78,8 +78,8 @@ def build_intervention(values: Values) -> Intervention:
     return _BUILDERS[values["kind"]](values)
 
 
-def _where(v: Values, site: Site) -> Values:
-    where = {"site": site, "layer": v["layer"], "positions": _positions(v["span"], v["positions"])}
+def _read_where(v: Values, site: Site) -> Values:
+    where = {"site": site, "layer": v["layer"], "positions": _read_positions(v["span"], v["positions"])}
     if site == Site.Z:
         where["head"] = v["head"]
     if site == Site.ACT:
@@ -87,7 +87,7 @@ def _where(v: Values, site: Site) -> Values:
     return where
 
 
-def _positions(span: str, chosen: Collection[int]) -> Positions:
+def _read_positions(span: str, chosen: Collection[int]) -> Positions:
     if span == TokenSpan.PROMPT:
         return "prompt"
     if span == TokenSpan.ALL:
@@ -97,16 +97,16 @@ def _positions(span: str, chosen: Collection[int]) -> Positions:
     return tuple(sorted(chosen))
 
 
-def _inject(v: Values) -> Intervention:
+def _build_inject(v: Values) -> Intervention:
     if not v["token"]:
         raise RequestError("token: expected a text to inject; the field is empty")
-    where = _where(v, v["stream_site"])
+    where = _read_where(v, v["stream_site"])
     if v["strategy"] == "main":
         return ReplaceMain(**where, token=v["token"], lens=v["lens"])
     return Replace(**where, token=v["token"], lens=v["lens"], match_norm=v["match_norm"])
 
 
-def _ablate(v: Values) -> Intervention:
+def _build_ablate(v: Values) -> Intervention:
     how, source = v["how"], None
     if how == "resample":
         source = v["source"]
@@ -117,11 +117,11 @@ def _ablate(v: Values) -> Intervention:
         if not prompts:
             raise RequestError("prompts: expected at least one to take the mean over; the field is empty")
         source = PromptSet(v["set_name"].strip() or plural(len(prompts), "prompt"), tuple(prompts))
-    return Ablate(**_where(v, v["site"]), how=how, source=source)
+    return Ablate(**_read_where(v, v["site"]), how=how, source=source)
 
 
-def _steer(v: Values) -> Intervention:
-    where = _where(v, v["stream_site"])
+def _build_steer(v: Values) -> Intervention:
+    where = _read_where(v, v["stream_site"])
     for name in ("direction", "other") if v["steering"] == "swap" else ("direction",):
         if v.get(name) is None or v.get(name) == "":
             raise RequestError(f"{name}: expected a token or a saved direction; got none")
@@ -132,23 +132,23 @@ def _steer(v: Values) -> Intervention:
     return Steer(**where, direction=v["direction"], strength=v["strength"], unit=v["unit"])
 
 
-def _patch(v: Values) -> Intervention:
+def _build_patch(v: Values) -> Intervention:
     if not v.get("source"):
         raise RequestError("source: expected a prompt to take the values from; the field is empty")
     return Patch(
-        **_where(v, v["site"]),
+        **_read_where(v, v["site"]),
         source=v["source"],
         source_positions=parse_positions(v["source_positions"]) or None,
         source_layer=v["source_layer"],
     )
 
 
-def _scale(v: Values) -> Intervention:
-    where = _where(v, v["site"])
+def _build_scale(v: Values) -> Intervention:
+    where = _read_where(v, v["site"])
     return SetValue(**where, value=v["number"]) if v["setting"] else Scale(**where, factor=v["number"])
 
 
-def _attention(v: Values) -> Intervention:
+def _build_attention(v: Values) -> Intervention:
     heads = "all" if v["all_heads"] else (v["head"],)
     if v["freeze"]:
         return FreezePattern(layer=v["layer"], heads=heads)
@@ -156,19 +156,19 @@ def _attention(v: Values) -> Intervention:
         raise RequestError("keys: expected at least one token that is no longer seen; none is chosen")
     return KnockOut(
         layer=v["layer"],
-        queries=_positions(v["span"], v["positions"]),
+        queries=_read_positions(v["span"], v["positions"]),
         keys=tuple(sorted(v["keys"])),
         heads=heads,
     )
 
 
 _BUILDERS = {
-    "inject": _inject,
-    "ablate": _ablate,
-    "steer": _steer,
-    "patch": _patch,
-    "scale": _scale,
-    "attention": _attention,
+    "inject": _build_inject,
+    "ablate": _build_ablate,
+    "steer": _build_steer,
+    "patch": _build_patch,
+    "scale": _build_scale,
+    "attention": _build_attention,
 }
 
 
@@ -199,7 +199,7 @@ def read_values(what: Intervention) -> Values:
     if name == "SwapDirection":
         values["direction"], values["other"] = values.pop("source"), values.pop("target")
     if isinstance(what, Ablate):
-        values |= _source_of(what)
+        values |= _read_source(what)
     values["setting"], values["freeze"] = name == "SetValue", name == "FreezePattern"
     values["number"] = values.pop("factor", values.pop("value", 0.0))
     heads = values.pop("heads", "all")
@@ -213,7 +213,7 @@ def read_values(what: Intervention) -> Values:
     return values
 
 
-def _source_of(what: Ablate) -> Values:
+def _read_source(what: Ablate) -> Values:
     """A mean over one other prompt is one over a set of one."""
     if what.how != "mean" or what.source is None:
         return {"how": str(what.how)}

@@ -16,7 +16,8 @@ from intravisto_ui.parts import components, edit_switch, help_button, problems, 
 from intravisto_ui.parts.help_button import HelpText
 from intravisto_ui.session import address, garbage
 from intravisto_ui.session.text import escape_html, token_html
-from intravisto_ui.session.workspace import Shown, Workspace, current_workspace
+from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspaces import current_workspace
 
 STYLE = Path(__file__).with_name("frame.css")
 DIMMED = ".st-key-stage, .st-key-strip { opacity: .45; }"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from intravisto_ui.session.workspace import current_workspace
+from intravisto_ui.session.workspaces import current_workspace
 
 T = TypeVar("T")
 

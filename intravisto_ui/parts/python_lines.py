@@ -25,10 +25,10 @@ def write_run(shown: Shown) -> list[str]:
 
 def write_trace_call(name: str, request: TraceRequest) -> str:
     """The line that traces a prompt, and keeps it under a name."""
-    return f"{name} = engine.trace({', '.join(_arguments(request))})"
+    return f"{name} = engine.trace({', '.join(_write_arguments(request))})"
 
 
-def _arguments(request: TraceRequest) -> list[str]:
+def _write_arguments(request: TraceRequest) -> list[str]:
     arguments = [repr(request.prompt)]
     plain, blank = Generation(), TraceRequest("a")
     for name in Generation.__dataclass_fields__:

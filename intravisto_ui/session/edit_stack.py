@@ -119,7 +119,7 @@ class Edits:
     directions: dict[str, ConceptDirection] = field(default_factory=dict)
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def active(self) -> Stack:
+    def active_cards(self) -> Stack:
         """The cards that are on."""
         return tuple(card for card in self.cards if card.on)
 
@@ -203,7 +203,7 @@ class Edits:
         modes = (TextMode.HELD, TextMode.FREE) if free else (TextMode.HELD,)
         wanted = {mode: base.edit_request(*changes, text=mode) for mode in modes}
         parent = self.runs.get(self.current)
-        node = EditRun(next(self._ids), parent.id if parent else 0, self.active(), story)
+        node = EditRun(next(self._ids), parent.id if parent else 0, self.active_cards(), story)
         node.jobs = {mode: base.engine.submit(asked, session=session) for mode, asked in wanted.items()}
         self.runs[node.id] = node
         self.current = node.id
@@ -218,7 +218,7 @@ class Edits:
         """Whether the run that is looked at was made with other cards than are on now."""
         node = self.current_node()
         made = () if node is None else node.cards
-        return [c.what for c in made] != [c.what for c in self.active()]
+        return [c.what for c in made] != [c.what for c in self.active_cards()]
 
     def show_run(self, id: int) -> None:
         """Look at a node of the tree; 0 is the baseline. The stack becomes the one that it was run with."""

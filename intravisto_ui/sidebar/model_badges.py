@@ -29,11 +29,11 @@ def draw(card: ModelCard) -> None:
     if card.inferred:
         badges.append(_badge("inferred", INFERRED, "noted"))
     failed = ((c, card.capabilities[c]) for c in Capability if c in card.capabilities and not card.capabilities[c].ok)
-    badges += [_badge(f"not: {c.label}", why_not(check), "lacks") for c, check in failed]
+    badges += [_badge(f"not: {c.label}", describe_lack(check), "lacks") for c, check in failed]
     st.html(f'<div class="badges">{"".join(badges)}</div>')
 
 
-def why_not(check: Check) -> str:
+def describe_lack(check: Check) -> str:
     """Why a capability is not there, with what was measured."""
     measured = "" if check.error is None else f" Measured error {significant(check.error)}, allowed {check.allowed:g}."
     return f"{(check.reason or 'It does not hold').rstrip('.')}.{measured}"

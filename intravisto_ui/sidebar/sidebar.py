@@ -128,11 +128,14 @@ def _status_html(workspace: Workspace) -> str:
         made = len(trace.tokens) - trace.prompt_length
         asked = workspace.shown.request.generation.max_new_tokens
         short = f"Cancelled after {made} of {asked} tokens" if trace.cancelled else "Done"
-        kind, text = "done", f"{short}: {plural(len(trace.tokens), 'position')} in {_seconds(workspace.shown.seconds)}."
+        kind, text = (
+            "done",
+            f"{short}: {plural(len(trace.tokens), 'position')} in {_describe_seconds(workspace.shown.seconds)}.",
+        )
     return f'<div class="status {kind}" role="status"><i></i>{text}</div>'
 
 
-def _seconds(s: float) -> str:
+def _describe_seconds(s: float) -> str:
     return f"{1000 * s:.0f} ms" if s < 1 else f"{s:.1f} s"
 
 

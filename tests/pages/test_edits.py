@@ -92,7 +92,7 @@ def test_order_copy_switch_and_removal() -> None:
     assert [c.what for c in edits.cards[:2]] == [STACK[0], STACK[0]]
     assert len({c.id for c in edits.cards}) == 4
     edits.switch(second)
-    assert second not in {c.id for c in edits.active()}
+    assert second not in {c.id for c in edits.active_cards()}
     edits.remove(third)
     assert [c.id for c in edits.cards if c.id in (first, second, third)] == [first, second]
 

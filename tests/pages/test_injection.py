@@ -136,7 +136,7 @@ def test_the_tree_returns_to_any_run(app: App) -> None:
     assert "main component" not in labels[1]
     app.click(f"node_{first.id}")
     assert here.edits.current_node() is first
-    assert [c.what for c in here.edits.active()] == [c.what for c in first.cards]
+    assert [c.what for c in here.edits.active_cards()] == [c.what for c in first.cards]
     app.click("node_0")
     assert here.edits.current_node() is None
     assert here.shown is here.base

@@ -274,7 +274,7 @@ def test_badges_tell_only_what_a_model_lacks(app: App) -> None:
     assert html.count('class="lacks"') == 1
     assert "heads are mixed after they were split. Measured error 0.0310, allowed 1e-05." in html
     assert ">inferred<" in html
-    assert model_badges.why_not(Check(False, None, "no such part")) == "no such part."
+    assert model_badges.describe_lack(Check(False, None, "no such part")) == "no such part."
 
 
 def test_progress_in_words() -> None:

@@ -206,7 +206,7 @@ def test_token_text_stays_literal(app: App) -> None:
 
 
 def test_lapsed_workspaces_are_closed(open_app: Callable[..., App]) -> None:
-    from intravisto_ui.session.workspace import Workspaces
+    from intravisto_ui.session.workspaces import Workspaces
 
     store = Workspaces(lifetime_s=-1.0)
     old = store.new()
