@@ -15,7 +15,8 @@ if "intravisto_core" not in sys.modules:
         import intravisto_core  # noqa: F401
 
 from intravisto_ui.parts import frame, problems  # noqa: E402
-from intravisto_ui.session import address, workspace  # noqa: E402
+from intravisto_ui.session import address  # noqa: E402
+from intravisto_ui.session.workspaces import current_workspace  # noqa: E402
 from intravisto_ui.sidebar import sidebar  # noqa: E402
 
 PAGES = [
@@ -27,15 +28,17 @@ PAGES = [
 
 page = st.navigation(PAGES, position="top")
 starting.empty()
-here = workspace.current()
-frame.open_asked(PAGES)
-frame.style()
-sidebar.begin()
-here.settle()
-with st.sidebar, problems.guarded():
-    sidebar.draw()
-address.write(here.id, here.options)
-frame.dim()
-problems.box()
-with problems.guarded():
+workspace = current_workspace()
+frame.open_asked_page(PAGES)
+frame.draw_style()
+sidebar.start_first_run(workspace)
+workspace.wait_briefly()
+workspace.collect_run()
+workspace.renew_leases()
+with st.sidebar, problems.guard():
+    sidebar.draw(workspace)
+address.write(workspace.id, workspace.options)
+frame.dim_picture(workspace)
+problems.draw_box(workspace)
+with problems.guard():
     page.run()

@@ -8,10 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from intravisto_core.engine.base import Engine
 from intravisto_core.engine.local import LocalEngine
 
 
-def diagnostics(engine: LocalEngine) -> str:
+def diagnostics(engine: Engine) -> str:
     """Versions, machine and card, to paste into a report; no prompt, no path, no secret."""
     lines = [f"python {platform.python_version()} on {platform.system()} {platform.machine()}"]
     packages = (
@@ -35,6 +36,7 @@ def diagnostics(engine: LocalEngine) -> str:
     checks = card.pop("capabilities")
     lines += [f"{name}: {value}" for name, value in card.items()]
     lines += [f"{name}: ok={c['ok']} error={c['error']} {c['reason']}".rstrip() for name, c in checks.items()]
-    store = engine.traces.store
-    lines.append(f"store: {len(store)} items, {store.nbytes} of {store.budget} bytes")
+    if isinstance(engine, LocalEngine):
+        store = engine.traces.store
+        lines.append(f"store: {len(store)} items, {store.nbytes} of {store.budget} bytes")
     return "\n".join(lines)

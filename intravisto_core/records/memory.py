@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 TIGHT = 0.85
+_UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,17 @@ class MemoryEstimate:
         return f"{self.line()}: {listed}.{beside} {verdict}{todo}"
 
 
-def size(n: int) -> str:
-    """Bytes in words."""
-    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if n >= 0.995 * scale:
-            return f"{n / scale:.1f} {unit}" if n < 9.95 * scale else f"{n / scale:.0f} {unit}"
-    return f"{n / 1e3:.0f} kB"
+def size(n_bytes: float) -> str:
+    """Bytes in words: three significant digits in the largest unit that keeps the number at 1 or above.
+
+    Below 1 kB, whole bytes; above 1,000 TB, whole terabytes.
+    """
+    if round(n_bytes) < 1000:
+        n = round(n_bytes)
+        return f"{n} byte{'' if n == 1 else 's'}"
+    for unit, scale in _UNITS:
+        # 999.5 of a unit would be written as 1,000 of it
+        if n_bytes < 999.5 * scale:
+            return f"{n_bytes / scale:.3g} {unit}"
+    unit, scale = _UNITS[-1]
+    return f"{n_bytes / scale:,.0f} {unit}"

@@ -1,26 +1,30 @@
-"""Taking a view of the flow page away: files, and the lines of Python that make the same."""
+"""Taking the flow away: files, and the lines of Python that make the same."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.figures.web.flow_payload import FlowDress
 from intravisto_ui.flow.options import FlowOptions
-from intravisto_ui.flow.picture import disagreement, marks
-from intravisto_ui.parts.export_menu import arguments, changed, menu
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.flow.picture import mark_disagreement, read_disagreement
+from intravisto_ui.parts import edit_python, export_menu
+from intravisto_ui.session.workspace import Shown, Workspace
 
 
-def popover(place: Any, here: Workspace, chosen: FlowOptions) -> None:
+def draw_menu(container: DeltaGenerator, workspace: Workspace, shown: Shown, chosen: FlowOptions) -> None:
     """The export menu of the flow."""
-    shown = here.shown
-    assert shown is not None
-    dressed = changed(chosen.dress, FlowDress())
-    view = chosen.view
+    changed = export_menu.changed_fields(chosen.style, FlowDress())
 
-    def options() -> dict[str, Any]:
-        return dressed | {"marks": marks(disagreement(here, chosen))}
+    def draw_options() -> Mapping[str, Any]:
+        return changed | {"marks": mark_disagreement(read_disagreement(workspace, shown, chosen))}
 
-    call = f"flow = trace.flow({arguments(view)})"
-    saved = f'flow.save("flow.html"{"".join(f", {n}={v!r}" for n, v in dressed.items())})'
-    menu(place, here, view, "flow", options, [call, saved], "PNG and SVG: the buttons under the picture.")
+    lines = [
+        *edit_python.write_shown_run(workspace, shown),
+        f"flow = trace.flow({export_menu.write_arguments(chosen.view)})",
+        f'flow.save("flow.html"{"".join(f", {n}={v!r}" for n, v in changed.items())})',
+    ]
+    hint = export_menu.PICTURE_HINT
+    export_menu.draw_menu(container, shown, workspace.id, chosen.view, "flow", lines, draw_options, hint)

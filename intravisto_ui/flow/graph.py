@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.figures.flow_html import graph_caption
 from intravisto_core.figures.numbers import share
@@ -17,26 +16,22 @@ from intravisto_core.records.graph import ContributionGraph
 from intravisto_core.request import Span
 from intravisto_core.request.flow import AttributionView, GraphView, HeadSharesView
 from intravisto_core.sites import Refinement
-from intravisto_ui.flow import attribution, lists, panel
-from intravisto_ui.flow import options as flow_options
-from intravisto_ui.parts import components, export_menu, place_actions, problems, stage, view_options
-from intravisto_ui.parts.kept import kept
-from intravisto_ui.session import jobs
-from intravisto_ui.session.text import escaped, hints, token
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.flow import attribution, lists, more_options, options, panel
+from intravisto_ui.parts import components, edit_actions, edit_python, export_menu, problems, stage
+from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.parts.view_options import draw_layer_slider
+from intravisto_ui.session.text import escape_html, hint_html, token_html
+from intravisto_ui.session.workspace import Shown, Workspace
 
 LISTED = 8
 LEAST = 1e-3  # of a source that is listed
 
 
-def options(here: Workspace) -> tuple[GraphView, float]:
+def draw_options(workspace: Workspace, shown: Shown) -> tuple[GraphView, float]:
     """The line of options: what is asked for, and the scale of the picture."""
-    shown = here.shown
-    assert shown is not None
-    n_layers = shown.engine.model.n_layers
-    line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="options")
-    row, position, note = flow_options.start(here, flow_options.start_box(line, shown))
-    threshold = kept(
+    n_layers, line = shown.engine.model.n_layers, stage.draw_option_line()
+    row, position, note = options.find_start(workspace, shown, options.draw_start_box(line, shown))
+    threshold = draw_kept(
         line.slider,
         "Least share, %",
         key="flow_threshold",
@@ -47,83 +42,76 @@ def options(here: Workspace) -> tuple[GraphView, float]:
         width=190,
         help="A step is drawn where it makes up at least this share of the state it goes into.",
     )
-    low, high = view_options.rows_slider(line, n_layers)
-    scale = kept(
-        line.slider,
-        "Scale",
-        key="flow_scale",
-        default=1.0,
-        min_value=0.5,
-        max_value=3.0,
-        step=0.1,
-        width=130,
-        help="Size of the whole picture.",
-    )
+    low, high = draw_layer_slider(line, n_layers, 168)
+    scale = more_options.draw_scale_slider(line, 130)
     if note:
-        st.html(f'<div class="hint">{escaped(note)}</div>')
+        st.html(f'<div class="hint">{escape_html(note)}</div>')
     top = min(high, n_layers if row is None else min(row, n_layers))
     rows = None if (low, top) == (0, n_layers) else Span(min(low, top), top + 1)
     return GraphView(shown.trace.id, row, position, threshold / 100, rows), scale
 
 
-def draw(here: Workspace, line: Any) -> None:
-    """The whole tab."""
-    asked, scale = options(here)
-    call = f"graph = trace.graph({export_menu.arguments(asked)})"
-    picture, detail = stage.stage()
-    export_menu.menu(line, here, asked, "graph", lambda: {"scale": scale}, [call, 'graph.save("graph.html")'])
-    with picture, problems.guarded():
-        graph = record(here, asked)
-        payload = here.payload((asked, scale), lambda: graph_payload(graph, scale, rev=graph.trace))
-        components.graph(payload, key="flow_graph", on_select=here.select)
-        st.html(hints(graph_caption(graph)))
-    with detail, problems.guarded():
-        _panel(here, record(here, asked))
+def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
+    """The whole view. line: the headline, for the export menu."""
+    view, scale = draw_options(workspace, shown)
+    picture_side, panel_side = stage.draw_stage()
+    lines = [
+        *edit_python.write_shown_run(workspace, shown),
+        f"graph = trace.graph({export_menu.write_arguments(view)})",
+        'graph.save("graph.html")',
+    ]
+    export_menu.draw_menu(line, shown, workspace.id, view, "graph", lines, lambda: {"scale": scale})
+    with picture_side, problems.guard():
+        graph = read_record(workspace, shown, view)
+        payload = workspace.keep((view, scale), lambda: graph_payload(graph, scale, rev=graph.trace))
+        components.draw_graph(payload, key="flow_graph", on_select=workspace.select)
+        st.html(hint_html(graph_caption(graph)))
+    with panel_side, problems.guard():
+        _draw_panel(workspace, shown, read_record(workspace, shown, view))
 
 
-def record(here: Workspace, asked: GraphView) -> ContributionGraph:
+def read_record(workspace: Workspace, shown: Shown, view: GraphView) -> ContributionGraph:
     """The graph, asked for once."""
-    shown = here.shown
-    assert shown is not None
-    return here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "flow-graph"))
+    return workspace.read_view(shown.engine, view, "flow-graph")
 
 
-def _panel(here: Workspace, graph: ContributionGraph) -> None:
-    place = here.place
-    if place.row is None or place.position is None:
+def _draw_panel(workspace: Workspace, shown: Shown, graph: ContributionGraph) -> None:
+    selection = workspace.selection
+    if selection.row is None or selection.position is None:
         st.html(panel.EMPTY)
         return
-    row, position = min(place.row, graph.n_layers), place.position
-    source, kind = _step(place.part)
-    name = row_label(row, graph.n_layers)
-    read = token(lists.shown_at(graph.tokens, position))
+    row, position = min(selection.row, graph.n_layers), selection.position
+    source, kind = _parse_step(selection.part)
+    read = token_html(lists.glyphs_at(graph.tokens, position))
     st.html(
-        f'<div class="title"><b>{escaped(name)} · position {position}</b></div>'
-        f'<div class="under">reads {read}{" · " + escaped(kind) + " step" if kind else " · state"}</div>'
+        f'<div class="title"><b>{escape_html(row_label(row, graph.n_layers))} · position {position}</b></div>'
+        f'<div class="under">reads {read}{" · " + escape_html(kind) + " step" if kind else " · state"}</div>'
     )
     if row == 0:
         st.html('<div class="hint">The embeddings: nothing was added yet.</div>')
         return
-    panel.actions(here, row, position)
-    found = panel.head_shares(here, HeadSharesView(graph.trace, row, position, joint=True))
+    panel.draw_actions(workspace, row, position)
+    found = panel.read_head_shares(workspace, shown, HeadSharesView(graph.trace, row, position, joint=True))
     if kind == "attention":
         tables = [panel.heads_table(found, source, LISTED), _other_sources(found, graph, row)]
     else:
-        tables = [_made_of(found, graph, row, position)]
-    components.links(packed(graph.trace, tables), key="flow_graph_parts", on_select=here.select)
+        tables = [_part_lines(found, graph, row, position)]
+    data = packed(graph.trace, tables)
+    components.draw_links(data, key="flow_graph_parts", on_select=workspace.select)
     if kind == "attention":
-        place_actions.head(here, row - 1, position, panel.strongest(found, source), "flow_graph_head")
+        heads = panel.sort_heads(found, source)
+        edit_actions.draw_head_action(workspace, row - 1, position, heads, "flow_graph_head")
     else:
-        with stage.second_half():
-            _attribution(here, graph, row, position)
+        with stage.draw_lower_half():
+            _draw_attribution(workspace, shown, graph, row, position)
 
 
-def _step(part: str) -> tuple[int, str]:
+def _parse_step(part: str) -> tuple[int, str]:
     """Source position and kind of a step's id; −1 and "" for a state."""
     pieces = part.split(">")
     if len(pieces) != 3:
         return -1, ""
-    return lists.place_of(pieces[0])[2], pieces[2]
+    return lists.parse_node(pieces[0])[2], pieces[2]
 
 
 def _other_sources(found: HeadShares, graph: ContributionGraph, row: int) -> Lines:
@@ -138,7 +126,7 @@ def _source_lines(found: HeadShares, graph: ContributionGraph, row: int, most: i
         Line(
             "attention",
             f"position {j}",
-            lists.shown_at(graph.tokens, j),
+            lists.glyphs_at(graph.tokens, j),
             float(sources[j]),
             share(float(sources[j])),
             row=row - 1,
@@ -149,7 +137,7 @@ def _source_lines(found: HeadShares, graph: ContributionGraph, row: int, most: i
     ]
 
 
-def _made_of(found: HeadShares, graph: ContributionGraph, row: int, position: int) -> Lines:
+def _part_lines(found: HeadShares, graph: ContributionGraph, row: int, position: int) -> Lines:
     """All parts of a state in the joint form."""
     stay = Line(
         "residual",
@@ -176,14 +164,12 @@ def _made_of(found: HeadShares, graph: ContributionGraph, row: int, position: in
     return Lines("Made of", lines, ("share",))
 
 
-def _attribution(here: Workspace, graph: ContributionGraph, row: int, position: int) -> None:
+def _draw_attribution(workspace: Workspace, shown: Shown, graph: ContributionGraph, row: int, position: int) -> None:
     """What this layer adds, at this position, to the token asked about."""
-    shown = here.shown
-    assert shown is not None
-    target, contrast = attribution.chosen_tokens(here)
+    target, contrast = attribution.choose_tokens(workspace, shown, position)
     layer = row - 1
-    asked = AttributionView(graph.trace, target, contrast, position, Refinement.HEADS, layer)
-    found = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "flow-node-attribution"))
+    view = AttributionView(graph.trace, target, contrast, position, Refinement.HEADS, layer)
+    found = workspace.read_view(shown.engine, view, "flow-node-attribution")
     own = [i for i in range(len(found.value)) if found.layer[i] == layer]
     own.sort(key=lambda i: -abs(found.value[i]))
     size = max((abs(float(found.value[i])) for i in own), default=0.0) or 1.0
@@ -191,4 +177,4 @@ def _attribution(here: Workspace, graph: ContributionGraph, row: int, position: 
     against = f" over {found.contrast}" if found.contrast_id >= 0 else ""
     title = f"What this layer adds to {found.target}{against} (logit)"
     data = packed(graph.trace, [Lines(title, lines, ("change",))]) | {"signed": True}
-    components.links(data, key="flow_graph_attribution", on_select=here.select)
+    components.draw_links(data, key="flow_graph_attribution", on_select=workspace.select)

@@ -14,12 +14,11 @@ from intravisto_core.records.flow import Flow
 from intravisto_core.request import Link, LinkCheckView
 from intravisto_core.request.flow import FlowView
 from intravisto_core.sites import Component, NodeKind
-from intravisto_ui.flow.lists import place_of
+from intravisto_ui.flow.lists import parse_node
 from intravisto_ui.parts import token_field
-from intravisto_ui.parts.kept import kept
-from intravisto_ui.session import jobs
-from intravisto_ui.session.text import escaped, token
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.session.text import escape_html, token_html
+from intravisto_ui.session.workspace import Shown, Workspace
 
 MOST = 200
 HELP = (
@@ -50,8 +49,8 @@ def link_of(source: str, target: str) -> Link | None:
 
     source, target: node ids. What an MLP reads and the way to the final norm are no vectors that join the stream.
     """
-    kind, _, at = place_of(source)
-    upper, row, position = place_of(target)
+    kind, _, at = parse_node(source)
+    upper, row, position = parse_node(target)
     layer = row - 1
     if kind == NodeKind.ATTENTION:
         return Link(Component.ATTENTION, layer, position)
@@ -59,77 +58,72 @@ def link_of(source: str, target: str) -> Link | None:
         return Link(Component.MLP, layer, position)
     if kind == NodeKind.MID and upper == NodeKind.BLOCK:
         return Link(Component.MID, layer, position)
-    if kind != NodeKind.BLOCK or upper == NodeKind.MLP or place_of(source)[1] == row:
+    if kind != NodeKind.BLOCK or upper == NodeKind.MLP or parse_node(source)[1] == row:
         return None
     if upper == NodeKind.ATTENTION:
         return Link(Component.ATTENTION, layer, position, source=at)
-    return Link(Component.BLOCK, layer, position) if place_of(source)[1] == layer else None
+    return Link(Component.BLOCK, layer, position) if parse_node(source)[1] == layer else None
 
 
-def effect(here: Workspace, start: int | str) -> Effect:
-    """Where the effect is read, as the fields of `_fields` say. start: the flow's own position, or all generated."""
-    assert here.shown is not None
-    shown, chosen = here.shown, here.options
-    own = shown.trace.prompt_length - 1 if isinstance(start, str) else start % len(shown.trace.tokens)
+def read_effect(workspace: Workspace, shown: Shown, start: int | str) -> Effect:
+    """Where the effect is read, as the fields of `_draw_fields` say. start: the flow's position, or all generated."""
+    chosen, n_positions = workspace.options, len(shown.trace.tokens)
+    own = shown.trace.prompt_length - 1 if isinstance(start, str) else start % n_positions
     at = chosen.get("check_position")
     typed = (str(chosen.get(key) or "") for key in ("check_target", "check_contrast"))
-    target, contrast = (text if text and token_field.read(shown.engine, text) else None for text in typed)
-    return Effect(own if at is None or at >= len(shown.trace.tokens) else int(at), target, contrast)
+    target, contrast = (text if text and token_field.read_tokens(shown.engine, text) else None for text in typed)
+    return Effect(own if at is None or at >= n_positions else int(at), target, contrast)
 
 
-def draw(here: Workspace, source: str, target: str, n_layers: int, start: int | str) -> None:
+def draw(workspace: Workspace, shown: Shown, source: str, target: str, n_layers: int, start: int | str) -> None:
     """A button that checks one link, and what came of it. start: the position that the flow starts from."""
-    assert here.shown is not None
-    link = None if place_of(target)[1] > n_layers else link_of(source, target)
+    link = None if parse_node(target)[1] > n_layers else link_of(source, target)
     if link is None:
         st.html('<div class="hint">This link stands for no vector of its own, so there is nothing to take away.</div>')
         return
-    if is_edited(here):
-        st.html(f'<div class="hint">{escaped(EDITED.replace("*", ""))}</div>')
+    if is_edited(workspace, shown):
+        st.html(f'<div class="hint">{escape_html(EDITED.replace("*", ""))}</div>')
         return
-    read = effect(here, start)
-    asked = read.of(here.shown.trace.id, (link,))
-    if not st.button("Check this link", key="check_link", help=HELP) and asked not in here.payloads:
-        st.html(f'<div class="hint">Its effect after position {read.position}; set below the picture.</div>')
+    effect = read_effect(workspace, shown, start)
+    view = effect.of(shown.trace.id, (link,))
+    if not st.button("Check this link", key="check_link", help=HELP) and view not in workspace.kept:
+        st.html(f'<div class="hint">Its effect after position {effect.position}; set below the picture.</div>')
         return
-    found = checked(here, asked)
+    found = check_links(workspace, shown, view)
     st.html(
-        f'<div class="why">Without it {_lead(found)}, now {significant(found.metric)}, changes by '
+        f'<div class="why">Without it {_describe_lead(found)}, now {significant(found.metric)}, changes by '
         f"<b>{change(float(found.measured[0]))}</b> (predicted {change(float(found.predicted[0]))}; doing nothing "
         f"changes it by {significant(found.noise)}).</div>"
     )
 
 
-def is_edited(here: Workspace) -> bool:
+def is_edited(workspace: Workspace, shown: Shown) -> bool:
     """Whether the run that is shown is one with edits."""
-    return here.shown is not None and here.base is not None and here.shown.trace.id != here.base.trace.id
+    return workspace.base is not None and shown.trace.id != workspace.base.trace.id
 
 
-def many(here: Workspace, flow: Flow, view: FlowView) -> None:
+def draw_checks(workspace: Workspace, shown: Shown, flow: Flow, view: FlowView) -> None:
     """The strongest links of a picture, checked at once; and what all checks measure."""
-    assert here.shown is not None
     with st.expander("Check links: what if they were taken away?"):
-        if is_edited(here):
-            st.html(f'<div class="hint">{escaped(EDITED.replace("*", ""))}</div>')
+        if is_edited(workspace, shown):
+            st.html(f'<div class="hint">{escape_html(EDITED.replace("*", ""))}</div>')
             return
-        st.html(f'<div class="hint">{escaped(HELP.replace("*", ""))}</div>')
-        n, pressed = _fields(here, view.position)
-        mass = here.payload((view, "links that can be checked"), lambda: checkable(flow))
+        st.html(f'<div class="hint">{escape_html(HELP.replace("*", ""))}</div>')
+        n, pressed = _draw_fields(workspace, shown, view.position)
+        mass = workspace.keep((view, "links that can be checked"), lambda: checkable(flow))
         chosen = tuple(mass)[:n]
         if not chosen:
             st.html('<div class="hint">None of the drawn links stands for a vector of its own.</div>')
             return
-        asked = effect(here, view.position).of(here.shown.trace.id, chosen)
-        if pressed or asked in here.payloads:
-            _table(checked(here, asked), np.array([mass[link] for link in chosen]))
+        asked = read_effect(workspace, shown, view.position).of(shown.trace.id, chosen)
+        if pressed or asked in workspace.kept:
+            _draw_table(check_links(workspace, shown, asked), np.array([mass[link] for link in chosen]))
 
 
-def _fields(here: Workspace, start: int | str) -> tuple[int, bool]:
+def _draw_fields(workspace: Workspace, shown: Shown, start: int | str) -> tuple[int, bool]:
     """Of how many links, which effect, and whether to check them now."""
-    shown = here.shown
-    assert shown is not None
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="check_line")
-    kept(
+    draw_kept(
         line.number_input,
         "After position",
         key="check_position",
@@ -139,7 +133,7 @@ def _fields(here: Workspace, start: int | str) -> tuple[int, bool]:
         max_value=len(shown.trace.tokens) - 1,
         step=1,
         width=132,
-        placeholder=str(effect(here, start).position),
+        placeholder=str(read_effect(workspace, shown, start).position),
         help="Where the effect is read: at the token that is said after this position. Empty: where the flow starts "
         "(all generated tokens: the last position of the prompt).",
     )
@@ -148,7 +142,7 @@ def _fields(here: Workspace, start: int | str) -> tuple[int, bool]:
         slot = line.container(width=168, key=f"{key}_slot")
         token_field.draw(slot, shown.engine, label, key=key, placeholder=plain, help=why)
     how_many = "How many of the drawn links are checked, the heaviest first."
-    n = kept(
+    n = draw_kept(
         line.number_input,
         "Links",
         key="check_n",
@@ -171,28 +165,25 @@ def checkable(flow: Flow) -> dict[Link, float]:
     return found
 
 
-def _lead(found: LinkCheck) -> str:
-    target, contrast = (token(found.shown[i]) for i in (found.target, found.contrast))
+def _describe_lead(found: LinkCheck) -> str:
+    target, contrast = (token_html(found.shown[i]) for i in (found.target, found.contrast))
     return f"the lead of {target} over {contrast} after position {found.position}"
 
 
-def checked(here: Workspace, asked: LinkCheckView) -> LinkCheck:
+def check_links(workspace: Workspace, shown: Shown, view: LinkCheckView) -> LinkCheck:
     """The measured effects, kept for the last few questions."""
-    assert here.shown is not None
-    engine = here.shown.engine
-    made: LinkCheck = here.payload(asked, lambda: jobs.view(engine, asked, here.id, "check"))
-    return made
+    return workspace.read_view(shown.engine, view, "check")
 
 
-def _table(found: LinkCheck, mass: np.ndarray) -> None:
+def _draw_table(found: LinkCheck, mass: np.ndarray) -> None:
     agree = (
         ""
         if np.isnan(found.rank_correlation)
         else f" Predicted and measured agree in order by {significant(found.rank_correlation)} (Spearman)."
     )
     st.html(
-        f'<div class="hint">Effect on {_lead(found)}, {significant(found.metric)} as it is, noise floor '
-        f"{significant(found.noise)}.{escaped(agree)}</div>"
+        f'<div class="hint">Effect on {_describe_lead(found)}, {significant(found.metric)} as it is, noise floor '
+        f"{significant(found.noise)}.{escape_html(agree)}</div>"
     )
     frame = pd.DataFrame({"link": found.labels, "mass": mass, "measured": found.measured, "predicted": found.predicted})
     formats = {name: st.column_config.NumberColumn(format="%+.3f") for name in ("measured", "predicted")}

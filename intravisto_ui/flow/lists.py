@@ -15,7 +15,7 @@ from intravisto_core.records.flow import Disagreement, Flow
 from intravisto_core.sites import NodeKind
 
 
-def place_of(node: str) -> tuple[str, int, int]:
+def parse_node(node: str) -> tuple[str, int, int]:
     """Kind, row and position of a node's id; position −1 of a terminal."""
     kind, row, *position = node.split(".")
     return kind, int(row), int(position[0]) if position else -1
@@ -30,8 +30,8 @@ def node_name(node: str, n_layers: int, own: str = "") -> str:
     """`after attention · layer 3 · position 7`, without what it shares with a node that is known; a block output by its
     row alone.
     """
-    kind, row, position = place_of(node)
-    _, own_row, own_position = place_of(own) if own else ("", -1, -1)
+    kind, row, position = parse_node(node)
+    _, own_row, own_position = parse_node(own) if own else ("", -1, -1)
     words = [] if kind == NodeKind.BLOCK and own else [NodeKind(kind).label]
     if row != own_row:
         words.append(row_label(row, n_layers))
@@ -42,11 +42,11 @@ def node_name(node: str, n_layers: int, own: str = "") -> str:
 
 def kind_of(kind: str, source: str) -> str:
     """What colours a link: that of a terminal is of no kind."""
-    start = place_of(source)[0]
+    start = parse_node(source)[0]
     return "end" if NodeKind(start).terminal else kind
 
 
-def shown_at(tokens: tuple[Token, ...], position: int) -> str:
+def glyphs_at(tokens: tuple[Token, ...], position: int) -> str:
     """Glyphs of the token at a position; "" for a terminal."""
     return printable(tokens[position].shown) if 0 <= position < len(tokens) else ""
 
@@ -60,22 +60,22 @@ def links_at(flow: Flow, node: str, most: int = 8) -> list[Lines]:
         ("Made of", flow.link_target, flow.link_source),
         ("Goes into", flow.link_source, flow.link_target),
     ):
-        here = np.flatnonzero(own == at)
-        lines = [_link_line(flow, ids, int(i), ids[int(far[i])], node) for i in here[:most]]
-        left = len(here) - most
+        found = np.flatnonzero(own == at)
+        lines = [_link_line(flow, ids, int(i), ids[int(far[i])], node) for i in found[:most]]
+        left = len(found) - most
         tables.append(Lines(title, lines, ("mass", "share"), f"and {left} lighter links" if left > 0 else ""))
     return tables
 
 
 def _link_line(flow: Flow, ids: list[str], i: int, far: str, own: str) -> Line:
-    _, row, position = place_of(far)
+    _, row, position = parse_node(far)
     source, target = ids[int(flow.link_source[i])], ids[int(flow.link_target[i])]
     mass, part = float(flow.link_mass[i]), float(flow.link_share[i])
     kl = float(flow.link_kl[i])
     return Line(
         kind=kind_of(str(flow.link_kind[i]), source),
         name=node_name(far, flow.n_layers, own),
-        token=shown_at(flow.tokens, position) if position != place_of(own)[2] else "",
+        token=glyphs_at(flow.tokens, position) if position != parse_node(own)[2] else "",
         size=min(1.0, abs(mass)),
         number=brief_share(mass),
         aside=brief_share(part),
@@ -87,18 +87,18 @@ def _link_line(flow: Flow, ids: list[str], i: int, far: str, own: str) -> Line:
     )
 
 
-def disagreement(found: Disagreement, most: int) -> dict[str, Any]:
+def disagreement_list(found: Disagreement, most: int) -> dict[str, Any]:
     """The links that two measures place most differently, numbered."""
     first, second = (m.label for m in found.measures)
     lines = []
     for i in range(min(most, len(found.distance))):
         source, target = str(found.source[i]), str(found.target[i])
-        _, row, position = place_of(target)
+        _, row, position = parse_node(target)
         lines.append(
             Line(
                 kind=kind_of(str(found.kind[i]), source),
                 name=f"{i + 1}. {node_name(source, found.n_layers)} → {node_name(target, found.n_layers)}",
-                token=shown_at(found.tokens, place_of(source)[2]),
+                token=glyphs_at(found.tokens, parse_node(source)[2]),
                 size=min(1.0, abs(float(found.first_mass[i]))),
                 number=f"{share(float(found.first_mass[i]))} · place {int(found.first_place[i]):,}",
                 aside=f"{share(float(found.second_mass[i]))} · place {int(found.second_place[i]):,}",

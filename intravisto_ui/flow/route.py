@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.figures.attribution_html import route_caption
 from intravisto_core.figures.web.flow_route_payload import route_data
-from intravisto_core.records import Route
 from intravisto_core.request.flow import RouteView
-from intravisto_ui.flow import options
-from intravisto_ui.parts import components, export_menu, view_options
-from intravisto_ui.session import jobs
-from intravisto_ui.session.text import hints
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.flow import more_options, options
+from intravisto_ui.parts import components, edit_python, export_menu, stage
+from intravisto_ui.parts.view_options import draw_measure_box
+from intravisto_ui.session.text import hint_html
+from intravisto_ui.session.workspace import Shown, Workspace
 
 
-def draw(here: Workspace, line: Any) -> None:
-    """The whole tab."""
-    shown = here.shown
-    assert shown is not None
-    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="options")
-    measure, division = view_options.measure_box(bar, shown), options.division_box(bar)
-    hide = view_options.hiding(bar)
+def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
+    """The whole view. line: the headline, for the export menu."""
+    bar = stage.draw_option_line()
+    measure, division = draw_measure_box(bar, shown, 124), options.draw_division_box(bar)
+    hidden = more_options.draw_hiding(bar)
     if len(shown.trace.tokens) == shown.trace.prompt_length:
         st.html('<div class="hint">Nothing was generated here: set Generate at the left to at least 1, and Run.</div>')
         return
-    asked = RouteView(shown.trace.id, measure, division, **hide)
-    call = f"route = trace.route({export_menu.arguments(asked)})"
-    export_menu.menu(line, here, asked, "route", dict, [call, 'route.save("route.html")'])
-    found: Route = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "flow-route"))
-    top = shown.engine.model.n_layers + 1
-    components.route(route_data(found, top), key="flow_route", on_select=here.select)
-    st.html(hints(route_caption(found)))
+    view = RouteView(shown.trace.id, measure, division, **asdict(hidden))
+    lines = [
+        *edit_python.write_shown_run(workspace, shown),
+        f"route = trace.route({export_menu.write_arguments(view)})",
+        'route.save("route.html")',
+    ]
+    export_menu.draw_menu(line, shown, workspace.id, view, "route", lines)
+    found = workspace.read_view(shown.engine, view, "flow-route")
+    data = route_data(found, shown.engine.model.n_layers + 1)
+    components.draw_route(data, key="flow_route", on_select=workspace.select)
+    st.html(hint_html(route_caption(found)))

@@ -2,87 +2,92 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from intravisto_core.figures.web import panel_data
-from intravisto_core.records import DecodedGrid, Shares, row_label
+from intravisto_core.records import DecodedGrid, row_label
 from intravisto_core.request import HeatmapView, SharesView
 from intravisto_core.sites import Component
 from intravisto_ui.heatmap import cell_parts, trajectory, why
+from intravisto_ui.heatmap.cell_parts import CellPart
 from intravisto_ui.heatmap.options import Options
-from intravisto_ui.parts import components, place_actions
+from intravisto_ui.parts import components, edit_actions, flow_start
+from intravisto_ui.parts.flow_start import FlowTab
 from intravisto_ui.parts.kept import set_kept
 from intravisto_ui.session import jobs
-from intravisto_ui.session.text import escaped, token
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.text import escape_html, token_html
+from intravisto_ui.session.workspace import Shown, Workspace
 
 LISTED = 8
+WRITES_LISTED = 3
 
 
-def draw(here: Workspace, chosen: Options) -> None:
+def draw(workspace: Workspace, shown: Shown, chosen: Options) -> None:
     """The panel for the selected cell under the chosen component and lens; one sentence without a selection."""
-    shown, place = here.shown, here.place
-    if shown is None or place.row is None or place.position is None:
+    row, position = workspace.selection.row, workspace.selection.position
+    if row is None or position is None:
         st.html(
             '<div class="title"><b>No cell selected</b></div><div class="under">Click a cell, or move with the '
             "arrow keys. Enter opens a cell, Esc clears.</div>"
         )
         return
-    view, row, position = chosen.view, place.row, place.position
-    read = shown.trace.tokens[position].shown
-    name = escaped(row_label(row, shown.engine.model.n_layers))
-    how = escaped(f"{view.component.label} · {view.lens.label} lens")
-    st.html(
-        f'<div class="title"><b>{name} · position {position}</b></div>'
-        f'<div class="under">reads {token(read)} · {how}</div>'
-    )
-    line = place_actions.draw(here, view.component, row, position)
-    if line.button("Open in flow", key="open_flow", help="Where this comes from: follow the flow down from this cell"):
-        place_actions.start_here(row, position)
-        set_kept(flow_tab=place_actions.FLOW)
-        st.switch_page("pages/flow.py")
-    grid = _look(here, chosen, view.component, "cell", top_k=LISTED)
-    pins = trajectory.pins(here, grid, position)
+    _draw_title(shown, chosen, row, position)
+    _draw_actions(workspace, chosen, row, position)
+    grid = _decode_cell(workspace, shown, chosen, chosen.view.component, "cell", LISTED)
+    pins = trajectory.choose_pins(workspace, shown, grid, position)
     cell = panel_data(grid, row, position, listed=LISTED, pins=pins)
     with st.container(key="cell_tokens"):
-        components.panel(cell, key="panel", on_pin=lambda i: trajectory.toggle(here, position, list(pins), i))
+        components.draw_panel(
+            cell, key="panel", on_pin=lambda i: trajectory.toggle_pin(workspace, position, list(pins), i)
+        )
     with st.container(key="cell_more"):
-        why.draw(here)
-        part = cell_parts.switch()
-        if part != cell_parts.LAYERS:
-            cell_parts.draw(here, part, row, position, pins)
+        why.draw(workspace, shown)
+        part = cell_parts.draw_switch()
+        if part != CellPart.LAYERS:
+            cell_parts.draw(workspace, shown, part, row, position, pins)
             return
         if pins:
-            trajectory.draw(here, pins, row, position)
-        parts = panel_data(grid, row, position, shares=_shares(here, chosen), writes=_writes(here, chosen))
-        components.panel({**parts, "reason": "", "lists": [], "facts": []}, key="panel_parts")
+            trajectory.draw(workspace, shown, pins, row, position)
+        shares = workspace.read_view(shown.engine, SharesView(shown.trace.id, chosen.measure), "cell-shares")
+        writes = [
+            _decode_cell(workspace, shown, chosen, c, f"cell-{c}", WRITES_LISTED)
+            for c in (Component.ATTENTION, Component.MLP)
+        ]
+        parts = panel_data(grid, row, position, shares=shares, writes=writes)
+        components.draw_panel({**parts, "reason": "", "lists": [], "facts": []}, key="panel_parts")
 
 
-def _look(here: Workspace, chosen: Options, component: Component, slot: str, top_k: int) -> DecodedGrid:
-    """The selected cell alone, decoded for one component."""
-    assert here.shown is not None
-    assert here.place.row is not None
-    assert here.place.position is not None
-    view = chosen.view
-    own = component is view.component
-    asked = HeatmapView(
-        view.trace,
-        component,
-        view.lens if own else "output",
-        view.norm if own else None,
-        (here.place.row,),
-        (here.place.position,),
-        top_k,
-        reading=view.reading if own else "top",
+def _draw_title(shown: Shown, chosen: Options, row: int, position: int) -> None:
+    name = escape_html(row_label(row, shown.engine.model.n_layers))
+    how = escape_html(f"{chosen.view.component.label} · {chosen.view.lens.label} lens")
+    st.html(
+        f'<div class="title"><b>{name} · position {position}</b></div>'
+        f'<div class="under">reads {token_html(shown.trace.tokens[position].shown)} · {how}</div>'
     )
-    return jobs.view(here.shown.engine, asked, here.id, slot)
 
 
-def _writes(here: Workspace, chosen: Options) -> list[DecodedGrid]:
-    return [_look(here, chosen, c, f"cell-{c}", top_k=3) for c in (Component.ATTENTION, Component.MLP)]
+def _draw_actions(workspace: Workspace, chosen: Options, row: int, position: int) -> None:
+    line = edit_actions.draw_cell_actions(workspace, chosen.view.component, row, position)
+    if line.button("Open in flow", key="open_flow", help="Where this comes from: follow the flow down from this cell"):
+        flow_start.start_flow_at(workspace, row, position)
+        set_kept(flow_tab=FlowTab.FLOW)
+        st.switch_page(flow_start.PAGE)
 
 
-def _shares(here: Workspace, chosen: Options) -> Shares:
-    assert here.shown is not None
-    asked = SharesView(chosen.view.trace, chosen.measure)
-    return here.payload(asked, lambda: jobs.view(here.shown.engine, asked, here.id, "cell-shares"))
+def _decode_cell(
+    workspace: Workspace, shown: Shown, chosen: Options, component: Component, slot: str, top_k: int
+) -> DecodedGrid:
+    """The selected cell alone, decoded for one component."""
+    row, position = workspace.selection.row, workspace.selection.position
+    view = HeatmapView(
+        shown.trace.id,
+        component,
+        rows=None if row is None else (row,),
+        positions=None if position is None else (position,),
+        top_k=top_k,
+    )
+    if component is chosen.view.component:
+        view = replace(view, lens=chosen.view.lens, norm=chosen.view.norm, reading=chosen.view.reading)
+    return jobs.compute_view(shown.engine, view, workspace.id, slot)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.request import NextTokensView
 from intravisto_core.sites import Colour
 from intravisto_ui.parts import token_field
-from intravisto_ui.parts.kept import kept
-from intravisto_ui.session import jobs, workspace
-from intravisto_ui.session.workspace import Shown
+from intravisto_ui.parts.choices import draw_named_choice
+from intravisto_ui.parts.containers import open_container
+from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.session.workspace import Shown, Workspace
 
 SCALES = {"component": "by component", "viridis": "viridis", "cividis": "cividis"}
 TEXT_SIZES = {"small": 11.5, "normal": 13.0, "large": 16.0}
@@ -19,7 +22,7 @@ WATCHING = (Colour.RANK, Colour.PROBABILITY)
 
 
 @dataclass(frozen=True, slots=True)
-class Dress:
+class GridStyle:
     """Scale of the colours, whether it is logarithmic, whether its ends are cut off; size of the cells' text, px."""
 
     scale: str = "component"
@@ -28,31 +31,23 @@ class Dress:
     text_size: float = TEXT_SIZES["normal"]
 
 
-def draw() -> Dress:
+def draw() -> GridStyle:
     """The widgets for it."""
-    pair = st.columns([3, 2])
-    scale = kept(
-        pair[0].selectbox,
+    pair: Sequence[DeltaGenerator] = st.columns([3, 2])
+    scale = draw_named_choice(
+        pair[0],
         "Colour scale",
-        key="scale",
-        default="component",
-        options=list(SCALES),
-        valid=lambda v: v in SCALES,
-        format_func=SCALES.__getitem__,
-        help="By component: blue for the stream, green for attention, magenta for the MLP. All three can be told apart "
+        "scale",
+        SCALES,
+        "By component: blue for the stream, green for attention, magenta for the MLP. All three can be told apart "
         "by colour-blind readers; cividis was made to look the same to everybody. In viridis and cividis dark is low.",
+        "component",
     )
-    size = kept(
-        pair[1].selectbox,
-        "Text size",
-        key="text_size",
-        default="normal",
-        options=list(TEXT_SIZES),
-        valid=lambda v: v in TEXT_SIZES,
-        help="Of the tokens in the cells; the cells grow and shrink with it.",
-    )
+    sizes = {name: name for name in TEXT_SIZES}
+    how = "Of the tokens in the cells; the cells grow and shrink with it."
+    size = draw_named_choice(pair[1], "Text size", "text_size", sizes, how, "normal")
     pair = st.columns(2)
-    log_scale = kept(
+    log_scale = draw_kept(
         pair[0].toggle,
         "Logarithmic",
         key="log_scale",
@@ -60,7 +55,7 @@ def draw() -> Dress:
         help="Even steps of colour are even factors (0.1 %, 1 %, 10 %): tells small values apart. "
         "Not where values can be negative.",
     )
-    clip = kept(
+    clip = draw_kept(
         pair[1].toggle,
         "Cut off extremes",
         key="clip",
@@ -68,14 +63,14 @@ def draw() -> Dress:
         help="The scale covers the middle 96 % of what is shown, so that a few extreme cells do not flatten the rest. "
         "The ends say ≤ and ≥.",
     )
-    return Dress(scale, log_scale, clip, TEXT_SIZES[size])
+    return GridStyle(scale, log_scale, clip, TEXT_SIZES[size])
 
 
-def watched(shown: Shown) -> str | int:
+def choose_watched_token(workspace: Workspace, shown: Shown) -> str | int:
     """The token that the colour follows: what is typed, else what the model answers with."""
-    answer, name = _answer(shown)
+    answer, name = _find_answer(workspace, shown)
     typed = token_field.draw(
-        st,
+        open_container(),
         shown.engine,
         "Token to follow",
         key="watch",
@@ -86,14 +81,12 @@ def watched(shown: Shown) -> str | int:
     return typed or answer
 
 
-def _answer(shown: Shown) -> tuple[int, str]:
+def _find_answer(workspace: Workspace, shown: Shown) -> tuple[int, str]:
     """Id and glyphs of the token after the prompt: the generated one, else the model's most probable one."""
     trace = shown.trace
     if len(trace.tokens) > trace.prompt_length:
         following = trace.tokens[trace.prompt_length]
         return following.id, following.shown
-    asked = NextTokensView(trace.id, trace.prompt_length - 1, n=1)
-    here = workspace.current()
-    found = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "answer"))
+    found = workspace.read_view(shown.engine, NextTokensView(trace.id, trace.prompt_length - 1, n=1), "answer")
     best = int(found.token_ids[0])
     return best, found.shown[best]

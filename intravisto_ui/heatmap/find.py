@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.errors import IntravistoError, RequestError
 from intravisto_core.figures.web import Mark
@@ -15,10 +15,9 @@ from intravisto_core.records import TokenQuery, row_label
 from intravisto_core.request import QueryView
 from intravisto_ui.heatmap import help
 from intravisto_ui.parts import token_field
-from intravisto_ui.parts.kept import kept
-from intravisto_ui.session import jobs, workspace
-from intravisto_ui.session.text import escaped, plural, token
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.session.text import escape_html, plural, token_html
+from intravisto_ui.session.workspace import Shown, Workspace
 
 _ROW = re.compile(r"\brow\s*=?\s*(-?\d+)|\b(?:layer\s*=?\s*|L)(\d+)|\b(emb|norm)\w*", re.IGNORECASE)
 _POSITION = re.compile(r"\bp(?:os(?:ition)?)?\s*=?\s*(-?\d+)", re.IGNORECASE)
@@ -41,7 +40,7 @@ class Wanted:
 
 
 def parse(typed: str, n_layers: int, n_positions: int, n_heads: int) -> Wanted:
-    """`row 5`, `layer 3`, `L3`, `emb`, `norm`, `p=-1`, `L2H7` are places, `id 17` is the token of that id; anything
+    """`row 5`, `layer 3`, `L3`, `emb`, `norm`, `p=-1`, `L2H7` are cells, `id 17` is the token of that id; anything
     else, or anything in quotes, is the text of a token.
 
     Raises:
@@ -51,7 +50,7 @@ def parse(typed: str, n_layers: int, n_positions: int, n_heads: int) -> Wanted:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         return Wanted(token=text[1:-1])
     if found := _HEAD.fullmatch(text):
-        layer, head = _within(int(found[1]), n_layers, "layer"), _within(int(found[2]), n_heads, "head")
+        layer, head = _check_range(int(found[1]), n_layers, "layer"), _check_range(int(found[2]), n_heads, "head")
         return Wanted(row=layer + 1, head=head)
     if found := _ID.fullmatch(text):
         return Wanted(token=int(found[1]))
@@ -60,12 +59,12 @@ def parse(typed: str, n_layers: int, n_positions: int, n_heads: int) -> Wanted:
     if (row is None and position is None) or re.sub(r"[\s,·]", "", rest):
         return Wanted(token=text)
     return Wanted(
-        None if row is None else _within(_row(row, n_layers), n_layers + 2, "row"),
-        None if position is None else _within(int(position[1]), n_positions, "position"),
+        None if row is None else _check_range(_read_row(row, n_layers), n_layers + 2, "row"),
+        None if position is None else _check_range(int(position[1]), n_positions, "position"),
     )
 
 
-def _row(found: re.Match[str], n_layers: int) -> int:
+def _read_row(found: re.Match[str], n_layers: int) -> int:
     if found[1] is not None:
         return int(found[1])
     if found[2] is not None:
@@ -73,122 +72,122 @@ def _row(found: re.Match[str], n_layers: int) -> int:
     return 0 if found[3].lower() == "emb" else n_layers + 1
 
 
-def _within(value: int, n: int, what: str) -> int:
+def _check_range(value: int, n: int, what: str) -> int:
     if not -n <= value < n:
         raise RequestError(f"{what}: expected {-n} to {n - 1}; got {value}")
     return value % n
 
 
-def popover(place: Any) -> None:
+def draw_menu(workspace: Workspace, shown: Shown, container: DeltaGenerator) -> None:
     """The find menu, for the headline of a page."""
-    here = workspace.current()
-    with place.popover("Find", key="find_menu"), st.container(key="find"):
+    with container.popover("Find", key="find_menu"), st.container(key="find"):
         st.text_input(
             "A token, or a place",
             key="wanted",
             placeholder='" Rome"   id 17   row 5   layer 3 p=-1   L2H7',
-            on_change=_go,
+            on_change=_take_typed,
+            args=(workspace, shown),
             help=help.FIND,
         )
-        if here.sought is not None:
-            _sought(here, here.sought)
+        if isinstance(workspace.sought, str):
+            st.html(f'<div class="hint">{escape_html(workspace.sought)}</div>')
+        elif workspace.sought is not None:
+            _draw_result(workspace, shown, workspace.sought)
 
 
-def _go() -> None:
+def _take_typed(workspace: Workspace, shown: Shown) -> None:
     """Take over what was typed: go to a place, or look for a token from now on."""
-    here, typed = workspace.current(), str(st.session_state.get("wanted") or "")
-    here.sought = None
-    if here.shown is None or not typed.strip():
+    typed = str(st.session_state.get("wanted") or "")
+    workspace.sought = None
+    if not typed.strip():
         return
-    model = here.shown.engine.model
+    model = shown.engine.model
     try:
-        wanted = parse(typed, model.n_layers, len(here.shown.trace.tokens), model.n_heads)
+        wanted = parse(typed, model.n_layers, len(shown.trace.tokens), model.n_heads)
         if wanted.token != "":
-            here.sought = QueryView(here.shown.trace.id, wanted.token)
-            _go_to_nearest(here)
+            workspace.sought = QueryView(shown.trace.id, wanted.token)
+            _select_nearest(workspace, shown, workspace.sought)
             return
     except IntravistoError as error:
-        here.sought = str(error)
+        workspace.sought = str(error)
         return
-    here.go(wanted.row, wanted.position)
+    workspace.select_cell(wanted.row, wanted.position)
     if wanted.head is not None:
-        here.sought = NO_HEADS
+        workspace.sought = NO_HEADS
 
 
-def _go_to_nearest(here: Workspace) -> None:
+def _select_nearest(workspace: Workspace, shown: Shown, sought: QueryView) -> None:
     """Select the marked cell whose column is nearest to the selected one; nothing where the token never comes up."""
-    found = _found(here)
-    if found is None or not (found.first_row >= 0).any():
+    found = _find_token(workspace, shown, sought)
+    hits = _list_hits(found)
+    if not hits:
         return
-    hits = [i for i, row in enumerate(found.first_row) if row >= 0]
-    now = here.place.position or 0
+    now = workspace.selection.position or 0
     nearest = min(hits, key=lambda i: abs(int(found.positions[i]) - now))
-    here.go(int(found.first_row[nearest]), int(found.positions[nearest]))
+    workspace.select_cell(int(found.first_row[nearest]), int(found.positions[nearest]))
 
 
-def _sought(here: Workspace, sought: QueryView | str) -> None:
-    if isinstance(sought, str):
-        st.html(f'<div class="hint">{escaped(sought)}</div>')
-        return
-    kept(st.number_input, "Found when among the top", key="find_k", default=5, min_value=1, max_value=1000)
-    found = _found(here)
-    if found is None:
-        return
-    _typed(here, found)
-    n = int((found.first_row >= 0).sum())
+def _draw_result(workspace: Workspace, shown: Shown, sought: QueryView) -> None:
+    draw_kept(st.number_input, "Found when among the top", key="find_k", default=5, min_value=1, max_value=1000)
+    found = _find_token(workspace, shown, sought)
+    _draw_tokens(workspace, shown, sought, found)
+    n = len(_list_hits(found))
     st.html(
-        f'<div class="hint">{token(found.shown)} comes among the top {found.top_k} at {n} of '
+        f'<div class="hint">{token_html(found.shown)} comes among the top {found.top_k} at {n} of '
         f"{plural(len(found.positions), 'position')}. In the picture ◆ marks the lowest row where it does.</div>"
     )
     if n:
-        _table(here, found)
-    st.button("Clear", key="find_clear", on_click=_clear)
+        _draw_table(workspace, found, shown.engine.model.n_layers)
+    st.button("Clear", key="find_clear", on_click=_clear, args=(workspace,))
 
 
-def _typed(here: Workspace, found: TokenQuery) -> None:
+def _draw_tokens(workspace: Workspace, shown: Shown, sought: QueryView, found: TokenQuery) -> None:
     """The token that a typed text is, its id, and the form with a leading space."""
-    assert here.shown is not None
-    asked = here.sought.token if isinstance(here.sought, QueryView) else ""
-    if isinstance(asked, int):
-        st.html(f'<div class="hint">the token of <b>id {asked:,}</b>: {token(found.shown)}</div>')
+    typed = sought.token
+    if isinstance(typed, int):
+        st.html(f'<div class="hint">the token of <b>id {typed:,}</b>: {token_html(found.shown)}</div>')
         return
-    st.html(f'<div class="hint">{token_field.in_words(token_field.read(here.shown.engine, asked))}</div>')
-    if not asked.startswith(" "):
-        st.button("With a space before it", key="find_space", on_click=_respell, args=(f'" {asked}"',))
+    st.html(f'<div class="hint">{token_field.describe_tokens(token_field.read_tokens(shown.engine, typed))}</div>')
+    if not typed.startswith(" "):
+        st.button(
+            "With a space before it",
+            key="find_space",
+            on_click=_take_respelled,
+            args=(workspace, shown, f'" {typed}"'),
+        )
 
 
-def _respell(text: str) -> None:
+def _take_respelled(workspace: Workspace, shown: Shown, text: str) -> None:
     st.session_state["wanted"] = text
-    _go()
+    _take_typed(workspace, shown)
 
 
-def _clear() -> None:
-    workspace.current().sought = None
+def _clear(workspace: Workspace) -> None:
+    workspace.sought = None
     st.session_state["wanted"] = ""
 
 
-def _found(here: Workspace) -> TokenQuery | None:
-    """Where the sought token comes up in the trace that is shown; None where none is sought."""
-    if here.shown is None or not isinstance(here.sought, QueryView):
-        return None
-    engine, top_k = here.shown.engine, int(here.options.get("find_k") or 5)
-    view = replace(here.sought, trace=here.shown.trace.id, top_k=top_k)
-    return here.payload(view, lambda: jobs.view(engine, view, here.id, "find"))
+def _find_token(workspace: Workspace, shown: Shown, sought: QueryView) -> TokenQuery:
+    """Where the sought token comes up in the trace that is shown."""
+    view = replace(sought, trace=shown.trace.id, top_k=int(workspace.options.get("find_k") or 5))
+    return workspace.read_view(shown.engine, view, "find")
 
 
-def marks(here: Workspace) -> tuple[Mark, ...]:
+def _list_hits(found: TokenQuery) -> list[int]:
+    """The columns in which the token comes up."""
+    return [i for i, row in enumerate(found.first_row) if row >= 0]
+
+
+def find_marks(workspace: Workspace, shown: Shown) -> tuple[Mark, ...]:
     """The cells to mark: in each column the lowest row where the sought token is among the top."""
-    found = _found(here)
-    if found is None:
+    if not isinstance(workspace.sought, QueryView):
         return ()
-    pairs = zip(found.first_row, found.positions, strict=True)
-    return tuple(Mark(int(row), int(position), "found") for row, position in pairs if row >= 0)
+    found = _find_token(workspace, shown, workspace.sought)
+    return tuple(Mark(int(found.first_row[i]), int(found.positions[i]), "found") for i in _list_hits(found))
 
 
-def _table(here: Workspace, found: TokenQuery) -> None:
-    assert here.shown is not None
-    n_layers = here.shown.engine.model.n_layers
-    hits = [i for i, row in enumerate(found.first_row) if row >= 0]
+def _draw_table(workspace: Workspace, found: TokenQuery, n_layers: int) -> None:
+    hits = _list_hits(found)
     frame = pd.DataFrame(
         {
             "position": found.positions[hits],
@@ -199,11 +198,11 @@ def _table(here: Workspace, found: TokenQuery) -> None:
             "MLP": found.mlp[hits],
         }
     )
-    places = [(int(found.first_row[i]), int(found.positions[i])) for i in hits]
+    cells = [(int(found.first_row[i]), int(found.positions[i])) for i in hits]
     st.dataframe(
         frame,
         key="found",
-        on_select=lambda: _chosen(here, places),
+        on_select=lambda: _select_line(workspace, cells),
         selection_mode="single-cell",
         hide_index=True,
         placeholder="–",
@@ -216,7 +215,7 @@ def _table(here: Workspace, found: TokenQuery) -> None:
     st.html('<div class="hint">Click a line to select its cell.</div>')
 
 
-def _chosen(here: Workspace, places: list[tuple[int, int]]) -> None:
+def _select_line(workspace: Workspace, cells: list[tuple[int, int]]) -> None:
     """Go to the cell of the clicked line."""
     for line, _ in st.session_state["found"].selection.cells[:1]:
-        here.go(*places[line])
+        workspace.select_cell(*cells[line])

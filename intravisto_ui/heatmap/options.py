@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.figures.numbers import share
 from intravisto_core.request import AttentionSinkView, HeatmapView, Selection, Span
 from intravisto_core.request.views import default_norm
 from intravisto_core.sites import (
-    BlockKind,
     Capability,
     Choice,
     Colour,
@@ -22,12 +21,20 @@ from intravisto_core.sites import (
     ShareMeasure,
 )
 from intravisto_ui.heatmap import colours
-from intravisto_ui.heatmap.colours import Dress
-from intravisto_ui.parts.choices import choice
-from intravisto_ui.parts.kept import kept
-from intravisto_ui.session import edit_marks, jobs, workspace
-from intravisto_ui.session.text import escaped, plural
-from intravisto_ui.session.workspace import Shown
+from intravisto_ui.heatmap.colours import GridStyle
+from intravisto_ui.parts import stage
+from intravisto_ui.parts.choices import draw_choice, draw_named_choice
+from intravisto_ui.parts.containers import open_container
+from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.parts.view_options import (
+    draw_hide_first_toggle,
+    draw_layer_slider,
+    draw_measure_box,
+    is_range_of,
+)
+from intravisto_ui.session import edit_marks
+from intravisto_ui.session.text import escape_html, plural
+from intravisto_ui.session.workspace import Shown, Workspace
 
 AUTO = "auto"
 COMPARED = (
@@ -46,51 +53,54 @@ class Options:
     view: HeatmapView
     colour: Colour
     measure: ShareMeasure
-    dress: Dress
+    style: GridStyle
     notes: tuple[str, ...]
 
 
-def draw(shown: Shown) -> Options:
+@dataclass(frozen=True, slots=True)
+class MoreOptions:
+    """What stands under More. strides: every how many rows and positions. hide_first: without position 0."""
+
+    norm: NormPolicy | None
+    reading: Reading
+    measure: ShareMeasure
+    style: GridStyle
+    strides: tuple[int, int]
+    hide_first: bool
+
+
+def draw(workspace: Workspace, shown: Shown) -> Options:
     """Draw the line of options; returns what was chosen, with choices that cannot go together put right."""
-    line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="options")
-    off = COMPARED if edit_marks.is_difference(workspace.current()) else ""
-    component = choice(line, "Component", "component", tuple(Component), 142)
+    line = stage.draw_option_line()
+    off = COMPARED if edit_marks.is_difference(workspace) else ""
+    component = draw_choice(line, "Component", "component", tuple(Component), 142)
     lens_slot, colour_slot = line.container(width=132, key="lens_slot"), line.container(width=164, key="colour_slot")
-    rows = _rows(line, shown.engine.model.n_layers)
-    positions = _positions(line, len(shown.trace.tokens))
+    rows = draw_layer_slider(line, shown.engine.model.n_layers, 188)
+    positions = _draw_positions(line, len(shown.trace.tokens))
     with line.popover("More", key="more"):
-        norm, reading, measure, dress, strides, hide_first = _more(component, shown, off)
-    update = is_update(component, Lens.OUTPUT, norm, reading)
-    lens = _lens(lens_slot, shown, update)
-    colour = choice(
-        colour_slot,
-        "Colour",
-        "colour",
-        UPDATE_COLOURS if update else STATE_COLOURS,
-        "stretch",
-        why="An update has no probability: it is coloured by change of logit, share, or numbers of the stream."
-        if update
-        else "",
-        off=off,
-    )
-    watch = (colours.watched(shown),) if colour in colours.WATCHING else ()
+        more = _draw_more(workspace, component, shown, off)
+    update = is_update(component, Lens.OUTPUT, more.norm, more.reading)
+    lens = _draw_lens(lens_slot, shown, update)
+    colour = _draw_colour(colour_slot, update, off)
+    watch = (colours.choose_watched_token(workspace, shown),) if colour in colours.WATCHING else ()
+    first = 1 if more.hide_first and positions[0] == 0 and positions[1] > 0 else positions[0]
     notes = []
-    first = 1 if hide_first and positions[0] == 0 and positions[1] > 0 else positions[0]
     if first != positions[0]:
-        notes.append(f"Position 0 is left out: 1 of {plural(len(shown.trace.tokens), 'position')}. {_sink(shown)}")
-    if rows[1] - rows[0] >= MANY_ROWS * strides[0] or positions[1] - first >= MANY_POSITIONS * strides[1]:
+        left_out = f"Position 0 is left out: 1 of {plural(len(shown.trace.tokens), 'position')}."
+        notes.append(f"{left_out} {_describe_sink(workspace, shown)}")
+    if rows[1] - rows[0] >= MANY_ROWS * more.strides[0] or positions[1] - first >= MANY_POSITIONS * more.strides[1]:
         notes.append("A large picture: it scrolls. Under More it can show every n-th layer or position only.")
     view = HeatmapView(
         shown.trace.id,
         component,
         lens,
-        norm,
-        rows=_stepped(rows[0], rows[1], strides[0]),
-        positions=_stepped(first, positions[1], strides[1]),
+        more.norm,
+        rows=_select_every(rows[0], rows[1], more.strides[0]),
+        positions=_select_every(first, positions[1], more.strides[1]),
         watch=watch,
-        reading=reading,
+        reading=more.reading,
     )
-    return Options(view, colour, measure, dress, tuple(notes))
+    return Options(view, colour, more.measure, more.style, tuple(notes))
 
 
 def is_update(component: Component, lens: Lens, norm: NormPolicy | None, reading: Reading) -> bool:
@@ -98,117 +108,80 @@ def is_update(component: Component, lens: Lens, norm: NormPolicy | None, reading
     return (norm or default_norm(component, lens, reading)) is NormPolicy.STREAM
 
 
-def _lens(place: Any, shown: Shown, update: bool) -> Lens:
+def _draw_colour(container: DeltaGenerator, update: bool, off: str) -> Colour:
+    why = "An update has no probability: it is coloured by change of logit, share, or numbers of the stream."
+    offered = UPDATE_COLOURS if update else STATE_COLOURS
+    return draw_choice(container, "Colour", "colour", offered, "stretch", why if update else "", off)
+
+
+def _draw_lens(container: DeltaGenerator, shown: Shown, update: bool) -> Lens:
     offered = tuple(lens for lens in Lens if not (update and lens is Lens.MAX))
     why = "Max probability is not offered for updates: a change has no probability." if update else ""
     if shown.engine.model.tied:
         why += " This model's input and output tables are the same one, so all lenses agree."
-    return choice(place, "Lens", "lens", offered, "stretch", why)
+    return draw_choice(container, "Lens", "lens", offered, "stretch", why)
 
 
-def _rows(place: Any, n_layers: int) -> tuple[int, int]:
-    short = {0: "emb", n_layers + 1: "norm"}
-    every = list(range(n_layers + 2))
-    return kept(
-        place.select_slider,
-        "Layers",
-        key=f"rows_{n_layers}",
-        default=(0, n_layers + 1),
-        options=every,
-        valid=lambda v: _pair_in(v, every),
-        format_func=lambda r: short.get(r, str(r - 1)),
-        width=188,
-        help="Rows of the picture, from the embeddings (emb) to the final norm (norm).",
-    )
-
-
-def _positions(place: Any, n: int) -> tuple[int, int]:
+def _draw_positions(container: DeltaGenerator, n: int) -> tuple[int, int]:
     if n < 2:
         return (0, 0)
-    every = list(range(n))
-    return kept(
-        place.select_slider,
+    choices = list(range(n))
+    return draw_kept(
+        container.select_slider,
         "Positions",
         key=f"positions_{n}",
         default=(0, n - 1),
-        options=every,
-        valid=lambda v: _pair_in(v, every),
+        options=choices,
+        valid=lambda v: is_range_of(v, choices),
         width=188,
         help="Columns of the picture: places in the text.",
     )
 
 
-def _pair_in(value: Any, every: list[int]) -> bool:
-    return isinstance(value, tuple | list) and len(value) == 2 and all(v in every for v in value)
-
-
-def _stepped(first: int, last: int, step: int) -> Selection:
+def _select_every(first: int, last: int, step: int) -> Selection:
     """All from first to last, or every step-th counted back from the last, which is always there."""
     return Span(first, last + 1) if step == 1 else tuple(range(last, first - 1, -step))[::-1]
 
 
-def _more(component: Component, shown: Shown, off: str) -> tuple[Any, ...]:
-    norm = kept(
-        st.selectbox,
-        "Norm before the lens",
-        key="norm",
-        default=AUTO,
-        options=[AUTO, *NormPolicy],
-        valid=lambda v: v == AUTO or v in tuple(NormPolicy),
-        format_func=lambda n: "as fits the component" if n == AUTO else n.label,
-        help=_helps(NormPolicy),
-    )
+def _draw_more(workspace: Workspace, component: Component, shown: Shown, off: str) -> MoreOptions:
+    container = open_container()
+    norms: dict[str | NormPolicy, str] = {AUTO: "as fits the component", **{n: n.label for n in NormPolicy}}
+    norm = draw_named_choice(container, "Norm before the lens", "norm", norms, _list_helps(NormPolicy), AUTO)
     is_block = component is Component.BLOCK
-    readings = tuple(r for r in Reading if is_block or r is not Reading.DIFFERENCE)
-    reading = choice(
-        st,
+    reading = draw_choice(
+        container,
         "Tokens listed in a cell",
         "reading",
-        readings,
+        tuple(r for r in Reading if is_block or r is not Reading.DIFFERENCE),
         "stretch",
         "" if is_block else "The difference from the row below is offered for the block output.",
         off,
     )
-    parallel = shown.engine.model.block == BlockKind.PARALLEL
-    measures = tuple(m for m in ShareMeasure if not (parallel and m is ShareMeasure.KL_PAIR))
-    measure = choice(
-        st,
-        "Shares measured by",
-        "measure",
-        measures,
-        "stretch",
-        "KL pair compares two parts; in this model's blocks three parts meet." if parallel else "",
-    )
-    dress = colours.draw()
+    measure = draw_measure_box(container, shown, "stretch")
+    style = colours.draw()
     pair = st.columns(2)
-    strides = tuple(
-        kept(place.number_input, label, key=key, default=1, min_value=1, max_value=64, step=1, help=help)
-        for place, label, key, help in (
-            (pair[0], "Every n-th layer", "row_step", "The topmost row is always shown."),
-            (pair[1], "Every n-th position", "position_step", "The last position is always shown."),
-        )
+    strides = (
+        _draw_stride(pair[0], "Every n-th layer", "row_step", "The topmost row is always shown."),
+        _draw_stride(pair[1], "Every n-th position", "position_step", "The last position is always shown."),
     )
-    hide = kept(
-        st.toggle,
-        "Ignore position 0 (attention sink)",
-        key="hide_first",
-        default=False,
-        help="Heads look at the first position when they have nothing to do; its numbers are often extreme.",
-    )
-    st.html(f'<div class="hint">{escaped(_sink(shown))}</div>')
-    return None if norm == AUTO else norm, reading, measure, dress, strides, hide
+    hide_first = draw_hide_first_toggle(container)
+    st.html(f'<div class="hint">{escape_html(_describe_sink(workspace, shown))}</div>')
+    return MoreOptions(None if norm == AUTO else NormPolicy(norm), reading, measure, style, strides, hide_first)
 
 
-def _sink(shown: Shown) -> str:
+def _draw_stride(container: DeltaGenerator, label: str, key: str, help: str) -> int:
+    return draw_kept(container.number_input, label, key=key, default=1, min_value=1, max_value=64, step=1, help=help)
+
+
+def _describe_sink(workspace: Workspace, shown: Shown) -> str:
     """How much leaving out position 0 hides."""
     if len(shown.trace.tokens) < 2:
         return "There is no other position."
     if not shown.engine.model.capabilities[Capability.PATTERN].ok:
         return "How much attention goes to it is not known: this model's patterns cannot be shown."
-    asked, here = AttentionSinkView(shown.trace.id), workspace.current()
-    found = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "sink"))
+    found = workspace.read_view(shown.engine, AttentionSinkView(shown.trace.id), "sink")
     return f"It receives {share(found.share)} of the attention of all others (mean over layers, heads and positions)."
 
 
-def _helps(kind: type[Choice]) -> str:
+def _list_helps(kind: type[Choice]) -> str:
     return "  \n".join(f"**{c.label}**: {c.help}" for c in kind)

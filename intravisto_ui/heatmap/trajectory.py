@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
+from intravisto_core.figures.numbers import probability
 from intravisto_core.records import DecodedGrid, Watched, row_label
 from intravisto_core.request import HeatmapView
-from intravisto_core.sites import Component, Lens
-from intravisto_ui.parts.kept import kept
-from intravisto_ui.parts.theme import INK, LINES, short_row, theme
+from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.parts.theme import INK, LINES, read_theme, short_row_label
 from intravisto_ui.session import jobs
-from intravisto_ui.session.text import escaped, percent
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.text import escape_html
+from intravisto_ui.session.workspace import Shown, Workspace
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,28 +28,27 @@ MODE_BAR = {
 MARKERS = ("circle", "square", "diamond", "triangle-up", "x")
 
 
-def pins(here: Workspace, grid: DecodedGrid, position: int) -> dict[int, str]:
+def choose_pins(workspace: Workspace, shown: Shown, grid: DecodedGrid, position: int) -> dict[int, str]:
     """Token id → colour of its line. Until the user chooses: what the text goes on with, and the cell's top two."""
-    chosen = here.pins.get(position)
+    chosen = workspace.pins.get(position)
     if chosen is None:
-        tokens = here.shown.trace.tokens if here.shown else ()
+        tokens = shown.trace.tokens
         following = [tokens[position + 1].id] if position + 1 < len(tokens) else []
         top = [int(i) for i in grid.token_ids[0, 0, :2] if i >= 0]
         chosen = list(dict.fromkeys(following + top))[:3]
-    return dict(zip(chosen, LINES[theme()], strict=False))
+    return dict(zip(chosen, LINES[read_theme()], strict=False))
 
 
-def toggle(here: Workspace, position: int, now: list[int], token_id: int) -> None:
+def toggle_pin(workspace: Workspace, position: int, now: list[int], token_id: int) -> None:
     """Put a token's line into the chart, or take it out."""
-    here.pins[position] = [i for i in now if i != token_id] if token_id in now else [*now, token_id][-MOST:]
+    workspace.pins[position] = [i for i in now if i != token_id] if token_id in now else [*now, token_id][-MOST:]
 
 
-def draw(here: Workspace, pinned: dict[int, str], row: int, position: int) -> None:
+def draw(workspace: Workspace, shown: Shown, pinned: dict[int, str], row: int, position: int) -> None:
     """The chart, with its switch between probability and rank."""
-    assert here.shown is not None
     head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="linehead")
     head.html('<div class="cap">Block output, over the layers</div>')
-    how = kept(
+    how = draw_kept(
         head.segmented_control,
         "scale",
         key="line_scale",
@@ -59,23 +58,20 @@ def draw(here: Workspace, pinned: dict[int, str], row: int, position: int) -> No
         required=True,
         label_visibility="collapsed",
     )
-    lines = _followed(here, pinned, position)
-    labels = [row_label(r, here.shown.engine.model.n_layers) for r in range(here.shown.engine.model.n_layers + 2)]
-    figure = chart([(w, pinned[w.token_id]) for w in lines], labels, row, how, theme())
+    n_layers = shown.engine.model.n_layers
+    lines = _watch_pins(workspace, shown, pinned, position)
+    labels = [row_label(r, n_layers) for r in range(n_layers + 2)]
+    figure = build_chart([(w, pinned[w.token_id]) for w in lines], labels, row, how, read_theme())
     st.plotly_chart(figure, key="lines", theme=None, width="stretch", config=MODE_BAR)
 
 
-def _followed(here: Workspace, pinned: dict[int, str], position: int) -> tuple[Watched, ...]:
+def _watch_pins(workspace: Workspace, shown: Shown, pinned: dict[int, str], position: int) -> tuple[Watched, ...]:
     """The pinned tokens over all rows."""
-    assert here.shown is not None
-    asked = HeatmapView(
-        here.shown.trace.id, Component.BLOCK, Lens.OUTPUT, positions=(position,), top_k=1, watch=tuple(pinned)
-    )
-    grid: DecodedGrid = jobs.view(here.shown.engine, asked, here.id, "lines")
-    return grid.watch
+    view = HeatmapView(shown.trace.id, positions=(position,), top_k=1, watch=tuple(pinned))
+    return jobs.compute_view(shown.engine, view, workspace.id, "lines").watch
 
 
-def chart(lines: list[tuple[Watched, str]], labels: list[str], row: int, how: str, mode: str) -> go.Figure:
+def build_chart(lines: list[tuple[Watched, str]], labels: list[str], row: int, how: str, mode: str) -> go.Figure:
     """A line for each watched token over all rows (each `Watched` of shape (rows, 1)); `row` is marked."""
     import plotly.graph_objects as go
 
@@ -86,8 +82,8 @@ def chart(lines: list[tuple[Watched, str]], labels: list[str], row: int, how: st
 
 def _line(watched: Watched, colour: str, k: int, labels: list[str], how: str) -> dict[str, Any]:
     y = watched.probability[:, 0] if how == "probability" else np.maximum(watched.rank[:, 0], 1)
-    told = [
-        (name, percent(float(p)), f"{int(r):,}")
+    hover = [
+        (name, probability(float(p)), f"{int(r):,}")
         for name, p, r in zip(labels, watched.probability[:, 0], watched.rank[:, 0], strict=True)
     ]
     return {
@@ -95,10 +91,10 @@ def _line(watched: Watched, colour: str, k: int, labels: list[str], how: str) ->
         "x": list(range(len(labels))),
         "y": y,
         "mode": "lines+markers" if len(labels) <= 18 else "lines",
-        "name": literal(watched.shown),
+        "name": escape_for_plotly(watched.shown),
         "line": {"color": colour, "width": 2},
         "marker": {"size": 5, "symbol": MARKERS[k % MOST]},
-        "customdata": told,
+        "customdata": hover,
         "hovertemplate": "%{customdata[0]}: %{customdata[1]}, rank %{customdata[2]}<extra>%{fullData.name}</extra>",
     }
 
@@ -128,7 +124,7 @@ def _layout(labels: list[str], row: int, how: str, mode: str) -> dict[str, Any]:
         "plot_bgcolor": "rgba(0,0,0,0)",
         "xaxis": {
             "tickvals": rows[::every],
-            "ticktext": [short_row(labels[r]) for r in rows[::every]],
+            "ticktext": [short_row_label(labels[r]) for r in rows[::every]],
             "tickangle": 0,
             "showgrid": False,
             "zeroline": False,
@@ -139,9 +135,9 @@ def _layout(labels: list[str], row: int, how: str, mode: str) -> dict[str, Any]:
     }
 
 
-def literal(text: str) -> str:
+def escape_for_plotly(text: str) -> str:
     """Token text for Plotly, which reads a few tags and entities: shown as it is."""
-    return escaped(text).replace("$", "&#36;")
+    return escape_html(text).replace("$", "&#36;")
 
 
 def _scale(how: str) -> dict[str, Any]:

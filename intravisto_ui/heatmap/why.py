@@ -7,65 +7,63 @@ import streamlit as st
 
 from intravisto_core.figures.numbers import probability
 from intravisto_core.figures.web import Step, step_list
-from intravisto_core.records import DecodedGrid, NextTokens
 from intravisto_core.request import HeatmapView, NextTokensView
 from intravisto_core.sites import Component, NormPolicy
+from intravisto_ui.heatmap.cell_parts import CellPart
 from intravisto_ui.parts import components
 from intravisto_ui.parts.kept import set_kept
-from intravisto_ui.session import jobs
-from intravisto_ui.session.text import token
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.text import token_html
+from intravisto_ui.session.workspace import Shown, Workspace
 
 LISTED = 5
 CANDIDATES = 2
 
 
-def draw(here: Workspace) -> None:
+def draw(workspace: Workspace, shown: Shown) -> None:
     """The answer for the selected target; nothing where none is asked about."""
-    shown, target = here.shown, here.place.target
-    if shown is None or target is None or not 0 < target < len(shown.trace.tokens):
+    target = workspace.selection.target
+    if target is None or not 0 < target < len(shown.trace.tokens):
         return
     wanted = shown.trace.tokens[target]
-    asked = NextTokensView(shown.trace.id, target - 1, n=CANDIDATES)
-    odds: NextTokens = here.payload(asked, lambda: jobs.view(shown.engine, asked, here.id, "why-odds"))
+    odds = workspace.read_view(shown.engine, NextTokensView(shown.trace.id, target - 1, n=CANDIDATES), "why-odds")
     rival = next(int(i) for i in odds.token_ids if int(i) != wanted.id)
     own = dict(zip(odds.token_ids.tolist(), odds.model.tolist(), strict=True))
-    chance = f" {_unbroken(own[wanted.id])}" if wanted.id in own else ""
+    chance = f" {_unbroken_probability(own[wanted.id])}" if wanted.id in own else ""
     st.html(
-        f'<div class="why"><b>Why {token(wanted.shown)}?</b> {token(wanted.shown)}{chance}, '
+        f'<div class="why"><b>Why {token_html(wanted.shown)}?</b> {token_html(wanted.shown)}{chance}, '
         f"{'the runner-up' if wanted.id == int(odds.token_ids[0]) else 'the top token'} "
-        f"{token(odds.shown[rival])} {_unbroken(own[rival])}.</div>"
+        f"{token_html(odds.shown[rival])} {_unbroken_probability(own[rival])}.</div>"
     )
-    steps = _steps(here, target - 1, (wanted.id, rival))
+    steps = _find_steps(workspace, shown, target - 1, (wanted.id, rival))
     strongest = sorted(steps, key=lambda s: -s.change)[:LISTED]
     title = f"What raised {wanted.shown} over {odds.shown[rival]} most, directly"
     data = step_list(strongest, title, shown.engine.model.n_layers)
-    components.panel(data, key="why_steps", on_go=lambda row: _open(here, strongest, row))
+    components.draw_panel(data, key="why_steps", on_go=lambda row: _open_step(workspace, strongest, row))
     st.html(
         '<div class="hint">Change of the difference of their scores (logits) at the scale of the stream there. What an '
         "update prepares for later layers is not counted. Click a line to open that cell.</div>"
     )
 
 
-def _open(here: Workspace, steps: list[Step], index: int) -> None:
+def _open_step(workspace: Workspace, steps: list[Step], index: int) -> None:
     """Go to the cell where an update was made, and show what it wrote there."""
     step = steps[index]
-    here.go(step.row, target=here.place.target)
-    set_kept(cell_part=str(step.component))
+    workspace.select_cell(step.row, target=workspace.selection.target)
+    set_kept(cell_part=CellPart(step.component))
 
 
-def _unbroken(p: float) -> str:
+def _unbroken_probability(p: float) -> str:
     return probability(p).replace(" ", "\u00a0")
 
 
-def _steps(here: Workspace, position: int, pair: tuple[int, int]) -> list[Step]:
+def _find_steps(workspace: Workspace, shown: Shown, position: int, pair: tuple[int, int]) -> list[Step]:
     """What every update at a position did to the lead of the pair's first token over the second."""
-    assert here.shown is not None
-    engine, trace = here.shown.engine, here.shown.trace.id
     found = []
     for component in (Component.ATTENTION, Component.MLP):
-        asked = HeatmapView(trace, component, norm=NormPolicy.STREAM, positions=(position,), top_k=1, watch=pair)
-        grid: DecodedGrid = here.payload(asked, lambda a=asked: jobs.view(engine, a, here.id, f"why-{a.component}"))
+        view = HeatmapView(
+            shown.trace.id, component, norm=NormPolicy.STREAM, positions=(position,), top_k=1, watch=pair
+        )
+        grid = workspace.read_view(shown.engine, view, f"why-{component}")
         lead = grid.watch[0].logit[:, 0] - grid.watch[1].logit[:, 0]
         found += [Step(int(r), component, float(v)) for r, v in zip(grid.rows, lead, strict=True) if np.isfinite(v)]
     return found

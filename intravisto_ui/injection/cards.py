@@ -5,20 +5,19 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from intravisto_core.errors import IntravistoError, RequestError
-from intravisto_core.request import from_json, in_words, tensors, to_json, with_tensors
+from intravisto_core.request import Intervention, from_json, in_words, tensors, to_json, with_tensors
 from intravisto_core.request.tensors import references
 from intravisto_ui.injection import card_words, fit, form
 from intravisto_ui.parts import edit_sources, problems
-from intravisto_ui.parts.kept import kept
+from intravisto_ui.parts.kept import draw_kept
 from intravisto_ui.session.edit_stack import Card
-from intravisto_ui.session.text import escaped, plural
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.text import escape_html, plural
+from intravisto_ui.session.workspace import Shown, Workspace
 
 MOST_BYTES = 1_000_000
 EMPTY = (
@@ -26,23 +25,23 @@ EMPTY = (
 )
 
 
-def draw(here: Workspace) -> None:
+def draw(workspace: Workspace, base: Shown) -> None:
     """The cards, and under them what is done with the whole stack."""
-    cards = here.edits.cards
+    cards = workspace.edits.cards
     if not cards:
         st.html(f'<div class="hint">{EMPTY}</div>')
     for number, card in enumerate(cards, start=1):
         with st.container(border=True, key=f"card_{card.id}"):
-            _card(here, card, number, len(cards))
-    if cards or here.edits.past or here.edits.future or here.edits.runs:
-        _stack(here)
+            _draw_card(workspace, base, card, number, len(cards))
+    if cards or workspace.edits.past or workspace.edits.future or workspace.edits.runs:
+        _draw_stack(workspace, base)
     else:
         with st.popover("Load a stack", key="edits_file"):
-            _file(here)
+            _draw_file(workspace)
 
 
-def _card(here: Workspace, card: Card, number: int, count: int) -> None:
-    edits, shade = here.edits, "" if card.on else " off"
+def _draw_card(workspace: Workspace, base: Shown, card: Card, number: int, count: int) -> None:
+    edits, shade = workspace.edits, "" if card.on else " off"
     line = st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"card_line_{card.id}")
     line.toggle(
         f"Edit {number} on",
@@ -52,13 +51,11 @@ def _card(here: Workspace, card: Card, number: int, count: int) -> None:
         on_change=edits.switch,
         args=(card.id,),
     )
-    line.html(
-        f'<div class="card{shade}"><b>{number}</b> {escaped(card_words.of_card(here, card.what))}</div>',
-        width="stretch",
-    )
+    words = escape_html(card_words.describe_card(workspace, base, card.what))
+    line.html(f'<div class="card{shade}"><b>{number}</b> {words}</div>', width="stretch")
     with line.popover("⋯", key=f"card_more_{card.id}", help="Edit, move, copy or remove"):
         for label, act, args, possible in (
-            ("Edit", form.load, (here, card), True),
+            ("Edit", form.load_card, (workspace, card), True),
             ("Up", edits.move, (card.id, -1), number > 1),
             ("Down", edits.move, (card.id, 1), number < count),
             ("Duplicate", edits.duplicate, (card.id,), True),
@@ -73,13 +70,13 @@ def _card(here: Workspace, card: Card, number: int, count: int) -> None:
                 width="stretch",
                 type="tertiary",
             )
-    if here.base is not None and card.on and (why := fit.misfit(card.what, here.base)):
-        st.html(f'<div class="hint misfit" role="alert">Does not fit this text: {escaped(why)}</div>')
+    if card.on and (why := fit.describe_misfit(card.what, base)):
+        st.html(f'<div class="hint misfit" role="alert">Does not fit this text: {escape_html(why)}</div>')
 
 
-def _stack(here: Workspace) -> None:
-    edits = here.edits
-    n, node = len(edits.on()), edits.node()
+def _draw_stack(workspace: Workspace, base: Shown) -> None:
+    edits = workspace.edits
+    n, node = len(edits.active_cards()), edits.current_node()
     busy = node is not None and not node.ended
     line = st.container(horizontal=True, gap="small", vertical_alignment="center", key="edits_line")
     pressed = line.button(
@@ -87,19 +84,19 @@ def _stack(here: Workspace) -> None:
         key="edits_run",
         type="primary" if edits.is_stale() else "secondary",
         width="stretch",
-        disabled=busy or here.base is None or not n,
+        disabled=busy or not n,
         help="Runs the shown prompt again with the edits that are on, in this order within one place.",
     )
     line.button("↶", key="edits_undo", on_click=edits.undo, disabled=not edits.past, help="Undo the last change")
     line.button("↷", key="edits_redo", on_click=edits.redo, disabled=not edits.future, help="Redo")
     with line.popover("File", key="edits_file", help="Save the stack, or load one"):
-        _file(here)
+        _draw_file(workspace)
     if edits.refusal is not None:
-        problems.inline(edits.refusal)
+        problems.draw_inline(edits.refusal)
     if pressed:
-        run(here)
+        run_edits(workspace, base)
         st.rerun()
-    kept(
+    draw_kept(
         st.toggle,
         "Also let the model write on",
         key="edits_free",
@@ -108,39 +105,38 @@ def _stack(here: Workspace) -> None:
     )
 
 
-def run(here: Workspace, story: str = "") -> None:
+def run_edits(workspace: Workspace, base: Shown, story: str = "") -> None:
     """Run the cards that are on; prompts that they take values from are run first, where they have not been."""
-    shown, edits = here.base, here.edits
-    if shown is None:
-        return
+    edits = workspace.edits
     edits.refusal = None
-    free = bool(here.options.get("edits_free", True))
+    free = bool(workspace.options.get("edits_free", True))
     try:
-        edits.run(shown, here.id, free, lambda what: edit_sources.ready(here, shown, what), story)
+        changes = [edit_sources.resolve_source(workspace, base, card.what) for card in edits.active_cards()]
+        edits.run(base.trace, workspace.id, free, changes, story)
     except IntravistoError as error:
         edits.refusal = error
 
 
-def _file(here: Workspace) -> None:
+def _draw_file(workspace: Workspace) -> None:
     st.download_button(
         "Save the stack",
-        data=written(here.edits.cards),
+        data=write_stack(workspace.edits.cards),
         file_name="edits.json",
         mime="application/json",
         key="edits_save",
         on_click="ignore",
-        disabled=not here.edits.cards,
+        disabled=not workspace.edits.cards,
     )
     uploaded = st.file_uploader("Load a stack", type="json", key="edits_load", max_upload_size=1)
-    if uploaded is None or here.options.get("edits_loaded") == uploaded.file_id:
+    if uploaded is None or workspace.options.get("edits_loaded") == uploaded.file_id:
         return
-    here.options["edits_loaded"] = uploaded.file_id
-    with problems.guarded():
-        here.edits.take(read(uploaded.getvalue()))
+    workspace.options["edits_loaded"] = uploaded.file_id
+    with problems.guard():
+        workspace.edits.load(read_stack(uploaded.getvalue()))
         st.rerun()
 
 
-def written(cards: tuple[Card, ...]) -> bytes:
+def write_stack(cards: tuple[Card, ...]) -> bytes:
     """A stack as a JSON file: the interventions in order, with which of them are on, and the arrays they name."""
     listed = [{"on": card.on, "edit": json.loads(to_json(card.what))} for card in cards]
     found = (item for card in cards for item in tensors(card.what).items())
@@ -148,7 +144,7 @@ def written(cards: tuple[Card, ...]) -> bytes:
     return (json.dumps({"intravisto_edits": 1, "cards": listed, "arrays": arrays}, indent=1) + "\n").encode()
 
 
-def read(body: bytes) -> tuple[tuple[Any, bool], ...]:
+def read_stack(body: bytes) -> tuple[tuple[Intervention, bool], ...]:
     """The interventions of such a file, each with whether it is on.
 
     Raises:
@@ -161,7 +157,8 @@ def read(body: bytes) -> tuple[tuple[Any, bool], ...]:
         stack = json.loads(body)
         arrays = stack.get("arrays", {})
         found = tuple(
-            (_whole(from_json(json.dumps(card["edit"])), arrays), bool(card.get("on", True))) for card in stack["cards"]
+            (_restore_arrays(from_json(json.dumps(card["edit"])), arrays), bool(card.get("on", True)))
+            for card in stack["cards"]
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RequestError(f"{wanted}got something else") from None
@@ -170,7 +167,7 @@ def read(body: bytes) -> tuple[tuple[Any, bool], ...]:
     return found
 
 
-def _whole(what: Any, arrays: Mapping[str, str]) -> Any:
+def _restore_arrays(what: Intervention, arrays: Mapping[str, str]) -> Intervention:
     """An intervention with the arrays of its file, which are little-endian float32 in base64."""
     found = {
         ref.hash: np.frombuffer(base64.b64decode(arrays[ref.hash]), "<f4").reshape(ref.shape)

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.request import CompareView
 from intravisto_ui.parts import edit_python, export_menu
 from intravisto_ui.session import edit_marks
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.workspace import Shown, Workspace
 
 
-def popover(place: Any, here: Workspace, view: CompareView | None) -> None:
+def draw_menu(container: DeltaGenerator, workspace: Workspace, base: Shown, view: CompareView | None) -> None:
     """The export menu of the page. view: of the comparison that is shown; None before there is one."""
-    node = here.edits.node()
+    node = workspace.edits.current_node()
     if node is None or view is None:
-        with place.popover("Export", disabled=True, help="There is something to take away after a run with edits."):
+        help = "There is something to take away after a run with edits."
+        with container.popover("Export", disabled=True, help=help):
             st.empty()
         return
-    told = export_menu.arguments(view, "edited")
-    export_menu.menu(
-        place,
-        here,
+    lines = [
+        *edit_python.write_edited_run(base, node.cards),
+        *edit_python.write_comparison(export_menu.write_arguments(view, "edited")),
+    ]
+    export_menu.draw_menu(
+        container,
+        base,
+        workspace.id,
         view,
         "difference",
-        lambda: {"marks": edit_marks.marks_of(here, node)},
-        edit_python.compared(told),
+        lines,
+        lambda: {"marks": edit_marks.marks_of_run(base, node)},
         "PNG and SVG: the buttons under the pictures.",
-        edit_python.edited_lines(here, node.cards),
     )

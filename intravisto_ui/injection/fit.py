@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from intravisto_core.errors import IntravistoError, RequestError, expected
-from intravisto_core.request import Intervention, Patch, ReplaceMain, TensorRef
+from intravisto_core.records import ModelCard
+from intravisto_core.request import Intervention, Patch, Replace, ReplaceMain, TensorRef
 from intravisto_core.request.positions import resolve
 from intravisto_core.sites import BlockKind, Capability, Site
 from intravisto_ui.parts import edit_sources
@@ -21,22 +20,22 @@ def check(what: Intervention, shown: Shown) -> None:
         RequestError: a layer, head, neuron or position out of range, with the range; a site that this model lacks.
     """
     model, trace = shown.engine.model, shown.trace
-    _index(what.layer, model.n_layers, "layer")
-    _site(what, model)
-    places: tuple[int, ...] = ()
+    _check_index(what.layer, model.n_layers, "layer")
+    _check_site(what, model)
+    acted_on: tuple[int, ...] = ()
     for name in ("positions", "queries", "keys"):
         if (spots := getattr(what, name, None)) is not None:
             found = resolve(spots, trace.prompt_length, len(trace.tokens), name)
-            places = places or found
-    _parts(what, model)
-    _directions(what, model)
+            acted_on = acted_on or found
+    _check_parts(what, model)
+    _check_directions(what, model)
     if isinstance(what, Patch):
-        _donor(what, shown, len(places))
-    if isinstance(what, ReplaceMain) or hasattr(what, "match_norm"):
-        _token(what, shown)
+        _check_source(what, shown, len(acted_on))
+    if isinstance(what, Replace | ReplaceMain):
+        _check_token(what.token, shown)
 
 
-def misfit(what: Intervention, shown: Shown) -> str:
+def describe_misfit(what: Intervention, shown: Shown) -> str:
     """Why an edit does not fit, "" where it does."""
     try:
         check(what, shown)
@@ -45,20 +44,21 @@ def misfit(what: Intervention, shown: Shown) -> str:
     return ""
 
 
-def _index(value: int, n: int, name: str) -> None:
+def _check_index(value: int, n: int, name: str) -> None:
     if not -n <= value < n:
         raise RequestError(expected(name, f"0 to {n - 1}, or negative from the end", value))
 
 
-def _site(what: Intervention, model: Any) -> None:
+def _check_site(what: Intervention, model: ModelCard) -> None:
     if what.site is Site.RESID_MID and model.block == BlockKind.PARALLEL:
         raise RequestError("resid_mid: a parallel block adds attention and MLP at once and has none")
-    found = model.capabilities.get(_NEEDS.get(what.site))
+    needed = _NEEDS.get(what.site)
+    found = None if needed is None else model.capabilities.get(needed)
     if found is not None and not found.ok:
-        raise RequestError(f"{what.site}: expected a model whose {_NEEDS[what.site]} were found; {found.reason}")
+        raise RequestError(f"{what.site}: expected a model whose {needed} were found; {found.reason}")
 
 
-def _parts(what: Intervention, model: Any) -> None:
+def _check_parts(what: Intervention, model: ModelCard) -> None:
     heads = getattr(what, "heads", None)
     listed = [] if heads is None or isinstance(heads, str) else list(heads)
     listed += [head] if (head := getattr(what, "head", None)) is not None else []
@@ -75,7 +75,7 @@ def _parts(what: Intervention, model: Any) -> None:
         raise RequestError(expected("neuron", f"0 to {model.d_mlp - 1}", neuron))
 
 
-def _directions(what: Intervention, model: Any) -> None:
+def _check_directions(what: Intervention, model: ModelCard) -> None:
     for name in ("direction", "source", "target"):
         value = getattr(what, name, None)
         if not isinstance(value, TensorRef):
@@ -86,16 +86,16 @@ def _directions(what: Intervention, model: Any) -> None:
             raise RequestError(expected(name, f"{model.d_model} numbers, the width of the stream", value.shape))
 
 
-def _token(what: Any, shown: Shown) -> None:
-    if not shown.engine.tokenize(what.token, add_special_tokens=False):
-        raise RequestError(f"token: expected a text of at least one token; got {what.token!r}")
+def _check_token(text: str, shown: Shown) -> None:
+    if not shown.engine.tokenize(text, add_special_tokens=False):
+        raise RequestError(f"token: expected a text of at least one token; got {text!r}")
 
 
-def _donor(what: Patch, shown: Shown, count: int) -> None:
+def _check_source(what: Patch, shown: Shown, count: int) -> None:
     """Positions on the other prompt; a chat's markers are only known to its run."""
     if what.source_layer is not None:
-        _index(what.source_layer, shown.engine.model.n_layers, "layer of the other prompt")
-    prompt, given = edit_sources.prompt_of(what), what.source_positions
+        _check_index(what.source_layer, shown.engine.model.n_layers, "layer of the other prompt")
+    prompt, given = edit_sources.source_prompt(what), what.source_positions
     if prompt is None or shown.request.chat:
         return
     n = len(shown.engine.tokenize(prompt, add_special_tokens=shown.request.add_special_tokens))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from intravisto_core.engine import Trace
 from intravisto_core.figures.numbers import change, nats, probability, significant
 from intravisto_core.figures.theme import colour_scale, css, ink_on
 from intravisto_core.figures.web import Mark, comparison_payload, grid_payload
@@ -15,12 +17,11 @@ from intravisto_core.records import Comparison
 from intravisto_core.request import CompareView, HeatmapView
 from intravisto_core.sites import Component
 from intravisto_ui.parts import components, token_field
-from intravisto_ui.parts.choices import named
-from intravisto_ui.parts.kept import kept
+from intravisto_ui.parts.choices import draw_named_choice, draw_segments
 from intravisto_ui.session import edit_marks, jobs
 from intravisto_ui.session.edit_stack import EditRun
-from intravisto_ui.session.text import escaped, token
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.text import escape_html, token_html
+from intravisto_ui.session.workspace import Shown, Workspace
 
 PICTURES = {"difference": "difference map", "both": "baseline and edited"}
 COLOURS = {
@@ -34,48 +35,42 @@ COLOUR_HELP = (
 )
 
 
-def draw(here: Workspace, node: EditRun) -> CompareView | None:
+def draw(workspace: Workspace, base: Shown, node: EditRun) -> CompareView | None:
     """Everything about one edited run beside its baseline; returns what is compared, if anything is yet."""
     if node.held is None:
         return None
-    compared = _options(here, node)
-    record = comparison(here, compared)
+    view = _draw_options(base, node.held)
+    record = read_comparison(workspace, base, view)
     if node.story:
-        st.html(f'<div class="story">{escaped(node.story)}</div>')
-    _texts(here, node, record)
-    headline(record)
-    _strip(record)
-    _picture(here, node, record, compared)
-    _tokens(record)
+        st.html(f'<div class="story">{escape_html(node.story)}</div>')
+    _draw_texts(base, node)
+    draw_effects(record)
+    _draw_strip(record)
+    _draw_picture(workspace, base, node, record, view)
+    _draw_tokens(record)
     for note in (*record.notes, *node.held.notes):
-        st.html(f'<div class="hint">{escaped(note)}</div>')
-    return compared
+        st.html(f'<div class="hint">{escape_html(note)}</div>')
+    return view
 
 
-def baseline(here: Workspace) -> None:
+def draw_baseline(workspace: Workspace, base: Shown) -> None:
     """The run without edits: a click on a cell puts its place into the form."""
-    assert here.base is not None
     st.html('<div class="cap">The baseline. Click a cell, and the form at the left is about its place.</div>')
-    asked = HeatmapView(here.base.trace.id)
-    payload = here.payload((asked, "edit"), lambda: _grid(here, asked, asked.trace))
-    components.grid(payload, key="grid_baseline_alone", on_select=here.select)
+    view = HeatmapView(base.trace.id)
+    payload = workspace.keep((view, "edit"), lambda: _grid_payload(workspace, base, view, view.trace))
+    components.draw_grid(payload, key="grid_baseline_alone", on_select=workspace.select)
 
 
-def comparison(here: Workspace, view: CompareView) -> Comparison:
+def read_comparison(workspace: Workspace, base: Shown, view: CompareView) -> Comparison:
     """The record of a comparison, kept for the last few views."""
-    assert here.base is not None
-    engine = here.base.engine
-    made: Comparison = here.payload(view, lambda: jobs.view(engine, view, here.id, "compare"))
-    return made
+    return workspace.read_view(base.engine, view, "compare")
 
 
-def _options(here: Workspace, node: EditRun) -> CompareView:
-    assert here.base is not None
-    engine = here.base.engine
+def _draw_options(base: Shown, held: Trace) -> CompareView:
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="effect_options")
     target = token_field.draw(
         line,
-        engine,
+        base.engine,
         "Lead of",
         key="effect_target",
         placeholder="the answer",
@@ -84,7 +79,7 @@ def _options(here: Workspace, node: EditRun) -> CompareView:
     )
     contrast = token_field.draw(
         line,
-        engine,
+        base.engine,
         "over",
         key="effect_contrast",
         placeholder="the runner-up",
@@ -92,44 +87,44 @@ def _options(here: Workspace, node: EditRun) -> CompareView:
         width=220,
     )
     names = {c: c.label for c in Component}
-    component = named(line, "Component", "effect_component", names, "", Component.BLOCK, width=150)
-    last = here.base.trace.prompt_length - 1
+    component = draw_named_choice(line, "Component", "effect_component", names, "", Component.BLOCK, width=150)
     return CompareView(
-        here.base.trace.id,
-        node.held.id,
+        base.trace.id,
+        held.id,
         target or None,
         contrast or None,
-        position=last,
+        position=base.trace.prompt_length - 1,
         component=component,
     )
 
 
-def _texts(here: Workspace, node: EditRun, record: Comparison) -> None:
+def _draw_texts(base: Shown, node: EditRun) -> None:
     """What the model wrote before and after; without a free run the held one's answer after the prompt."""
-    assert here.base is not None
-    start = here.base.trace.prompt_length
-    before = [t.shown for t in here.base.trace.tokens[start:]]
-    after = [t.shown for t in node.free.tokens[start:]] if node.free is not None else None
+    start = base.trace.prompt_length
+    before = [t.shown for t in base.trace.tokens[start:]]
     columns = st.columns(2)
-    columns[0].html(f'<div class="cap">Baseline writes</div>{_written(before, before)}')
-    if after is None:
+    columns[0].html(f'<div class="cap">Baseline writes</div>{_text_html(before, before)}')
+    if node.free is None:
         words = "still writing …" if not node.ended else "the model was not let to write on"
         columns[1].html(f'<div class="cap">Edited writes</div><div class="hint">{words}</div>')
     else:
-        columns[1].html(f'<div class="cap">Edited writes</div>{_written(after, before)}')
+        after = [t.shown for t in node.free.tokens[start:]]
+        columns[1].html(f'<div class="cap">Edited writes</div>{_text_html(after, before)}')
 
 
-def _written(tokens: list[str], others: list[str]) -> str:
+def _text_html(tokens: list[str], others: list[str]) -> str:
     if not tokens:
         return '<div class="wrote"><i>nothing was generated</i></div>'
     same = next(
         (i for i, (a, b) in enumerate(zip(tokens, others, strict=False)) if a != b), min(len(tokens), len(others))
     )
-    parts = [f"<span>{token(t)}</span>" for t in tokens[:same]] + [f"<mark>{token(t)}</mark>" for t in tokens[same:]]
+    parts = [f"<span>{token_html(t)}</span>" for t in tokens[:same]] + [
+        f"<mark>{token_html(t)}</mark>" for t in tokens[same:]
+    ]
     return f'<div class="wrote">{"".join(parts)}</div>'
 
 
-def headline(record: Comparison) -> None:
+def draw_effects(record: Comparison) -> None:
     """The effect at the position that says the answer, each number with what doing nothing makes."""
     at = record.position
     name = f"{record.shown[record.target]} less {record.shown[record.contrast]}"
@@ -163,12 +158,12 @@ def headline(record: Comparison) -> None:
             ),
         )
     heads = ("at the end of the prompt", "baseline", "edited", "change", "noise floor")
-    cells = "".join("<tr>" + "".join(f"<td>{escaped(str(value))}</td>" for value in row) + "</tr>" for row in rows)
+    cells = "".join("<tr>" + "".join(f"<td>{escape_html(str(value))}</td>" for value in row) + "</tr>" for row in rows)
     head = "".join(f"<th>{h}</th>" for h in heads)
     st.html(f'<table class="effects"><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>')
 
 
-def _strip(record: Comparison) -> None:
+def _draw_strip(record: Comparison) -> None:
     """The tokens of the text, each coloured by how its log-probability changed."""
     changes = (record.edited_log_prob - record.log_prob)[: len(record.tokens) - 1]
     most = float(np.nanmax(np.abs(changes), initial=0.0)) or 1.0
@@ -178,7 +173,7 @@ def _strip(record: Comparison) -> None:
         step = 128 if np.isnan(moved) else round(127.5 * (1 + float(moved) / most))
         fills = [scale[step] for scale in scales]
         style = f"background: {_both(*map(css, fills))}; color: {_both(*(css(ink_on(f)) for f in fills))}"
-        pieces.append(f'<span style="{style}" title="{change(float(moved))} in ln p">{token(read.shown)}</span>')
+        pieces.append(f'<span style="{style}" title="{change(float(moved))} in ln p">{token_html(read.shown)}</span>')
     if pieces:
         st.html(
             '<div class="cap">Each token, by the change of its log-probability</div>'
@@ -191,49 +186,49 @@ def _both(light: str, dark: str) -> str:
     return f"light-dark({light}, {dark})"
 
 
-def _picture(here: Workspace, node: EditRun, record: Comparison, view: CompareView) -> None:
-    assert here.base is not None
-    assert here.shown is not None
-    # One selection for all pictures, which the strip of tokens shows too.
-    rev = here.shown.trace.id
+def _draw_picture(workspace: Workspace, base: Shown, node: EditRun, record: Comparison, view: CompareView) -> None:
+    # one selection for all pictures, which the strip of tokens shows too
+    rev = (workspace.shown or base).trace.id
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="effect_picture")
-    picture = kept(
-        line.segmented_control,
-        "Picture",
-        key="effect_shown",
-        default="difference",
-        valid=lambda v: v in PICTURES,
-        options=list(PICTURES),
-        format_func=PICTURES.__getitem__,
-        required=True,
-    )
+    with line:
+        picture = draw_segments("Picture", "effect_shown", PICTURES, "difference")
+    marks = edit_marks.marks_of_run(base, node)
     if picture == "both":
-        both = {"baseline": (here.base.trace, ()), "edited": (node.held, edit_marks.marks_of(here, node))}
-        with st.container(key="effect_both"):
-            places = st.columns(2)
-        for place, (name, (trace, marks)) in zip(places, both.items(), strict=True):
-            with place:
-                st.html(f'<div class="cap">{name}</div>')
-                asked = HeatmapView(trace.id, view.component)
-                payload = here.payload(
-                    (asked, rev, name), lambda asked=asked, marks=marks, name=name: _grid(here, asked, rev, marks, name)
-                )
-                components.grid(payload, key=f"grid_{name}", on_select=here.select)
+        _draw_both(workspace, base, node, view.component, rev)
         return
     offered = {c: name for c, name in COLOURS.items() if c != "kl" or np.isfinite(record.grid_kl).any()}
-    colour = named(line, "Colour", "effect_colour", offered, COLOUR_HELP, next(iter(offered)), width=230)
-    marks = edit_marks.marks_of(here, node)
-    payload = here.payload((view, colour, rev, "map"), lambda: comparison_payload(record, colour, marks, rev))
-    components.grid(payload, key="grid_difference", on_select=here.select)
+    colour = draw_named_choice(line, "Colour", "effect_colour", offered, COLOUR_HELP, next(iter(offered)), width=230)
+    payload = workspace.keep((view, colour, rev, "map"), lambda: comparison_payload(record, colour, marks, rev))
+    components.draw_grid(payload, key="grid_difference", on_select=workspace.select)
 
 
-def _grid(here: Workspace, asked: HeatmapView, rev: str, marks: Sequence[Mark] = (), side: str = "") -> bytes:
-    assert here.base is not None
-    grid = jobs.view(here.base.engine, asked, here.id, f"edit-{asked.trace}")
+def _draw_both(workspace: Workspace, base: Shown, node: EditRun, component: Component, rev: str) -> None:
+    """The baseline's heatmap, and the edited run's beside it."""
+    with st.container(key="effect_both"):
+        columns = st.columns(2)
+    marks = edit_marks.marks_of_run(base, node)
+    for column, side, trace, outlined in (
+        (columns[0], "baseline", base.trace, ()),
+        (columns[1], "edited", node.held, marks),
+    ):
+        if trace is None:
+            continue
+        view = HeatmapView(trace.id, component)
+        make = partial(_grid_payload, workspace, base, view, rev, outlined, side)
+        with column:
+            st.html(f'<div class="cap">{side}</div>')
+            payload = workspace.keep((view, rev, side), make)
+            components.draw_grid(payload, key=f"grid_{side}", on_select=workspace.select)
+
+
+def _grid_payload(
+    workspace: Workspace, base: Shown, view: HeatmapView, rev: str, marks: Sequence[Mark] = (), side: str = ""
+) -> bytes:
+    grid = jobs.compute_view(base.engine, view, workspace.id, f"edit-{view.trace}")
     return grid_payload(grid, "logit" if grid.is_update else "p_max", marks=marks, rev=rev, side=side)
 
 
-def _tokens(record: Comparison) -> None:
+def _draw_tokens(record: Comparison) -> None:
     """Log-probability of each token of the text, before and after."""
     n = record.n_compared
     frame = pd.DataFrame(

@@ -3,80 +3,82 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.request import CompareView, in_words
 from intravisto_ui.injection import results
 from intravisto_ui.session.edit_stack import EditRun
 from intravisto_ui.session.text import plural
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.workspace import Shown, Workspace
 
 SHORT = 64
 
 
-def draw(here: Workspace) -> None:
+def draw(workspace: Workspace, base: Shown) -> None:
     """The nodes, indented; a click looks at one."""
-    runs = here.edits.runs
+    runs = workspace.edits.runs
     if not runs:
         return
     st.html(f'<div class="cap">{plural(len(runs), "run")} with edits</div>')
-    _node(here, 0, "baseline", "", 0)
-    _below(here, 0, 1)
+    _draw_node(workspace, 0, "baseline", "", 0)
+    _draw_below(workspace, base, 0, 1)
 
 
-def _below(here: Workspace, parent: int, depth: int) -> None:
-    for node in here.edits.runs.values():
+def _draw_below(workspace: Workspace, base: Shown, parent: int, depth: int) -> None:
+    for node in workspace.edits.runs.values():
         if node.parent == parent:
-            _node(here, node.id, _short(_step(here, node)), _answer(here, node), depth)
-            _below(here, node.id, depth + 1)
+            words, answer = _shorten(_describe_step(workspace, node)), _describe_answer(base, node)
+            _draw_node(workspace, node.id, words, answer, depth)
+            _draw_below(workspace, base, node.id, depth + 1)
 
 
-def _node(here: Workspace, id: int, words: str, answer: str, depth: int) -> None:
-    current = here.edits.current == id
-    bullet = "● " if current else "○ "
+def _draw_node(workspace: Workspace, id: int, words: str, answer: str, depth: int) -> None:
+    bullet = "● " if workspace.edits.current == id else "○ "
     label = "\u2003" * min(depth, 6) + bullet + words.replace("[", "\\[") + (f" → {answer}" if answer else "")
-    st.button(label, key=f"node_{id}", type="tertiary", on_click=here.edits.go, args=(id,), width="stretch")
+    st.button(label, key=f"node_{id}", type="tertiary", on_click=workspace.edits.show_run, args=(id,), width="stretch")
 
 
-def _step(here: Workspace, node: EditRun) -> str:
+def _describe_step(workspace: Workspace, node: EditRun) -> str:
     """What the run has that the one it was made from had not (+), and what it lacks (−); of a first run all."""
-    parent = here.edits.runs.get(node.parent)
+    parent = workspace.edits.runs.get(node.parent)
     if parent is None:
-        return node.words()
+        return node.describe()
     own, before = ([card.what for card in each.cards] for each in (node, parent))
     steps = [f"+ {in_words(what)}" for what in own if what not in before]
     steps += [f"− {in_words(what)}" for what in before if what not in own]
-    return "; ".join(steps) or f"in another order: {node.words()}"
+    return "; ".join(steps) or f"in another order: {node.describe()}"
 
 
-def _short(words: str) -> str:
+def _shorten(words: str) -> str:
     return words if len(words) <= SHORT else words[: SHORT - 1] + "…"
 
 
-def _answer(here: Workspace, node: EditRun) -> str:
+def _describe_answer(base: Shown, node: EditRun) -> str:
     trace = node.free or node.held
-    if trace is None or here.base is None:
+    if trace is None:
         return "failed" if node.error else "…"
-    start = here.base.trace.prompt_length
+    start = base.trace.prompt_length
     return "".join(t.shown for t in trace.tokens[start : start + 4])
 
 
-def compare(here: Workspace) -> None:
+def draw_comparison(workspace: Workspace, base: Shown) -> None:
     """Two nodes of the tree against each other."""
-    base = here.base
-    nodes = {0: "baseline"} | {n.id: _short(n.words()) for n in here.edits.runs.values() if n.held is not None}
-    if base is None or len(nodes) < 3:
+    names, traces = {0: "baseline"}, {0: base.trace}
+    for node in workspace.edits.runs.values():
+        if node.held is not None:
+            names[node.id], traces[node.id] = _shorten(node.describe()), node.held
+    if len(names) < 3:
         return
     with st.expander("Compare two runs"):
-        names = list(nodes)
-        first, second = (
-            place.selectbox(label, names, index=index, format_func=nodes.__getitem__, key=f"compare_{label}")
-            for place, label, index in zip(
-                st.columns(2), ("this", "with"), (len(names) - 2, len(names) - 1), strict=True
-            )
-        )
+        pair = st.columns(2)
+        first = _draw_run_box(pair[0], "this", names, len(names) - 2)
+        second = _draw_run_box(pair[1], "with", names, len(names) - 1)
         if first == second:
             st.html('<div class="hint">Choose two different runs.</div>')
             return
-        ids = [base.trace.id if i == 0 else here.edits.runs[i].held.id for i in (first, second)]
-        view = CompareView(*ids, position=base.trace.prompt_length - 1)
-        results.headline(results.comparison(here, view))
+        view = CompareView(traces[first].id, traces[second].id, position=base.trace.prompt_length - 1)
+        results.draw_effects(results.read_comparison(workspace, base, view))
+
+
+def _draw_run_box(container: DeltaGenerator, label: str, names: dict[int, str], index: int) -> int:
+    return container.selectbox(label, list(names), index=index, format_func=names.__getitem__, key=f"compare_{label}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
+from intravisto_core.engine import Engine, diagnostics
 from intravisto_core.figures.numbers import significant
 from intravisto_core.records import Check, ModelCard
-from intravisto_core.sites import Capability
-from intravisto_ui.session.text import count, escaped, plural, size
+from intravisto_core.records.memory import size
+from intravisto_core.sites import BlockKind, Capability
+from intravisto_ui.session.text import escape_html, plural, short_count
 
 IN_WORDS = {
     Capability.RESIDUAL: "What attention and MLP add to the stream, put together, gives the stream.",
@@ -22,14 +22,14 @@ IN_WORDS = {
 }
 
 
-def card(model: ModelCard) -> None:
+def draw_card(model: ModelCard) -> None:
     """What the model is."""
     tables = "one table for both" if model.tied else "two tables"
-    block = "attention, then MLP" if model.block == "serial" else "attention and MLP side by side"
+    block = "attention, then MLP" if model.block == BlockKind.SERIAL else "attention and MLP side by side"
     rows = [
         ("Name", model.name, ""),
         ("Family", f"{model.family} (inferred)" if model.inferred else model.family, "The kind of architecture"),
-        ("Parameters", f"{count(model.n_parameters)} ({size(model.weight_bytes)})", "Numbers that were learned"),
+        ("Parameters", f"{short_count(model.n_parameters)} ({size(model.weight_bytes)})", "Numbers that were learned"),
         ("Layers", f"{model.n_layers:,}", "Blocks that the text passes, one after the other"),
         ("In a block", block, "Order of the two parts of a block"),
         ("Heads", f"{model.n_heads:,} of {model.d_head} numbers", "Attention heads in every layer"),
@@ -49,17 +49,17 @@ def card(model: ModelCard) -> None:
     if model.features:
         rows.append(("Particulars", "; ".join(model.features), "What not every model has"))
     body = "".join(
-        f'<tr><th scope="row">{escaped(name)}{f"<small>{escaped(why)}</small>" if why else ""}</th>'
-        f"<td>{escaped(str(value))}</td></tr>"
+        f'<tr><th scope="row">{escape_html(name)}{f"<small>{escape_html(why)}</small>" if why else ""}</th>'
+        f"<td>{escape_html(str(value))}</td></tr>"
         for name, value, why in rows
     )
     st.html(f'<h2 class="part">Card</h2><table class="facts">{body}</table>')
 
 
-def capabilities(model: ModelCard) -> None:
+def draw_capabilities(model: ModelCard) -> None:
     """What was checked when the model was opened, with the measured errors."""
     body = "".join(_line(c, model.capabilities[c]) for c in Capability if c in model.capabilities)
-    probe = f'<p class="under">Checked on: {escaped(model.probe)}</p>' if model.probe else ""
+    probe = f'<p class="under">Checked on: {escape_html(model.probe)}</p>' if model.probe else ""
     stock = ""
     if model.stock_difference is not None:
         stock = (
@@ -75,20 +75,19 @@ def capabilities(model: ModelCard) -> None:
 def _line(capability: Capability, check: Check) -> str:
     error = "bit-equal" if check.exact else "–" if check.error is None else significant(check.error)
     verdict = '<span class="ok">✓ holds</span>' if check.ok else '<span class="bad">✕ fails</span>'
-    reason = f"<small>{escaped(check.reason)}</small>" if check.reason else ""
+    reason = f"<small>{escape_html(check.reason)}</small>" if check.reason else ""
     start = "" if check.at_start is None else f' title="at position 0: {significant(check.at_start)}"'
+    name, words = escape_html(capability.label), escape_html(IN_WORDS[capability])
     return (
-        f'<tr><th scope="row">{escaped(capability.label)}<small>{escaped(IN_WORDS[capability])}</small>{reason}</th>'
+        f'<tr><th scope="row">{name}<small>{words}</small>{reason}</th>'
         f'<td class="num"{start}>{error}</td><td class="num">{check.allowed:g}</td><td>{verdict}</td></tr>'
     )
 
 
-def diagnostics(engine: Any) -> None:
+def draw_diagnostics(engine: Engine) -> None:
     """Versions, device, card and checks as text; no prompt is in it."""
-    import intravisto_core as iv
-
     st.html(
         '<h2 class="part">Diagnostics</h2><p class="under">To send along with a question or a bug report. '
         "Holds versions and the figures above, no prompt and no secret.</p>"
     )
-    st.code(iv.diagnostics(engine), language=None, height=260)
+    st.code(diagnostics(engine), language=None, height=260)

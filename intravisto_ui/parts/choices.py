@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeVar
+
+from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.sites import Choice
-from intravisto_ui.parts.kept import kept
+from intravisto_ui.parts.containers import open_container
+from intravisto_ui.parts.kept import draw_kept
+
+Member = TypeVar("Member", bound=Choice)
+T = TypeVar("T")
+Width = int | Literal["stretch"]
 
 
-def choice(
-    place: Any, label: str, key: str, options: tuple[Choice, ...], width: Any, why: str = "", off: str = ""
-) -> Any:
+def draw_choice(
+    container: DeltaGenerator,
+    label: str,
+    key: str,
+    options: tuple[Member, ...],
+    width: Width,
+    why: str = "",
+    off: str = "",
+) -> Member:
     """One of the options, the first one at first. why: what else to say of them. off: why there is no choice now."""
     texts = [f"**{o.label}**: {o.help}" if o.help else f"**{o.label}**" for o in options]
-    return kept(
-        place.selectbox,
+    return draw_kept(
+        container.selectbox,
         label,
         key=key,
         default=options[0],
@@ -28,10 +41,12 @@ def choice(
     )
 
 
-def named(place: Any, label: str, key: str, names: Mapping[Any, str], help: str, default: Any, **how: Any) -> Any:
-    """One of the keys of `names`, shown as its value."""
-    return kept(
-        place.selectbox,
+def draw_named_choice(
+    container: DeltaGenerator, label: str, key: str, names: Mapping[T, str], help: str, default: T, **how: Any
+) -> T:
+    """One of the keys of `names`, shown as its value. how: as a select box takes it."""
+    return draw_kept(
+        container.selectbox,
         label,
         key=key,
         default=default,
@@ -39,5 +54,20 @@ def named(place: Any, label: str, key: str, names: Mapping[Any, str], help: str,
         valid=lambda v: v in names,
         format_func=lambda v: names[v],
         help=help or None,
+        **how,
+    )
+
+
+def draw_segments(label: str, key: str, names: Mapping[T, str], default: T, **how: Any) -> T:
+    """One of the keys of `names` as a row of buttons. how: as a segmented control takes it."""
+    return draw_kept(
+        open_container().segmented_control,
+        label,
+        key=key,
+        default=default,
+        valid=lambda v: v in names,
+        options=list(names),
+        format_func=lambda v: names[v],
+        required=True,
         **how,
     )

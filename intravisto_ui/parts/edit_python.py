@@ -10,61 +10,50 @@ from intravisto_core.request import Generated, Intervention, PromptSet, Span, Te
 from intravisto_ui.parts import edit_sources, python_lines
 from intravisto_ui.session import edit_marks
 from intravisto_ui.session.edit_stack import Stack
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.workspace import Shown, Workspace
 
 
-def python(here: Workspace, cards: Stack, cells: str = "") -> str:
-    """Lines that trace the baseline, edit it and save the comparison as a page. cells: its further arguments."""
-    return "\n".join((*edited_lines(here, cards), *compared(cells)))
-
-
-def compared(cells: str = "") -> list[str]:
+def write_comparison(cells: str = "") -> list[str]:
     """The lines that save the comparison of `trace` and `edited`. cells: its further arguments."""
     call = f"trace.compare({', '.join(part for part in ('edited', cells) if part)})"
     return [f'{call}.save("difference.html")']
 
 
-def edited_lines(here: Workspace, cards: Stack) -> list[str]:
-    """Lines after which `trace` is the baseline and `edited` the run with these cards."""
-    return _edited(here, cards, "edited")
-
-
-def shown_lines(here: Workspace) -> list[str]:
-    """Lines after which `trace` is the run that the pages show, edited or not."""
-    assert here.shown is not None
-    node = here.edits.node()
-    return (
-        _edited(here, node.cards, "trace") if node and edit_marks.is_edited(here) else python_lines.traced(here.shown)
-    )
-
-
-def _edited(here: Workspace, cards: Stack, name: str) -> list[str]:
-    """Lines that trace the baseline, and edit it under that name."""
-    assert here.base is not None
+def write_edited_run(base: Shown, cards: Stack, name: str = "edited") -> list[str]:
+    """Lines after which `trace` is the baseline and the variable of that name the run with these cards."""
     names: dict[str, str] = {}
-    before = python_lines.traced(here.base)
+    before = python_lines.write_run(base)
     for card in cards:
-        source = edit_sources.prompt_of(card.what)
+        source = edit_sources.source_prompt(card.what)
         if source is not None and source not in names:
             names[source] = f"source{len(names) + 1}" if names else "source"
-            before.append(python_lines.trace_of(names[source], edit_sources.request(here.base, source)))
-    made = [f"    {written(card.what, names)}," for card in cards]
+            request = edit_sources.source_request(base, source)
+            before.append(python_lines.write_trace_call(names[source], request))
+    calls = [f"    {write_intervention(card.what, names)}," for card in cards]
     if any(tensors(card.what) for card in cards):
         before.insert(1, "import numpy as np")
-    return [*before, f"{name} = trace.edit(", *made, ")"]
+    return [*before, f"{name} = trace.edit(", *calls, ")"]
 
 
-def written(what: Intervention, names: dict[str, str]) -> str:
+def write_shown_run(workspace: Workspace, shown: Shown) -> list[str]:
+    """Lines after which `trace` is the run that the pages show, edited or not."""
+    node, base = workspace.edits.current_node(), workspace.base
+    if node is not None and base is not None and edit_marks.is_edited(workspace):
+        return write_edited_run(base, node.cards, "trace")
+    return python_lines.write_run(shown)
+
+
+def write_intervention(what: Intervention, names: dict[str, str]) -> str:
     """An intervention as the call that makes it. names: of the traces that it takes values from, by prompt."""
-    given, donors = [], names if edit_sources.prompt_of(what) is not None else {}
+    arguments, donors = [], names if edit_sources.source_prompt(what) is not None else {}
     for field in fields(what):
         value = getattr(what, field.name)
         if field.default is MISSING or value != field.default:
-            given.append(f"{field.name}={_value(value, donors if field.name == 'source' else {})}")
-    return f"iv.{type(what).__name__}({', '.join(given)})"
+            arguments.append(f"{field.name}={_write_value(value, donors if field.name == 'source' else {})}")
+    return f"iv.{type(what).__name__}({', '.join(arguments)})"
 
 
-def _value(value: Any, names: dict[str, str]) -> str:
+def _write_value(value: Any, names: dict[str, str]) -> str:
     if isinstance(value, Enum):
         return repr(str(value))
     if isinstance(value, TensorRef):

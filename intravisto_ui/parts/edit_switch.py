@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import streamlit as st
 
-from intravisto_ui.session import workspace
-from intravisto_ui.session.edit_stack import BASELINE, LOOKS
+from intravisto_ui.session.edit_stack import Edits, Look
 from intravisto_ui.session.text import plural
 
 PAGE = "pages/injection.py"
 
 
-def draw() -> None:
+def draw(edits: Edits) -> None:
     """The chip and, where there is an edited run, the switch; nothing while there are no edits."""
-    edits = workspace.current().edits
-    node = edits.node()
+    node = edits.current_node()
     if not edits.cards and node is None:
         return
     line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="edits_bar")
-    line.page_link(PAGE, label=f"Edits ({len(edits.on())} on)", help="To the edits and what followed from them")
+    line.page_link(
+        PAGE, label=f"Edits ({len(edits.active_cards())} on)", help="To the edits and what followed from them"
+    )
     if node is None or node.held is None:
         return
     line.segmented_control(
         "Which run is shown",
-        LOOKS,
+        list(Look),
         default=edits.look,
         key=f"look_{node.id}_{edits.look}",
         required=True,
         label_visibility="collapsed",
-        on_change=_look,
-        args=(f"look_{node.id}_{edits.look}",),
+        on_change=_take_look,
+        args=(edits, f"look_{node.id}_{edits.look}"),
         help="baseline: without edits. edited: the run with them. difference: what they changed, cell by cell.",
     )
-    if edits.look != BASELINE:
+    if edits.look != Look.BASELINE:
         stale = " The stack has changed since." if edits.is_stale() else ""
         line.html(f'<div class="hint">run with {plural(len(node.cards), "edit")}.{stale}</div>', width="content")
 
 
-def _look(key: str) -> None:
-    workspace.current().edits.look = st.session_state.get(key) or BASELINE
+def _take_look(edits: Edits, key: str) -> None:
+    edits.look = st.session_state.get(key) or Look.BASELINE

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
+from enum import StrEnum
 from typing import Any
 
-import intravisto_core as iv
 from intravisto_core.errors import RequestError
-from intravisto_core.request import Intervention
+from intravisto_core.request import (
+    Ablate,
+    FreezePattern,
+    Intervention,
+    KnockOut,
+    Patch,
+    PromptSet,
+    RemoveDirection,
+    Replace,
+    ReplaceMain,
+    Scale,
+    SetValue,
+    Steer,
+    SwapDirection,
+)
+from intravisto_core.request.positions import Positions
 from intravisto_core.sites import Lens, Site
 from intravisto_ui.session.text import plural
 
@@ -35,14 +51,25 @@ ABLATIONS = {
     "resample": "resampled from a prompt",
 }
 STEERING = {"steer": "add a direction", "remove": "remove a direction", "swap": "swap two directions"}
-AT, PROMPT, ALL = "tokens", "prompt", "all"
-SPANS = {AT: "chosen tokens", PROMPT: "whole prompt", ALL: "whole text"}
+FORM_KEY = "edit_"
+"""What the keys of the form's widgets begin with."""
+
+
+class TokenSpan(StrEnum):
+    """At which tokens an edit acts: some that are chosen, or a whole that follows the text."""
+
+    CHOSEN = "tokens"
+    PROMPT = "prompt"
+    ALL = "all"
+
+
+SPANS = {TokenSpan.CHOSEN: "chosen tokens", TokenSpan.PROMPT: "whole prompt", TokenSpan.ALL: "whole text"}
 LENSES = (Lens.OUTPUT, Lens.LINEAR, Lens.QUADRATIC, Lens.INPUT)
 
 Values = dict[str, Any]
 
 
-def built(values: Values) -> Intervention:
+def build_intervention(values: Values) -> Intervention:
     """The intervention that the form's values ask for.
 
     Raises:
@@ -51,8 +78,8 @@ def built(values: Values) -> Intervention:
     return _BUILDERS[values["kind"]](values)
 
 
-def _where(v: Values, site: Any) -> Values:
-    where = {"site": site, "layer": v["layer"], "positions": _positions(v["span"], v["positions"])}
+def _read_where(v: Values, site: Site) -> Values:
+    where = {"site": site, "layer": v["layer"], "positions": _read_positions(v["span"], v["positions"])}
     if site == Site.Z:
         where["head"] = v["head"]
     if site == Site.ACT:
@@ -60,24 +87,26 @@ def _where(v: Values, site: Any) -> Values:
     return where
 
 
-def _positions(span: str, chosen: Any) -> Any:
-    if span != AT:
-        return span
+def _read_positions(span: str, chosen: Collection[int]) -> Positions:
+    if span == TokenSpan.PROMPT:
+        return "prompt"
+    if span == TokenSpan.ALL:
+        return "all"
     if not chosen:
         raise RequestError("positions: expected at least one token of the text; none is chosen")
     return tuple(sorted(chosen))
 
 
-def _inject(v: Values) -> Intervention:
+def _build_inject(v: Values) -> Intervention:
     if not v["token"]:
         raise RequestError("token: expected a text to inject; the field is empty")
-    where = _where(v, v["stream_site"])
+    where = _read_where(v, v["stream_site"])
     if v["strategy"] == "main":
-        return iv.ReplaceMain(**where, token=v["token"], lens=v["lens"])
-    return iv.Replace(**where, token=v["token"], lens=v["lens"], match_norm=v["match_norm"])
+        return ReplaceMain(**where, token=v["token"], lens=v["lens"])
+    return Replace(**where, token=v["token"], lens=v["lens"], match_norm=v["match_norm"])
 
 
-def _ablate(v: Values) -> Intervention:
+def _build_ablate(v: Values) -> Intervention:
     how, source = v["how"], None
     if how == "resample":
         source = v["source"]
@@ -87,65 +116,63 @@ def _ablate(v: Values) -> Intervention:
         how, prompts = "mean", [line for line in v["set"].splitlines() if line.strip()]
         if not prompts:
             raise RequestError("prompts: expected at least one to take the mean over; the field is empty")
-        source = iv.PromptSet(v["set_name"].strip() or plural(len(prompts), "prompt"), prompts)
-    return iv.Ablate(**_where(v, v["site"]), how=how, source=source)
+        source = PromptSet(v["set_name"].strip() or plural(len(prompts), "prompt"), tuple(prompts))
+    return Ablate(**_read_where(v, v["site"]), how=how, source=source)
 
 
-def _steer(v: Values) -> Intervention:
-    where, names = _where(v, v["stream_site"]), ("direction", "other")
-    if v["steering"] != "swap":
-        names = names[:1]
-    for name in names:
+def _build_steer(v: Values) -> Intervention:
+    where = _read_where(v, v["stream_site"])
+    for name in ("direction", "other") if v["steering"] == "swap" else ("direction",):
         if v.get(name) is None or v.get(name) == "":
             raise RequestError(f"{name}: expected a token or a saved direction; got none")
     if v["steering"] == "remove":
-        return iv.RemoveDirection(**where, direction=v["direction"])
+        return RemoveDirection(**where, direction=v["direction"])
     if v["steering"] == "swap":
-        return iv.SwapDirection(**where, source=v["direction"], target=v["other"])
-    return iv.Steer(**where, direction=v["direction"], strength=v["strength"], unit=v["unit"])
+        return SwapDirection(**where, source=v["direction"], target=v["other"])
+    return Steer(**where, direction=v["direction"], strength=v["strength"], unit=v["unit"])
 
 
-def _patch(v: Values) -> Intervention:
+def _build_patch(v: Values) -> Intervention:
     if not v.get("source"):
         raise RequestError("source: expected a prompt to take the values from; the field is empty")
-    return iv.Patch(
-        **_where(v, v["site"]),
+    return Patch(
+        **_read_where(v, v["site"]),
         source=v["source"],
-        source_positions=listed(v["source_positions"]) or None,
+        source_positions=parse_positions(v["source_positions"]) or None,
         source_layer=v["source_layer"],
     )
 
 
-def _scale(v: Values) -> Intervention:
-    where = _where(v, v["site"])
-    return iv.SetValue(**where, value=v["number"]) if v["setting"] else iv.Scale(**where, factor=v["number"])
+def _build_scale(v: Values) -> Intervention:
+    where = _read_where(v, v["site"])
+    return SetValue(**where, value=v["number"]) if v["setting"] else Scale(**where, factor=v["number"])
 
 
-def _attention(v: Values) -> Intervention:
+def _build_attention(v: Values) -> Intervention:
     heads = "all" if v["all_heads"] else (v["head"],)
     if v["freeze"]:
-        return iv.FreezePattern(layer=v["layer"], heads=heads)
+        return FreezePattern(layer=v["layer"], heads=heads)
     if not v["keys"]:
         raise RequestError("keys: expected at least one token that is no longer seen; none is chosen")
-    return iv.KnockOut(
+    return KnockOut(
         layer=v["layer"],
-        queries=_positions(v["span"], v["positions"]),
+        queries=_read_positions(v["span"], v["positions"]),
         keys=tuple(sorted(v["keys"])),
         heads=heads,
     )
 
 
 _BUILDERS = {
-    "inject": _inject,
-    "ablate": _ablate,
-    "steer": _steer,
-    "patch": _patch,
-    "scale": _scale,
-    "attention": _attention,
+    "inject": _build_inject,
+    "ablate": _build_ablate,
+    "steer": _build_steer,
+    "patch": _build_patch,
+    "scale": _build_scale,
+    "attention": _build_attention,
 }
 
 
-def listed(text: str) -> tuple[int, ...]:
+def parse_positions(text: str) -> tuple[int, ...]:
     """Whole numbers from a typed list such as `3, 5 -1`.
 
     Raises:
@@ -157,13 +184,13 @@ def listed(text: str) -> tuple[int, ...]:
         raise RequestError(f"positions: expected whole numbers such as 3, 5, -1; got {text!r}") from None
 
 
-def values_of(what: Intervention) -> Values:
+def read_values(what: Intervention) -> Values:
     """The form's values that make an intervention, as far as the form can say it."""
     values: Values = {f.name: getattr(what, f.name) for f in fields(what)}
     name = type(what).__name__
     values["kind"] = next(kind for kind, names in _NAMES.items() if name in names)
-    spot = values.pop("queries", values.pop("positions", ALL))
-    values["span"] = spot if spot in (PROMPT, ALL) else AT
+    spot = values.pop("queries", values.pop("positions", TokenSpan.ALL))
+    values["span"] = TokenSpan(spot) if spot in (TokenSpan.PROMPT, TokenSpan.ALL) else TokenSpan.CHOSEN
     values["positions"] = list(spot) if isinstance(spot, tuple) else []
     if values.get("site") in STREAM_SITES:
         values["stream_site"] = values["site"]
@@ -171,8 +198,8 @@ def values_of(what: Intervention) -> Values:
     values["steering"] = {"RemoveDirection": "remove", "SwapDirection": "swap"}.get(name, "steer")
     if name == "SwapDirection":
         values["direction"], values["other"] = values.pop("source"), values.pop("target")
-    if name == "Ablate":
-        values |= _source_of(what)
+    if isinstance(what, Ablate):
+        values |= _read_source(what)
     values["setting"], values["freeze"] = name == "SetValue", name == "FreezePattern"
     values["number"] = values.pop("factor", values.pop("value", 0.0))
     heads = values.pop("heads", "all")
@@ -186,7 +213,7 @@ def values_of(what: Intervention) -> Values:
     return values
 
 
-def _source_of(what: iv.Ablate) -> Values:
+def _read_source(what: Ablate) -> Values:
     """A mean over one other prompt is one over a set of one."""
     if what.how != "mean" or what.source is None:
         return {"how": str(what.how)}

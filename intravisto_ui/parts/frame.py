@@ -1,34 +1,115 @@
-"""The frame of every page: name and question in one line, the selection in words, the token strip."""
+"""The frame of every page: its skeleton, name and question in one line, the selection in words, the token strip."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.navigation.page import StreamlitPage
 
 from intravisto_core.records import row_label
-from intravisto_ui.parts import components, edit_switch, theme
-from intravisto_ui.session import garbage, workspace
-from intravisto_ui.session.text import escaped, token
+from intravisto_ui.parts import components, edit_switch, help_button, problems, theme
+from intravisto_ui.parts.help_button import HelpText
+from intravisto_ui.session import address, garbage
+from intravisto_ui.session.text import escape_html, token_html
+from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspaces import current_workspace
 
 STYLE = Path(__file__).with_name("frame.css")
 DIMMED = ".st-key-stage, .st-key-strip { opacity: .45; }"
 
+Subject = TypeVar("Subject")
 
-def style() -> None:
+
+def _no_buttons(line: DeltaGenerator) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The first line of a page. It stands above the options whose choices it tells, so a body draws it after them."""
+
+    title: str
+    question: str
+    help: HelpText
+    container: DeltaGenerator
+
+    def draw(
+        self,
+        selection: str = "",
+        question: str = "",
+        buttons: Callable[[DeltaGenerator], None] = _no_buttons,
+    ) -> DeltaGenerator:
+        """Draw title, question, selection (HTML) and help; returns the line, for more buttons at its end.
+
+        question: instead of the page's own. buttons: draws those that stand before the help.
+        """
+        line = self._draw_words(selection, question)
+        buttons(line)
+        help_button.draw(line, self.help)
+        return line
+
+    def draw_bare(self) -> None:
+        """Title and question alone, where there is nothing to show yet."""
+        self._draw_words("", "")
+
+    def _draw_words(self, selection: str, question: str) -> DeltaGenerator:
+        line = self.container.container(horizontal=True, vertical_alignment="center", gap="small", key="headline")
+        title, words = escape_html(self.title), escape_html(question or self.question)
+        head = f'<h1 class="question"><span class="page">{title}</span>{words}</h1>'
+        where = f'<span class="where" aria-live="polite">{selection}</span>' if selection else ""
+        line.html(f'<div class="headline">{head}{where}</div>', width="stretch")
+        return line
+
+
+def draw_page(
+    title: str,
+    question: str,
+    help: HelpText,
+    find: Callable[[Workspace], Subject | None],
+    body: Callable[[Workspace, Subject, Headline], None],
+    missing: str = "Nothing to show yet: press Run at the left.",
+) -> None:
+    """A whole page.
+
+    find: what the page is about; while there is none, `missing` says so. body: draws everything under the frame; it
+    answers to clicks and options without the sidebar being drawn again.
+    """
+    _open_through_app(title)
+
+    @st.fragment
+    def draw_body() -> None:
+        with problems.guard():
+            workspace = current_workspace()
+            headline = Headline(title, question, help, st.container())
+            subject = find(workspace)
+            if subject is None:
+                headline.draw_bare()
+                draw_nothing_yet("Opening the model …" if workspace.run else missing)
+                return
+            body(workspace, subject, headline)
+            address.write(workspace.id, workspace.options)
+
+    draw_body()
+
+
+def draw_style() -> None:
     """The style sheet of all pages."""
     # menus and dialogs hang outside of the app's own element, which is the only one that Streamlit gives a scheme
-    scheme = f":root {{ color-scheme: {theme.theme()}; }}"
+    scheme = f":root {{ color-scheme: {theme.read_theme()}; }}"
     st.html(f"<style>{scheme}\n{STYLE.read_text(encoding='utf-8')}</style>")
 
 
-def dim() -> None:
+def dim_picture(workspace: Workspace) -> None:
     """While something runs, dim the picture of the run before."""
-    st.html(f"<style>{DIMMED if workspace.current().run is not None else ''} </style>")
+    st.html(f"<style>{DIMMED if workspace.run is not None else ''} </style>")
 
 
-def through_app(title: str) -> None:
+def _open_through_app(title: str) -> None:
     """Streamlit runs a page's file alone when its address is the first one that a fresh server is asked for.
 
     Then go to the page by way of app.py, which draws what all pages share. The page has loaded the libraries by then,
@@ -40,67 +121,44 @@ def through_app(title: str) -> None:
         st.switch_page("app.py")
 
 
-def open_asked(pages: list[Any]) -> None:
-    """The other half of `through_app`: go on to the page that was asked for."""
+def open_asked_page(pages: Sequence[StreamlitPage]) -> None:
+    """The other half of the way through app.py: go on to the page that was asked for."""
     asked = st.session_state.pop("asked_page", None)
     for page in pages:
         if page.title == asked:
             st.switch_page(page)
 
 
-def headline(page: str, question: str, place: str = "") -> Any:
-    """Page name, its question and the selection in words (HTML); returns the line, for buttons at its right."""
-    line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="headline")
-    words = f'<span class="where" aria-live="polite">{place}</span>' if place else ""
-    head = f'<h1 class="question"><span class="page">{escaped(page)}</span>{escaped(question)}</h1>'
-    line.html(f'<div class="headline">{head}{words}</div>', width="stretch")
-    return line
-
-
-def place_in_words(detail: str = "") -> str:
+def describe_selection(workspace: Workspace, shown: Shown, detail: str = "") -> str:
     """The selection as HTML: `layer 3 · position 7 ‘␣Italy’ · block output`. Empty without one."""
-    here = workspace.current()
-    place, shown = here.place, here.shown
-    if shown is None or place.row is None or place.position is None:
+    selection, tokens = workspace.selection, shown.trace.tokens
+    if selection.row is None or selection.position is None or not 0 <= selection.position < len(tokens):
         return ""
-    tokens = shown.trace.tokens
-    if not 0 <= place.position < len(tokens):
-        return ""
-    row = row_label(place.row, shown.engine.model.n_layers)
-    read = f"position {place.position} ‘{token(tokens[place.position].shown)}’"
+    row = row_label(selection.row, shown.engine.model.n_layers)
+    read = f"position {selection.position} ‘{token_html(tokens[selection.position].shown)}’"
     why = ""
-    if place.target is not None and 0 <= place.target < len(tokens):
-        why = f"why {token(tokens[place.target].shown)}? · "
-    return why + f"{escaped(row)} · {read}" + (f" · {escaped(detail)}" if detail else "")
+    if selection.target is not None and 0 <= selection.target < len(tokens):
+        why = f"why {token_html(tokens[selection.target].shown)}? · "
+    return why + f"{escape_html(row)} · {read}" + (f" · {escape_html(detail)}" if detail else "")
 
 
-def strip() -> None:
+def draw_strip(workspace: Workspace, shown: Shown) -> None:
     """The tokens of the trace; a click selects a position, or asks why a generated token came."""
-    here = workspace.current()
-    if here.shown is None:
-        return
-    trace = here.shown.trace
-    place = here.place
-    components.strip(
+    trace = shown.trace
+    components.draw_strip(
         tokens=trace.tokens,
         prompt_length=trace.prompt_length,
         rev=trace.id,
-        top=here.shown.engine.model.n_layers + 1,
-        selection={
-            "row": place.row,
-            "position": place.position,
-            "target": place.target,
-            "n": place.n,
-            "part": place.part,
-        },
+        top=shown.engine.model.n_layers + 1,
+        selection=workspace.selection,
         key="strip",
-        on_select=here.select,
+        on_select=workspace.select,
     )
-    edit_switch.draw()
+    edit_switch.draw(workspace.edits)
 
 
-def nothing_yet(text: str) -> None:
+def draw_nothing_yet(text: str) -> None:
     """What stands where the picture will be."""
     with st.container(key="nothing"):
-        st.html(f'<div class="nothing"><b>{escaped(text)}</b></div>')
+        st.html(f'<div class="nothing"><b>{escape_html(text)}</b></div>')
         st.skeleton(height=320)

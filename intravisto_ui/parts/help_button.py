@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+HelpText = str | Mapping[str, str]
+"""One text, or several under their names."""
 
 
-def draw(place: Any, text: str | dict[str, str]) -> None:
+def draw(container: DeltaGenerator, text: HelpText) -> None:
     """A “?” that opens the text, or several under their names. A dialog: a popover as large closes at its own click."""
-    if place.button("?", key="help_menu"):
-        _open(text)
+    if container.button("?", key="help_menu"):
+        _open_dialog(text)
 
 
 @st.dialog("What this shows", width="medium")
-def _open(text: str | dict[str, str]) -> None:
+def _open_dialog(text: HelpText) -> None:
     if isinstance(text, str):
         st.markdown(text)
         return

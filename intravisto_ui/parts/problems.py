@@ -10,8 +10,8 @@ from datetime import datetime
 import streamlit as st
 
 from intravisto_core import errors
-from intravisto_ui.session import workspace
-from intravisto_ui.session.text import escaped, linked
+from intravisto_ui.session.text import escape_html, link_html
+from intravisto_ui.session.workspace import Workspace
 
 log = logging.getLogger("intravisto")
 
@@ -26,7 +26,7 @@ TITLES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-def words(error: Exception) -> tuple[str, str]:
+def describe_error(error: Exception) -> tuple[str, str]:
     """Title and text of an error, for people. What was not foreseen is named by its kind only."""
     for kind, title in TITLES:
         if isinstance(error, kind):
@@ -39,39 +39,37 @@ def words(error: Exception) -> tuple[str, str]:
     )
 
 
-def box() -> None:
+def draw_box(workspace: Workspace) -> None:
     """Draw the workspace's problem or notice, if there is one, with a button that puts it away."""
-    here = workspace.current()
-    if here.problem is None and not here.notice:
+    if workspace.problem is None and not workspace.notice:
         return
-    title, text = words(here.problem) if here.problem is not None else ("", here.notice)
-    kind = "problem" if here.problem is not None else "notice"
+    title, text = describe_error(workspace.problem) if workspace.problem is not None else ("", workspace.notice)
+    kind = "problem" if workspace.problem is not None else "notice"
     with st.container(horizontal=True, vertical_alignment="center", key=kind):
-        head = f"<b>{escaped(title)}</b>" if title else ""
-        st.html(f'<div class="box" role="alert">{head}<span>{linked(text)}</span></div>', width="stretch")
-        st.button("Dismiss", key="dismiss", on_click=_dismiss)
+        head = f"<b>{escape_html(title)}</b>" if title else ""
+        st.html(f'<div class="box" role="alert">{head}<span>{link_html(text)}</span></div>', width="stretch")
+        st.button("Dismiss", key="dismiss", on_click=_dismiss, args=(workspace,))
 
 
-def _dismiss() -> None:
-    here = workspace.current()
-    here.problem, here.notice = None, ""
+def _dismiss(workspace: Workspace) -> None:
+    workspace.problem, workspace.notice = None, ""
 
 
-def inline(error: Exception) -> None:
+def draw_inline(error: Exception) -> None:
     """Say where a picture would be why there is none."""
-    title, text = words(error)
-    st.html(f'<div class="box inline" role="alert"><b>{escaped(title)}</b><span>{escaped(text)}</span></div>')
+    title, text = describe_error(error)
+    st.html(f'<div class="box inline" role="alert"><b>{escape_html(title)}</b><span>{escape_html(text)}</span></div>')
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
+def guard() -> Iterator[None]:
     """Whatever goes wrong inside becomes a few words on the page; the rest of the page survives."""
     try:
         yield
     except errors.Superseded:
         pass
     except errors.IntravistoError as error:
-        inline(error)
+        draw_inline(error)
     except Exception as error:
         log.exception("a page met an unexpected error")
-        inline(error)
+        draw_inline(error)

@@ -10,37 +10,37 @@ from intravisto_ui.session.workspace import Shown
 _SPEC = ("revision", "dtype", "quantisation", "device_map")
 
 
-def traced(shown: Shown) -> list[str]:
+def write_run(shown: Shown) -> list[str]:
     """Import, open, trace: afterwards there are an `engine` and a `trace`."""
     spec, request, plain = shown.spec, shown.request, ModelSpec()
-    opened = [repr(spec.source)]
-    opened += [f"{n}={getattr(spec, n)!r}" for n in _SPEC if getattr(spec, n) != getattr(plain, n)]
+    options = [repr(spec.source)]
+    options += [f"{n}={getattr(spec, n)!r}" for n in _SPEC if getattr(spec, n) != getattr(plain, n)]
     return [
         "import intravisto_core as iv",
         "",
-        f"engine = iv.open_model({', '.join(opened)})",
-        trace_of("trace", request),
+        f"engine = iv.open_model({', '.join(options)})",
+        write_trace_call("trace", request),
     ]
 
 
-def trace_of(name: str, request: TraceRequest) -> str:
+def write_trace_call(name: str, request: TraceRequest) -> str:
     """The line that traces a prompt, and keeps it under a name."""
-    return f"{name} = engine.trace({', '.join(_asked(request))})"
+    return f"{name} = engine.trace({', '.join(_write_arguments(request))})"
 
 
-def _asked(request: TraceRequest) -> list[str]:
-    asked = [repr(request.prompt)]
+def _write_arguments(request: TraceRequest) -> list[str]:
+    arguments = [repr(request.prompt)]
     plain, blank = Generation(), TraceRequest("a")
     for name in Generation.__dataclass_fields__:
         value = getattr(request.generation, name)
         if value != getattr(plain, name):
-            asked.append(f"{name}={value!r}")
+            arguments.append(f"{name}={value!r}")
     for name in ("add_special_tokens", "chat", "messages"):
         if getattr(request, name) != getattr(blank, name):
-            asked.append(f"{name}={getattr(request, name)!r}")
-    return asked
+            arguments.append(f"{name}={getattr(request, name)!r}")
+    return arguments
 
 
-def selection(value: Selection) -> str:
+def write_selection(value: Selection | None) -> str:
     """Rows or positions as they are written in a call."""
     return f"iv.Span({value.start}, {value.stop})" if isinstance(value, Span) else json.dumps(list(value or ()))

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from streamlit.delta_generator import DeltaGenerator
 
+from intravisto_core.engine import Engine
 from intravisto_core.errors import IntravistoError
 from intravisto_core.records import Token
 from intravisto_ui.parts import components
-from intravisto_ui.parts.kept import kept, set_kept
-from intravisto_ui.session.text import escaped, token
+from intravisto_ui.parts.choices import Width
+from intravisto_ui.parts.kept import draw_kept, set_kept
+from intravisto_ui.session.text import escape_html, token_html
 
-SHOWN = 6
-FIRST = "The first, {first}, is taken."
-MEAN = "Their mean is put in."
+LISTED = 6
+FIRST_TAKEN = "The first, {first}, is taken."
+MEAN_TAKEN = "Their mean is put in."
 
 
 def draw(
-    place: Any,
-    engine: Any,
+    container: DeltaGenerator,
+    engine: Engine,
     label: str,
     *,
     key: str,
     placeholder: str,
     help: str,
-    width: Any = "stretch",
-    several: str = FIRST,
+    width: Width = "stretch",
+    several: str = FIRST_TAKEN,
 ) -> str:
     """The text that was typed, "" for none; under it the tokens that the model reads it as.
 
     several: what becomes of a text of several tokens.
     """
-    line = place.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"{key}_line")
-    text = kept(line.text_input, label, key=key, default="", placeholder=placeholder, help=help, width=width) or ""
-    components.live(key)
+    line = container.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"{key}_line")
+    text = draw_kept(line.text_input, label, key=key, default="", placeholder=placeholder, help=help, width=width) or ""
+    components.draw_live(key)
     if not text:
         return ""
-    tokens = read(engine, text)
+    tokens = read_tokens(engine, text)
     if tokens and not text.startswith((" ", "\n", "\t")):
-        other = read(engine, " " + text)
+        other = read_tokens(engine, " " + text)
         if other and other[0].id != tokens[0].id:
             line.button(
                 f"take ␣{text.split()[0]}"[:20],
@@ -46,11 +48,11 @@ def draw(
                 kwargs={key: " " + text},
                 help="Take the form with a leading space: inside a text most words begin with one.",
             )
-    place.html(f'<div class="hint">{in_words(tokens, several)}</div>')
+    container.html(f'<div class="hint">{describe_tokens(tokens, several)}</div>')
     return text if tokens else ""
 
 
-def read(engine: Any, text: str) -> tuple[Token, ...]:
+def read_tokens(engine: Engine, text: str) -> tuple[Token, ...]:
     """The tokens of a typed text; none where the model cannot read it."""
     try:
         return tuple(engine.tokenize(text, add_special_tokens=False))
@@ -58,12 +60,12 @@ def read(engine: Any, text: str) -> tuple[Token, ...]:
         return ()
 
 
-def in_words(tokens: tuple[Token, ...], several: str = FIRST) -> str:
+def describe_tokens(tokens: tuple[Token, ...], several: str = FIRST_TAKEN) -> str:
     """Glyphs and ids as HTML: `␣Rome id 1,204`."""
     if not tokens:
         return "The model cannot read this text."
-    listed = " ".join(f"<b>{token(t.shown)}</b> id {t.id:,}" for t in tokens[:SHOWN])
+    listed = " ".join(f"<b>{token_html(t.shown)}</b> id {t.id:,}" for t in tokens[:LISTED])
     if len(tokens) == 1:
         return f"one token: {listed}"
-    more = " …" if len(tokens) > SHOWN else ""
-    return f"{len(tokens)} tokens: {listed}{more}. {escaped(several.format(first=tokens[0].shown))}"
+    more = " …" if len(tokens) > LISTED else ""
+    return f"{len(tokens)} tokens: {listed}{more}. {escape_html(several.format(first=tokens[0].shown))}"

@@ -1,60 +1,63 @@
-"""Options that several pages have: the share measure, what is hidden, the range of layers."""
+"""Options that several pages have, each with one label, one help and one memory: measure, position 0, layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from streamlit.delta_generator import DeltaGenerator
+
+from intravisto_core.records import row_label
 from intravisto_core.sites import BlockKind, ShareMeasure
-from intravisto_ui.parts.choices import choice
-from intravisto_ui.parts.kept import kept
+from intravisto_ui.parts.choices import Width, draw_choice
+from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.parts.theme import short_row_label
 from intravisto_ui.session.workspace import Shown
 
-CELL, LAST, ALL = "selected cell", "last position", "all generated"
 
-
-def measure_box(place: Any, shown: Shown) -> ShareMeasure:
-    """How parts are weighed where they join; shared with the heatmap."""
+def offered_measures(shown: Shown) -> tuple[ShareMeasure, ...]:
+    """The share measures that a model's blocks have: a pair of parts cannot be compared where three meet."""
     parallel = shown.engine.model.block == BlockKind.PARALLEL
-    offered = tuple(m for m in ShareMeasure if not (parallel and m is ShareMeasure.KL_PAIR))
-    why = "KL pair compares two parts; in this model's blocks three parts meet." if parallel else ""
-    return choice(place, "Shares by", "measure", offered, 124, why)
+    return tuple(m for m in ShareMeasure if not (parallel and m is ShareMeasure.KL_PAIR))
 
 
-def hiding(place: Any) -> dict[str, bool]:
-    """Whether position 0 is left out (one switch for all pages), and whether the rest then makes up for it."""
-    hide = kept(
-        place.toggle,
+def draw_measure_box(container: DeltaGenerator, shown: Shown, width: Width) -> ShareMeasure:
+    """How parts are weighed where they join."""
+    offered = offered_measures(shown)
+    left_out = ShareMeasure.KL_PAIR not in offered
+    why = "KL pair compares two parts; in this model's blocks three parts meet." if left_out else ""
+    return draw_choice(container, "Shares by", "measure", offered, width, why)
+
+
+def draw_hide_first_toggle(container: DeltaGenerator) -> bool:
+    """Whether position 0 is left out."""
+    return draw_kept(
+        container.toggle,
         "Ignore position 0 (attention sink)",
         key="hide_first",
         default=False,
-        help="Heads look at the first position when they have nothing to do. What goes there ends in a terminal of its "
-        "own, unless it is reweighed.",
+        help="Heads look at the first position when they have nothing to do; its numbers are often extreme. The "
+        "heatmap leaves its column out; in a flow, what goes there ends in a terminal of its own, unless it is "
+        "reweighed.",
     )
-    reweigh = kept(
-        place.toggle,
-        "Reweigh without position 0",
-        key="flow_reweigh",
-        default=False,
-        disabled=not hide,
-        help="What attention reads elsewhere is scaled up so that it makes up for position 0."
-        + ("" if hide else " Only where position 0 is ignored."),
-    )
-    return {"hide_start": hide, "reweigh": hide and reweigh}
 
 
-def rows_slider(place: Any, n_layers: int) -> tuple[int, int]:
+def draw_layer_slider(container: DeltaGenerator, n_layers: int, width: Width) -> tuple[int, int]:
     """The lowest and the highest row that may be drawn."""
-    short = {0: "emb", n_layers + 1: "norm"}
-    every = list(range(n_layers + 2))
-    return kept(
-        place.select_slider,
+    rows = list(range(n_layers + 2))
+    return draw_kept(
+        container.select_slider,
         "Layers",
-        key=f"flow_rows_{n_layers}",
+        key=f"rows_{n_layers}",
         default=(0, n_layers + 1),
-        options=every,
-        valid=lambda v: isinstance(v, tuple | list) and len(v) == 2 and all(r in every for r in v),
-        format_func=lambda r: short.get(r, str(r - 1)),
-        width=168,
-        help="Which rows are drawn, from the embeddings (emb) to the final norm (norm). The mass always runs down to "
-        "the embeddings: what is not drawn is only not shown.",
+        options=rows,
+        valid=lambda v: is_range_of(v, rows),
+        format_func=lambda r: short_row_label(row_label(r, n_layers)),
+        width=width,
+        help="Which rows are drawn, from the embeddings (emb) to the final norm (norm). The mass of a flow always runs "
+        "down to the embeddings: what is not drawn is only not shown.",
     )
+
+
+def is_range_of(value: Any, choices: list[int]) -> bool:
+    """Whether a widget's value is a lowest and a highest of the choices."""
+    return isinstance(value, tuple | list) and len(value) == 2 and all(v in choices for v in value)

@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Choice] = {
 }
 
 
-def options(address: dict[str, str]) -> dict[str, Any]:
+def read_options(address: dict[str, str]) -> dict[str, Any]:
     """The view options that an address holds; what is not understood is left out."""
     found: dict[str, Any] = {}
     for name, kind in CHOICES.items():

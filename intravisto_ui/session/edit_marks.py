@@ -7,38 +7,40 @@ from intravisto_core.figures.web import Mark
 from intravisto_core.request import Intervention
 from intravisto_core.request.positions import resolve
 from intravisto_core.sites import Site
-from intravisto_ui.session.edit_stack import BASELINE, DIFFERENCE, EditRun
-from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.edit_stack import EditRun, Look
+from intravisto_ui.session.workspace import Shown, Workspace
 
 
-def is_edited(here: Workspace) -> bool:
+def is_edited(workspace: Workspace) -> bool:
     """Whether the pages show an edited run, or what it changed."""
-    node = here.edits.node()
-    return here.base is not None and node is not None and node.held is not None and here.edits.look != BASELINE
+    node = workspace.edits.current_node()
+    has_run = workspace.base is not None and node is not None and node.held is not None
+    return has_run and workspace.edits.look != Look.BASELINE
 
 
-def is_difference(here: Workspace) -> bool:
+def is_difference(workspace: Workspace) -> bool:
     """Whether the pages show what the edits changed."""
-    return here.edits.look == DIFFERENCE and is_edited(here)
+    return workspace.edits.look == Look.DIFFERENCE and is_edited(workspace)
 
 
-def marks(here: Workspace) -> tuple[Mark, ...]:
+def find_marks(workspace: Workspace) -> tuple[Mark, ...]:
     """The cells that the edits act on; none while the baseline is looked at."""
-    node = here.edits.node()
-    return marks_of(here, node) if node is not None and is_edited(here) else ()
+    node, base = workspace.edits.current_node(), workspace.base
+    return marks_of_run(base, node) if node is not None and base is not None and is_edited(workspace) else ()
 
 
-def marks_of(here: Workspace, node: EditRun) -> tuple[Mark, ...]:
+def marks_of_run(base: Shown, node: EditRun) -> tuple[Mark, ...]:
     """The cells that the edits of a run act on."""
-    assert here.base is not None
-    start, length, top = here.base.trace.prompt_length, len(node.held.tokens), here.base.engine.model.n_layers
+    if node.held is None:
+        return ()
+    start, length, n_layers = base.trace.prompt_length, len(node.held.tokens), base.engine.model.n_layers
     found: dict[Mark, None] = {}
     for card in node.cards:
-        found |= dict.fromkeys(_marks(card.what, start, length, top))
+        found |= dict.fromkeys(_marks_of_edit(card.what, start, length, n_layers))
     return tuple(found)
 
 
-def _marks(what: Intervention, start: int, length: int, n_layers: int) -> list[Mark]:
+def _marks_of_edit(what: Intervention, start: int, length: int, n_layers: int) -> list[Mark]:
     spots = getattr(what, "positions", getattr(what, "queries", None))
     if spots is None:
         return []

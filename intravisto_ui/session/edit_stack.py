@@ -6,19 +6,26 @@ The stack is the user's work and outlives the trace that it was made on; the run
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from enum import StrEnum
 
 from intravisto_core import request
-from intravisto_core.engine import Trace
+from intravisto_core.engine import Job, Trace
 from intravisto_core.errors import TraceError
+from intravisto_core.records import ConceptDirection
 from intravisto_core.sites import TextMode
 
 STEPS_KEPT = 100
-BASELINE, EDITED, DIFFERENCE = "baseline", "edited", "difference"
-LOOKS = (BASELINE, EDITED, DIFFERENCE)
+
+
+class Look(StrEnum):
+    """Which run the pages show: the one without edits, the edited one, or what the edits changed."""
+
+    BASELINE = "baseline"
+    EDITED = "edited"
+    DIFFERENCE = "difference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,6 @@ class Card:
 
 
 Stack = tuple[Card, ...]
-Ready = Callable[[request.Intervention], request.Intervention]
 
 
 @dataclass
@@ -49,9 +55,9 @@ class EditRun:
     parent: int
     cards: Stack
     story: str = ""
-    jobs: dict[TextMode, Any] = field(default_factory=dict)
-    held: Any = None
-    free: Any = None
+    jobs: dict[TextMode, Job] = field(default_factory=dict)
+    held: Trace | None = None
+    free: Trace | None = None
     error: Exception | None = None
 
     @property
@@ -59,7 +65,7 @@ class EditRun:
         """Whether nothing of it is under way."""
         return not self.jobs
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """What was changed, in one line."""
         return "; ".join(request.in_words(card.what) for card in self.cards)
 
@@ -69,12 +75,15 @@ class EditRun:
         for mode, job in ended.items():
             del self.jobs[mode]
             try:
-                trace = job.result(timeout=0)
+                trace: Trace = job.result(timeout=0)
             except Exception as error:
                 self.error = self.error or error
                 continue
             trace.pin()
-            setattr(self, mode.value, trace)
+            if mode is TextMode.HELD:
+                self.held = trace
+            else:
+                self.free = trace
         return bool(ended)
 
     def progress(self) -> tuple[float, str]:
@@ -90,27 +99,27 @@ class EditRun:
         for job in self.jobs.values():
             job.cancel()
 
-    def traces(self) -> list[Any]:
+    def traces(self) -> list[Trace]:
         """The traces that it brought."""
         return [t for t in (self.held, self.free) if t is not None]
 
 
 @dataclass
 class Edits:
-    """Cards, undo, redo, and runs. look: one of `LOOKS`, what the pages show. refusal: why no run began."""
+    """Cards, undo, redo, and runs. look: what the pages show. refusal: why no run began."""
 
     cards: Stack = ()
     past: list[Stack] = field(default_factory=list)
     future: list[Stack] = field(default_factory=list)
     runs: dict[int, EditRun] = field(default_factory=dict)
     current: int = 0
-    look: str = BASELINE
+    look: Look = Look.BASELINE
     refusal: Exception | None = None
-    sources: dict[str, Any] = field(default_factory=dict)
-    directions: dict[str, Any] = field(default_factory=dict)
-    _ids: Any = field(default_factory=lambda: itertools.count(1))
+    sources: dict[str, Trace] = field(default_factory=dict)
+    directions: dict[str, ConceptDirection] = field(default_factory=dict)
+    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def on(self) -> Stack:
+    def active_cards(self) -> Stack:
         """The cards that are on."""
         return tuple(card for card in self.cards if card.on)
 
@@ -127,7 +136,7 @@ class Edits:
         """A new card at the end."""
         self.change(lambda cards: (*cards, Card(next(self._ids), what)))
 
-    def put(self, id: int, what: request.Intervention) -> None:
+    def replace_card(self, id: int, what: request.Intervention) -> None:
         """Another intervention on a card; a new card where that one is gone."""
         if all(card.id != id for card in self.cards):
             self.add(what)
@@ -163,7 +172,7 @@ class Edits:
 
         self.change(moved)
 
-    def take(self, listed: Iterable[tuple[request.Intervention, bool]]) -> None:
+    def load(self, listed: Iterable[tuple[request.Intervention, bool]]) -> None:
         """A whole stack instead of this one: interventions, and which of them are on."""
         cards = tuple(Card(next(self._ids), what, on) for what, on in listed)
         self.change(lambda _: cards)
@@ -180,60 +189,62 @@ class Edits:
             self.past.append(self.cards)
             self.cards = self.future.pop()
 
-    def run(self, shown: Any, session: str, free: bool, ready: Ready = lambda what: what, story: str = "") -> EditRun:
-        """Run the cards that are on against a baseline; the new node is looked at.
+    def run(
+        self, base: Trace, session: str, free: bool, interventions: Iterable[request.Intervention], story: str = ""
+    ) -> EditRun:
+        """Run a baseline with the cards that are on; the new node is looked at.
 
-        ready: an intervention of a card as it can be run, with a trace where the card names a prompt.
+        interventions: of these cards, with a trace where the card names a prompt.
 
         Raises:
             IntravistoError: an edit does not fit the model or the text.
         """
-        whats = tuple(ready(card.what) for card in self.on())
+        changes = tuple(interventions)
         modes = (TextMode.HELD, TextMode.FREE) if free else (TextMode.HELD,)
-        wanted = {mode: shown.trace.edit_request(*whats, text=mode) for mode in modes}
+        wanted = {mode: base.edit_request(*changes, text=mode) for mode in modes}
         parent = self.runs.get(self.current)
-        node = EditRun(next(self._ids), parent.id if parent else 0, self.on(), story)
-        node.jobs = {mode: shown.engine.submit(asked, session=session) for mode, asked in wanted.items()}
+        node = EditRun(next(self._ids), parent.id if parent else 0, self.active_cards(), story)
+        node.jobs = {mode: base.engine.submit(asked, session=session) for mode, asked in wanted.items()}
         self.runs[node.id] = node
         self.current = node.id
-        self.look = DIFFERENCE if self.look == BASELINE else self.look
+        self.look = Look.DIFFERENCE if self.look == Look.BASELINE else self.look
         return node
 
-    def node(self) -> EditRun | None:
+    def current_node(self) -> EditRun | None:
         """The run that is looked at; None for the baseline."""
         return self.runs.get(self.current)
 
     def is_stale(self) -> bool:
         """Whether the run that is looked at was made with other cards than are on now."""
-        node = self.node()
+        node = self.current_node()
         made = () if node is None else node.cards
-        return [c.what for c in made] != [c.what for c in self.on()]
+        return [c.what for c in made] != [c.what for c in self.active_cards()]
 
-    def go(self, id: int) -> None:
+    def show_run(self, id: int) -> None:
         """Look at a node of the tree; 0 is the baseline. The stack becomes the one that it was run with."""
         self.current = id if id in self.runs else 0
-        node = self.node()
+        node = self.current_node()
         if node is not None:
             kept = {c.id for c in node.cards}
             off = tuple(replace(c, on=False) for c in self.cards if c.id not in kept)
             self.change(lambda _: node.cards + off)
         else:
-            self.look = BASELINE
+            self.look = Look.BASELINE
 
     def drop_runs(self) -> None:
         """Let go of all runs: another baseline is shown."""
         for node in self.runs.values():
             node.cancel()
             for trace in node.traces():
-                let_go(trace)
+                release_trace(trace)
         for trace in self.sources.values():
-            let_go(trace)
+            release_trace(trace)
         self.runs.clear()
         self.sources.clear()
-        self.current, self.look = 0, BASELINE
+        self.current, self.look = 0, Look.BASELINE
 
 
-def let_go(trace: Trace, forget: bool = True) -> None:
+def release_trace(trace: Trace, forget: bool = True) -> None:
     """Take a pin back and drop the trace; nothing is to be done where the engine was closed or lacks it."""
     with suppress(TraceError):
         trace.unpin()

@@ -6,9 +6,9 @@ import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 
 from intravisto_core.errors import IntravistoError
+from intravisto_core.models.memory import estimate_memory
 from intravisto_core.records import MemoryEstimate
 from intravisto_core.request import ModelSpec
 
@@ -28,11 +28,11 @@ class Estimates:
     """Of models that are not opened yet. Safe to read from any thread."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[Any, Answer | None] = OrderedDict()
+        self._answers: OrderedDict[tuple[ModelSpec, bool], Answer | None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def look(self, spec: ModelSpec, prompt_tokens: int, new_tokens: int, token: str) -> Answer | None:
-        """The answer, or None while it is on its way; the first look asks."""
+    def ask(self, spec: ModelSpec, prompt_tokens: int, new_tokens: int, token: str) -> Answer | None:
+        """The answer, or None while it is on its way; the first call asks."""
         key = (spec, bool(token))
         with self._lock:
             if key in self._answers:
@@ -51,10 +51,8 @@ class Estimates:
                 del self._answers[key]
 
     def _ask(self, key: tuple[ModelSpec, bool], prompt_tokens: int, new_tokens: int, token: str) -> None:
-        import intravisto_core as iv
-
         try:
-            answer = Answer(iv.estimate_memory(key[0], prompt_tokens, new_tokens, token=token or None))
+            answer = Answer(estimate_memory(key[0], prompt_tokens, new_tokens, token=token or None))
         except IntravistoError as error:
             answer = Answer(error=error)
         except Exception:

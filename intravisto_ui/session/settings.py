@@ -13,9 +13,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 from intravisto_core.errors import BusyError, ModelError, RequestError, expected
+from intravisto_core.models.offered import offered_models
+from intravisto_core.records import Token
 from intravisto_core.request import MAX_NEW_TOKENS, ModelSpec, TraceRequest
 
 DEMO = "demo"
@@ -51,7 +52,7 @@ class Settings:
             offered = ", ".join(name(m.source) for m in self.models)
             raise ModelError(f"model: expected one that this server offers ({offered}); got another one")
 
-    def check_request(self, request: TraceRequest, tokenize: Callable[..., Sequence[Any]]) -> None:
+    def check_request(self, request: TraceRequest, tokenize: Callable[..., Sequence[Token]]) -> None:
         """tokenize: as an engine's; only called where there is a limit.
 
         Raises:
@@ -62,15 +63,17 @@ class Settings:
             return
         said = sum(len(text) for _, text in request.messages) + len(prompt)
         too_long = isinstance(prompt, str) and said > CHARACTERS * most
-        n = most + 1 if too_long else _length(request, tokenize)
+        n = most + 1 if too_long else _count_tokens(request, tokenize)
         if n > most:
             raise RequestError(
                 f"prompt: expected at most {most:,} tokens on this public server; got {'far more' if too_long else n}. "
                 "Shorten it, or run the program on your own machine"
             )
         if isinstance(forced, str) and len(forced) <= CHARACTERS * self.new_tokens:
-            forced = tokenize(forced, False)
-        asked = max(request.generation.max_new_tokens, len(forced))
+            n_forced = len(tokenize(forced, False))
+        else:
+            n_forced = len(forced)
+        asked = max(request.generation.max_new_tokens, n_forced)
         if asked > self.new_tokens:
             raise RequestError(
                 f"generate: expected at most {self.new_tokens:,} tokens on this public server; got {asked:,} or more"
@@ -84,7 +87,7 @@ class Settings:
             raise BusyError(f"{place} runs wait before this one; this server lets {self.queue} wait. Try again soon")
 
 
-def _length(request: TraceRequest, tokenize: Callable[..., Sequence[Any]]) -> int:
+def _count_tokens(request: TraceRequest, tokenize: Callable[..., Sequence[Token]]) -> int:
     """Tokens of a request's prompt."""
     if not isinstance(request.prompt, str):
         return len(request.prompt)
@@ -103,26 +106,24 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         RequestError: a limit is no whole number.
     """
     given = os.environ if environment is None else environment
-    listed, idle = _listed(given), _whole(given, IDLE_MINUTES, USUAL_IDLE_MINUTES)
+    listed, idle = _read_models_file(given), _read_whole(given, IDLE_MINUTES, USUAL_IDLE_MINUTES)
     if given.get(PUBLIC, "").strip().lower() not in ("1", "true", "yes", "on"):
         return Settings(models=listed, idle_minutes=idle)
     sources = tuple(m.strip() for m in given.get(MODELS, DEMO).split(",") if m.strip())
     models = listed or tuple(ModelSpec(source) for source in sources or (DEMO,))
-    limits = {limit: _whole(given, f"INTRAVISTO_{limit.upper()}", usual) for limit, usual in LIMITS.items()}
+    limits = {limit: _read_whole(given, f"INTRAVISTO_{limit.upper()}", usual) for limit, usual in LIMITS.items()}
     limits["new_tokens"] = min(limits["new_tokens"], MAX_NEW_TOKENS)
     return Settings(True, models, **limits, idle_minutes=idle)
 
 
-def _listed(given: Mapping[str, str]) -> tuple[ModelSpec, ...] | None:
+def _read_models_file(given: Mapping[str, str]) -> tuple[ModelSpec, ...] | None:
     """The models of the file that fixes the list, or None without one."""
     if not given.get(MODELS_FILE, "").strip():
         return None
-    import intravisto_core as iv
-
-    return tuple(offer.spec for offer in iv.offered_models(given[MODELS_FILE]))
+    return tuple(offer.spec for offer in offered_models(given[MODELS_FILE]))
 
 
-def _whole(given: Mapping[str, str], variable: str, usual: int) -> int:
+def _read_whole(given: Mapping[str, str], variable: str, usual: int) -> int:
     text = given.get(variable, "").strip()
     if not text:
         return usual

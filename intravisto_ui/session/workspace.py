@@ -6,35 +6,33 @@ is the key to it, and short view options; never a prompt.
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-import streamlit as st
-from streamlit import runtime
-from streamlit.runtime.scriptrunner import get_script_run_ctx
-
+from intravisto_core.engine import Engine, Trace
 from intravisto_core.errors import Cancelled
-from intravisto_core.request import ModelSpec, QueryView, TraceRequest
-from intravisto_ui.session import address, pool
-from intravisto_ui.session.edit_stack import BASELINE, Edits, let_go
+from intravisto_core.request import ModelSpec, QueryView, TraceRequest, View
+from intravisto_ui.session import jobs, pool
+from intravisto_ui.session.edit_stack import Edits, Look, release_trace
 from intravisto_ui.session.estimates import Estimates
 from intravisto_ui.session.jobs import Run
 
-LIFETIME_S = 12 * 3600
 QUICK_S = 0.4
-PAYLOADS_KEPT = 16
+ITEMS_KEPT = 16
 RUNS_KEPT = 12
 
 T = TypeVar("T")
+R = TypeVar("R")
+Report = Mapping[str, Any] | None
+"""What a component's script reports of a click."""
 
 
 @dataclass(frozen=True)
-class Place:
+class Selection:
     """The selected cell, for all pages; row, position and target may be None.
 
     n: number of the user's act, newer ones win. part: of a picture of flows, the id of its node (`mid.3.7`) or of its
@@ -52,8 +50,8 @@ class Place:
 class Shown:
     """The trace that the pages show, with what was asked for it and the model that it came from."""
 
-    trace: Any
-    engine: Any
+    trace: Trace
+    engine: Engine
     spec: ModelSpec
     request: TraceRequest
     seconds: float = 0.0
@@ -68,13 +66,13 @@ class Workspace:
 
     id: str
     options: dict[str, Any] = field(default_factory=dict)
-    engine: Any = None
+    engine: Engine | None = None
     spec: ModelSpec | None = None
     base: Shown | None = None
     edits: Edits = field(default_factory=Edits)
     run: Run | None = None
-    place: Place = field(default_factory=Place)
-    opens_at: Place | None = None
+    selection: Selection = field(default_factory=Selection)
+    opens_at: Selection | None = None
     pins: dict[int, list[int]] = field(default_factory=dict)
     sought: QueryView | str | None = None
     past: list[Shown] = field(default_factory=list)
@@ -85,14 +83,14 @@ class Workspace:
     estimates: Estimates = field(default_factory=Estimates)
     session: str = ""
     touched: float = field(default_factory=time.monotonic)
-    payloads: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
+    kept: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def shown(self) -> Shown | None:
         """What the pages show: the run that was asked for, or an edited one, as `edits.look` says."""
-        node = self.edits.node()
-        if self.base is None or node is None or node.held is None or self.edits.look == BASELINE:
+        node = self.edits.current_node()
+        if self.base is None or node is None or node.held is None or self.edits.look == Look.BASELINE:
             return self.base
         return replace(self.base, trace=node.held)
 
@@ -106,7 +104,7 @@ class Workspace:
             self.run = Run(spec, request, self.id, self.token)
             self.run.start()
 
-    def collect(self) -> bool:
+    def collect_run(self) -> bool:
         """Take over what an ended run brought. True when one had ended."""
         with self._lock:
             run = self.run
@@ -116,19 +114,20 @@ class Workspace:
             if run.engine is not None:
                 self.engine, self.spec = run.engine, run.spec
             if run.error is not None:
-                self._failed(run)
-            elif run.trace is not None and run.request is not None:
+                self._note_failure(run)
+            elif run.engine is not None and run.trace is not None and run.request is not None:
                 self._show(Shown(run.trace, run.engine, run.spec, run.request, run.seconds))
             return True
 
-    def settle(self) -> None:
-        """Take over what ended; a run that has just begun is waited for a moment, as most end before they show."""
-        run = self.run
-        if run is not None:
-            run.wait(max(0.0, QUICK_S - run.age()))
-        self.collect()
+    def wait_briefly(self) -> None:
+        """Wait a moment for a run that has just begun: most end before they would show."""
+        if self.run is not None:
+            self.run.wait(max(0.0, QUICK_S - self.run.age()))
+
+    def renew_leases(self) -> None:
+        """Keep the models of what is shown; say so where the one that was chosen is gone."""
         for spec in self._specs():
-            pool.renew(spec, self.id)
+            pool.renew_lease(spec, self.id)
         if self.engine is not None and self.spec is not None and self.spec not in pool.pool().specs:
             self.engine = None
             self.notice = (
@@ -137,9 +136,10 @@ class Workspace:
             )
 
     def _specs(self) -> set[ModelSpec]:
-        return {s for s in (self.spec, self.base and self.base.spec) if s is not None}
+        found = (self.spec, None if self.base is None else self.base.spec)
+        return {spec for spec in found if spec is not None}
 
-    def _failed(self, run: Run) -> None:
+    def _note_failure(self, run: Run) -> None:
         if not isinstance(run.error, Cancelled):
             self.problem = run.error
         elif run.was_opening:
@@ -150,21 +150,21 @@ class Workspace:
     def _show(self, shown: Shown) -> None:
         self.edits.drop_runs()
         if self.base is not None:
-            let_go(self.base.trace, forget=False)
+            release_trace(self.base.trace, forget=False)
         shown.trace.pin()
         self.base = shown
         self.pins.clear()
-        self.payloads.clear()
+        self.kept.clear()
         top, wanted, self.opens_at = shown.engine.model.n_layers + 1, self.opens_at, None
-        self.place = Place(top, shown.trace.prompt_length - 1, None, self.place.n)
-        if wanted is not None and wanted.row <= top and wanted.position < len(shown.trace.tokens):
-            self.place = replace(self.place, row=wanted.row, position=wanted.position, target=wanted.target)
+        self.selection = Selection(top, shown.trace.prompt_length - 1, None, self.selection.n)
+        if wanted is not None and _exists(wanted, top, len(shown.trace.tokens)):
+            self.selection = replace(self.selection, row=wanted.row, position=wanted.position, target=wanted.target)
         asked = (shown.spec, shown.request)
         self.past = [shown, *(p for p in self.past if (p.spec, p.request) != asked)][:RUNS_KEPT]
 
     def show_again(self, past: Shown) -> bool:
         """Show an earlier run without running it. False where its model was put away since, or something runs now."""
-        if pool.renew(past.spec, self.id) is not past.engine:
+        if pool.renew_lease(past.spec, self.id) is not past.engine:
             return False
         with self._lock:
             if self.run is not None:
@@ -173,46 +173,55 @@ class Workspace:
             self._show(past)
             return True
 
-    def select(self, chosen: Any) -> None:
+    def select(self, chosen: Report) -> None:
         """Take a selection that a component reported, unless it is of another trace or older than what is known."""
         if not chosen or self.base is None or chosen.get("rev") not in self._trace_ids():
             return
         n = int(chosen.get("n") or 0)
-        if n >= self.place.n:
-            place = (chosen.get(name) for name in ("row", "position", "target"))
-            self.place = Place(*place, n, str(chosen.get("part") or ""))
+        if n >= self.selection.n:
+            row, position, target = (chosen.get(name) for name in ("row", "position", "target"))
+            self.selection = Selection(row, position, target, n, str(chosen.get("part") or ""))
 
     def _trace_ids(self) -> set[str]:
         """The traces whose cells can be selected: the baseline and its edited runs, which share their places."""
         edited = (trace for node in self.edits.runs.values() for trace in node.traces())
         return {trace.id for trace in (*edited, *([self.base.trace] if self.base else []))}
 
-    def go(self, row: int | None = None, position: int | None = None, target: int | None = None) -> None:
-        """Select a place that something on the page names; what is None stays, the target goes."""
-        now = self.place
+    def select_cell(self, row: int | None = None, position: int | None = None, target: int | None = None) -> None:
+        """Select a cell that something on the page names; what is None stays, the target goes."""
+        now = self.selection
         # a number of its own, newer than any click so far
         row, position = (now.row or 0) if row is None else row, (now.position or 0) if position is None else position
-        self.place = Place(row, position, target, now.n + 1)
+        self.selection = Selection(row, position, target, now.n + 1)
 
-    def payload(self, key: Any, make: Callable[[], T]) -> T:
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, kept for the last few keys, so that a click does not draw the picture again."""
         with self._lock:
-            if key in self.payloads:
-                self.payloads.move_to_end(key)
-                return self.payloads[key]
+            if key in self.kept:
+                self.kept.move_to_end(key)
+                found: T = self.kept[key]
+                return found
         made = make()
         with self._lock:
-            self.payloads[key] = made
-            while len(self.payloads) > PAYLOADS_KEPT:
-                self.payloads.popitem(last=False)
+            self.kept[key] = made
+            while len(self.kept) > ITEMS_KEPT:
+                self.kept.popitem(last=False)
         return made
+
+    def read_view(self, engine: Engine, view: View[R], slot: str) -> R:
+        """The record of a view, asked for once and kept for the last few views.
+
+        Raises:
+            IntravistoError: why there is no record.
+        """
+        return self.keep(view, lambda: jobs.compute_view(engine, view, self.id, slot))
 
     def copy_into(self, other: Workspace) -> None:
         """Give what the user chose and typed to another workspace, which runs it for itself: traces are not shared."""
         other.options.update(self.options)
         other.edits.cards = self.edits.cards
         other.sought = self.sought
-        other.opens_at = self.place if self.place.row is not None else None
+        other.opens_at = self.selection if self.selection.row is not None else None
 
     def close(self) -> None:
         """Let go of the trace and of what runs."""
@@ -221,73 +230,28 @@ class Workspace:
                 self.run.cancel()
             self.edits.drop_runs()
             if self.base is not None:
-                let_go(self.base.trace, forget=False)
+                release_trace(self.base.trace, forget=False)
             for spec in self._specs():
-                pool.release(spec, self.id)
+                pool.release_lease(spec, self.id)
             self.run = self.base = self.engine = self.spec = None
 
 
-class Workspaces:
-    """All workspaces of the server; one that nobody has used for `lifetime_s` seconds is closed."""
-
-    def __init__(self, lifetime_s: float = LIFETIME_S) -> None:
-        self._kept: dict[str, Workspace] = {}
-        self._lifetime = lifetime_s
-        self._lock = threading.Lock()
-
-    def find(self, id: str | None) -> Workspace | None:
-        """The workspace of that id, if it is still there."""
-        with self._lock:
-            now = time.monotonic()
-            lapsed = [k for k, w in self._kept.items() if now - w.touched > self._lifetime]
-            closed = [self._kept.pop(k) for k in lapsed]
-            found = self._kept.get(id or "")
-            if found is not None:
-                found.touched = now
-        for workspace in closed:
-            workspace.close()
-        return found
-
-    def new(self) -> Workspace:
-        """An empty workspace under a random id."""
-        workspace = Workspace(secrets.token_urlsafe(12))
-        with self._lock:
-            self._kept[workspace.id] = workspace
-        return workspace
+def _exists(selection: Selection, top: int, n_positions: int) -> bool:
+    """Whether a run has that cell. top: its highest row."""
+    row, position = selection.row, selection.position
+    return row is not None and row <= top and position is not None and position < n_positions
 
 
-@st.cache_resource(show_spinner=False)
-def workspaces() -> Workspaces:
-    """The one store of this server."""
-    return Workspaces()
+def find_shown(workspace: Workspace) -> Shown | None:
+    """The run that the pages show, edited or not."""
+    return workspace.shown
 
 
-def current() -> Workspace:
-    """This session's workspace: the one of the session, else of the address, else a new one.
-
-    Two tabs on one address would fight over one selection: a second one gets a copy of its own.
-    """
-    state = st.session_state
-    id, session = state.get("workspace") or st.query_params.get(address.WORKSPACE), _session()
-    workspace = workspaces().find(id)
-    if workspace is None:
-        workspace = workspaces().new()
-        workspace.options.update(address.options(dict(st.query_params)))
-        if id:
-            workspace.notice = "The workspace of this address is no longer kept. This is a new one."
-    elif workspace.session != session and _is_open(workspace.session):
-        copied, workspace = workspace, workspaces().new()
-        copied.copy_into(workspace)
-        workspace.notice = "This address is open in another tab. This is a copy of its own; neither changes the other."
-    state["workspace"], workspace.session = workspace.id, session
-    return workspace
+def find_base(workspace: Workspace) -> Shown | None:
+    """The run without edits."""
+    return workspace.base
 
 
-def _session() -> str:
-    context = get_script_run_ctx(suppress_warning=True)
-    return "" if context is None else context.session_id
-
-
-def _is_open(session: str) -> bool:
-    """Whether a browser tab is connected with that session just now."""
-    return bool(session) and runtime.exists() and runtime.get_instance().is_active_session(session)
+def find_engine(workspace: Workspace) -> Engine | None:
+    """The open model."""
+    return workspace.engine

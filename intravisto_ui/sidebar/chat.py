@@ -8,32 +8,31 @@ import streamlit as st
 
 from intravisto_core.request import TraceRequest, Turn
 from intravisto_ui.parts import components
-from intravisto_ui.parts.kept import kept, set_kept
-from intravisto_ui.session import workspace
+from intravisto_ui.parts.kept import draw_kept, set_kept
 from intravisto_ui.session.workspace import Workspace
 
 MOST_EXCHANGES = 8
 SYSTEM = "system"
 
 
-def is_on(here: Workspace) -> bool:
+def is_on(workspace: Workspace) -> bool:
     """Whether the prompt is a user's turn: chosen, and the model that is open has a template for it."""
-    return bool(here.options.get("chat")) and here.engine is not None and here.engine.model.chat
+    return bool(workspace.options.get("chat")) and workspace.engine is not None and workspace.engine.model.chat
 
 
-def messages(here: Workspace) -> tuple[Turn, ...]:
+def read_messages(workspace: Workspace) -> tuple[Turn, ...]:
     """What is said before the prompt; nothing without a chat."""
-    if not is_on(here):
+    if not is_on(workspace):
         return ()
-    get = here.options.get
+    get = workspace.options.get
     system = get(SYSTEM) or ""
     turns = [(SYSTEM, system)] if system.strip() else []
-    for i in range(_exchanges(here)):
+    for i in range(_count_exchanges(workspace)):
         turns += [("user", get(f"said_{i}") or ""), ("assistant", get(f"answered_{i}") or "")]
     return tuple(turns)
 
 
-def options(request: TraceRequest) -> dict[str, Any]:
+def read_options(request: TraceRequest) -> dict[str, Any]:
     """The options of the conversation that a request holds: `is_on` and `messages` read backwards."""
     if not request.chat:
         return {"chat": False}
@@ -46,13 +45,12 @@ def options(request: TraceRequest) -> dict[str, Any]:
     return found
 
 
-def draw() -> None:
+def draw(workspace: Workspace) -> None:
     """The switch, and beside it what is said before the prompt. Nothing for a model without a template."""
-    here = workspace.current()
-    if here.engine is None or not here.engine.model.chat:
+    if workspace.engine is None or not workspace.engine.model.chat:
         return
     line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="chat_line")
-    kept(
+    draw_kept(
         line.toggle,
         "Chat",
         key="chat",
@@ -60,29 +58,41 @@ def draw() -> None:
         help="This model was trained on conversations. With this on, your text is what a user says, and the model's "
         "own template writes the marks of the roles around it, as the tokens below show. Off: the text as it stands.",
     )
-    if is_on(here):
-        said = len(messages(here))
+    if is_on(workspace):
+        said = len(read_messages(workspace))
         with line.popover(f"Roles ({said})" if said else "Roles"):
-            _before(here)
+            _draw_turns(workspace)
 
 
-def _before(here: Workspace) -> None:
-    _field("Instructions (system)", SYSTEM, "You are a helpful assistant.")
-    n = _exchanges(here)
+def _draw_turns(workspace: Workspace) -> None:
+    _draw_field("Instructions (system)", SYSTEM, "You are a helpful assistant.")
+    n = _count_exchanges(workspace)
     for i in range(n):
-        _field(f"{i + 1}. You said", f"said_{i}", "what the user said")
-        _field(f"{i + 1}. The model answered", f"answered_{i}", "what the assistant answered")
+        _draw_field(f"{i + 1}. You said", f"said_{i}", "what the user said")
+        _draw_field(f"{i + 1}. The model answered", f"answered_{i}", "what the assistant answered")
     pair = st.columns(2)
-    more = {"on_click": set_kept, "kwargs": {"exchanges": min(n + 1, MOST_EXCHANGES)}, "width": "stretch"}
-    pair[0].button("Add a turn", key="more_turns", disabled=n == MOST_EXCHANGES, **more)
-    fewer: dict[str, Any] = {"on_click": set_kept, "kwargs": {"exchanges": max(n - 1, 0)}, "width": "stretch"}
-    pair[1].button("Remove the last", key="fewer_turns", disabled=n == 0, **fewer)
+    pair[0].button(
+        "Add a turn",
+        key="more_turns",
+        disabled=n == MOST_EXCHANGES,
+        on_click=set_kept,
+        kwargs={"exchanges": min(n + 1, MOST_EXCHANGES)},
+        width="stretch",
+    )
+    pair[1].button(
+        "Remove the last",
+        key="fewer_turns",
+        disabled=n == 0,
+        on_click=set_kept,
+        kwargs={"exchanges": max(n - 1, 0)},
+        width="stretch",
+    )
 
 
-def _field(label: str, key: str, placeholder: str) -> None:
-    kept(st.text_area, label, key=key, default="", height=68, placeholder=placeholder)
-    components.live(key)
+def _draw_field(label: str, key: str, placeholder: str) -> None:
+    draw_kept(st.text_area, label, key=key, default="", height=68, placeholder=placeholder)
+    components.draw_live(key)
 
 
-def _exchanges(here: Workspace) -> int:
-    return int(here.options.get("exchanges") or 0)
+def _count_exchanges(workspace: Workspace) -> int:
+    return int(workspace.options.get("exchanges") or 0)

@@ -7,14 +7,14 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.request import Generation, TraceRequest
-from intravisto_ui.parts.kept import kept
-from intravisto_ui.session import settings, workspace
+from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.session import settings
 from intravisto_ui.session.text import plural
 from intravisto_ui.session.workspace import Workspace
 from intravisto_ui.sidebar import chat
 from intravisto_ui.sidebar.examples import DEFAULT
 
-SAMPLING: tuple[tuple[str, str, float, dict[str, float], str], ...] = (
+SAMPLING: tuple[tuple[str, str, float, dict[str, Any], str], ...] = (
     (
         "Temperature",
         "temperature",
@@ -34,13 +34,13 @@ SAMPLING: tuple[tuple[str, str, float, dict[str, float], str], ...] = (
 )
 
 
-def request(here: Workspace) -> TraceRequest:
+def build_request(workspace: Workspace) -> TraceRequest:
     """The run that the sidebar asks for as it stands.
 
     Raises:
         RequestError: what is wrong with it.
     """
-    get = here.options.get
+    get = workspace.options.get
     sampled = get("decoding") == "sample"
     return TraceRequest(
         prompt=get("prompt") or "",
@@ -50,17 +50,17 @@ def request(here: Workspace) -> TraceRequest:
             top_k=(int(get("top_k") or 0) or None) if sampled else None,
             top_p=_below_one(get("top_p")) if sampled else None,
             seed=int(get("seed") or 0),
-            stop=_stops(get("stop") or ""),
+            stop=_parse_stops(get("stop") or ""),
             forced=get("forced") or None,
         ),
         add_special_tokens=bool(get("add_special_tokens", True)),
-        chat=chat.is_on(here),
-        messages=chat.messages(here),
+        chat=chat.is_on(workspace),
+        messages=chat.read_messages(workspace),
     )
 
 
-def options(request: TraceRequest) -> dict[str, Any]:
-    """The sidebar's options that ask for that run: `request` read backwards. Only for requests that it made."""
+def read_options(request: TraceRequest) -> dict[str, Any]:
+    """The sidebar's options that ask for that run: `build_request` read backwards. Only for requests that it made."""
     asked = request.generation
     found: dict[str, Any] = {
         "prompt": request.prompt,
@@ -73,31 +73,31 @@ def options(request: TraceRequest) -> dict[str, Any]:
     }
     if asked.temperature is not None:
         found |= {"temperature": asked.temperature, "top_k": asked.top_k or 0, "top_p": asked.top_p or 1.0}
-    return found | chat.options(request)
+    return found | chat.read_options(request)
 
 
-def in_words(request: TraceRequest) -> str:
+def describe_generation(request: TraceRequest) -> str:
     """How the text was made to go on, briefly: `10 tokens, sampled`."""
     asked = request.generation
-    told = [plural(asked.max_new_tokens, "token")]
+    parts = [plural(asked.max_new_tokens, "token")]
     if asked.temperature is not None:
-        told.append(f"sampled at {asked.temperature:g}, seed {asked.seed}")
-    return ", ".join(told)
+        parts.append(f"sampled at {asked.temperature:g}, seed {asked.seed}")
+    return ", ".join(parts)
 
 
 def _below_one(p: object) -> float | None:
     return float(p) if isinstance(p, int | float) and p < 1 else None
 
 
-def _stops(text: str) -> tuple[str, ...]:
+def _parse_stops(text: str) -> tuple[str, ...]:
     return tuple(line.replace("\\n", "\n") for line in text.split("\n") if line)
 
 
-def draw() -> None:
+def draw(workspace: Workspace) -> None:
     """How many tokens, and how each is chosen."""
     most = settings.read().new_tokens
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="generation")
-    kept(
+    draw_kept(
         line.number_input,
         "Generate",
         key="max_new_tokens",
@@ -109,13 +109,13 @@ def draw() -> None:
         width=128,
         help="How many tokens the model writes after the prompt. 0 looks at the prompt only.",
     )
-    sampled = workspace.current().options.get("decoding") == "sample"
+    sampled = workspace.options.get("decoding") == "sample"
     with line.popover("Sampled" if sampled else "Greedy"):
-        _decoding()
+        _draw_decoding()
 
 
-def _decoding() -> None:
-    how = kept(
+def _draw_decoding() -> None:
+    how = draw_kept(
         st.segmented_control,
         "How the next token is chosen",
         key="decoding",
@@ -127,7 +127,7 @@ def _decoding() -> None:
     )
     pair = st.columns(2)
     for i, (label, key, default, limits, help_text) in enumerate(SAMPLING):
-        kept(
+        draw_kept(
             pair[i % 2].number_input,
             label,
             key=key,
@@ -136,7 +136,7 @@ def _decoding() -> None:
             help=help_text + (" Only when sampling." if how != "sample" else ""),
             **limits,
         )
-    kept(
+    draw_kept(
         st.text_area,
         "Stop at",
         key="stop",
@@ -145,7 +145,7 @@ def _decoding() -> None:
         placeholder="one text a line; \\n is a new line",
         help="The run ends where one of these texts appears.",
     )
-    kept(
+    draw_kept(
         st.text_input,
         "Continue with",
         key="forced",

@@ -10,12 +10,12 @@ import streamlit as st
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.models import hub
 from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
-from intravisto_ui.parts.kept import copy_widgets, kept, set_kept
-from intravisto_ui.session import settings, workspace
+from intravisto_ui.parts.kept import copy_widgets, draw_kept, set_kept
+from intravisto_ui.session import settings
 from intravisto_ui.session.estimates import Answer
 from intravisto_ui.session.pool import pool
 from intravisto_ui.session.settings import DEMO
-from intravisto_ui.session.text import escaped, linked
+from intravisto_ui.session.text import escape_html, link_html
 from intravisto_ui.session.workspace import Workspace
 from intravisto_ui.sidebar import hub_token, model_badges, model_list
 
@@ -23,6 +23,7 @@ OTHER, ANOTHER = "another model", "Another: name or folder"
 ASKING_S = 0.5
 CHARACTERS_PER_TOKEN = 4
 NOT_PACKED = "none"
+RELEASE = "Free the memory of this model and of what is shown of it. Run opens it again."
 LOADING = {
     "dtype": ("Precision", DTYPES, "auto", "auto keeps the precision that the model was saved in."),
     "quantisation": (
@@ -40,16 +41,16 @@ LOADING = {
 }
 
 
-def spec(here: Workspace) -> ModelSpec:
+def build_spec(workspace: Workspace) -> ModelSpec:
     """The model that the sidebar asks for.
 
     Raises:
         IntravistoError: none is named, or it cannot be loaded in that way.
     """
-    get, offered = here.options.get, model_list.read()
-    chosen = get("model")
+    get, offered = workspace.options.get, model_list.read_models()
+    chosen = get("model", "")
     if chosen == OTHER and not offered.closed:
-        source, revision = _named((get("source") or "").strip())
+        source, revision = _parse_source((get("source") or "").strip())
     else:
         given = offered.specs.get(chosen) or next(iter(offered.specs.values()))
         if offered.closed or given.source == DEMO:
@@ -65,7 +66,7 @@ def spec(here: Workspace) -> ModelSpec:
     )
 
 
-def _named(text: str) -> tuple[str, str | None]:
+def _parse_source(text: str) -> tuple[str, str | None]:
     """Source and revision of what was typed: a folder, `owner/name` or `owner/name@revision`."""
     if not text:
         raise ModelError(
@@ -77,10 +78,10 @@ def _named(text: str) -> tuple[str, str | None]:
     return text, None
 
 
-def options(spec: ModelSpec) -> dict[str, Any]:
-    """The sidebar's options that ask for that model: `spec` read backwards."""
+def read_options(spec: ModelSpec) -> dict[str, Any]:
+    """The sidebar's options that ask for that model: `build_spec` read backwards."""
     loading = {name: getattr(spec, name) or NOT_PACKED for name in LOADING}
-    listed = model_list.read().specs
+    listed = model_list.read_models().specs
     for exact in (True, False):
         for key, given in listed.items():
             if given == spec or (not exact and (given.source, given.revision) == (spec.source, spec.revision)):
@@ -88,13 +89,13 @@ def options(spec: ModelSpec) -> dict[str, Any]:
     return {"model": OTHER, "source": "@".join(part for part in (spec.source, spec.revision) if part), **loading}
 
 
-def draw() -> None:
+def draw(workspace: Workspace) -> None:
     """The choice; what loading it takes, or what the opened one is."""
-    here, offered = workspace.current(), model_list.read()
+    offered = model_list.read_models()
     listed = list(offered.specs)
     # second, as the list is long and only its head is seen at once
     names = listed if offered.closed else [*listed[:1], OTHER, *listed[1:]]
-    chosen = kept(
+    chosen = draw_kept(
         st.selectbox,
         "Model",
         key="model",
@@ -102,150 +103,156 @@ def draw() -> None:
         valid=lambda v: v in names,
         options=names,
         format_func=lambda v: ANOTHER if v == OTHER else offered.words[v],
-        on_change=_chosen,
+        on_change=_on_choice,
+        args=(workspace,),
         help="The demo model is small and comes with the program. The others are read from the Hugging Face Hub, or "
         "from this machine where they are here already."
         if not offered.closed
         else "The models that this server offers.",
     )
     if chosen == OTHER:
-        kept(
+        draw_kept(
             st.text_input,
             "Name or folder",
             key="source",
             default="",
             placeholder="owner/name, owner/name@revision, /path",
-            on_change=_changed,
+            on_change=_on_change,
+            args=(workspace,),
             help="A model on the Hugging Face Hub, or a folder of this machine with config.json, a tokenizer and "
             "safetensors.",
         )
-    wanted = _wanted(here)
-    if here.engine is not None and here.spec == wanted:
-        model_badges.draw(here.engine.model)
+    wanted = _try_spec(workspace)
+    if workspace.engine is not None and workspace.spec == wanted:
+        model_badges.draw(workspace.engine.model)
     if not settings.read().public:
-        _act(here, wanted)
+        _draw_loading(workspace, wanted)
 
 
-def _wanted(here: Workspace) -> ModelSpec | None:
+def _try_spec(workspace: Workspace) -> ModelSpec | None:
     try:
-        return spec(here)
+        return build_spec(workspace)
     except IntravistoError:
         return None
 
 
-def _act(here: Workspace, wanted: ModelSpec | None) -> None:
+def _draw_loading(workspace: Workspace, wanted: ModelSpec | None) -> None:
     """Load it, after what that takes was told; or release what is loaded."""
-    is_here = here.engine is not None and here.spec == wanted
+    is_here = workspace.engine is not None and workspace.spec == wanted
     answer = None
-    if wanted is not None and not is_here and here.run is None and _on_hub(wanted):
-        answer = here.estimates.look(wanted, *_lengths(here), here.token)
+    if wanted is not None and not is_here and workspace.run is None and _on_hub(wanted):
+        answer = workspace.estimates.ask(wanted, *_guess_lengths(workspace), workspace.token)
         if answer is None:
-            _asking(wanted)
+            _draw_asking(workspace, wanted)
         else:
-            _tell(answer)
-    wants_token = hub_token.is_wanted(here.problem) or (answer is not None and hub_token.is_wanted(answer.error))
+            _draw_estimate(answer)
+    wants_token = hub_token.is_wanted(workspace.problem) or (answer is not None and hub_token.is_wanted(answer.error))
     if wants_token:
-        hub_token.draw(st.container())
+        hub_token.draw(workspace, st.container())
     line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="loading")
     if wanted is not None and not is_here:
         fits = answer is None or answer.estimate is None or answer.estimate.fits
         why = "" if fits else "It does not fit into the memory that is free: see above what would."
         label = "Load" if answer is None or answer.error is None else "Try again"
-        line.button(label, key="load", on_click=_load, disabled=here.run is not None or not fits, help=why or None)
-    if not model_list.read().closed and (wanted is None or wanted.source != DEMO):
+        line.button(
+            label,
+            key="load",
+            on_click=_load,
+            args=(workspace,),
+            disabled=workspace.run is not None or not fits,
+            help=why or None,
+        )
+    if not model_list.read_models().closed and (wanted is None or wanted.source != DEMO):
         with line.popover("How it is loaded"):
-            _how(with_token=not wants_token)
-    if is_here and here.run is None and wanted.source != DEMO:
-        line.button("Release", key="release", on_click=_release, help=RELEASE)
+            _draw_how(workspace, with_token=not wants_token)
+    if is_here and workspace.run is None and wanted is not None and wanted.source != DEMO:
+        line.button("Release", key="release", on_click=_release, args=(workspace,), help=RELEASE)
 
 
-RELEASE = "Free the memory of this model and of what is shown of it. Run opens it again."
-
-
-def _how(with_token: bool) -> None:
-    device = workspace.current().options.get("device_map")
+def _draw_how(workspace: Workspace, with_token: bool) -> None:
+    device = workspace.options.get("device_map")
     for key, (label, choices, usual, help_text) in LOADING.items():
         barred = key == "quantisation" and device == "offload"
-        kept(
+        offered = [NOT_PACKED] if barred else list(choices)
+        draw_kept(
             st.selectbox,
             label,
             key=key,
             default=usual,
-            valid=lambda v, c=choices, b=barred: v in c and not (b and v != NOT_PACKED),
+            valid=offered.__contains__,
             options=list(choices),
-            on_change=_changed,
+            on_change=_on_change,
+            args=(workspace,),
             disabled=barred,
             help=help_text + (" Not with weights on disk." if barred else ""),
         )
     if with_token:
-        hub_token.draw(st.container())
+        hub_token.draw(workspace, st.container())
 
 
-def _lengths(here: Workspace) -> tuple[int, int]:
+def _guess_lengths(workspace: Workspace) -> tuple[int, int]:
     """Tokens of the prompt, by its characters as no tokenizer is there yet, and tokens to generate."""
-    text = here.options.get("prompt") or ""
-    return len(text) // CHARACTERS_PER_TOKEN + 1, int(here.options.get("max_new_tokens") or 0)
+    text = workspace.options.get("prompt") or ""
+    return len(text) // CHARACTERS_PER_TOKEN + 1, int(workspace.options.get("max_new_tokens") or 0)
 
 
 @st.fragment(run_every=ASKING_S)
-def _asking(wanted: ModelSpec) -> None:
-    here = workspace.current()
-    if here.estimates.look(wanted, *_lengths(here), here.token) is not None:
+def _draw_asking(workspace: Workspace, wanted: ModelSpec) -> None:
+    if workspace.estimates.ask(wanted, *_guess_lengths(workspace), workspace.token) is not None:
         st.rerun(scope="app")
     st.html('<div class="hint" role="status">Reading how large it is …</div>')
 
 
-def _tell(answer: Answer) -> None:
+def _draw_estimate(answer: Answer) -> None:
     if answer.estimate is None:
-        st.html(f'<div class="hint short">{linked(str(answer.error))}</div>')
+        st.html(f'<div class="hint short">{link_html(str(answer.error))}</div>')
         return
     short = "" if answer.estimate.fits else " short"
-    st.html(f'<div class="hint{short}">Needs {escaped(answer.estimate.text())}</div>')
+    st.html(f'<div class="hint{short}">Needs {escape_html(answer.estimate.text())}</div>')
 
 
-def _chosen() -> None:
+def _on_choice(workspace: Workspace) -> None:
     """Take over how the chosen model is offered: some in 4 bit, say."""
-    given = model_list.read().specs.get(st.session_state["model"])
+    given = model_list.read_models().specs.get(st.session_state["model"])
     if given is not None:
         set_kept(dtype=given.dtype, quantisation=given.quantisation or NOT_PACKED, device_map=given.device_map)
-    _changed()
+    _on_change(workspace)
 
 
-def _changed() -> None:
+def _on_change(workspace: Workspace) -> None:
     """Open what is on this machine at once, so that the prompt shows its tokens; the Hub waits for a click."""
-    here = workspace.current()
     copy_widgets()
-    if isinstance(here.problem, ModelError):
+    if isinstance(workspace.problem, ModelError):
         # it was about the one that was chosen before
-        here.problem = None
-    if here.options.get("model") == OTHER and not (here.options.get("source") or "").strip():
+        workspace.problem = None
+    if workspace.options.get("model") == OTHER and not (workspace.options.get("source") or "").strip():
         return
     try:
-        wanted = spec(here)
-        at_once = model_list.read().closed or not _on_hub(wanted) or wanted in pool().specs
-        if wanted != here.spec and at_once:
-            here.start(wanted, None)
+        wanted = build_spec(workspace)
+        at_once = model_list.read_models().closed or not _on_hub(wanted) or wanted in pool().specs
+        if wanted != workspace.spec and at_once:
+            workspace.start(wanted, None)
     except IntravistoError as error:
-        here.problem = error
+        workspace.problem = error
 
 
 def _on_hub(wanted: ModelSpec) -> bool:
     return wanted.source != DEMO and hub.is_id(wanted.source) and not Path(wanted.source).expanduser().is_dir()
 
 
-def _load() -> None:
-    here = workspace.current()
+def _load(workspace: Workspace) -> None:
     copy_widgets()
     try:
-        wanted = spec(here)
-        here.estimates.forget(wanted)
-        here.start(wanted, None)
+        wanted = build_spec(workspace)
+        workspace.estimates.forget(wanted)
+        workspace.start(wanted, None)
     except IntravistoError as error:
-        here.problem = error
+        workspace.problem = error
 
 
-def _release() -> None:
-    here = workspace.current()
-    here.close()
+def _release(workspace: Workspace) -> None:
+    workspace.close()
     freed = pool().drop_idle()
-    here.notice = "The model was released." if freed else "This workspace let go of the model; others still use it."
+    workspace.notice = (
+        "The model was released." if freed else "This workspace let go of the model; others still use it."
+    )

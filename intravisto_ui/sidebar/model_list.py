@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 
+from intravisto_core.models.offered import OfferedModel, offer_is_closed, offered_models
 from intravisto_core.request import ModelSpec
 from intravisto_ui.session import settings
 
@@ -15,7 +15,7 @@ SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Offers:
+class ModelList:
     """Models by a key that a widget can hold, in the order of the list. closed: no others can be asked for."""
 
     specs: dict[str, ModelSpec]
@@ -23,37 +23,34 @@ class Offers:
     closed: bool
 
 
-def read() -> Offers:
+def read_models() -> ModelList:
     """The list of this server: fixed by a file or the public mode, else what is known and what lies in the cache."""
     fixed = settings.read().models
     if fixed is None:
         return _open_list()
-    import intravisto_core as iv
-
-    if iv.offer_is_closed():
-        return _of(iv.offered_models(), closed=True)
-    return Offers({_key(m): m for m in fixed}, {_key(m): settings.name(m.source) for m in fixed}, True)
+    if offer_is_closed():
+        return _list_models(offered_models(), closed=True)
+    return ModelList({_key(m): m for m in fixed}, {_key(m): settings.name(m.source) for m in fixed}, True)
 
 
 @st.cache_resource(ttl=SECONDS, show_spinner=False)
-def _open_list() -> Offers:
-    import intravisto_core as iv
-
-    return _of(iv.offered_models(), closed=False)
+def _open_list() -> ModelList:
+    return _list_models(offered_models(), closed=False)
 
 
-def _of(listed: Sequence[Any], closed: bool) -> Offers:
-    specs, words = {}, {}
+def _list_models(listed: Sequence[OfferedModel], closed: bool) -> ModelList:
+    specs: dict[str, ModelSpec] = {}
+    words: dict[str, str] = {}
     for offer in listed:
         key = _key(offer.spec)
         specs.setdefault(key, offer.spec)
         # the demo model is known by its name, and the box is narrow
         about = () if offer.spec.source == settings.DEMO else (offer.note, _where(offer))
         words.setdefault(key, " · ".join(part for part in (offer.name, *about) if part))
-    return Offers(specs, words, closed)
+    return ModelList(specs, words, closed)
 
 
-def _where(offer: Any) -> str:
+def _where(offer: OfferedModel) -> str:
     """Whether it is here already, or its owner must be asked first."""
     return "here" if offer.here else "gated" if offer.gated else ""
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import streamlit as st
 
+from intravisto_core.engine import Engine
 from intravisto_core.errors import IntravistoError
 from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
 from intravisto_ui.parts import components
-from intravisto_ui.parts.kept import kept, set_kept
-from intravisto_ui.session import workspace
-from intravisto_ui.session.text import escaped, plural
+from intravisto_ui.parts.kept import draw_kept, set_kept
+from intravisto_ui.session.text import escape_html, plural
 from intravisto_ui.session.workspace import Workspace
 from intravisto_ui.sidebar import chat
 from intravisto_ui.sidebar.examples import DEFAULT
@@ -30,12 +30,11 @@ class Caution:
     puts: dict[str, Any] = field(default_factory=dict)
 
 
-def prompt_field() -> None:
+def draw_prompt(workspace: Workspace) -> None:
     """The text, its tokens as the model reads them, and their number."""
-    here = workspace.current()
-    chat.draw()
-    chatting = chat.is_on(here)
-    text = kept(
+    chat.draw(workspace)
+    chatting = chat.is_on(workspace)
+    text = draw_kept(
         st.text_area,
         "You say" if chatting else "Prompt",
         key="prompt",
@@ -43,38 +42,39 @@ def prompt_field() -> None:
         height=92,
         help="The text that the model goes on from. Its tokens appear under it as you type.",
     )
-    components.live("prompt")
-    if here.engine is None:
+    components.draw_live("prompt")
+    engine = workspace.engine
+    if engine is None:
         return
-    tokens, refused = read(here, text or "")
+    tokens, refused = read_tokens(workspace, engine, text or "")
     with st.container():
-        components.chips(tokens[:CHIPS_SHOWN], key="chips", rev=f"{here.engine.model.name}{text}")
-    _count(here, len(tokens), chatting)
-    found = warnings(text or "", tokens, here.options, here.engine.model.context, chatting)
+        components.draw_chips(tokens[:CHIPS_SHOWN], key="chips", rev=f"{engine.model.name}{text}")
+    _draw_count(workspace, engine, len(tokens), chatting)
+    found = find_cautions(text or "", tokens, workspace.options, engine.model.context, chatting)
     for i, caution in enumerate([Caution(refused)] if refused else found):
-        _show(caution, f"mend_{i}")
+        _draw_caution(caution, f"mend_{i}")
 
 
-def read(here: Workspace, text: str) -> tuple[tuple[Token, ...], str]:
+def read_tokens(workspace: Workspace, engine: Engine, text: str) -> tuple[tuple[Token, ...], str]:
     """The tokens that a run would read, and why there are none where the model's template refuses."""
     if not text:
         return (), ""
-    special = bool(here.options.get("add_special_tokens", True))
+    special = bool(workspace.options.get("add_special_tokens", True))
     try:
-        return here.engine.tokenize(text, special, chat=chat.is_on(here), messages=chat.messages(here)), ""
+        return engine.tokenize(text, special, chat=chat.is_on(workspace), messages=chat.read_messages(workspace)), ""
     except IntravistoError as error:
         return (), str(error)
 
 
-def _count(here: Workspace, n: int, chatting: bool) -> None:
-    room = here.engine.model.context
-    over = room and n + int(here.options.get("max_new_tokens") or 0) > room
-    said = f"{plural(n, 'token')} of {room:,}" if room else plural(n, "token")
+def _draw_count(workspace: Workspace, engine: Engine, n: int, chatting: bool) -> None:
+    room = engine.model.context
+    over = room and n + int(workspace.options.get("max_new_tokens") or 0) > room
+    words = f"{plural(n, 'token')} of {room:,}" if room else plural(n, "token")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="count"):
-        st.html(f'<span class="count{" over" if over else ""}">{said}</span>')
+        st.html(f'<span class="count{" over" if over else ""}">{words}</span>')
         with st.popover("Special tokens"):
             why = " In a chat the model's template decides." if chatting else ""
-            kept(
+            draw_kept(
                 st.toggle,
                 "Put the model's start token first",
                 key="add_special_tokens",
@@ -84,16 +84,18 @@ def _count(here: Workspace, n: int, chatting: bool) -> None:
             )
 
 
-def _show(caution: Caution, key: str) -> None:
+def _draw_caution(caution: Caution, key: str) -> None:
     if not caution.mend:
-        st.html(f'<div class="hint">{escaped(caution.text)}</div>')
+        st.html(f'<div class="hint">{escape_html(caution.text)}</div>')
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"line_{key}"):
-        st.html(f'<div class="hint">{escaped(caution.text)}</div>', width="stretch")
+        st.html(f'<div class="hint">{escape_html(caution.text)}</div>', width="stretch")
         st.button(caution.mend, key=key, on_click=set_kept, kwargs=caution.puts)
 
 
-def warnings(text: str, tokens: tuple[Token, ...], options: dict[str, Any], room: int, chatting: bool) -> list[Caution]:
+def find_cautions(
+    text: str, tokens: tuple[Token, ...], options: dict[str, Any], room: int, chatting: bool
+) -> list[Caution]:
     """What may be wrong with a prompt. room: the model's context, 0 where it states none."""
     if not text:
         return [Caution("The prompt is empty: type something to run.")]
@@ -109,7 +111,7 @@ def warnings(text: str, tokens: tuple[Token, ...], options: dict[str, Any], room
         what = "Ends with a space. The next token usually begins with one of its own, so the answer may be odd."
         found.append(Caution(what, "Remove it", {"prompt": bare}))
     if n > 1 and tokens[0].is_special and tokens[0].id == tokens[1].id:
-        found.append(_twice(text, tokens[1], chatting))
+        found.append(_start_token_caution(text, tokens[1], chatting))
     unknown = sum(t.kind is TokenKind.UNKNOWN for t in tokens)
     if unknown:
         one = next(t.shown for t in tokens if t.kind is TokenKind.UNKNOWN)
@@ -120,7 +122,7 @@ def warnings(text: str, tokens: tuple[Token, ...], options: dict[str, Any], room
     return found
 
 
-def _twice(text: str, start: Token, chatting: bool) -> Caution:
+def _start_token_caution(text: str, start: Token, chatting: bool) -> Caution:
     """The start token is there twice, a common slip: the tokenizer puts it first, and the text begins with it too."""
     what = f"Begins with the start token {start.shown} twice: models are trained with one."
     if chatting:

@@ -61,7 +61,7 @@ def test_files_of_the_export_menu_open_elsewhere(visit: Visits, chromium: Any, t
     cell = seen.cell(4, 8).get_attribute("aria-label")
     seen.page.get_by_role("button", name="Export", exact=True).click()
     files = {
-        kind: taken(seen, seen.page.locator(f".st-key-export_{kind} button").first, tmp_path)
+        kind: taken(seen, seen.page.locator(f".st-key-export_heatmap_{kind} button").first, tmp_path)
         for kind in ("html", "csv", "json")
     }
     assert json.loads(files["json"].read_text("utf-8"))

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from intravisto_core.sites import AttentionDivision, ShareMeasure
 from intravisto_ui.flow import options as flow_options
-from intravisto_ui.parts import view_options
+from intravisto_ui.parts.flow_start import FlowStart
 from tests.browser.conftest import NARROW, Visit
 
 pytestmark = pytest.mark.browser
@@ -208,7 +208,7 @@ CUT = """(field) => {
 def test_narrow_windows_cut_no_option_and_keep_them_in_one_line(visit: Visits) -> None:
     seen = open_flow(visit, size=NARROW)
     for key, name in (
-        ("flow_start", view_options.ALL),
+        ("flow_start", FlowStart.ALL_GENERATED),
         ("measure", ShareMeasure.L1.label),
         ("flow_division", AttentionDivision.VALUE_WEIGHTED.label),
         ("flow_links", flow_options.LEAST),

@@ -15,6 +15,7 @@ from transformers import LlamaConfig
 import intravisto_core as iv
 from intravisto_core.models import free_memory, memory
 from intravisto_core.models.free_memory import group_bytes, is_short
+from intravisto_core.records.memory import size
 from intravisto_core.tracing import buffers
 from intravisto_core.views import registry
 from tests import tiny
@@ -115,8 +116,30 @@ def test_verdicts_and_words():
     made = [iv.MemoryEstimate(**parts, device="cpu", free={"cpu": n}) for n in (9 * 10**9, 12 * 10**8, 10**9)]
     assert [e.verdict for e in made] == ["fits", "tight", "too large"]
     assert made[0].total == made[0].needed == 1_111_000_000
-    assert made[0].line() == "1.1 GB of 9.0 GB free (cpu)"
-    assert "weights 1.0 GB, key-value cache 1.0 MB, trace 10 MB, workspace 100 MB. It fits." in made[0].text()
+    assert made[0].line() == "1.11 GB of 9 GB free (cpu)"
+    assert "weights 1 GB, key-value cache 1 MB, trace 10 MB, workspace 100 MB. It fits." in made[0].text()
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "words"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (500, "500 bytes"),
+        (999.4, "999 bytes"),
+        (999.6, "1 kB"),
+        (1500, "1.5 kB"),
+        (6_920_000, "6.92 MB"),
+        (996e6, "996 MB"),
+        (999.4e6, "999 MB"),
+        (999.6e6, "1 GB"),
+        (16e9, "16 GB"),
+        (2.5e12, "2.5 TB"),
+        (2.5e15, "2,500 TB"),
+    ],
+)
+def test_a_size_has_three_digits_in_the_largest_unit_that_fits(n_bytes: float, words: str) -> None:
+    assert size(n_bytes) == words
 
 
 def test_memory_that_runs_out_in_a_view_is_given_back(case, monkeypatch):

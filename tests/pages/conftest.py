@@ -12,7 +12,8 @@ import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
-from intravisto_ui.session.workspace import Workspace, workspaces
+from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.workspaces import workspaces
 
 APP = Path(__file__).parents[2] / "app.py"
 SECONDS = 120

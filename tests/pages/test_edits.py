@@ -41,12 +41,12 @@ def filled(*whats: object) -> Edits:
 
 @names
 def test_the_form_gives_back_what_a_card_holds(what: iv.Replace) -> None:
-    assert edit_values.built(edit_values.values_of(what)) == what
+    assert edit_values.build_intervention(edit_values.read_values(what)) == what
 
 
 @names
 def test_a_stack_survives_its_file(what: iv.Replace) -> None:
-    assert cards.read(cards.written((Card(1, what), Card(2, what, on=False)))) == (
+    assert cards.read_stack(cards.write_stack((Card(1, what), Card(2, what, on=False)))) == (
         (what, True),
         (what, False),
     )
@@ -56,7 +56,7 @@ def test_loading_a_stack_keeps_which_cards_are_on() -> None:
     edits = filled(*STACK[:3])
     edits.switch(edits.cards[1].id)
     again = Edits()
-    again.take(cards.read(cards.written(edits.cards)))
+    again.load(cards.read_stack(cards.write_stack(edits.cards)))
     assert [(c.what, c.on) for c in again.cards] == [(c.what, c.on) for c in edits.cards]
     again.undo()
     assert not again.cards
@@ -65,19 +65,19 @@ def test_loading_a_stack_keeps_which_cards_are_on() -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"cards": [1]}', b'{"cards": [{"edit": {"kind": "Bomb"}}]}'])
 def test_another_file_is_refused(body: bytes) -> None:
     with pytest.raises(iv.IntravistoError, match="expected"):
-        cards.read(body)
+        cards.read_stack(body)
 
 
 @names
 def test_an_edit_as_python_is_the_same_edit(what: iv.Replace) -> None:
-    text = edit_python.written(what, {"other": "source"})
+    text = edit_python.write_intervention(what, {"other": "source"})
     made = eval(text, {"iv": iv, "source": "other", "np": np})
     assert made == what
 
 
 def test_a_direction_travels_with_its_numbers() -> None:
     what = iv.Steer("resid_post", 1, (2,), direction=np.arange(4.0))
-    assert eval(edit_python.written(what, {}), {"iv": iv, "np": np}) == what
+    assert eval(edit_python.write_intervention(what, {}), {"iv": iv, "np": np}) == what
 
 
 def test_order_copy_switch_and_removal() -> None:
@@ -91,7 +91,7 @@ def test_order_copy_switch_and_removal() -> None:
     assert [c.what for c in edits.cards[:2]] == [STACK[0], STACK[0]]
     assert len({c.id for c in edits.cards}) == 4
     edits.switch(second)
-    assert second not in {c.id for c in edits.on()}
+    assert second not in {c.id for c in edits.active_cards()}
     edits.remove(third)
     assert [c.id for c in edits.cards if c.id in (first, second, third)] == [first, second]
 
@@ -104,7 +104,7 @@ def test_undo_and_redo_walk_through_every_stack() -> None:
         lambda: edits.add(STACK[3]),
         lambda: edits.switch(edits.cards[0].id),
         lambda: edits.move(edits.cards[1].id, -1),
-        lambda: edits.put(edits.cards[0].id, STACK[4]),
+        lambda: edits.replace_card(edits.cards[0].id, STACK[4]),
         lambda: edits.remove(edits.cards[1].id),
     ):
         act()
@@ -123,7 +123,7 @@ def test_undo_and_redo_walk_through_every_stack() -> None:
 
 def test_saving_a_card_that_was_removed_adds_it() -> None:
     edits = filled(STACK[0])
-    edits.put(99, STACK[3])
+    edits.replace_card(99, STACK[3])
     assert [c.what for c in edits.cards] == [STACK[0], STACK[3]]
 
 
@@ -141,12 +141,12 @@ def test_outlines_tell_the_kinds_apart() -> None:
     [({"token": ""}, "token"), ({"positions": []}, "positions")],
 )
 def test_what_the_form_lacks_is_named(change: dict[str, object], needed: str) -> None:
-    values = edit_values.values_of(STACK[0]) | change
+    values = edit_values.read_values(STACK[0]) | change
     with pytest.raises(RequestError, match=needed):
-        edit_values.built(values)
+        edit_values.build_intervention(values)
 
 
 def test_a_typed_list_of_positions() -> None:
-    assert edit_values.listed(" 3, 5 -1") == (3, 5, -1)
+    assert edit_values.parse_positions(" 3, 5 -1") == (3, 5, -1)
     with pytest.raises(RequestError, match="3, 5, -1"):
-        edit_values.listed("3 to 5")
+        edit_values.parse_positions("3 to 5")

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ import intravisto_core as iv
 from intravisto_core.figures.web import Mark
 from intravisto_core.sites import Colour, Component, ShareMeasure
 from intravisto_ui.heatmap import export, options, picture
-from intravisto_ui.session.edit_stack import BASELINE, DIFFERENCE, EDITED
+from intravisto_ui.parts import export_menu
+from intravisto_ui.parts.export_menu import FileKind
+from intravisto_ui.session.edit_stack import Look
 from tests.pages.conftest import App
 from tests.pages.test_injection import PAGE, run_edits
 
@@ -25,11 +28,25 @@ CHOSEN: list[options.Options] = []
 def chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notes what the page's options come to, in CHOSEN."""
     draw = options.draw
-    monkeypatch.setattr(options, "draw", lambda shown: CHOSEN.append(draw(shown)) or CHOSEN[-1])
+    monkeypatch.setattr(options, "draw", lambda *given: CHOSEN.append(draw(*given)) or CHOSEN[-1])
 
 
 def file(app: App, name: str) -> str:
-    return export._file(app.workspace, CHOSEN[-1], name)().decode("utf-8-sig")
+    """What the button of the export menu with that file name gives."""
+    given: list[tuple[Any, ...]] = []
+    here = app.workspace
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_menu, "draw_menu", lambda _, *rest: given.append(rest))
+        export.draw_menu(None, here, here.shown, CHOSEN[-1])
+    ((shown, session, view, stem, _, options, _),) = given
+    own, _, kind = name.partition(".")
+    assert stem == own
+    return export_menu.render_file(shown, session, view, FileKind(kind), options).decode("utf-8-sig")
+
+
+def python(app: App) -> str:
+    """The lines that the export menu shows."""
+    return "\n".join(export.write_python(app.workspace, app.workspace.shown, CHOSEN[-1]))
 
 
 def payload(page: str) -> bytes:
@@ -60,16 +77,16 @@ def test_what_is_shown_of_an_edited_run_is_what_is_taken_away(
     node = run_edits(app)
     app.tester.switch_page("pages/heatmap.py").run()
     app.set("select_slider", "rows_6", (4, 7))
-    for look, name in ((BASELINE, "heatmap"), (EDITED, "heatmap"), (DIFFERENCE, "difference")):
+    for look, name in ((Look.BASELINE, "heatmap"), (Look.EDITED, "heatmap"), (Look.DIFFERENCE, "difference")):
         here.edits.look = look
         app.tester.run()
         app.assert_calm()
         for key in ("colour", "reading"):
-            assert app.tester.selectbox(key=key).disabled is (look == DIFFERENCE)
+            assert app.tester.selectbox(key=key).disabled is (look == Look.DIFFERENCE)
         names: dict[str, object] = {}
-        exec(export.python(here, CHOSEN[-1]), names)
+        exec(python(app), names)
         record = json.loads(file(app, f"{name}.json"))
-        if look == DIFFERENCE:
+        if look == Look.DIFFERENCE:
             assert record["kind"] == "Comparison"
             assert record["rows"] == [4, 5, 6, 7]
             page = file(app, "difference.html")
@@ -80,15 +97,15 @@ def test_what_is_shown_of_an_edited_run_is_what_is_taken_away(
             assert np.array_equal(names["edited"].logits(-1), node.held.logits(-1))
             assert (tmp_path / "difference.html").stat().st_size > 10_000
         else:
-            run = node.held if look == EDITED else here.base.trace
+            run = node.held if look == Look.EDITED else here.base.trace
             view = iv.HeatmapView(run.id, rows=iv.Span(4, 8))
             ids = here.base.engine.view(view, session=here.id).token_ids
             np.testing.assert_array_equal(record["token_ids"], ids)
             np.testing.assert_array_equal(names["grid"].token_ids, ids)
-    assert Mark(4, 5, "ablated") in picture.marks(here)
+    assert Mark(4, 5, "ablated") in picture.find_marks(here, here.shown)
 
 
 def test_all_rows_and_positions_need_not_be_said(app: App) -> None:
-    assert "grid = trace.heatmap()" in export.python(app.workspace, CHOSEN[-1])
+    assert "grid = trace.heatmap()" in python(app)
     app.set("number_input", "row_step", 3)
-    assert "rows=[1, 4, 7])" in export.python(app.workspace, CHOSEN[-1])
+    assert "rows=[1, 4, 7])" in python(app)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from intravisto_core.errors import RequestError
-from intravisto_core.records import row_label
+from intravisto_core.records import TokenQuery, row_label
 from intravisto_core.request import HeatmapView
 from intravisto_ui.heatmap import find
 from tests.pages.conftest import App
@@ -64,23 +64,28 @@ def test_a_head() -> None:
 
 def test_a_head_is_shown_by_its_layer_and_says_so(app: App) -> None:
     app.set("text_input", "wanted", "L2H3").assert_calm()
-    assert app.workspace.place.row == 3
+    assert app.workspace.selection.row == 3
     assert find.NO_HEADS in app.html()
+
+
+def sought(app: App) -> TokenQuery:
+    """Where the sought token comes up, as the page knows it."""
+    return find._find_token(app.workspace, app.workspace.shown, app.workspace.sought)
 
 
 def test_a_token_is_gone_to_where_it_first_comes_up(app: App) -> None:
     last = app.workspace.shown.trace.prompt_length - 1
     app.set("text_input", "wanted", '" Rome"').assert_calm()
-    found = find._found(app.workspace)
-    place = app.workspace.place
-    assert place.row == found.first_row[place.position] >= 0
+    found = sought(app)
+    cell = app.workspace.selection
+    assert cell.row == found.first_row[cell.position] >= 0
     hits = np.flatnonzero(found.first_row >= 0)
-    assert abs(place.position - last) == abs(hits - last).min()
-    far = 0 if place.position else last
+    assert abs(cell.position - last) == abs(hits - last).min()
+    far = 0 if cell.position else last
     app.set("text_input", "wanted", f"p={far}").set("text_input", "wanted", '" Rome"')
-    place = app.workspace.place
-    assert place.row == found.first_row[place.position] >= 0, "from elsewhere another column may be nearer"
-    assert abs(place.position - far) == abs(hits - far).min()
+    cell = app.workspace.selection
+    assert cell.row == found.first_row[cell.position] >= 0, "from elsewhere another column may be nearer"
+    assert abs(cell.position - far) == abs(hits - far).min()
 
 
 def test_found_cells_are_listed_with_their_writers(app: App) -> None:
@@ -96,30 +101,32 @@ def test_found_cells_are_listed_with_their_writers(app: App) -> None:
     assert frame["first at"].tolist() == [row_label(int(found.first_row[p]), 6) for p in hits]
     np.testing.assert_allclose(frame["attention"], found.attention[hits], rtol=1e-5)
     np.testing.assert_allclose(frame["MLP"], found.mlp[hits], rtol=1e-5)
-    assert {(m.row, m.position) for m in find.marks(app.workspace)} == {(int(found.first_row[p]), int(p)) for p in hits}
+    assert {(m.row, m.position) for m in find.find_marks(app.workspace, app.workspace.shown)} == {
+        (int(found.first_row[p]), int(p)) for p in hits
+    }
 
 
 def test_a_listed_cell_is_gone_to(monkeypatch: pytest.MonkeyPatch) -> None:
     here = SimpleNamespace(went=None)
-    here.go = lambda *place: setattr(here, "went", place)
+    here.select_cell = lambda *cell: setattr(here, "went", cell)
     clicked = SimpleNamespace(selection=SimpleNamespace(cells=[(1, "reads")]))
     monkeypatch.setattr(find.st, "session_state", {"found": clicked})
-    find._chosen(here, [(3, 4), (5, 6)])
+    find._select_line(here, [(3, 4), (5, 6)])
     assert here.went == (5, 6)
 
 
 def test_a_place_is_gone_to(app: App) -> None:
     app.set("text_input", "wanted", "row 3 p=-2").assert_calm()
     n = len(app.workspace.shown.trace.tokens)
-    assert (app.workspace.place.row, app.workspace.place.position) == (3, n - 2)
+    assert (app.workspace.selection.row, app.workspace.selection.position) == (3, n - 2)
     assert f"layer 2 · position {n - 2}" in app.html()
 
 
 def test_a_wrong_place_says_what_there_is(app: App) -> None:
-    before = app.workspace.place
+    before = app.workspace.selection
     app.set("text_input", "wanted", "row 99").assert_calm()
     assert "expected -8 to 7" in app.html()
-    assert app.workspace.place == before
+    assert app.workspace.selection == before
     app.workspace.sought = "<b>"
     app.tester.run()
     assert '<div class="hint">&lt;b&gt;</div>' in app.html()
@@ -133,14 +140,14 @@ def test_a_token_is_marked_at_the_lowest_row_where_it_comes_up(app: App) -> None
     inside = grid.watch[0].rank <= 5
     expected = {(int(inside[:, p].argmax()), p) for p in range(inside.shape[1]) if inside[:, p].any()}
     assert expected
-    assert {(m.row, m.position) for m in find.marks(app.workspace)} == expected
+    assert {(m.row, m.position) for m in find.find_marks(app.workspace, app.workspace.shown)} == expected
     app.click("find_clear").assert_calm()
-    assert find.marks(app.workspace) == ()
+    assert find.find_marks(app.workspace, app.workspace.shown) == ()
 
 
 def test_what_is_sought_is_sought_in_the_next_trace_too(app: App) -> None:
     app.set("text_input", "wanted", '" Rome"').click("run").assert_calm()
-    assert find._found(app.workspace).trace == app.workspace.shown.trace.id
+    assert sought(app).trace == app.workspace.shown.trace.id
 
 
 def test_a_token_is_sought_by_its_id(app: App) -> None:
@@ -156,4 +163,4 @@ def test_the_form_with_a_space_is_offered(app: App) -> None:
     assert app.workspace.sought.token == " Rome"
     assert not [b for b in app.tester.button if b.key == "find_space"], "it has one"
     app.set("text_input", "wanted", "").assert_calm()
-    assert find.marks(app.workspace) == (), "nothing is sought any more"
+    assert find.find_marks(app.workspace, app.workspace.shown) == (), "nothing is sought any more"

@@ -23,7 +23,7 @@ def test_first_open_shows_the_traced_default_prompt(app: App) -> None:
 
 
 def test_first_selection_is_where_the_answer_is_said(app: App) -> None:
-    shown, place = app.workspace.shown, app.workspace.place
+    shown, place = app.workspace.shown, app.workspace.selection
     assert shown is not None
     assert (place.row, place.position) == (shown.engine.model.n_layers + 1, shown.trace.prompt_length - 1)
 
@@ -68,13 +68,13 @@ def test_a_copy_opens_at_the_same_place(app: App) -> None:
     app.workspace.copy_into(copy)
     shown = app.workspace.shown
     copy._show(shown)
-    assert (copy.place.row, copy.place.position) == (3, 2)
+    assert (copy.selection.row, copy.selection.position) == (3, 2)
     copy._show(shown)
-    assert (copy.place.row, copy.place.position) == (7, shown.trace.prompt_length - 1), "the first run only"
-    app.workspace.place = replace(app.workspace.place, position=len(shown.trace.tokens))
+    assert (copy.selection.row, copy.selection.position) == (7, shown.trace.prompt_length - 1), "the first run only"
+    app.workspace.selection = replace(app.workspace.selection, position=len(shown.trace.tokens))
     app.workspace.copy_into(copy)
     copy._show(shown)
-    assert copy.place.row == 7, "a place that is not there"
+    assert copy.selection.row == 7, "a place that is not there"
 
 
 def test_two_users_do_not_share(app: App, open_app: Callable[..., App]) -> None:

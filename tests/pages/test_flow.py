@@ -12,10 +12,11 @@ import intravisto_core as iv
 from intravisto_core.request import LinkCheckView, Span
 from intravisto_core.request.flow import GENERATED, AttributionView, DisagreementView, FlowView, GraphView, RouteView
 from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
-from intravisto_ui.flow import attribution, difference, link_check, lists, options, tabs
-from intravisto_ui.parts import frame, place_actions, view_options
+from intravisto_ui.flow import attribution, difference, link_check, lists, options, page
+from intravisto_ui.parts import frame
+from intravisto_ui.parts.flow_start import FlowStart, FlowTab
 from intravisto_ui.session import garbage, jobs
-from intravisto_ui.session.edit_stack import DIFFERENCE, EDITED, EditRun
+from intravisto_ui.session.edit_stack import EditRun, Look
 from tests.pages.conftest import App
 
 Asked = list[Any]
@@ -25,13 +26,13 @@ Asked = list[Any]
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Every view that a page asked an engine for."""
     seen: Asked = []
-    view = jobs.view
+    view = jobs.compute_view
 
     def noted(engine: Any, request: Any, session: str, slot: str) -> Any:
         seen.append(request)
         return view(engine, request, session, slot)
 
-    monkeypatch.setattr(jobs, "view", noted)
+    monkeypatch.setattr(jobs, "compute_view", noted)
     return seen
 
 
@@ -71,16 +72,16 @@ def test_first_look_is_the_flow_of_the_selected_cell(flow_page: App, asked: Aske
 
 def test_only_the_view_that_is_looked_at_is_computed(flow_page: App, asked: Asked) -> None:
     for name, kind, component in (
-        (place_actions.GRAPH, GraphView, "intravisto_graph"),
-        (place_actions.ATTRIBUTION, AttributionView, "intravisto_links"),
-        (place_actions.ROUTE, RouteView, "intravisto_route"),
+        (FlowTab.GRAPH, GraphView, "intravisto_graph"),
+        (FlowTab.ATTRIBUTION, AttributionView, "intravisto_links"),
+        (FlowTab.ROUTE, RouteView, "intravisto_route"),
     ):
         asked.clear()
         tab(flow_page, name)
         assert kind in {type(v) for v in asked}
         assert not any(isinstance(v, FlowView) for v in asked)
         assert component in flow_page.components()
-        assert tabs.QUESTIONS[name] in flow_page.html().replace("&#x27;", "'")
+        assert page.QUESTIONS[name] in flow_page.html().replace("&#x27;", "'")
 
 
 def test_every_option_of_the_flow_draws_from_the_same_trace(flow_page: App, asked: Asked) -> None:
@@ -121,9 +122,9 @@ def test_choices_go_into_the_request(flow_page: App, asked: Asked) -> None:
     assert (of(FlowView, asked).top_k, of(FlowView, asked).min_weight) == (None, 0.1)
     app.set("selectbox", "flow_links", options.NO_LINKS)
     assert of(FlowView, asked).top_k == 0
-    app.set("selectbox", "flow_start", view_options.ALL)
+    app.set("selectbox", "flow_start", FlowStart.ALL_GENERATED)
     assert of(FlowView, asked).position == GENERATED
-    app.set("selectbox", "flow_start", view_options.LAST)
+    app.set("selectbox", "flow_start", FlowStart.LAST_POSITION)
     assert (of(FlowView, asked).row, of(FlowView, asked).position) == (None, -1)
     app.assert_calm()
 
@@ -163,14 +164,14 @@ def test_a_cell_chosen_elsewhere_moves_the_start(flow_page: App, asked: Asked) -
 
 def test_links_have_a_panel_with_their_heads(flow_page: App, asked: Asked) -> None:
     view = of(FlowView, asked)
-    flow = flow_page.workspace.payloads[view]
+    flow = flow_page.workspace.kept[view]
     ids = flow.node_id
     kinds = {}
     for i in range(len(flow.link_mass)):
         kinds.setdefault((str(flow.link_kind[i]), ids[flow.link_target[i]].split(".")[0]), i)
     for n, ((kind, end), i) in enumerate(kinds.items()):
         source, target = ids[flow.link_source[i]], ids[flow.link_target[i]]
-        _, row, position = lists.place_of(target)
+        _, row, position = lists.parse_node(target)
         select(flow_page, row, position, f"{source}>{target}", 30 + n)
         assert " link</b>" in flow_page.html()
         links = flow_page.components().count("intravisto_links")
@@ -190,13 +191,16 @@ def test_the_effect_of_a_checked_link_is_read_where_one_chooses(flow_page: App, 
     flow_page.set("number_input", "check_n", 2).click("check_links").assert_calm()
     view = of(LinkCheckView, asked)
     assert (view.position, view.target, view.contrast) == (11, " Rome", " Paris")
-    flow = flow_page.workspace.payloads[of(FlowView, asked)]
+    flow = flow_page.workspace.kept[of(FlowView, asked)]
     wanted = link_check.checkable(flow)
     assert view.links == tuple(wanted)[:2]
     assert list(wanted.values()) == sorted(wanted.values(), reverse=True)
     flow_page.set("number_input", "check_position", None)
-    flow_page.set("selectbox", "flow_start", view_options.ALL)
-    assert link_check.effect(flow_page.workspace, GENERATED).position == trace.prompt_length - 1
+    flow_page.set("selectbox", "flow_start", FlowStart.ALL_GENERATED)
+    assert (
+        link_check.read_effect(flow_page.workspace, flow_page.workspace.shown, GENERATED).position
+        == trace.prompt_length - 1
+    )
 
 
 def test_a_place_that_is_not_drawn_says_so(flow_page: App) -> None:
@@ -206,13 +210,13 @@ def test_a_place_that_is_not_drawn_says_so(flow_page: App) -> None:
 
 def test_layers_above_the_start_are_refused_in_words(flow_page: App) -> None:
     flow_page.workspace.select({"row": 2, "position": 5, "rev": flow_page.workspace.shown.trace.id, "n": 9})
-    flow_page.tester.select_slider(key="flow_rows_6").set_value((5, 7)).run()
+    flow_page.tester.select_slider(key="rows_6").set_value((5, 7)).run()
     assert "Move the slider down" in flow_page.html()
     assert not flow_page.tester.exception
 
 
 def test_the_graph_tells_heads_of_a_step_and_parts_of_a_state(flow_page: App, asked: Asked) -> None:
-    tab(flow_page, place_actions.GRAPH)
+    tab(flow_page, FlowTab.GRAPH)
     select(flow_page, 4, 11, "block.4.11", 20)
     assert of(AttributionView, asked).by is Refinement.HEADS
     select(flow_page, 4, 11, "block.3.6>block.4.11>attention", 21)
@@ -224,21 +228,21 @@ def test_the_graph_tells_heads_of_a_step_and_parts_of_a_state(flow_page: App, as
 
 
 def test_attribution_unfolds_into_heads_and_neurons(flow_page: App, asked: Asked) -> None:
-    tab(flow_page, place_actions.ATTRIBUTION)
+    tab(flow_page, FlowTab.ATTRIBUTION)
     view = of(AttributionView, asked)
     trace = flow_page.workspace.shown.trace
     assert view.target == trace.tokens[trace.prompt_length].id
     assert view.contrast is not None
     for id, by in (("attention.3", Refinement.HEADS), ("mlp.2", Refinement.NEURONS)):
-        attribution.toggle(flow_page.workspace, id)
+        attribution.toggle_bar(flow_page.workspace, id)
         flow_page.tester.run()
         flow_page.assert_calm()
         assert (of(AttributionView, asked).by, of(AttributionView, asked).layer) == (by, int(id[-1]))
-    flow_page.set("selectbox", "flow_contrast_kind", attribution.MEAN)
+    flow_page.set("selectbox", "flow_contrast_kind", attribution.Against.MEAN)
     assert of(AttributionView, asked).contrast is None
     flow_page.set("text_input", "flow_target", " Paris")
     assert of(AttributionView, asked).target == " Paris"
-    flow_page.set("selectbox", "flow_contrast_kind", attribution.TYPED)
+    flow_page.set("selectbox", "flow_contrast_kind", attribution.Against.TYPED)
     flow_page.set("text_input", "flow_contrast", " Rome")
     assert of(AttributionView, asked).contrast == " Rome"
     flow_page.set("selectbox", "flow_order", "size").assert_calm()
@@ -258,26 +262,27 @@ def look_at_an_edit(app: App, look: str) -> tuple[Any, Any]:
 
 
 def test_the_difference_of_two_flows_is_listed_and_numbered(flow_page: App, asked: Asked) -> None:
-    base, held = look_at_an_edit(flow_page, DIFFERENCE)
+    base, held = look_at_an_edit(flow_page, Look.DIFFERENCE)
+    here = flow_page.workspace
     assert "the edited run&#x27;s flow" in flow_page.html().replace("'", "&#x27;")
     view = of(FlowView, asked)
     whole = {"min_mass": 1e-4, "details": False, "max_nodes": None, "max_links": None}
     flows = [trace.flow(None, base.prompt_length - 1, **whole) for trace in (base, held)]
     masses = [flow.links.set_index(["source", "target"])["mass"] for flow in flows]
     change = masses[1].sub(masses[0], fill_value=0.0).abs()
-    (source, target, _, first, second), *rest = difference.found(flow_page.workspace, view)
+    (source, target, _, first, second), *rest = difference.find_changes(here, here.shown, view)
     assert change[source, target] == pytest.approx(change.max())
     assert first == pytest.approx(masses[0].get((source, target), 0.0))
     assert second == pytest.approx(masses[1].get((source, target), 0.0))
     sizes = [abs(s - f) for *_, f, s in rest]
     assert sizes == sorted(sizes, reverse=True)
     assert flow_page.components().count("intravisto_links") == 2
-    for name in (place_actions.GRAPH, place_actions.ATTRIBUTION, place_actions.ROUTE):
+    for name in (FlowTab.GRAPH, FlowTab.ATTRIBUTION, FlowTab.ROUTE):
         assert "the edited run" in tab(flow_page, name).html()
 
 
 def test_links_of_an_edited_run_are_not_checked_and_say_why(flow_page: App, asked: Asked) -> None:
-    look_at_an_edit(flow_page, EDITED)
+    look_at_an_edit(flow_page, Look.EDITED)
     select(flow_page, 5, 11, "attention.5.11>mid.5.11", 40)
     assert "Links are checked on the run without edits" in flow_page.html()
     assert not {"check_link", "check_links"} & {b.key for b in flow_page.tester.button}
@@ -286,35 +291,35 @@ def test_links_of_an_edited_run_are_not_checked_and_say_why(flow_page: App, aske
 
 
 def test_a_cell_of_the_heatmap_opens_in_the_flow(flow_page: App, asked: Asked) -> None:
-    flow_page.set("selectbox", "flow_start", view_options.ALL)
-    tab(flow_page, place_actions.ROUTE)
+    flow_page.set("selectbox", "flow_start", FlowStart.ALL_GENERATED)
+    tab(flow_page, FlowTab.ROUTE)
     flow_page.tester.switch_page("pages/heatmap.py").run()
     select(flow_page, 4, 8, "", 50)
     flow_page.tester.button(key="open_flow").click().run()
     flow_page.settle().assert_calm()
-    assert tabs.QUESTIONS[place_actions.FLOW] in flow_page.html()
+    assert page.QUESTIONS[FlowTab.FLOW] in flow_page.html()
     assert (of(FlowView, asked).row, of(FlowView, asked).position) == (4, 8)
 
 
 def test_a_text_without_generated_tokens(flow_page: App) -> None:
     flow_page.set("number_input", "max_new_tokens", 0).click("run")
-    assert view_options.ALL not in flow_page.tester.selectbox(key="flow_start").options
-    tab(flow_page, place_actions.ROUTE)
+    assert FlowStart.ALL_GENERATED not in flow_page.tester.selectbox(key="flow_start").options
+    tab(flow_page, FlowTab.ROUTE)
     assert "Nothing was generated" in flow_page.html()
 
 
 def test_choices_survive_a_page_switch(flow_page: App) -> None:
     flow_page.pick("flow_labels", 2).set("number_input", "flow_down", 2)
-    tab(flow_page, place_actions.GRAPH)
+    tab(flow_page, FlowTab.GRAPH)
     flow_page.tester.switch_page("pages/heatmap.py").run()
     flow_page.tester.switch_page("pages/flow.py").run()
-    assert flow_page.tester.button_group(key="flow_tab").value == place_actions.GRAPH
-    tab(flow_page, place_actions.FLOW)
+    assert flow_page.tester.button_group(key="flow_tab").value == FlowTab.GRAPH
+    tab(flow_page, FlowTab.FLOW)
     assert flow_page.tester.selectbox(key="flow_labels").value == "all"
     assert flow_page.tester.number_input(key="flow_down").value == 2
 
 
-@pytest.mark.parametrize("name", list(tabs.TABS))
+@pytest.mark.parametrize("name", list(page.TABS))
 def test_copied_python_makes_the_same(
     flow_page: App, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -333,10 +338,10 @@ def test_a_page_asked_for_first_of_a_fresh_server_puts_libraries_aside(
     monkeypatch.setattr(garbage.gc, "freeze", lambda: frozen.__setitem__(0, frozen[0] + 1))
     monkeypatch.setattr(frame.st, "switch_page", gone.append)
     monkeypatch.setattr(frame.st, "session_state", {})
-    frame.through_app("Flow")
-    frame.through_app("Flow")
+    frame._open_through_app("Flow")
+    frame._open_through_app("Flow")
     assert (frozen, gone) == ([1], ["app.py", "app.py"])
     frozen[0] = 0
     frame.st.session_state["workspace"] = "x"
-    frame.through_app("Flow")
+    frame._open_through_app("Flow")
     assert frozen == [0]

@@ -19,8 +19,8 @@ def test_the_options_of_a_conversation_ask_for_it_again() -> None:
     asked = TraceRequest("c", chat=True, messages=said)
     here = Workspace("id")
     here.engine = SimpleNamespace(model=SimpleNamespace(chat=True))
-    here.options.update(generation.options(asked))
-    assert generation.request(here) == asked
+    here.options.update(generation.read_options(asked))
+    assert generation.build_request(here) == asked
 
 
 @pytest.mark.parametrize(
@@ -34,15 +34,15 @@ def test_the_options_of_a_conversation_ask_for_it_again() -> None:
 )
 def test_the_options_of_a_run_ask_for_it_again(asked: TraceRequest) -> None:
     here = Workspace("id")
-    here.options.update(generation.options(asked))
-    assert generation.request(here) == asked
+    here.options.update(generation.read_options(asked))
+    assert generation.build_request(here) == asked
 
 
 @pytest.mark.parametrize("spec", [ModelSpec("demo"), ModelSpec("/models/one", dtype="bfloat16", device_map="cpu")])
 def test_the_options_of_a_model_ask_for_it_again(spec: ModelSpec) -> None:
     here = Workspace("id")
-    here.options.update(model_choice.options(spec))
-    assert model_choice.spec(here) == spec
+    here.options.update(model_choice.read_options(spec))
+    assert model_choice.build_spec(here) == spec
 
 
 def test_an_earlier_run_comes_back_at_once_with_its_settings(app: App) -> None:
@@ -62,7 +62,7 @@ def test_an_earlier_run_comes_back_at_once_with_its_settings(app: App) -> None:
     assert app.tester.text_area(key="prompt").value == first.request.prompt
     app.click("recent1").assert_calm()
     assert app.workspace.shown.trace.id == second.trace.id
-    assert generation.request(app.workspace) == second.request
+    assert generation.build_request(app.workspace) == second.request
 
 
 def test_the_same_run_twice_is_listed_once(app: App) -> None:

@@ -13,8 +13,8 @@ from intravisto_core.figures import numbers
 from intravisto_core.models import directions
 from intravisto_ui.injection import cards
 from intravisto_ui.parts import edit_python, export_menu
-from intravisto_ui.session.edit_stack import BASELINE, DIFFERENCE, EDITED, EditRun
-from intravisto_ui.session.text import escaped
+from intravisto_ui.session.edit_stack import EditRun, Look
+from intravisto_ui.session.text import escape_html
 from tests.pages.conftest import SECONDS, App
 
 PAGE = "pages/injection.py"
@@ -42,7 +42,7 @@ def run_edits(app: App) -> EditRun:
 
 def finished(app: App) -> EditRun:
     """The run that was just begun, when nothing of it is under way any more."""
-    node = app.workspace.edits.node()
+    node = app.workspace.edits.current_node()
     deadline = time.monotonic() + SECONDS
     while not node.ended:
         assert time.monotonic() < deadline
@@ -110,12 +110,12 @@ def test_the_switch_shows_baseline_edited_and_difference(app: App) -> None:
     here.edits.add(at_the_answer(app, other_answer(app)))
     app.tester.switch_page(PAGE).run()
     node = run_edits(app)
-    assert here.edits.look == DIFFERENCE
+    assert here.edits.look == Look.DIFFERENCE
     assert here.shown.trace.id == node.held.id
     app.tester.switch_page("pages/heatmap.py").run()
     app.assert_calm()
     assert "grid" in " ".join(app.components())
-    for look, trace in ((EDITED, node.held), (BASELINE, here.base.trace), (DIFFERENCE, node.held)):
+    for look, trace in ((Look.EDITED, node.held), (Look.BASELINE, here.base.trace), (Look.DIFFERENCE, node.held)):
         here.edits.look = look
         app.tester.run()
         app.assert_calm()
@@ -135,10 +135,10 @@ def test_the_tree_returns_to_any_run(app: App) -> None:
     assert "+ layer 2, position 3, attention: taken away" in labels[1]
     assert "main component" not in labels[1]
     app.click(f"node_{first.id}")
-    assert here.edits.node() is first
-    assert [c.what for c in here.edits.on()] == [c.what for c in first.cards]
+    assert here.edits.current_node() is first
+    assert [c.what for c in here.edits.active_cards()] == [c.what for c in first.cards]
     app.click("node_0")
-    assert here.edits.node() is None
+    assert here.edits.current_node() is None
     assert here.shown is here.base
     assert "Compare two runs" in [e.label for e in app.tester.expander] or not app.tester.expander
     app.click(f"node_{second.id}").assert_calm()
@@ -191,7 +191,7 @@ def test_another_prompt_keeps_the_cards_and_drops_the_runs(app: App) -> None:
 
 def test_a_place_on_the_heatmap_becomes_an_edit(app: App) -> None:
     here = app.workspace
-    here.select({"rev": here.base.trace.id, "row": 4, "position": 5, "n": here.place.n + 1})
+    here.select({"rev": here.base.trace.id, "row": 4, "position": 5, "n": here.selection.n + 1})
     app.tester.run()
     app.tester.button(key="ablate_here").click().run()
     app.settle()
@@ -200,11 +200,16 @@ def test_a_place_on_the_heatmap_becomes_an_edit(app: App) -> None:
     assert "layer 3" in app.html()
 
 
+def copied_lines(here, node) -> str:
+    """The lines that make an edited run again and save its comparison."""
+    return "\n".join((*edit_python.write_edited_run(here.base, node.cards), *edit_python.write_comparison()))
+
+
 def run_copied(here, node, tmp_path, monkeypatch) -> dict[str, object]:
     """What the copied lines make, run in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
-    exec(edit_python.python(here, node.cards), scope)
+    exec(copied_lines(here, node), scope)
     assert (tmp_path / "difference.html").stat().st_size > 1000
     return scope
 
@@ -254,7 +259,7 @@ def test_copied_python_makes_the_same_run_of_every_kind(app: App, tmp_path, monk
     scope = run_copied(here, node, tmp_path, monkeypatch)
     assert np.array_equal(scope["edited"].logits(at), node.held.logits(at))
     assert len(scope["edited"].interventions) == len(here.edits.cards)
-    exec("\n".join(edit_python.shown_lines(here)), scope)
+    exec("\n".join(edit_python.write_shown_run(here, here.shown)), scope)
     assert np.array_equal(scope["trace"].logits(at), node.held.logits(at))
 
 
@@ -282,7 +287,7 @@ def test_a_prompt_that_cannot_be_run_is_told_and_nothing_is_lost(app: App) -> No
     app.click("edits_run")
     assert "This cannot be run as it stands" in app.html()
     assert "at most 128 tokens" in app.html()
-    assert here.edits.node() is None
+    assert here.edits.current_node() is None
     assert len(here.edits.cards) == 1
 
 
@@ -312,7 +317,7 @@ def test_an_experiment_to_begin_with(app: App, name: str) -> None:
     node = finished(app)
     app.assert_calm()
     assert len(here.edits.cards) == 1
-    assert escaped(node.story) in app.html()
+    assert escape_html(node.story) in app.html()
     moved = here.base.trace.compare(node.held, position=at)
     change = float(moved.edited_logit_difference[at] - moved.logit_difference[at])
     assert change < -1
@@ -340,22 +345,23 @@ def test_a_comparison_is_taken_away_as_files_and_lines(app: App, tmp_path, monke
     """The page and the lines are of what is chosen: the component, the two tokens."""
 
     here, made = app.workspace, []
-    monkeypatch.setattr(export_menu, "menu", lambda *args: made.append(args))
+    monkeypatch.setattr(export_menu, "draw_menu", lambda *args: made.append(args))
     here.edits.add(iv.Ablate("attn_out", 4, (answer(app)[1],)))
     app.tester.switch_page(PAGE).run()
     assert not made
     node = run_edits(app)
     app.set("selectbox", "effect_component", iv.Component.MLP).set("text_input", "effect_target", " Rome")
-    _, _, view, name, options, lines, _, before = made[-1]
+    _, base, session, view, _, lines, options, _ = made[-1]
     assert (view.edited, view.component, view.target) == (node.held.id, "mlp", " Rome")
     assert [(m.row, m.kind) for m in options()["marks"]] == [(5, "ablated")]
-    page = export_menu._file(here.shown, here.id, view, f"{name}.html", options)()
+    page = export_menu.render_file(base, session, view, export_menu.FileKind.HTML, options)
     assert b"What the edits changed" in page
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
-    exec("\n".join([*before, *lines]), scope)
+    exec("\n".join(lines), scope)
     assert "MLP" in (tmp_path / "difference.html").read_text()
-    assert before == edit_python.edited_lines(here, node.cards)
+    edited = edit_python.write_edited_run(here.base, node.cards)
+    assert lines[: len(edited)] == edited
 
 
 def test_any_two_runs_are_compared(app: App) -> None:
@@ -393,13 +399,13 @@ def test_a_mean_over_a_set_of_prompts_from_the_form_to_the_file(app: App) -> Non
     wanted = iv.Ablate("attn_out", 2, (3,), how="mean", source=iv.PromptSet("two <b>", [DONOR, "1 2 3"]))
     assert [card.what for card in here.edits.cards] == [wanted]
     said = "its mean over “two <b>” in its place (of “Q: What is the capital of France? A:” and 1 more)"
-    assert escaped(said) in app.html()
+    assert escape_html(said) in app.html()
     node = run_edits(app)
     engine = here.engine
     rows = [engine.trace(p, 0).activation("attn_out", 2) for p in (DONOR, "1 2 3")]
     assert np.allclose(node.held.activation("attn_out", 2)[3], np.concatenate(rows).mean(0), atol=1e-5)
-    assert cards.read(cards.written(here.edits.cards)) == ((wanted, True),)
-    assert "source=iv.PromptSet(name='two <b>', prompts=(" in edit_python.python(here, node.cards)
+    assert cards.read_stack(cards.write_stack(here.edits.cards)) == ((wanted, True),)
+    assert "source=iv.PromptSet(name='two <b>', prompts=(" in copied_lines(here, node)
     app.set("text_area", "edit_set", "something else")
     app.click(f"card_Edit_{here.edits.cards[0].id}")
     assert app.tester.selectbox(key="edit_how").value == "set"
@@ -446,7 +452,7 @@ def test_a_direction_is_loaded_used_and_saved(app: App) -> None:
     app.assert_calm()
     assert list(here.edits.directions) == ["mine", "up"]
     assert app.tester.selectbox(key="edit_direction_saved").value == "up"
-    assert escaped("2 prompts <b>; made on another model") in app.html()
+    assert escape_html("2 prompts <b>; made on another model") in app.html()
     app.set("multiselect", "edit_positions", [3]).click("edit_add")
     assert np.array_equal(here.edits.cards[0].what.direction.content, found.vector)
     assert app.tester.get("download_button")
@@ -481,8 +487,8 @@ def test_a_stack_brings_its_directions_along(app: App) -> None:
     """An array goes into the file; of one that is edited the form has the direction, beside one of the same name."""
     here, found = app.workspace, direction(app)
     here.edits.add(iv.Steer("resid_post", 2, (3,), direction=found))
-    body = cards.written(here.edits.cards)
-    here.edits.take(cards.read(body))
+    body = cards.write_stack(here.edits.cards)
+    here.edits.load(cards.read_stack(body))
     other = direction(app)
     other.vector[5] = 1
     here.edits.directions["up"] = other
@@ -493,7 +499,7 @@ def test_a_stack_brings_its_directions_along(app: App) -> None:
     app.click("edit_add")
     assert np.array_equal(here.edits.cards[0].what.direction.content, found.vector)
     assert here.edits.directions["up"] is other
-    here.edits.take(cards.read(json.dumps(json.loads(body) | {"arrays": {}}).encode()))
+    here.edits.load(cards.read_stack(json.dumps(json.loads(body) | {"arrays": {}}).encode()))
     here.edits.add(iv.Steer("resid_post", 2, (3,), direction=np.ones(64)))
     app.tester.run()
     assert "expected the numbers of “up”; the file had none" in app.html()

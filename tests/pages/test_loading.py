@@ -17,7 +17,7 @@ from intravisto_core.models import reading
 from intravisto_core.records import Check, MemoryEstimate
 from intravisto_core.request import ModelSpec
 from intravisto_core.sites import Capability
-from intravisto_ui.session import settings, text
+from intravisto_ui.session import estimates, settings, text
 from intravisto_ui.session.jobs import Run
 from intravisto_ui.session.pool import pool
 from intravisto_ui.sidebar import cost, model_badges, model_choice, model_list
@@ -117,11 +117,11 @@ def test_what_the_hub_says_is_told_and_the_token_is_nowhere(
     for source, faults, words in STATES:
         hub.faults = faults
         until(ask_for(app, source), words).assert_calm()
-        answer = here.estimates.look(model_choice.spec(here), 1, 1, here.token)
+        answer = here.estimates.ask(model_choice.build_spec(here), 1, 1, here.token)
         assert app.tester.button(key="load").label == "Try again"
         search.nowhere(fake_hub.GOOD_TOKEN, [*visible(app), search.of_error(answer.error)], [answer])
         hub.faults = fake_hub.Faults()
-        here.estimates.forget(model_choice.spec(here))
+        here.estimates.forget(model_choice.build_spec(here))
     until(ask_for(app, "owner/states"), "Needs ")
     for faults, words in WHEN_LOADED:
         hub.faults = faults
@@ -189,7 +189,7 @@ def estimate(weights: int, free: int, remedies: tuple[str, ...] = ()) -> MemoryE
 
 def test_what_does_not_fit_is_told_before_loading(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     large = estimate(16 * 10**9, 10**9, ("4 bits (nf4) (5.2 GB)",))
-    monkeypatch.setattr(iv, "estimate_memory", lambda *_, **__: large)
+    monkeypatch.setattr(estimates, "estimate_memory", lambda *_, **__: large)
     until(ask_for(app, "owner/large"), "does not fit")
     assert "4 bits (nf4)" in app.html()
     assert app.tester.button(key="load").disabled
@@ -197,17 +197,17 @@ def test_what_does_not_fit_is_told_before_loading(app: App, monkeypatch: pytest.
 
 def test_addresses_on_the_hub_can_be_clicked_and_nothing_else() -> None:
     said = "Accept the terms on https://huggingface.co/owner/name-1.5. Not https://huggingface.com/x or <b>x</b>"
-    shown = text.linked(said)
+    shown = text.link_html(said)
     assert ">https://huggingface.co/owner/name-1.5</a>. Not" in shown
     assert shown.count("<a ") == 1
     assert "&lt;b&gt;" in shown
-    assert "<a " not in text.linked('https://huggingface.co/"onclick="x')
+    assert "<a " not in text.link_html('https://huggingface.co/"onclick="x')
 
 
 def test_words_of_the_cost_line() -> None:
-    assert cost.words(estimate(0, 10**9), None) == "This run: 4 MB"
-    assert cost.words(estimate(0, 10**9), 2.4) == "This run: about 2 s, 4 MB"
-    told = cost.words(estimate(0, 3 * 10**6, ("a prompt of 5 tokens (1.0 MB)",)), 200.0)
+    assert cost.describe_cost(estimate(0, 10**9), None) == "This run: 4 MB"
+    assert cost.describe_cost(estimate(0, 10**9), 2.4) == "This run: about 2 s, 4 MB"
+    told = cost.describe_cost(estimate(0, 3 * 10**6, ("a prompt of 5 tokens (1.0 MB)",)), 200.0)
     assert "about 3 min, 4 MB; 3 MB are free on cpu" in told
     assert told.endswith("It is too large: try a prompt of 5 tokens (1.0 MB).")
 
@@ -217,24 +217,24 @@ def test_how_it_is_loaded_goes_into_the_spec(app: App) -> None:
     for key, value in (("dtype", "bfloat16"), ("quantisation", "int8"), ("device_map", "cpu")):
         app.set("selectbox", key, value)
     app.workspace.options["source"] = "owner/name@v2"
-    assert model_choice.spec(app.workspace) == ModelSpec("owner/name", "v2", "bfloat16", "int8", "cpu")
+    assert model_choice.build_spec(app.workspace) == ModelSpec("owner/name", "v2", "bfloat16", "int8", "cpu")
     app.set("selectbox", "device_map", "offload")
     assert app.tester.selectbox(key="quantisation").disabled
     app.workspace.options["source"] = "owner/name"
-    assert model_choice.spec(app.workspace).quantisation is None
+    assert model_choice.build_spec(app.workspace).quantisation is None
     app.workspace.options["source"] = "/a/folder@home"
-    assert model_choice.spec(app.workspace).source == "/a/folder@home"
+    assert model_choice.build_spec(app.workspace).source == "/a/folder@home"
 
 
 def test_the_list_offers_known_models_and_any_other(app: App) -> None:
-    listed = model_list.read()
+    listed = model_list.read_models()
     box = app.tester.selectbox(key="model")
     assert next(iter(listed.specs)) == model_choice.DEMO
     assert len(box.options) == len(listed.specs) + 1 > 8
     assert box.options[:2] == ["Demo model", "Another: name or folder"]
     packed = next(key for key, spec in listed.specs.items() if spec.quantisation == "nf4")
     app.set("selectbox", "model", packed)
-    assert model_choice.spec(app.workspace) == listed.specs[packed]
+    assert model_choice.build_spec(app.workspace) == listed.specs[packed]
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def test_badges_tell_only_what_a_model_lacks(app: App) -> None:
     assert html.count('class="lacks"') == 1
     assert "heads are mixed after they were split. Measured error 0.0310, allowed 1e-05." in html
     assert ">inferred<" in html
-    assert model_badges.why_not(Check(False, None, "no such part")) == "no such part."
+    assert model_badges.describe_lack(Check(False, None, "no such part")) == "no such part."
 
 
 def test_progress_in_words() -> None:

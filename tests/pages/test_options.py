@@ -22,8 +22,8 @@ def views(monkeypatch: pytest.MonkeyPatch) -> list[options.Options]:
     seen: list[options.Options] = []
     draw = options.draw
 
-    def noted(shown: object) -> options.Options:
-        seen.append(draw(shown))
+    def noted(*given: object) -> options.Options:
+        seen.append(draw(*given))
         return seen[-1]
 
     monkeypatch.setattr(options, "draw", noted)
@@ -120,9 +120,9 @@ def test_selected_cell_is_told_in_words_and_in_the_panel(app: App) -> None:
 
 @pytest.mark.parametrize("stale", [{"rev": "another trace", "n": 99}, {"n": -1}])
 def test_a_selection_of_another_trace_or_an_older_one_is_dropped(app: App, stale: dict[str, object]) -> None:
-    before = app.workspace.place
+    before = app.workspace.selection
     app.workspace.select({"row": 1, "position": 1, "rev": app.workspace.shown.trace.id, **stale})
-    assert app.workspace.place == before
+    assert app.workspace.selection == before
 
 
 def test_copied_python_makes_the_same_picture(app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
 from intravisto_ui.sidebar import chat, model_choice
-from intravisto_ui.sidebar.prompt import warnings
+from intravisto_ui.sidebar.prompt import find_cautions
 from tests import tiny
 from tests.pages.conftest import App
 
@@ -45,7 +45,7 @@ SAID: list[tuple[str, list[Token], dict[str, Any], list[tuple[tuple[str, ...], d
 
 @pytest.mark.parametrize(("text", "tokens", "options", "found"), SAID)
 def test_what_may_be_wrong_with_a_prompt(text, tokens, options, found) -> None:
-    said = warnings(text, tuple(tokens), options, 10, chatting=False)
+    said = find_cautions(text, tuple(tokens), options, 10, chatting=False)
     assert [c.puts for c in said] == [puts for _, puts in found]
     for caution, (words, puts) in zip(said, found, strict=True):
         assert all(w in caution.text for w in words)
@@ -53,9 +53,9 @@ def test_what_may_be_wrong_with_a_prompt(text, tokens, options, found) -> None:
 
 
 def test_in_a_chat_the_template_has_the_last_word() -> None:
-    said = warnings("a ", (START, START, word("a")), {}, 10, chatting=True)
+    said = find_cautions("a ", (START, START, word("a")), {}, 10, chatting=True)
     assert [(c.mend, c.puts) for c in said] == [("", {})]
-    assert not warnings("a " * 50, (START, word("a")) * 50, {"max_new_tokens": 99}, 0, chatting=True), (
+    assert not find_cautions("a " * 50, (START, word("a")) * 50, {"max_new_tokens": 99}, 0, chatting=True), (
         "no stated context"
     )
 

@@ -143,7 +143,7 @@ class Endless(Run):
     """A run that goes on until it is cancelled."""
 
     def _open_and_run(self) -> None:
-        while not self._cancelled:
+        while not self._cancelled.is_set():
             time.sleep(0.005)
         raise Cancelled("cancelled")
 
@@ -169,7 +169,7 @@ def test_a_run_that_was_cut_short_says_so(app: App) -> None:
     short = SimpleNamespace(cancelled=True, tokens=shown.trace.tokens[:14], prompt_length=shown.trace.prompt_length)
     shown.trace, whole = short, shown.trace
     try:
-        assert "Cancelled after 2 of 10 tokens: 14 positions" in sidebar._status(app.workspace)
+        assert "Cancelled after 2 of 10 tokens: 14 positions" in sidebar._status_html(app.workspace)
     finally:
         shown.trace = whole
 
@@ -190,7 +190,7 @@ def test_unforeseen_error_names_its_kind_only(app: App, monkeypatch: pytest.Monk
     def fall(*_: object) -> None:
         raise KeyError("a secret detail")
 
-    monkeypatch.setattr(picture, "record", fall)
+    monkeypatch.setattr(picture, "_draw_grid", fall)
     app.pick("lens", 2)
     assert "KeyError" in app.html()
     assert "secret detail" not in app.html()
@@ -206,7 +206,7 @@ def test_token_text_stays_literal(app: App) -> None:
 
 
 def test_lapsed_workspaces_are_closed(open_app: Callable[..., App]) -> None:
-    from intravisto_ui.session.workspace import Workspaces
+    from intravisto_ui.session.workspaces import Workspaces
 
     store = Workspaces(lifetime_s=-1.0)
     old = store.new()
@@ -215,6 +215,6 @@ def test_lapsed_workspaces_are_closed(open_app: Callable[..., App]) -> None:
 
 def test_every_error_kind_has_words() -> None:
     for kind, _ in problems.TITLES:
-        title, text = problems.words(kind("why"))
+        title, text = problems.describe_error(kind("why"))
         assert title
         assert text == "why"

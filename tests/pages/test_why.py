@@ -39,15 +39,15 @@ def test_the_strongest_steps_are_listed_and_lead_to_their_cells(app: App, monkey
     ask(app, target)
     odds = shown.trace.next_tokens(target - 1, n=2)
     rival = next(int(i) for i in odds.token_ids if i != shown.trace.tokens[target].id)
-    steps = why._steps(app.workspace, target - 1, (shown.trace.tokens[target].id, rival))
+    steps = why._find_steps(app.workspace, app.workspace.shown, target - 1, (shown.trace.tokens[target].id, rival))
     strongest = sorted((step.change for step in steps), reverse=True)[: why.LISTED]
     listed = app.panel("why_steps")["steps"]["entries"]
     np.testing.assert_allclose([entry["value"] for entry in listed], strongest, rtol=1e-6)
     by_strength = sorted(steps, key=lambda step: -step.change)
     put: dict[str, object] = {}
     monkeypatch.setattr(why, "set_kept", put.update)
-    why._open(app.workspace, by_strength, 1)
-    place = app.workspace.place
+    why._open_step(app.workspace, by_strength, 1)
+    place = app.workspace.selection
     assert (place.row, place.position, place.target) == (by_strength[1].row, target - 1, target)
     assert put == {"cell_part": by_strength[1].component}
 
@@ -59,7 +59,7 @@ def test_steps_are_what_each_update_promoted(app: App) -> None:
     asked = UpdateView(shown.trace.id, "mlp", 3, target - 1, 32)
     ids = shown.engine.view(asked, session=app.workspace.id).promoted_ids[:2].tolist()
     checked = 0
-    for step in why._steps(app.workspace, target - 1, tuple(ids)):
+    for step in why._find_steps(app.workspace, app.workspace.shown, target - 1, tuple(ids)):
         asked = UpdateView(shown.trace.id, step.component, step.row, target - 1, 32)
         update = shown.engine.view(asked, session=app.workspace.id)
         told = dict(zip(update.promoted_ids.tolist(), update.promoted.tolist(), strict=True))

@@ -1,0 +1,66 @@
+"""The injection page: cards, tree and form at the left, what followed at the right."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from intravisto_core.request import CompareView
+from intravisto_ui.injection import cards, examples, export, form, results, tree
+from intravisto_ui.parts import problems
+from intravisto_ui.parts.frame import Headline, describe_selection, draw_strip
+from intravisto_ui.session import jobs
+from intravisto_ui.session.workspace import Shown, Workspace
+
+INTRODUCTION = (
+    "Make an edit at the left and run it: the same prompt goes through the model again with that change inside. "
+    "Here you will then see both texts, what moved in every cell, and by how much, beside the change "
+    "that doing nothing makes."
+)
+
+
+def draw_body(workspace: Workspace, base: Shown, headline: Headline) -> None:
+    """Everything under the frame. base: the run without edits."""
+    shown = workspace.shown or base
+    draw_strip(workspace, shown)
+    line = headline.draw(describe_selection(workspace, shown))
+    with st.container(key="edit_page"):
+        left, right = st.columns([1, 2], gap="medium")
+    with left, problems.guard():
+        cards.draw(workspace, base)
+        tree.draw(workspace, base)
+        form.draw(workspace, base)
+    compared = None
+    with right, problems.guard():
+        compared = _draw_results(workspace, base)
+    export.draw_menu(line, workspace, base, compared)
+
+
+def _draw_results(workspace: Workspace, base: Shown) -> CompareView | None:
+    node = workspace.edits.current_node()
+    if node is None:
+        _draw_beginning(workspace, base)
+        return None
+    if node.error is not None:
+        problems.draw_inline(node.error)
+    if not node.ended:
+        _draw_progress(workspace)
+    compared = results.draw(workspace, base, node)
+    tree.draw_comparison(workspace, base)
+    return compared
+
+
+def _draw_beginning(workspace: Workspace, base: Shown) -> None:
+    """What can be done, experiments to begin with, and the baseline, whose cells are places for an edit."""
+    st.html(f'<div class="hint">{INTRODUCTION}</div>')
+    examples.draw(workspace, base)
+    results.draw_baseline(workspace, base)
+
+
+@st.fragment(run_every=jobs.POLL_S)
+def _draw_progress(workspace: Workspace) -> None:
+    node = workspace.edits.current_node()
+    if node is None or node.collect() or node.ended:
+        st.rerun(scope="app")
+    part, words = node.progress()
+    st.progress(part, text=words)
+    st.button("Cancel", key="edits_cancel", on_click=node.cancel)
