@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 
 from intravisto_core.records.base import Array, Record, check_shapes
 from intravisto_core.records.model import Token
 from intravisto_core.sites import AttentionDivision, Reading, ShareMeasure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def node_ids(kinds: Iterable[object], rows: Array, positions: Array) -> list[str]:
@@ -112,6 +115,8 @@ class Flow(Record):
     @property
     def nodes(self) -> pd.DataFrame:
         """The nodes as a table: id, kind, row, position, mass."""
+        import pandas as pd
+
         return pd.DataFrame(
             {
                 "id": self.node_id,
@@ -125,6 +130,8 @@ class Flow(Record):
     @property
     def links(self) -> pd.DataFrame:
         """The links as a table: source, target (ids of nodes), kind, share, mass, kl."""
+        import pandas as pd
+
         ids = np.array(self.node_id, dtype=object)
         return pd.DataFrame(
             {

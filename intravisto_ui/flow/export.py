@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from intravisto_core.figures.web.flow_payload import FlowDress
+from intravisto_core.figures.web.flow_payload import FlowStyle as FlowDress
 from intravisto_ui.flow.options import FlowOptions
 from intravisto_ui.flow.picture import disagreement, marks
 from intravisto_ui.parts.export_menu import arguments, changed, menu

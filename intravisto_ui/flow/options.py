@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.errors import RequestError
-from intravisto_core.figures.web.flow_payload import FlowDress
+from intravisto_core.figures.web.flow_payload import FlowStyle as FlowDress
 from intravisto_core.request import Span
 from intravisto_core.request.flow import GENERATED, DisagreementView, FlowView
 from intravisto_core.sites import AttentionDivision, BlockKind, Reading, ShareMeasure

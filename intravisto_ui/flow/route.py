@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from intravisto_core.figures.attribution_html import route_caption
-from intravisto_core.figures.web.flow_route_payload import route_data
+from intravisto_core.figures.web.flow_route_payload import route_payload as route_data
+from intravisto_core.figures.words import route_caption
 from intravisto_core.records import Route
 from intravisto_core.request.flow import RouteView
 from intravisto_ui.flow import options
