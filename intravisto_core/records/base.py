@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 Array = np.ndarray
+# characters between the brackets of a `repr`
+LONGEST = 150
 
 
 def _figures(module: str) -> Any:
@@ -23,7 +25,22 @@ def _figures(module: str) -> Any:
     return import_module(f"intravisto_core.figures.{module}")
 
 
-class Record:
+class Summarised:
+    """Base of what is shown in one line, whatever it holds: records, and their parts."""
+
+    __slots__ = ()
+
+    def _summary(self) -> tuple[str, ...]:
+        """What tells it from others of its kind: sizes and names, empty where there is nothing to say."""
+        return ()
+
+    def __repr__(self) -> str:
+        words = " ".join(", ".join(filter(None, self._summary())).split())
+        shown = "".join(c if c.isprintable() else "\ufffd" for c in words)
+        return f"{type(self).__name__}({shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + '…'})"
+
+
+class Record(Summarised):
     """Base of the records: every one can be seen, tabled and saved."""
 
     def figure(self, **options: Any) -> go.Figure:
