@@ -3,129 +3,165 @@
 import intravisto_core as iv
 trace = iv.open_model("demo").trace("Q: What is the capital of Italy? A:", max_new_tokens=10)
 trace.heatmap().save("heatmap.html")
+
+Every name that is promised stands here once. Those that need a model's libraries load when they are used.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from intravisto_core import figures as figures
-from intravisto_core.engine import Engine, Job, LocalEngine, Pool, Trace, TraceInfo, diagnostics
-from intravisto_core.errors import (
-    BusyError,
-    Cancelled,
-    HubError,
-    IntravistoError,
-    MemoryShortError,
-    MissingProgramError,
-    ModelError,
-    RequestError,
-    Superseded,
-    TraceError,
-)
-from intravisto_core.models.hub import check_token
-from intravisto_core.models.memory import estimate_memory
-from intravisto_core.models.offered import OfferedModel, cached_models, offer_is_closed, offered_models
+from intravisto_core.errors import BusyError as BusyError
+from intravisto_core.errors import Cancelled as Cancelled
+from intravisto_core.errors import HubError as HubError
+from intravisto_core.errors import IntravistoError as IntravistoError
+from intravisto_core.errors import MemoryShortError as MemoryShortError
+from intravisto_core.errors import MissingProgramError as MissingProgramError
+from intravisto_core.errors import ModelError as ModelError
+from intravisto_core.errors import RequestError as RequestError
+from intravisto_core.errors import Superseded as Superseded
+from intravisto_core.errors import TraceError as TraceError
 from intravisto_core.options import refuse_unknown
-from intravisto_core.progress import Progress, Report, quiet
-from intravisto_core.records import (
-    Activation,
-    AttentionSink,
-    Attribution,
-    CellShares,
-    Check,
-    Comparison,
-    ConceptDirection,
-    ContributionGraph,
-    DecodedGrid,
-    Disagreement,
-    Experts,
-    Flow,
-    HeadShares,
-    LinkCheck,
-    Logits,
-    MemoryEstimate,
-    ModelCard,
-    NextTokens,
-    Pattern,
-    Record,
-    Route,
-    Shares,
-    Token,
-    TokenQuery,
-    UpdateTokens,
-    Watched,
-    row_label,
-)
-from intravisto_core.request import (
-    Ablate,
-    ActivationView,
-    AttentionSinkView,
-    AttributionView,
-    CellSharesView,
-    CompareView,
-    DirectionRequest,
-    DisagreementView,
-    ExpertsView,
-    FlowView,
-    FreezePattern,
-    Generated,
-    Generation,
-    GraphView,
-    HeadSharesView,
-    HeatmapView,
-    KnockOut,
-    Link,
-    LinkCheckView,
-    LogitsView,
-    ModelSpec,
-    NextTokensView,
-    Patch,
-    PatternView,
-    PromptSet,
-    QueryView,
-    RemoveDirection,
-    Replace,
-    ReplaceMain,
-    RouteView,
-    Scale,
-    SetValue,
-    SharesView,
-    Span,
-    Steer,
-    SwapDirection,
-    TensorRef,
-    TraceRequest,
-    UpdateView,
-    from_json,
-    tensors,
-    to_json,
-    with_tensors,
-)
-from intravisto_core.sites import (
-    Ablation,
-    AttentionDivision,
-    BlockKind,
-    Capability,
-    Colour,
-    Component,
-    JobState,
-    Lens,
-    LinkKind,
-    NodeKind,
-    NormPolicy,
-    Part,
-    Patching,
-    Reading,
-    Refinement,
-    ShareMeasure,
-    Site,
-    SteerUnit,
-    TextMode,
-)
+from intravisto_core.progress import Progress as Progress
+from intravisto_core.progress import Report, quiet
+from intravisto_core.records import Activation as Activation
+from intravisto_core.records import AttentionSink as AttentionSink
+from intravisto_core.records import Attribution as Attribution
+from intravisto_core.records import CellShares as CellShares
+from intravisto_core.records import Check as Check
+from intravisto_core.records import Comparison as Comparison
+from intravisto_core.records import ConceptDirection as ConceptDirection
+from intravisto_core.records import ContributionGraph as ContributionGraph
+from intravisto_core.records import DecodedGrid as DecodedGrid
+from intravisto_core.records import Disagreement as Disagreement
+from intravisto_core.records import Experts as Experts
+from intravisto_core.records import Flow as Flow
+from intravisto_core.records import HeadShares as HeadShares
+from intravisto_core.records import LinkCheck as LinkCheck
+from intravisto_core.records import Logits as Logits
+from intravisto_core.records import MemoryEstimate as MemoryEstimate
+from intravisto_core.records import ModelCard as ModelCard
+from intravisto_core.records import NextTokens as NextTokens
+from intravisto_core.records import Pattern as Pattern
+from intravisto_core.records import Record as Record
+from intravisto_core.records import Route as Route
+from intravisto_core.records import Shares as Shares
+from intravisto_core.records import Token as Token
+from intravisto_core.records import TokenQuery as TokenQuery
+from intravisto_core.records import UpdateTokens as UpdateTokens
+from intravisto_core.records import Watched as Watched
+from intravisto_core.records import row_label as row_label
+from intravisto_core.request import Ablate as Ablate
+from intravisto_core.request import ActivationView as ActivationView
+from intravisto_core.request import AttentionSinkView as AttentionSinkView
+from intravisto_core.request import AttributionView as AttributionView
+from intravisto_core.request import CellSharesView as CellSharesView
+from intravisto_core.request import CompareView as CompareView
+from intravisto_core.request import DirectionRequest as DirectionRequest
+from intravisto_core.request import DisagreementView as DisagreementView
+from intravisto_core.request import ExpertsView as ExpertsView
+from intravisto_core.request import FlowView as FlowView
+from intravisto_core.request import FreezePattern as FreezePattern
+from intravisto_core.request import Generated as Generated
+from intravisto_core.request import Generation as Generation
+from intravisto_core.request import GraphView as GraphView
+from intravisto_core.request import HeadSharesView as HeadSharesView
+from intravisto_core.request import HeatmapView as HeatmapView
+from intravisto_core.request import KnockOut as KnockOut
+from intravisto_core.request import Link as Link
+from intravisto_core.request import LinkCheckView as LinkCheckView
+from intravisto_core.request import LogitsView as LogitsView
+from intravisto_core.request import ModelSpec as ModelSpec
+from intravisto_core.request import NextTokensView as NextTokensView
+from intravisto_core.request import Patch as Patch
+from intravisto_core.request import PatternView as PatternView
+from intravisto_core.request import PromptSet as PromptSet
+from intravisto_core.request import QueryView as QueryView
+from intravisto_core.request import RemoveDirection as RemoveDirection
+from intravisto_core.request import Replace as Replace
+from intravisto_core.request import ReplaceMain as ReplaceMain
+from intravisto_core.request import RouteView as RouteView
+from intravisto_core.request import Scale as Scale
+from intravisto_core.request import SetValue as SetValue
+from intravisto_core.request import SharesView as SharesView
+from intravisto_core.request import Span as Span
+from intravisto_core.request import Steer as Steer
+from intravisto_core.request import SwapDirection as SwapDirection
+from intravisto_core.request import TensorRef as TensorRef
+from intravisto_core.request import TraceRequest as TraceRequest
+from intravisto_core.request import UpdateView as UpdateView
+from intravisto_core.request import from_json as from_json
+from intravisto_core.request import tensors as tensors
+from intravisto_core.request import to_json as to_json
+from intravisto_core.request import with_tensors as with_tensors
+from intravisto_core.sites import Ablation as Ablation
+from intravisto_core.sites import AttentionDivision as AttentionDivision
+from intravisto_core.sites import BlockKind as BlockKind
+from intravisto_core.sites import Capability as Capability
+from intravisto_core.sites import Colour as Colour
+from intravisto_core.sites import Component as Component
+from intravisto_core.sites import JobState as JobState
+from intravisto_core.sites import Lens as Lens
+from intravisto_core.sites import LinkKind as LinkKind
+from intravisto_core.sites import NodeKind as NodeKind
+from intravisto_core.sites import NormPolicy as NormPolicy
+from intravisto_core.sites import Part as Part
+from intravisto_core.sites import Patching as Patching
+from intravisto_core.sites import Reading as Reading
+from intravisto_core.sites import Refinement as Refinement
+from intravisto_core.sites import ShareMeasure as ShareMeasure
+from intravisto_core.sites import Site as Site
+from intravisto_core.sites import SteerUnit as SteerUnit
+from intravisto_core.sites import TextMode as TextMode
+
+if TYPE_CHECKING:
+    from intravisto_core import figures as figures
+    from intravisto_core.engine import Engine as Engine
+    from intravisto_core.engine import Job as Job
+    from intravisto_core.engine import LocalEngine as LocalEngine
+    from intravisto_core.engine import Pool as Pool
+    from intravisto_core.engine import Trace as Trace
+    from intravisto_core.engine import TraceInfo as TraceInfo
+    from intravisto_core.engine import diagnostics as diagnostics
+    from intravisto_core.models.hub import check_token as check_token
+    from intravisto_core.models.memory import estimate_memory as estimate_memory
+    from intravisto_core.models.offered import OfferedModel as OfferedModel
+    from intravisto_core.models.offered import cached_models as cached_models
+    from intravisto_core.models.offered import offer_is_closed as offer_is_closed
+    from intravisto_core.models.offered import offered_models as offered_models
 
 __version__ = "0.1.0"
+
+# what stands under TYPE_CHECKING, and the module that each name is loaded from; PEP 562
+_LOADED_WHEN_USED = {
+    "figures": "intravisto_core.figures",
+    "Engine": "intravisto_core.engine",
+    "Job": "intravisto_core.engine",
+    "LocalEngine": "intravisto_core.engine",
+    "Pool": "intravisto_core.engine",
+    "Trace": "intravisto_core.engine",
+    "TraceInfo": "intravisto_core.engine",
+    "diagnostics": "intravisto_core.engine",
+    "check_token": "intravisto_core.models.hub",
+    "estimate_memory": "intravisto_core.models.memory",
+    "OfferedModel": "intravisto_core.models.offered",
+    "cached_models": "intravisto_core.models.offered",
+    "offer_is_closed": "intravisto_core.models.offered",
+    "offered_models": "intravisto_core.models.offered",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_WHEN_USED:
+        raise AttributeError(f"{__name__} has no {name!r}; dir({__name__}) lists the names that there are")
+    module = import_module(_LOADED_WHEN_USED[name])
+    return module if name == "figures" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LOADED_WHEN_USED})
 
 
 def open_model(
@@ -141,128 +177,12 @@ def open_model(
     Raises:
         IntravistoError: it cannot be opened, or what it shows would be wrong.
     """
-    if isinstance(source, ModelSpec):
-        if options:
-            raise RequestError("open_model: expected a ModelSpec alone, or a source with options; got both")
-        return LocalEngine(source, token=token, report=report)
+    if isinstance(source, ModelSpec) and options:
+        raise RequestError("open_model: expected a ModelSpec alone, or a source with options; got both")
     refuse_unknown("open_model", ModelSpec.__dataclass_fields__, options)
     place: Any = source
-    return LocalEngine(ModelSpec(place, **options), token=token, report=report)
+    spec = source if isinstance(source, ModelSpec) else ModelSpec(place, **options)
+    # torch is loaded here
+    from intravisto_core.engine import LocalEngine
 
-
-__all__ = [
-    "Ablate",
-    "Ablation",
-    "Activation",
-    "ActivationView",
-    "AttentionDivision",
-    "AttentionSink",
-    "AttentionSinkView",
-    "Attribution",
-    "AttributionView",
-    "BlockKind",
-    "BusyError",
-    "Cancelled",
-    "Capability",
-    "CellShares",
-    "CellSharesView",
-    "Check",
-    "Colour",
-    "CompareView",
-    "Comparison",
-    "Component",
-    "ConceptDirection",
-    "ContributionGraph",
-    "DecodedGrid",
-    "DirectionRequest",
-    "Disagreement",
-    "DisagreementView",
-    "Engine",
-    "Experts",
-    "ExpertsView",
-    "Flow",
-    "FlowView",
-    "FreezePattern",
-    "Generated",
-    "Generation",
-    "GraphView",
-    "HeadShares",
-    "HeadSharesView",
-    "HeatmapView",
-    "HubError",
-    "IntravistoError",
-    "Job",
-    "JobState",
-    "KnockOut",
-    "Lens",
-    "Link",
-    "LinkCheck",
-    "LinkCheckView",
-    "LinkKind",
-    "LocalEngine",
-    "Logits",
-    "LogitsView",
-    "MemoryEstimate",
-    "MemoryShortError",
-    "MissingProgramError",
-    "ModelCard",
-    "ModelError",
-    "ModelSpec",
-    "NextTokens",
-    "NextTokensView",
-    "NodeKind",
-    "NormPolicy",
-    "OfferedModel",
-    "Part",
-    "Patch",
-    "Patching",
-    "Pattern",
-    "PatternView",
-    "Pool",
-    "Progress",
-    "PromptSet",
-    "QueryView",
-    "Reading",
-    "Record",
-    "Refinement",
-    "RemoveDirection",
-    "Replace",
-    "ReplaceMain",
-    "RequestError",
-    "Route",
-    "RouteView",
-    "Scale",
-    "SetValue",
-    "ShareMeasure",
-    "Shares",
-    "SharesView",
-    "Site",
-    "Span",
-    "Steer",
-    "SteerUnit",
-    "Superseded",
-    "SwapDirection",
-    "TensorRef",
-    "TextMode",
-    "Token",
-    "TokenQuery",
-    "Trace",
-    "TraceError",
-    "TraceInfo",
-    "TraceRequest",
-    "UpdateTokens",
-    "UpdateView",
-    "Watched",
-    "cached_models",
-    "check_token",
-    "diagnostics",
-    "estimate_memory",
-    "from_json",
-    "offer_is_closed",
-    "offered_models",
-    "open_model",
-    "row_label",
-    "tensors",
-    "to_json",
-    "with_tensors",
-]
+    return LocalEngine(spec, token=token, report=report)

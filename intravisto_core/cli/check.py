@@ -8,7 +8,6 @@ from typing import Any
 
 from intravisto_core.cli.options import FORMAT, SOURCES, add_loading, open_engine
 from intravisto_core.errors import RequestError
-from intravisto_core.experiments import families, tiny
 from intravisto_core.records import ModelCard
 
 
@@ -39,6 +38,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _check_families(out: Path | None) -> int:
+    # torch is loaded here
+    from intravisto_core.experiments import families, tiny
+
     groups = [list(families.survey(configs)) for configs in (tiny.CONFIGS, tiny.UNDECLARED, tiny.REFUSED)]
     text = families.page(*groups)
     if out is None:

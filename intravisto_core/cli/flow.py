@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, run_prompt
-from intravisto_core.figures.attribution import measured, part_names
 from intravisto_core.figures.numbers import change, share
+from intravisto_core.figures.words import part_names, score_in_words
 from intravisto_core.records import Attribution, Flow
 from intravisto_core.request import GENERATED, Span
 from intravisto_core.sites import AttentionDivision, NodeKind, Refinement, ShareMeasure
@@ -140,7 +140,7 @@ def bars(found: Attribution) -> str:
     """The largest parts in the order of the model, their sum and the remainder."""
     names = part_names(found)
     largest = np.sort(np.argsort(-np.abs(found.value), kind="stable")[: 2 * LISTED])
-    lines = [f"{measured(found)}, after position {found.position}: {change(found.logit)}"]
+    lines = [f"{score_in_words(found)}, after position {found.position}: {change(found.logit)}"]
     lines += [f"{change(float(found.value[i])):>9}  {names[i]}" for i in largest]
     if len(largest) < len(names):
         rest = float(found.value.sum() - found.value[largest].sum())

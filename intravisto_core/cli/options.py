@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from intravisto_core import open_model
 from intravisto_core.cli import opening
-from intravisto_core.engine import LocalEngine, Trace
+from intravisto_core.errors import ModelError, RequestError, expected
+from intravisto_core.figures.export import kind_of
 from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
+
+if TYPE_CHECKING:
+    from intravisto_core.engine import LocalEngine, Trace
 
 SOURCES = '"demo", a model folder, or a name on the Hugging Face Hub'
 FORMAT: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
@@ -58,11 +63,28 @@ def add_prompt(parser: argparse.ArgumentParser) -> None:
 
 def add_out(parser: argparse.ArgumentParser) -> None:
     """Where the picture is written."""
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write .html, .csv, .json, .png, .svg or .pdf")
+    parser.add_argument("--out", type=_read_out, metavar="FILE", help="write .html, .csv, .json, .png, .svg or .pdf")
+
+
+def _read_out(text: str) -> Path:
+    """A file that can be written; told before a model is opened, which takes longer than reading the options."""
+    path = Path(text)
+    try:
+        kind_of(path)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(expected(text, "a file in a folder that is there", str(path.parent)))
+    return path
 
 
 def open_engine(options: argparse.Namespace) -> LocalEngine:
-    """The engine that `model` and the options of `add_loading` ask for."""
+    """The engine that `model` and the options of `add_loading` ask for.
+
+    Raises:
+        IntravistoError: it cannot be opened; a path that leads nowhere is told before torch is loaded.
+    """
+    _check_path(options.model)
     spec = ModelSpec(
         options.model,
         revision=options.revision,
@@ -71,7 +93,12 @@ def open_engine(options: argparse.Namespace) -> LocalEngine:
         device_map=options.device_map,
     )
     with opening.telling() as report:
-        return LocalEngine(spec, report=report)
+        return open_model(spec, report=report)
+
+
+def _check_path(source: str) -> None:
+    if source.startswith(("/", "./", "../", "~")) and not Path(source).expanduser().is_dir():
+        raise ModelError(expected("model", SOURCES, source, "Check the path"))
 
 
 def run_prompt(options: argparse.Namespace, engine: LocalEngine) -> Trace:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from intravisto_core.records import Token
+from intravisto_core.records.base import Summarised
 from intravisto_core.request import TraceRequest
 
 
-@dataclass(frozen=True, slots=True)
-class TraceInfo:
+@dataclass(frozen=True, slots=True, repr=False)
+class TraceInfo(Summarised):
     """The description of one run; it holds no tensor and can be sent or written."""
 
     id: str
@@ -30,3 +31,7 @@ class TraceInfo:
     """Of an edited run the id of the unedited one that it is held against, else empty."""
     notes: tuple[str, ...]
     """Sentences that the reader must know."""
+
+    def _summary(self) -> tuple[str, ...]:
+        sizes = f"{len(self.tokens)} tokens, {self.prompt_length} of the prompt"
+        return (self.id, sizes, "edited" if self.baseline else "", "cancelled" if self.cancelled else "")

@@ -1,19 +1,23 @@
-"""Plain arrays as Plotly figures: an attention pattern, a captured activation, logits."""
+"""Shares and plain arrays as Plotly figures and tables: attention patterns and sinks, activations, logits."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
+from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import probability, share, significant
-from intravisto_core.figures.plots import colour_bar, dressed, plotly_scale, token_ticks
+from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure, token_ticks
+from intravisto_core.figures.text import plotly_text, printable
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT
-from intravisto_core.records import Activation, AttentionSink, Logits, Pattern
+from intravisto_core.records import Activation, AttentionSink, Logits, Pattern, Shares
 
 TOP_LOGITS = 30
 
 
+@draws(Pattern, "figure")
 def pattern_figure(pattern: Pattern, dark: bool = False) -> go.Figure:
     """Queries down, keys across; future keys blank."""
     length = len(pattern.values)
@@ -36,9 +40,10 @@ def pattern_figure(pattern: Pattern, dark: bool = False) -> go.Figure:
     figure.update_yaxes(title_text="query", autorange="reversed", **ticks)
     side = max(380, min(1100, 24 * length))
     title = f"Attention pattern, layer {pattern.layer}, head {pattern.head}"
-    return dressed(figure, title, dark=dark, width=side + 220, height=side + 240, above=130)
+    return style_figure(figure, title, dark=dark, width=side + 220, height=side + 240, above=130)
 
 
+@draws(AttentionSink, "figure")
 def attention_sink_figure(sink: AttentionSink, dark: bool = False) -> go.Figure:
     """Layers down, heads across: the share of each head's attention that goes to position 0."""
     trace = go.Heatmap(
@@ -59,9 +64,10 @@ def attention_sink_figure(sink: AttentionSink, dark: bool = False) -> go.Figure:
     layers, heads = sink.first.shape
     title = f"Attention to position 0: {share(sink.share)} on average"
     width, height = max(420, min(1100, 220 + 28 * heads)), max(260, min(1000, 160 + 26 * layers))
-    return dressed(figure, title, dark=dark, width=width, height=height)
+    return style_figure(figure, title, dark=dark, width=width, height=height)
 
 
+@draws(AttentionSink, "frame")
 def attention_sink_frame(sink: AttentionSink) -> pd.DataFrame:
     """One line a head: layer, head, share of position 0, share of learned sinks."""
     layer, head = np.indices(sink.first.shape).reshape(2, -1)
@@ -69,6 +75,7 @@ def attention_sink_frame(sink: AttentionSink) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+@draws(Activation, "figure")
 def activation_figure(activation: Activation, dark: bool = False) -> go.Figure:
     """Positions down, dimensions across (heads one after the other), on a scale around 0."""
     values = activation.values
@@ -91,9 +98,10 @@ def activation_figure(activation: Activation, dark: bool = False) -> go.Figure:
     figure.update_yaxes(title_text="position", autorange="reversed")
     which = "" if activation.head is None else f", head {activation.head}"
     title = f"{activation.site.label}, layer {activation.layer}{which}"
-    return dressed(figure, title, dark=dark, width=980, height=max(320, min(1000, 160 + 18 * flat.shape[0])))
+    return style_figure(figure, title, dark=dark, width=980, height=max(320, min(1000, 160 + 18 * flat.shape[0])))
 
 
+@draws(Logits, "figure")
 def logits_figure(logits: Logits, dark: bool = False) -> go.Figure:
     """The highest logits, as bars."""
     top = np.argsort(-logits.values, kind="stable")[:TOP_LOGITS]
@@ -108,4 +116,106 @@ def logits_figure(logits: Logits, dark: bool = False) -> go.Figure:
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title_text="logit")
     title = f"Highest {len(top)} of {len(logits.values):,} logits after position {logits.position}"
-    return dressed(figure, title, dark=dark, width=680, height=120 + 20 * len(top))
+    return style_figure(figure, title, dark=dark, width=680, height=120 + 20 * len(top))
+
+
+@draws(Pattern, "frame")
+def pattern_frame(pattern: Pattern) -> pd.DataFrame:
+    """One line a query and a key that it can see."""
+    query, key = np.tril_indices(len(pattern.values))
+    shown = {t.position: printable(t.shown) for t in pattern.tokens}
+    return pd.DataFrame(
+        {
+            "layer": pattern.layer,
+            "head": pattern.head,
+            "query": query,
+            "key": key,
+            "query_token": [shown.get(int(q), "") for q in query],
+            "key_token": [shown.get(int(k), "") for k in key],
+            "attention": pattern.values[query, key],
+        }
+    )
+
+
+@draws(Activation, "frame")
+def activation_frame(activation: Activation) -> pd.DataFrame:
+    """One line a position (and head), one column a dimension."""
+    values = activation.values
+    if values.ndim == 2:
+        heads: list[object] = [activation.head if activation.head is not None else "all"]
+        values = values[None]
+    else:
+        heads = list(range(len(values)))
+    n_heads, length, width = values.shape
+    index = pd.DataFrame({"head": np.repeat(np.array(heads, dtype=object), length)})
+    index["position"] = np.tile(np.arange(length), n_heads)
+    numbers = pd.DataFrame(values.reshape(-1, width), columns=[f"x{i}" for i in range(width)])
+    return pd.concat([index, numbers], axis=1)
+
+
+@draws(Logits, "frame")
+def logits_frame(logits: Logits) -> pd.DataFrame:
+    """One line a token id, the highest logit first."""
+    order = np.argsort(-logits.values, kind="stable")
+    ranks = np.arange(1, len(order) + 1)
+    return pd.DataFrame({"rank": ranks, "token_id": order, "logit": logits.values[order]})
+
+
+@draws(Shares, "figure")
+def shares_figure(shares: Shares, dark: bool = False) -> go.Figure:
+    """Attention's share above, the MLP's below; blank where the share is undefined."""
+    layers, length = shares.attention.shape
+    parallel = shares.block == "parallel"
+    titles = (f"attention, of {'block output' if parallel else 'the stream after attention'}", "MLP, of block output")
+    figure = make_subplots(rows=2, cols=1, subplot_titles=titles, vertical_spacing=0.16, shared_xaxes=False)
+    shown = {t.position: plotly_text(t.shown) for t in shares.tokens}
+    places = [f"position {p} {shown.get(p, '')}".rstrip() for p in range(length)]
+    for place, (name, values) in enumerate((("attention", shares.attention), ("mlp", shares.mlp)), start=1):
+        low, high, scale = _share_range(values, name)
+        trace = go.Heatmap(
+            z=values,
+            customdata=[
+                [f"layer {layer} · {at}: {share(float(v))}" for at, v in zip(places, row, strict=True)]
+                for layer, row in enumerate(values)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+            zmin=low,
+            zmax=high,
+            xgap=1,
+            ygap=1,
+            colorscale=plotly_scale(scale, dark),
+            colorbar=colour_bar("share", len=0.42, y=0.79 if place == 1 else 0.21, tickformat=".0%"),
+        )
+        figure.add_trace(trace, row=place, col=1)
+        figure.update_yaxes(title_text="layer", dtick=max(1, layers // 12), row=place, col=1)
+    figure.update_xaxes(**token_ticks(shares.tokens, length))
+    figure.update_xaxes(showticklabels=False, row=1, col=1)
+    width = max(640, min(1600, 200 + 42 * length))
+    return style_figure(
+        figure, f"Shares by {shares.measure.label}", dark=dark, width=width, height=260 + 2 * min(400, 26 * layers)
+    )
+
+
+def _share_range(values: np.ndarray, hue: str) -> tuple[float, float, str]:
+    finite = values[np.isfinite(values)]
+    if finite.size and (finite.min() < 0 or finite.max() > 1):
+        most = max(1.0, float(np.abs(finite).max()))
+        return -most, most, "diverging"
+    return 0.0, 1.0, hue
+
+
+@draws(Shares, "frame")
+def shares_frame(shares: Shares) -> pd.DataFrame:
+    """One line a layer and position: the shares of attention and MLP, and what is left for the stream."""
+    layers, length = shares.attention.shape
+    shown = {t.position: printable(t.shown) for t in shares.tokens}
+    names = ("attention", "residual_attention", "mlp", "residual_mlp")
+    return pd.DataFrame(
+        {
+            "layer": np.repeat(np.arange(layers), length),
+            "position": np.tile(np.arange(length), layers),
+            "token": [shown.get(p, "") for p in range(length)] * layers,
+            "measure": str(shares.measure),
+            **{name: getattr(shares, name).reshape(-1) for name in names},
+        }
+    )

@@ -1,20 +1,28 @@
-"""Direct logit attribution as bars, with the logit as it grows over the rows."""
+"""Direct logit attribution: bars, with the logit as it grows over the rows."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import change, significant
-from intravisto_core.figures.plots import dressed
+from intravisto_core.figures.page import component_page
+from intravisto_core.figures.plots import style_figure
 from intravisto_core.figures.text import plotly_text, printable
 from intravisto_core.figures.theme import ATTENTION, LIGHT, MLP, RESIDUAL
+from intravisto_core.figures.web.lines import Lines, lines_data, part_lines
+from intravisto_core.figures.words import as_sentence, part_names, score_in_words, score_sums
 from intravisto_core.records import Attribution, row_label
 from intravisto_core.sites import Part
 
+QUESTION = "Which parts wrote this token's score?"
 MOST_BARS = 40
+MOST_PAGE_BARS = 200
 _COLOURS = {
     Part.EMBEDDING: RESIDUAL,
     Part.POSITION: RESIDUAL,
@@ -29,29 +37,7 @@ _COLOURS = {
 REST = "#8a94a3"
 
 
-def part_name(kind: str, layer: int, index: int, expert: int) -> str:
-    """A part in words: `layer 3, head 2`."""
-    part = Part(kind)
-    if layer < 0:
-        return part.label
-    name = {Part.HEAD: f"head {index}", Part.NEURON: f"neuron {index}", Part.OTHER_NEURONS: f"{index:,} other neurons"}
-    whose = "" if expert < 0 else f", expert {expert}"
-    return f"layer {layer}{whose}, {name.get(part, part.label)}"
-
-
-def part_names(found: Attribution) -> list[str]:
-    """All parts in words, in the order of the record."""
-    columns = (found.kind, found.layer, found.index, found.expert)
-    return [part_name(*values) for values in zip(*(c.tolist() for c in columns), strict=True)]
-
-
-def measured(found: Attribution) -> str:
-    """What is attributed, in words."""
-    if found.contrast_id < 0:
-        return f"logit of {found.target} above the vocabulary mean"
-    return f"logit of {found.target} less that of {found.contrast}"
-
-
+@draws(Attribution, "figure")
 def attribution_figure(found: Attribution, dark: bool = False) -> go.Figure:
     """The largest parts as bars in the order of the model, the others as one, and the remainder; beside them the logit
     as it is reached row by row.
@@ -88,10 +74,11 @@ def attribution_figure(found: Attribution, dark: bool = False) -> go.Figure:
     figure.update_xaxes(title_text="adds to the logit", row=1, col=1)
     figure.update_xaxes(title_text="reached so far", row=1, col=2)
     figure.update_layout(showlegend=False)
-    title = f"{measured(found)}: {significant(found.logit)}, after position {found.position}"
-    return dressed(figure, title, dark=dark, width=1080, height=150 + 20 * max(len(rows), len(labels)))
+    title = f"{score_in_words(found)}: {significant(found.logit)}, after position {found.position}"
+    return style_figure(figure, title, dark=dark, width=1080, height=150 + 20 * max(len(rows), len(labels)))
 
 
+@draws(Attribution, "frame")
 def attribution_frame(found: Attribution) -> pd.DataFrame:
     """One line a part, in the order of the model, and last the remainder."""
     table = pd.DataFrame(
@@ -106,3 +93,30 @@ def attribution_frame(found: Attribution) -> pd.DataFrame:
     )
     table.loc[len(table)] = ["remainder", "remainder", -1, -1, -1, found.remainder]
     return table
+
+
+@draws(Attribution, "page")
+def attribution_page(found: Attribution, heading: str = QUESTION, order: str = "layer") -> str:
+    """The parts as bars, sums and remainder, and the logit as it is reached; order: "layer", or "size"."""
+    about = f"{found.model} · {printable(score_in_words(found))}, after position {found.position}"
+    lines = [
+        "Exact: the parts and the remainder add up to the score. Direct effects only, at the final norm's scale in "
+        "this run; what a part prepares for later layers is not counted. A bookkeeping, not causes.",
+        *map(as_sentence, found.notes),
+    ]
+    return component_page(heading, about, {"attribution": attribution_data(found, order)}, lines)
+
+
+def attribution_data(found: Attribution, order: str = "layer", most: int = MOST_PAGE_BARS) -> dict[str, Any]:
+    """The data of attribution.js; most: bars, the smaller parts make one more."""
+    picks = range(len(found.value)) if order == "layer" else np.argsort(-np.abs(found.value), kind="stable").tolist()
+    title = f"What each part adds to the {printable(score_in_words(found))}"
+    names = [row_label(r, found.n_layers) for r in range(found.n_layers + 2)]
+    values = [float(v) for v in found.accumulated]
+    return {
+        **lines_data(found.trace, [Lines(title, part_lines(found, picks, most), ("change",))]),
+        "signed": True,
+        "narrow": True,
+        "sums": [{"name": name, "value": change(value)} for name, value in score_sums(found)],
+        "rows": [{"label": n, "value": v, "text": significant(v)} for n, v in zip(names, values, strict=True)],
+    }

@@ -7,8 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import probability, share
-from intravisto_core.figures.plots import dressed, plotly_scale, token_ticks
+from intravisto_core.figures.plots import plotly_scale, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable, shorten
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT, MLP, RESIDUAL
 from intravisto_core.records import CellShares, NextTokens, TokenQuery, UpdateTokens, row_label
@@ -20,6 +21,7 @@ def _labels(ids: np.ndarray, shown: dict[int, str]) -> list[str]:
     return [f"{i + 1}  {plotly_text(shorten(shown[int(t)], 18))}" for i, t in enumerate(ids)]
 
 
+@draws(UpdateTokens, "figure")
 def update_figure(update: UpdateTokens, dark: bool = False) -> go.Figure:
     """Promoted tokens at the left, suppressed ones at the right, as bars of their change of logit."""
     figure = make_subplots(rows=1, cols=2, subplot_titles=("promoted", "suppressed"), horizontal_spacing=0.2)
@@ -44,9 +46,10 @@ def update_figure(update: UpdateTokens, dark: bool = False) -> go.Figure:
     figure.update_xaxes(title_text="change of logit")
     title = f"What {update.component.label} wrote at layer {update.row - 1}, position {update.position}"
     height = 150 + 22 * len(update.promoted_ids)
-    return dressed(figure.update_layout(showlegend=False), title, dark=dark, width=900, height=height, above=80)
+    return style_figure(figure.update_layout(showlegend=False), title, dark=dark, width=900, height=height, above=80)
 
 
+@draws(UpdateTokens, "frame")
 def update_frame(update: UpdateTokens) -> pd.DataFrame:
     """One line a token: list, id, token, change of logit, ranks before and after."""
     tables = []
@@ -67,6 +70,7 @@ def update_frame(update: UpdateTokens) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+@draws(CellShares, "figure")
 def cell_shares_figure(shares: CellShares, dark: bool = False) -> go.Figure:
     """For each measure the shares at both junctions, as stacked bars (signed ones beside each other)."""
     table = cell_shares_frame(shares)
@@ -88,11 +92,12 @@ def cell_shares_figure(shares: CellShares, dark: bool = False) -> go.Figure:
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(tickformat=".0%")
     title = f"Shares at layer {shares.row - 1}, position {shares.position}"
-    return dressed(
+    return style_figure(
         figure, title, dark=dark, width=760, height=140 + 34 * table[["measure", "junction"]].drop_duplicates().shape[0]
     )
 
 
+@draws(CellShares, "frame")
 def cell_shares_frame(shares: CellShares) -> pd.DataFrame:
     """One line a measure, junction and part."""
     parallel = shares.block == "parallel"
@@ -114,6 +119,7 @@ def cell_shares_frame(shares: CellShares) -> pd.DataFrame:
     )
 
 
+@draws(NextTokens, "figure")
 def next_tokens_figure(tokens: NextTokens, dark: bool = False) -> go.Figure:
     """The model's own probabilities and the sampler's, side by side."""
     theme = DARK if dark else LIGHT
@@ -126,9 +132,10 @@ def next_tokens_figure(tokens: NextTokens, dark: bool = False) -> go.Figure:
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(tickformat=".0%", title_text=f"probability; the sampler can draw {tokens.n_left:,} tokens")
     title = f"Next token after position {tokens.position}"
-    return dressed(figure, title, dark=dark, width=720, height=150 + 30 * len(labels))
+    return style_figure(figure, title, dark=dark, width=720, height=150 + 30 * len(labels))
 
 
+@draws(NextTokens, "frame")
 def next_tokens_frame(tokens: NextTokens) -> pd.DataFrame:
     """One line a token: id, token, the model's probability, the sampler's."""
     return pd.DataFrame(
@@ -141,6 +148,7 @@ def next_tokens_frame(tokens: NextTokens) -> pd.DataFrame:
     )
 
 
+@draws(TokenQuery, "figure")
 def query_figure(query: TokenQuery, dark: bool = False) -> go.Figure:
     """Rank of the token over rows and positions on a logarithmic scale; a cross where it first enters the top k."""
     n_rows = len(query.rank)
@@ -180,9 +188,10 @@ def query_figure(query: TokenQuery, dark: bool = False) -> go.Figure:
     figure.update_xaxes(tickmode="array", tickvals=[c for c, _ in kept], ticktext=[t for _, t in kept], tickangle=-60)
     title = f"Rank of {query.shown}; crosses: enters the top {query.top_k}"
     width = max(560, min(1600, 220 + 40 * len(columns)))
-    return dressed(figure, title, dark=dark, width=width, height=200 + max(160, min(900, 26 * n_rows)))
+    return style_figure(figure, title, dark=dark, width=width, height=200 + max(160, min(900, 26 * n_rows)))
 
 
+@draws(TokenQuery, "frame")
 def query_frame(query: TokenQuery) -> pd.DataFrame:
     """One line a position where the token enters the top k: row, rank and probability there, what wrote it."""
     inside = np.flatnonzero(query.first_row >= 0)

@@ -6,9 +6,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from intravisto_core.figures.plots import colour_bar, dressed, plotly_scale, token_ticks
+from intravisto_core.figures.drawings import draws
+from intravisto_core.figures.page import HEATMAP_KEYS, component_page
+from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable
 from intravisto_core.figures.theme import DARK, LIGHT
+from intravisto_core.figures.web.comparison_payload import comparison_payload
+from intravisto_core.figures.web.payload import Mark
+from intravisto_core.figures.web.strip import strip_data
 from intravisto_core.records import Comparison, ConceptDirection, LinkCheck
 
 _MEASURES = {
@@ -18,6 +23,7 @@ _MEASURES = {
 }
 
 
+@draws(Comparison, "figure")
 def comparison_figure(comparison: Comparison, colour: str = "", dark: bool = False) -> go.Figure:
     """The difference map, on a scale of its own. colour: "kl", "distance" or "difference"; "" is KL, or distance where
     cells are updates. Cells past the point where the texts differ are blank.
@@ -49,7 +55,7 @@ def comparison_figure(comparison: Comparison, colour: str = "", dark: bool = Fal
         figure.update_xaxes(tickmode="array", tickvals=list(range(len(tokens))), ticktext=labels)
     rows, columns = values.shape
     size = {"width": max(640, min(1600, 240 + 42 * columns)), "height": 130 + min(900, 26 * rows)}
-    return dressed(figure, "; ".join(comparison.edits) or "Difference of two runs", dark=dark, **size)
+    return style_figure(figure, "; ".join(comparison.edits) or "Difference of two runs", dark=dark, **size)
 
 
 def _cells(comparison: Comparison, values: np.ndarray) -> list[list[str]]:
@@ -66,6 +72,7 @@ def _cells(comparison: Comparison, values: np.ndarray) -> list[list[str]]:
     return [[text(i, j) for j in range(values.shape[1])] for i in range(values.shape[0])]
 
 
+@draws(Comparison, "frame")
 def comparison_frame(comparison: Comparison) -> pd.DataFrame:
     """One line a compared position."""
     c = comparison.n_compared
@@ -85,6 +92,25 @@ def comparison_frame(comparison: Comparison) -> pd.DataFrame:
     )
 
 
+@draws(Comparison, "page")
+def comparison_page(comparison: Comparison, colour: str = "", marks: tuple[Mark, ...] | None = None) -> str:
+    """The difference of two runs as an interactive heatmap on a page; colour and marks as in `comparison_payload`."""
+    tokens = [comparison.edited_tokens[int(p)] for p in comparison.positions]
+    payload = comparison_payload(comparison, colour, marks, comparison.edited)
+    prompt_length = sum(t.is_prompt for t in comparison.edited_tokens)
+    strip = strip_data(tokens, prompt_length, comparison.edited, int(comparison.rows.max(initial=0)))
+    about = "; ".join(comparison.edits) or "the same text in both runs"
+    lines = [
+        "Each cell shows the edited run's top token; the colour is how far the edits moved it from the cell of the "
+        "baseline. At the pointer stand the top tokens of both runs.",
+        HEATMAP_KEYS,
+    ]
+    return component_page(
+        "What the edits changed", about, {"strip": strip, "grid": payload}, [*lines, *comparison.notes]
+    )
+
+
+@draws(LinkCheck, "figure")
 def link_check_figure(check: LinkCheck, dark: bool = False) -> go.Figure:
     """Predicted against measured effect of each link, with the line where they agree."""
     theme = DARK if dark else LIGHT
@@ -109,9 +135,10 @@ def link_check_figure(check: LinkCheck, dark: bool = False) -> go.Figure:
     figure.update_layout(showlegend=False)
     agreement = "" if np.isnan(check.rank_correlation) else f", rank correlation {check.rank_correlation:.2f}"
     title = f"{len(check.labels)} links taken away{agreement}"
-    return dressed(figure, title, dark=dark, width=720, height=520)
+    return style_figure(figure, title, dark=dark, width=720, height=520)
 
 
+@draws(LinkCheck, "frame")
 def link_check_frame(check: LinkCheck) -> pd.DataFrame:
     """One line a link."""
     return pd.DataFrame(
@@ -131,6 +158,7 @@ def link_check_frame(check: LinkCheck) -> pd.DataFrame:
     )
 
 
+@draws(ConceptDirection, "figure")
 def direction_figure(direction: ConceptDirection, dark: bool = False, n: int = 40) -> go.Figure:
     """The largest coordinates of a direction."""
     theme = DARK if dark else LIGHT
@@ -143,9 +171,10 @@ def direction_figure(direction: ConceptDirection, dark: bool = False, n: int = 4
     )
     figure = go.Figure(bars)
     figure.update_xaxes(title_text=f"dimension, the {len(largest)} largest", type="category")
-    return dressed(figure, f"{direction.name}: {direction.made_of}", dark=dark, width=860, height=380)
+    return style_figure(figure, f"{direction.name}: {direction.made_of}", dark=dark, width=860, height=380)
 
 
+@draws(ConceptDirection, "frame")
 def direction_frame(direction: ConceptDirection) -> pd.DataFrame:
     """One line a dimension."""
     return pd.DataFrame({"dimension": np.arange(len(direction.vector)), "value": direction.vector})

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import probability, significant
-from intravisto_core.figures.plots import colour_bar, dressed, plotly_scale, token_ticks
+from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable
 from intravisto_core.records import Experts
 
 
+@draws(Experts, "figure")
 def experts_figure(experts: Experts, dark: bool = False) -> go.Figure:
     """Experts down, positions across; blank where an expert was not chosen."""
     weights, hover = _map(experts)
@@ -32,7 +34,7 @@ def experts_figure(experts: Experts, dark: bool = False) -> go.Figure:
     figure.update_xaxes(**token_ticks(experts.tokens, length))
     figure.update_yaxes(title_text="expert", dtick=max(1, n // 16), autorange="reversed")
     width, height = max(520, min(1600, 200 + 42 * length)), 200 + min(700, 24 * n)
-    return dressed(figure, f"Experts chosen, layer {experts.layer}", dark=dark, width=width, height=height)
+    return style_figure(figure, f"Experts chosen, layer {experts.layer}", dark=dark, width=width, height=height)
 
 
 def _map(experts: Experts) -> tuple[np.ndarray, list[list[str]]]:
@@ -53,6 +55,7 @@ def _map(experts: Experts) -> tuple[np.ndarray, list[list[str]]]:
     return weights, [[words(e, p) for p in range(length)] for e in range(n)]
 
 
+@draws(Experts, "frame")
 def experts_frame(experts: Experts) -> pd.DataFrame:
     """One line a position and an expert that it went to; with neurons, one line a position of that expert."""
     shown = {t.position: printable(t.shown) for t in experts.tokens}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,31 +14,55 @@ import numpy as np
 
 from intravisto_core.errors import IntravistoError, MissingProgramError, RequestError, expected
 from intravisto_core.figures.text import printable
+from intravisto_core.options import refuse_unknown
 from intravisto_core.records import Record
 
-PICTURES = (".png", ".svg", ".pdf")
-SUFFIXES = (".html", ".csv", ".json", *PICTURES)
+PICTURES = ("png", "svg", "pdf")
+KINDS = ("html", "csv", "json", *PICTURES)
 PNG_SCALE = 2
 
 
-def save(record: Record, path: str | Path, **options: Any) -> Path:
-    """Write the record in the format of the path's suffix; options go to `html` or `figure`.
+def render(record: Record, kind: str, **options: Any) -> bytes:
+    """The record as the content of a file. kind: one of `KINDS`; options go to `html` or `figure`.
 
     Raises:
-        RequestError: another suffix; or the folder cannot be written to.
+        RequestError: another kind, or an option that there is not.
         MissingProgramError: a picture is asked for, and there is no Chromium to draw it.
     """
+    if kind not in KINDS:
+        raise RequestError(expected("kind of file", KINDS, kind))
+    if kind in PICTURES:
+        return picture(record, kind, **options)
+    if kind == "html":
+        return _utf8(record.html(**options))
+    refuse_unknown(f"a .{kind} file", (), options)
+    if kind == "json":
+        return _utf8(to_json(record))
+    return record.frame().to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
+
+
+def kind_of(path: str | Path) -> str:
+    """The kind of file that a path's suffix names.
+
+    Raises:
+        RequestError: it is none of `KINDS`.
+    """
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in KINDS:
+        suffixes = ", ".join(f".{kind}" for kind in KINDS)
+        raise RequestError(expected("file name", f"a suffix of {suffixes}", Path(path).name))
+    return kind
+
+
+def save(record: Record, path: str | Path, **options: Any) -> Path:
+    """Write the record in the format of the path's suffix; options as of `render`.
+
+    Raises:
+        RequestError: another suffix, or an option that there is not; or the folder cannot be written to.
+        MissingProgramError: a picture is asked for, and there is no Chromium to draw it.
+    """
+    content = render(record, kind_of(path), **options)
     target = Path(path)
-    suffix = target.suffix.lower()
-    makers: dict[str, Callable[[], bytes]] = {
-        ".html": lambda: _utf8(record.html(**options)),
-        ".csv": lambda: record.frame().to_csv(index=False, lineterminator="\n").encode("utf-8-sig"),
-        ".json": lambda: _utf8(to_json(record)),
-        **{s: lambda: picture(record, suffix[1:], **options) for s in PICTURES},
-    }
-    if suffix not in makers:
-        raise RequestError(expected("file name", f"a suffix of {', '.join(SUFFIXES)}", target.name))
-    content = makers[suffix]()
     try:
         target.write_bytes(content)
     except OSError as error:

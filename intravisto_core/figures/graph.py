@@ -1,4 +1,4 @@
-"""The contribution-threshold graph: positions across, rows up."""
+"""The contribution-threshold graph: positions across, rows up; and as a page."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import share
-from intravisto_core.figures.plots import dressed, token_ticks
-from intravisto_core.figures.sankey import start_words
+from intravisto_core.figures.page import component_page
+from intravisto_core.figures.plots import style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT, MLP, RESIDUAL
+from intravisto_core.figures.web.flow_graph_payload import graph_payload
+from intravisto_core.figures.words import graph_caption, start_in_words, start_words
 from intravisto_core.records import ContributionGraph, row_label
 
+QUESTION = "Which contributions are large?"
 _COLOURS = {"residual": RESIDUAL, "attention": ATTENTION, "mlp": MLP}
 _WIDTHS = ((0.0, 0.8), (0.1, 1.6), (0.25, 2.6), (0.5, 4.0))
 
 
+@draws(ContributionGraph, "figure")
 def graph_figure(graph: ContributionGraph, dark: bool = False) -> go.Figure:
     """Edges by kind, wider where the share is larger; a square on a node where its MLP is over the threshold too."""
     figure = go.Figure()
@@ -39,7 +44,7 @@ def graph_figure(graph: ContributionGraph, dark: bool = False) -> go.Figure:
     where = start_words(graph.row, graph.starts, graph.n_layers)
     title = f"Contributions of at least {share(graph.threshold)}, down from {where}"
     size = {"width": max(640, min(1900, 180 + 44 * length)), "height": max(360, min(1500, 160 + 34 * len(rows)))}
-    return dressed(figure.update_layout(showlegend=False), title, dark=dark, **size)
+    return style_figure(figure.update_layout(showlegend=False), title, dark=dark, **size)
 
 
 def _ends(graph: ContributionGraph, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,6 +98,7 @@ def _nodes(graph: ContributionGraph, dark: bool) -> go.Scatter:
     )
 
 
+@draws(ContributionGraph, "frame")
 def graph_frame(graph: ContributionGraph) -> pd.DataFrame:
     """One line an edge, the largest share first."""
     return pd.DataFrame(
@@ -105,3 +111,11 @@ def graph_frame(graph: ContributionGraph) -> pd.DataFrame:
             "share": graph.edge_share,
         }
     )
+
+
+@draws(ContributionGraph, "page")
+def graph_page(graph: ContributionGraph, scale: float = 1.0, heading: str = QUESTION) -> str:
+    """The interactive contribution-threshold graph as a page."""
+    about = f"{graph.model} · from {start_in_words(graph.row, graph.starts, graph.n_layers)}"
+    payload = graph_payload(graph, scale, rev=graph.trace)
+    return component_page(heading, about, {"flow_graph": payload}, graph_caption(graph))

@@ -18,7 +18,7 @@ SCALES = ("component", "viridis", "cividis")
 SHARE_COLOURS = (Colour.ATTENTION, Colour.MLP)
 STREAM_COLOURS = (Colour.STREAM_NORM, Colour.COSINE)
 WATCHING = (Colour.RANK, Colour.PROBABILITY)
-WRITTEN: dict[str, Callable[[float], str]] = {
+FORMATS: dict[str, Callable[[float], str]] = {
     "percent": probability,
     "share": share,
     "nats": nats,
@@ -38,8 +38,8 @@ class Measure:
     """The number behind the colour of each cell.
 
     values: (R, P) in the order of the grid's rows, NaN where there is none. scale: a name of `theme.colour_scale`.
-    line: how a cell writes the number, a key of `WRITTEN`. low, high: the values at the scale's ends; low is above
-    high where small numbers are the strong ones. log: whether the scale is even in the logarithm. told: whether the
+    line: how a cell writes the number, a key of `FORMATS`. low, high: the values at the scale's ends; low is above
+    high where small numbers are the strong ones. log: whether the scale is even in the logarithm. in_hover: whether the
     hover must name the number, as it stands nowhere else there. missing: why a cell may have none.
     """
 
@@ -54,7 +54,7 @@ class Measure:
     high_text: str
     missing: str = "this cell was not computed"
     log: bool = False
-    told: bool = False
+    in_hover: bool = False
 
     def fractions(self) -> np.ndarray:
         """Where each cell stands on the scale, from 0 at the low end to 1; NaN where it has no number."""
@@ -127,11 +127,11 @@ def _watched(grid: DecodedGrid, colour: Colour, hue: str) -> Measure:
     of = f"of {printable(token.shown)}"
     if colour is Colour.PROBABILITY:
         values = token.probability
-        return Measure(colour, values, f"probability {of}", hue, "percent", 0.0, 1.0, "0", "100 %", told=True)
+        return Measure(colour, values, f"probability {of}", hue, "percent", 0.0, 1.0, "0", "100 %", in_hover=True)
     ranks = np.where(token.rank > 0, token.rank, np.nan).astype(np.float64)
     last = float(max(2, grid.d_vocab))
     return Measure(
-        colour, ranks, f"rank {of}", hue, "rank", last, 1.0, f"last of {rank(last)}", "1st", log=True, told=True
+        colour, ranks, f"rank {of}", hue, "rank", last, 1.0, f"last of {rank(last)}", "1st", log=True, in_hover=True
     )
 
 
@@ -148,7 +148,7 @@ def _nats(grid: DecodedGrid, colour: Colour, hue: str) -> Measure:
     low, high = (low, 0.0) if colour is Colour.NEXT else (0.0, high)
     if low == high:
         low, high = (-1.0, 0.0) if colour is Colour.NEXT else (0.0, 1.0)
-    return Measure(colour, values, name, hue, "nats", low, high, *_ends("nats", low, high), missing, told=True)
+    return Measure(colour, values, name, hue, "nats", low, high, *_ends("nats", low, high), missing, in_hover=True)
 
 
 def _correct(grid: DecodedGrid, hue: str) -> Measure:
@@ -160,7 +160,7 @@ def _correct(grid: DecodedGrid, hue: str) -> Measure:
     right[grid.token_ids[:, :, 0] < 0] = np.nan
     missing = "nothing comes after the last position"
     name = "top token is the real next one"
-    return Measure(Colour.CORRECT, right, name, hue, "verdict", 0.0, 1.0, "wrong", "right", missing, told=True)
+    return Measure(Colour.CORRECT, right, name, hue, "verdict", 0.0, 1.0, "wrong", "right", missing, in_hover=True)
 
 
 def _stream(grid: DecodedGrid, colour: Colour, hue: str) -> Measure:
@@ -169,14 +169,14 @@ def _stream(grid: DecodedGrid, colour: Colour, hue: str) -> Measure:
         _, high = _range(grid.norms)
         high = high or 1.0
         return Measure(
-            colour, grid.norms, "length of the stream", hue, "number", 0.0, high, "0", significant(high), told=True
+            colour, grid.norms, "length of the stream", hue, "number", 0.0, high, "0", significant(high), in_hover=True
         )
     low, _ = _range(grid.cosine)
     signed = low < 0
     ends = (-1.0, 1.0, "−1", "1") if signed else (0.0, 1.0, "0", "1")
     name, missing = "cosine with the row below", "there is no row below"
     return Measure(
-        colour, grid.cosine, name, "diverging" if signed else hue, "number", *ends, missing=missing, told=True
+        colour, grid.cosine, name, "diverging" if signed else hue, "number", *ends, missing=missing, in_hover=True
     )
 
 
@@ -238,7 +238,7 @@ def _range(values: np.ndarray) -> tuple[float, float]:
 
 
 def _ends(line: str, low: float, high: float, below: str = "", above: str = "") -> tuple[str, str]:
-    write = WRITTEN[line]
+    write = FORMATS[line]
     return below + (write(low) if low else "0"), above + (write(high) if high else "0")
 
 

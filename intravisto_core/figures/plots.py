@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from intravisto_core.figures.text import plotly_text, shorten
@@ -29,7 +30,7 @@ def token_ticks(tokens: Sequence[Token], length: int, most: int = MOST_TICKS) ->
     return {"tickmode": "array", "tickvals": at, "ticktext": labels}
 
 
-def dressed(figure: go.Figure, title: str, *, dark: bool, width: int, height: int, above: int = 52) -> go.Figure:
+def style_figure(figure: go.Figure, title: str, *, dark: bool, width: int, height: int, above: int = 52) -> go.Figure:
     """The figure with the house's fonts and colours. above: room for the title, and for an axis on top, in px."""
     theme = DARK if dark else LIGHT
     figure.update_layout(
@@ -64,3 +65,20 @@ def dressed(figure: go.Figure, title: str, *, dark: bool, width: int, height: in
 def colour_bar(title: str, **more: Any) -> dict[str, Any]:
     """A narrow colour bar."""
     return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, "len": 0.9} | more
+
+
+def share_map(values: np.ndarray, hover: list[list[str]], scale: str, dark: bool, **bar: object) -> go.Heatmap:
+    """A map of shares; on a scale around 0 where some are negative."""
+    most = max(1e-9, float(np.nanmax(np.abs(values), initial=0.0)))
+    signed = bool((values < 0).any())
+    return go.Heatmap(
+        z=values,
+        customdata=hover,
+        hovertemplate="%{customdata}<extra></extra>",
+        zmin=-most if signed else 0,
+        zmax=most,
+        xgap=1,
+        ygap=1,
+        colorscale=plotly_scale("diverging" if signed else scale, dark),
+        colorbar=colour_bar("share", tickformat=".0%", **bar),
+    )

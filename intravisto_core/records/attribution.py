@@ -11,43 +11,61 @@ from intravisto_core.records.model import Token
 from intravisto_core.sites import Refinement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Attribution(Record):
     """What each part of the final stream adds to the logit of a target, less that of a contrast (docs/methods.md §6).
 
-    position: whose next token is spoken of. target_id, contrast_id: token ids; contrast −1: the mean over the
-    vocabulary. target, contrast: as shown. by: how finely the stream is cut.
-    Parts, P of them, in the order in which they are added: kind: (P,) text, a Part. layer: −1 where a part is of none.
-    index: the head or neuron, −1 for none; of "other_neurons" how many they are. expert: of a neuron in a mixture of
-    experts, else −1. value: (P,) what it adds to the logit (difference), before the soft-cap.
-    logit: the model's own logit (difference), before the soft-cap; remainder: logit − Σ value. capped: the model's own
-    after the soft-cap (equal where there is none). accumulated: (L+2,) by heatmap row: what the stream up to row r
-    adds, at the final norm's frozen scale; the last is `logit`, with the biases and the remainder.
+    P parts, in the order in which they are added. Logits are differences where there is a contrast.
     """
 
     trace: str
+    """The trace that it was read from, by its id."""
     model: str
+    """Name of the model."""
     n_layers: int
+    """L, how many layers the model has."""
     prompt_length: int
+    """Tokens of the prompt, BOS included."""
     tokens: tuple[Token, ...]
+    """All T tokens of the text, prompt first."""
     position: int
+    """The position in the text whose next token is meant."""
     target_id: int
+    """Token id of the target."""
     contrast_id: int
+    """Token id of the contrast; −1 for the mean over the vocabulary."""
     target: str
+    """The target as shown."""
     contrast: str
+    """The contrast as shown."""
     by: Refinement
+    """How finely the stream is cut."""
     kind: Array
+    """What each part is: text, a Part."""
     layer: Int[Array, " P"]
+    """Its layer, −1 where it is of none."""
     index: Int[Array, " P"]
+    """Its head or neuron, −1 for none; of "other_neurons" how many they are."""
     expert: Int[Array, " P"]
+    """Its expert, of a neuron in a mixture of experts; else −1."""
     value: Float[Array, " P"]
+    """What it adds to the logit, before the soft-cap."""
     accumulated: Float[Array, " rows"]
+    """(L+2,) by heatmap row: what the stream up to it adds, at the final norm's frozen scale; the last is `logit`."""
     logit: float
+    """The model's own logit, before the soft-cap."""
     capped: float
+    """The model's own after the soft-cap; equal where there is none."""
     remainder: float
+    """`logit` less Σ `value`."""
     soft_cap: float
+    """The soft-cap of the logits, 0 for none."""
     notes: tuple[str, ...] = ()
+    """Sentences that the reader must know."""
 
     def __post_init__(self) -> None:
         check_shapes(self, **{n: (getattr(self, n), self.value.shape) for n in ("kind", "layer", "index", "expert")})
         check_shapes(self, accumulated=(self.accumulated, (self.n_layers + 2,)))
+
+    def _summary(self) -> tuple[str, ...]:
+        return (f"{len(self.value)} parts", f"by {self.by.value}", f"position {self.position}", self.model)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,52 +16,72 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 Array = np.ndarray
+# characters between the brackets of a `repr`
+LONGEST = 150
 
 
-@dataclass(frozen=True)
-class Drawer:
-    """How a kind of record is drawn; `figures` registers one for each."""
-
-    figure: Callable[..., go.Figure]
-    html: Callable[..., str]
-    frame: Callable[[Any], pd.DataFrame]
-    save: Callable[..., Path]
+def _figures(module: str) -> Any:
+    """A module of what draws and writes records. It stands above them, so it is found by name when it is needed."""
+    return import_module(f"intravisto_core.figures.{module}")
 
 
-_DRAWERS: dict[type, Drawer] = {}
+class Summarised:
+    """Base of what is shown in one line, whatever it holds: records, and their parts."""
+
+    __slots__ = ()
+
+    def _summary(self) -> tuple[str, ...]:
+        """What tells it from others of its kind: sizes and names, empty where there is nothing to say."""
+        return ()
+
+    def __repr__(self) -> str:
+        words = " ".join(", ".join(filter(None, self._summary())).split())
+        shown = "".join(c if c.isprintable() else "\ufffd" for c in words)
+        return f"{type(self).__name__}({shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + '…'})"
 
 
-def register_drawer(record: type, drawer: Drawer) -> None:
-    """Tell how records of that type are drawn."""
-    _DRAWERS[record] = drawer
-
-
-class Record:
+class Record(Summarised):
     """Base of the records: every one can be seen, tabled and saved."""
 
-    def _drawer(self) -> Drawer:
-        try:
-            return _DRAWERS[type(self)]
-        except KeyError:
-            raise TraceError(
-                f"{type(self).__name__} has no drawer here: expected `import intravisto_core`, which brings them"
-            ) from None
-
     def figure(self, **options: Any) -> go.Figure:
-        """A Plotly figure: static, adaptable."""
-        return self._drawer().figure(self, **options)
+        """A Plotly figure: static, adaptable.
+
+        Raises:
+            RequestError: an option that this figure does not have.
+        """
+        return _figures("drawings").draw(self, "figure", **options)
 
     def html(self, **options: Any) -> str:
-        """A whole page as text, interactive, that works offline."""
-        return self._drawer().html(self, **options)
+        """A whole page as text, interactive, that works offline.
+
+        Raises:
+            RequestError: an option that this page does not have.
+        """
+        return str(_figures("drawings").draw(self, "page", **options))
 
     def frame(self) -> pd.DataFrame:
         """The numbers as a table, one row a cell."""
-        return self._drawer().frame(self)
+        return _figures("drawings").draw(self, "frame")
+
+    def render(self, kind: str, **options: Any) -> bytes:
+        """The record as a file's content. kind: "html", "csv", "json", or "png", "svg", "pdf" (these need Chromium).
+
+        options: of `html` for "html", of `figure` for a picture; "csv" and "json" have none.
+
+        Raises:
+            RequestError: another kind, or an option that there is not.
+            MissingProgramError: a picture is asked for, and there is no Chromium to draw it.
+        """
+        return bytes(_figures("export").render(self, kind, **options))
 
     def save(self, path: str | Path, **options: Any) -> Path:
-        """Write the record: .html, .csv, .json, or .png, .svg, .pdf (these need Chromium)."""
-        return self._drawer().save(self, path, **options)
+        """Write `render` of the path's suffix to that path, and give the path.
+
+        Raises:
+            RequestError: as `render`; or the folder cannot be written to.
+            MissingProgramError: as `render`.
+        """
+        return Path(_figures("export").save(self, path, **options))
 
     def _repr_html_(self) -> str:
         page = escape(self.html(), quote=True)

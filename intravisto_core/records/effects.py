@@ -14,72 +14,102 @@ from intravisto_core.records.model import Token
 from intravisto_core.sites import Component, Lens, NormPolicy, Patching, TextMode
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison(Record):
     """A trace ("baseline") and an edited one, position by position (docs/methods.md §8).
 
-    mode: "held" or "free". edits: each intervention in words. tokens, edited_tokens: of the two whole texts.
-    differs_at: the first position that reads another token, or None. n_compared: C, the positions that can be compared:
-    all that come before it, so the last of them *says* the first differing token.
-    log_prob, edited_log_prob: (C,) of the token that the baseline's text really goes on with, NaN at its end, in nats.
-    kl: (C,) KL(baseline ‖ edited) of the two predictions, in nats. top_ids, edited_top_ids: (C,).
-    target, contrast: token ids. logit_difference, edited_logit_difference: (C,) target's logit less contrast's.
-    position: which position the headline numbers are of.
-    noise: what a no-op does on the same path, the largest over positions, by name: log_prob, logit_difference, kl,
-    grid_kl, grid_distance; 0 where it is bit-identical. exact: whether the path is a full run on the same kernels.
-    rows (R,), positions (P,): of the difference grid; cells past the compared ones are NaN, their ids −1.
-    grid_kl: (R, P) KL(baseline's cell ‖ edited cell), nats; NaN for updates. grid_distance: (R, P) ‖Δx‖₂/‖x‖₂.
-    grid_difference: (R, P) change of the logit difference of target and contrast in the cell.
-    grid_ids, grid_edited_ids: (R, P) top tokens. edited_cells: (R, P) true where an intervention acts on what the cell
-    shows. blank: why a row has no cells, "" where it has. shown: each token id as text.
-    patching, recovered: the recovered share (clean, corrupt and edited logit difference in `m_clean`, `m_corrupt`,
-    `m_edit`), NaN where it was not asked for or is undefined. notes: what the reader must know.
+    C is the number of positions that can be compared. The grid has R rows and P positions; its cells are NaN past the
+    compared positions, their token ids −1.
     """
 
     baseline: str
+    """The unedited trace, by its id."""
     edited: str
+    """The edited trace, by its id."""
     model: str
+    """Name of the model."""
     n_layers: int
+    """L, how many layers the model has."""
     mode: TextMode
+    """ "held": the edited run reads the same tokens; "free": it goes on with its own."""
     edits: tuple[str, ...]
+    """Each intervention in words."""
     tokens: tuple[Token, ...]
+    """All tokens of the baseline's text."""
     edited_tokens: tuple[Token, ...]
+    """All tokens of the edited run's text."""
     text: str
+    """The baseline's whole text."""
     edited_text: str
+    """The edited run's whole text."""
     prompt_length: int
+    """Tokens of the prompt, BOS included."""
     differs_at: int | None
+    """The first position that reads another token, or None."""
     n_compared: int
+    """C: all positions that come before it, so that the last of them *says* the first differing token."""
     log_prob: Float[Array, " C"]
+    """Log-probability of the token that the baseline's text goes on with, nats; NaN at its end."""
     edited_log_prob: Float[Array, " C"]
+    """The same in the edited run."""
     kl: Float[Array, " C"]
+    """KL(baseline ‖ edited) of the two predictions, nats."""
     top_ids: Int[Array, " C"]
+    """Id of the baseline's top token at each position."""
     edited_top_ids: Int[Array, " C"]
+    """Id of the edited run's top token at each position."""
     target: int
+    """Id of the token whose logit is followed."""
     contrast: int
+    """Id of the token that it is held against."""
     logit_difference: Float[Array, " C"]
+    """Target's logit less contrast's at each position, in the baseline."""
     edited_logit_difference: Float[Array, " C"]
+    """The same in the edited run."""
     position: int
+    """The position that the headline numbers are of."""
     noise: Mapping[str, float]
+    """Largest effect of a no-op on the same path, by name: log_prob, logit_difference, kl, grid_kl, grid_distance."""
     exact: bool
+    """Whether that path is a full run on the same kernels."""
     component: Component
+    """What the cells of the grid decode."""
     lens: Lens
+    """With which lens."""
     norm: NormPolicy
+    """With which norm."""
     rows: Int[Array, " R"]
+    """Heatmap rows of the grid."""
     positions: Int[Array, " P"]
+    """Positions of the grid."""
     grid_kl: Float[Array, "R P"]
+    """KL(baseline's cell ‖ edited cell), nats; NaN for updates."""
     grid_distance: Float[Array, "R P"]
+    """‖Δx‖₂/‖x‖₂ of the vector that the cell decodes."""
     grid_difference: Float[Array, "R P"]
+    """Change of the logit difference of target and contrast in the cell."""
     grid_ids: Int[Array, "R P"]
+    """Id of the baseline's top token in the cell."""
     grid_edited_ids: Int[Array, "R P"]
+    """Id of the edited run's top token in the cell."""
     edited_cells: Bool[Array, "R P"]
+    """True where an intervention acts on what the cell shows."""
     blank: tuple[str, ...]
+    """Why a row has no cells, "" where it has."""
     shown: Mapping[int, str]
+    """Each token id as text."""
     patching: Patching | None = None
+    """Which way the recovered share was asked for, or None."""
     recovered: float = float("nan")
+    """The recovered share; NaN where it was not asked for or is undefined."""
     m_clean: float = float("nan")
+    """Logit difference of the clean run."""
     m_corrupt: float = float("nan")
+    """Logit difference of the corrupt run."""
     m_edit: float = float("nan")
+    """Logit difference of the edited run."""
     notes: tuple[str, ...] = ()
+    """Sentences that the reader must know."""
 
     def __post_init__(self) -> None:
         c, grid = (self.n_compared,), (len(self.rows), len(self.positions))
@@ -94,6 +124,14 @@ class Comparison(Record):
         check_shapes(self, **{f"grid_{n}": (getattr(self, f"grid_{n}"), grid) for n in cells})
         check_shapes(self, edited_cells=(self.edited_cells, grid))
 
+    def _summary(self) -> tuple[str, ...]:
+        return (
+            f"edits: {len(self.edits)}",
+            f"{self.n_compared} positions compared",
+            f"text {self.mode.value}",
+            self.model,
+        )
+
     @property
     def same_text(self) -> bool:
         """Whether the two runs read the same tokens."""
@@ -104,59 +142,89 @@ class Comparison(Record):
         return row_label(row, self.n_layers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LinkCheck(Record):
     """Predicted and measured effect of taking away each link's vector (docs/methods.md §6, checking a link).
 
-    target, contrast: token ids; metric: their logit difference at `position` as it is. predicted: (n,) −⟨∂m/∂s, e⟩.
-    measured: (n,) m(run with e taken away) − m. size: (n,) ‖e‖₂. labels: each link in words. source, head, neuron,
-    expert: (n,) −1 where the link has none. noise: the largest change of m that a no-op makes on the same path.
-    rank_correlation: Spearman's, NaN for fewer than 3 links.
+    m is the metric, e the vector of a link, n the number of links.
     """
 
     trace: str
+    """The trace that it was read from, by its id."""
     target: int
+    """Id of the token whose logit is followed."""
     contrast: int
+    """Id of the token that it is held against."""
     position: int
+    """The position whose logits are meant."""
     metric: float
+    """m: target's logit less contrast's there, as it is."""
     labels: tuple[str, ...]
+    """Each link in words."""
     component: tuple[Component, ...]
+    """Which component wrote each link's vector."""
     layer: Int[Array, " n"]
+    """Layer of each link."""
     at: Int[Array, " n"]
+    """Position that each link writes to."""
     source: Int[Array, " n"]
+    """Position that it reads from, −1 where it has none."""
     head: Int[Array, " n"]
+    """Its head, −1 where it has none."""
     neuron: Int[Array, " n"]
+    """Its neuron, −1 where it has none."""
     expert: Int[Array, " n"]
+    """Its expert, −1 where it has none."""
     predicted: Float[Array, " n"]
+    """−⟨∂m/∂s, e⟩, the change of m to first order."""
     measured: Float[Array, " n"]
+    """m of a run with e taken away, less m."""
     size: Float[Array, " n"]
+    """‖e‖₂, the length of the vector."""
     noise: float
+    """Largest change of m that a no-op makes on the same path."""
     rank_correlation: float
+    """Spearman's, of predicted and measured; NaN for fewer than 3 links."""
     shown: Mapping[int, str]
+    """The target and the contrast as text, by id."""
     notes: tuple[str, ...] = ()
+    """Sentences that the reader must know."""
 
     def __post_init__(self) -> None:
         n = (len(self.labels),)
         names = ("layer", "at", "source", "head", "neuron", "expert", "predicted", "measured", "size")
         check_shapes(self, **{name: (getattr(self, name), n) for name in names})
 
+    def _summary(self) -> tuple[str, ...]:
+        return (
+            f"links: {len(self.labels)}",
+            f"rank correlation {self.rank_correlation:.2f}",
+            f"position {self.position}",
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class ConceptDirection(Record):
-    """A direction in the stream, of unit norm, with where it comes from (docs/methods.md §8).
-
-    vector: (d,). made_of: in words. model: the family and weights that it belongs to. strength: ‖difference‖₂ before it
-    was scaled to 1. site, layer: where it was read, "" and −1 where it comes from a token.
-    """
+    """A direction in the stream, of unit norm, with where it comes from (docs/methods.md §8)."""
 
     name: str
+    """What it is called."""
     vector: Float[Array, " d"]
+    """The direction, ‖vector‖₂ = 1."""
     made_of: str
+    """What it was made of, in words."""
     model: str
+    """Family and weights that it belongs to."""
     strength: float = 1.0
+    """‖difference‖₂ before it was scaled to 1."""
     site: str = ""
+    """The site where it was read, "" where it comes from a token."""
     layer: int = -1
+    """The layer where it was read, −1 where it comes from a token."""
 
     def __post_init__(self) -> None:
         if self.vector.ndim != 1:
             raise TraceError(f"ConceptDirection.vector: expected shape (d,); got {self.vector.shape}")
+
+    def _summary(self) -> tuple[str, ...]:
+        return (self.name, f"width {len(self.vector)}", f"layer {self.layer}")

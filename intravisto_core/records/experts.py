@@ -11,26 +11,30 @@ from intravisto_core.records.base import Array, Record, check_shapes
 from intravisto_core.records.model import Token
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Experts(Record):
-    """Which experts each position went to, with what weight, and the neurons of one of them (docs/methods.md §1).
-
-    n_routed: E, the experts that take turns; one that all positions go to is numbered E. probabilities: (T, E) softmax
-    of the router's logits over all experts. chosen, weights: (T, k) what the output of each chosen expert is multiplied
-    by, as the family computes it. expert: whose neurons follow, or None. positions: (n,) those that went to it. act:
-    (n, d_expert) its neurons there, before the weight.
-    """
+    """Which experts each position went to, with what weight, and the neurons of one of them (docs/methods.md §1)."""
 
     trace: str
+    """The trace that it was read from, by its id."""
     layer: int
+    """The layer that is meant."""
     n_routed: int
+    """E, the experts that the router chooses from; one that all positions go to is numbered E."""
     probabilities: Float[Array, "T E"]
+    """Softmax of the router's logits over all experts, in [0, 1]."""
     chosen: Int[Array, "T k"]
+    """Numbers of the k experts that each position went to."""
     weights: Float[Array, "T k"]
+    """What the output of each chosen expert is multiplied by, as the family computes it."""
     tokens: tuple[Token, ...] = ()
+    """All T tokens of the text, prompt first."""
     expert: int | None = None
+    """The expert whose neurons follow, or None."""
     positions: Int[Array, " n"] | None = None
+    """The n positions that went to it, or None."""
     act: Float[Array, "n d_expert"] | None = None
+    """Values of its neurons there, before the weight; or None."""
 
     def __post_init__(self) -> None:
         length = len(self.chosen)
@@ -40,6 +44,13 @@ class Experts(Record):
         check_shapes(self, probabilities=(self.probabilities, (length, self.n_routed)))
         if self.act is not None and self.positions is not None:
             check_shapes(self, positions=(self.positions, self.act.shape[:1]))
+
+    def _summary(self) -> tuple[str, ...]:
+        return (
+            f"layer {self.layer}",
+            f"{self.chosen.shape[1]} of {self.n_routed} experts",
+            f"{len(self.chosen)} positions",
+        )
 
     @property
     def n_experts(self) -> int:

@@ -10,43 +10,63 @@ from intravisto_core.records.base import Array, Record, check_shapes
 from intravisto_core.records.model import Token
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ContributionGraph(Record):
     """What contributed enough, step by step down from a start: nodes token × row (docs/methods.md §6).
 
-    row, starts: where it starts. threshold: least share of an edge. rows: (R,) the rows that are drawn.
-
-    Nodes, N of them, from the top row down: node_row: heatmap row 0 … L; node_position; node_mlp: the MLP's share where
-    it joins at that node (row 0: NaN); node_mlp_over: whether that is at least the threshold.
-    Edges, E of them, the largest share first: edge_source (row r−1), edge_target (row r): (E,) indices of nodes.
-    edge_kind: (E,) text: "residual" (the same position) or "attention" (the sum over its heads; the same position may
-    have one of each). edge_share: in the joint L1 form, in [0, 1], of all that joins there with attention.
-    n_edges: how many edges of at least the threshold are reached from the start, in all rows.
+    N nodes, from the top row down; E edges, the largest share first, each from row r−1 to row r.
     """
 
     trace: str
+    """The trace that it was read from, by its id."""
     model: str
+    """Name of the model."""
     n_layers: int
+    """L, how many layers the model has."""
     block: str
+    """ "serial" or "parallel": how attention and MLP of a block are wired."""
     prompt_length: int
+    """Tokens of the prompt, BOS included."""
     tokens: tuple[Token, ...]
+    """All T tokens of the text, prompt first."""
     row: int
+    """Heatmap row where it starts."""
     starts: Int[Array, " S"]
+    """The positions where it starts."""
     threshold: float
+    """Least share of an edge, in [0, 1]."""
     rows: Int[Array, " R"]
+    """The heatmap rows that are drawn."""
     node_row: Int[Array, " N"]
+    """Heatmap row of each node, 0 … L."""
     node_position: Int[Array, " N"]
+    """Its position."""
     node_mlp: Float[Array, " N"]
+    """The MLP's share where it joins at that node; NaN at row 0."""
     node_mlp_over: Array
+    """Whether that is at least the threshold."""
     edge_source: Int[Array, " E"]
+    """Index of each edge's lower node."""
     edge_target: Int[Array, " E"]
+    """Index of its upper node."""
     edge_kind: Array
+    """Text: "residual" (the same position) or "attention" (summed over heads); a position may have both."""
     edge_share: Float[Array, " E"]
+    """Share of all that joins there with attention, in the joint L1 form, in [0, 1]."""
     n_edges: int
+    """How many edges of at least the threshold are reached from the start, in all rows."""
     notes: tuple[str, ...] = ()
+    """Sentences that the reader must know."""
 
     def __post_init__(self) -> None:
         names = ("node_position", "node_mlp", "node_mlp_over")
         check_shapes(self, **{n: (getattr(self, n), self.node_row.shape) for n in names})
         names = ("edge_source", "edge_target", "edge_kind")
         check_shapes(self, **{n: (getattr(self, n), self.edge_share.shape) for n in names})
+
+    def _summary(self) -> tuple[str, ...]:
+        return (
+            f"{len(self.node_row)} nodes, {len(self.edge_share)} edges",
+            f"threshold {self.threshold:g}",
+            self.model,
+        )

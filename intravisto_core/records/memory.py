@@ -5,34 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from intravisto_core.records.base import Summarised
+
 TIGHT = 0.85
 _UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """Bytes by what takes them (docs/loading.md), reckoned before anything is allocated.
-
-    weights: in memory once loaded, 0 where they are there already. loading: what loading takes besides, for a moment.
-    kv_cache, trace: of the run. workspace: the most that one call or view takes for a moment. offloaded: weights that
-    stay on disk. mapped: pages of the files while they are read, which the system drops when it needs room; they count
-    in the peak and not in what must fit. stays: those of them that are still mapped during the run. in_file: a trace
-    too large for memory, kept in a mapped file. device: where the run is. free: bytes by device, as they were when this
-    was reckoned. remedies: what would make it smaller, best first; only where it does not fit easily.
-    """
+@dataclass(frozen=True, repr=False, slots=True)
+class MemoryEstimate(Summarised):
+    """Bytes by what takes them (docs/loading.md), estimated before anything is allocated."""
 
     weights: int
+    """Of weights in memory once loaded; 0 where they are there already."""
     loading: int
+    """What loading takes besides, for a moment."""
     kv_cache: int
+    """Of the run's key-value cache."""
     trace: int
+    """Of the run's captured activations."""
     workspace: int
+    """The most that one call or view takes for a moment."""
     device: str
+    """Where the run is."""
     free: Mapping[str, int]
+    """Free bytes by device, when this was estimated."""
     offloaded: int = 0
+    """Of weights that stay on disk."""
     mapped: int = 0
+    """Of file pages while files are read; the system drops them when it needs room. In the peak alone."""
     stays: int = 0
+    """Those of them that are still mapped during the run."""
     in_file: int = 0
+    """Of a trace too large for memory, kept in a mapped file."""
     remedies: tuple[str, ...] = ()
+    """What would make it smaller, best first; only where it does not fit easily."""
+
+    def _summary(self) -> tuple[str, ...]:
+        return (self.line(), self.verdict)
 
     @property
     def run(self) -> int:

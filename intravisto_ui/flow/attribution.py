@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from intravisto_core.figures.attribution import measured
-from intravisto_core.figures.attribution_html import score_sums
 from intravisto_core.figures.numbers import change, significant
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.lines import KINDS, Line, Lines, largest_part, packed, part_line, remainder_line
+from intravisto_core.figures.web.lines import KINDS, Line, Lines, largest_part, part_line, remainder_line
+from intravisto_core.figures.web.lines import lines_data as packed
+from intravisto_core.figures.words import score_in_words as measured
+from intravisto_core.figures.words import score_sums
 from intravisto_core.records import Attribution, row_label
 from intravisto_core.request import NextTokensView
 from intravisto_core.request.flow import AttributionView

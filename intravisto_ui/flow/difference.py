@@ -10,7 +10,8 @@ import streamlit as st
 
 from intravisto_core.figures.numbers import share
 from intravisto_core.figures.web.flow_payload import LinkMark
-from intravisto_core.figures.web.lines import Line, Lines, packed
+from intravisto_core.figures.web.lines import Line, Lines
+from intravisto_core.figures.web.lines import lines_data as packed
 from intravisto_core.records.flow import Flow
 from intravisto_core.request.flow import FlowView
 from intravisto_ui.flow import lists

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamlit.delta_generator import DeltaGenerator
 
-from intravisto_core.figures.web.flow_payload import FlowDress
+from intravisto_core.figures.web.flow_payload import FlowStyle
 from intravisto_ui.flow.options import FlowOptions
 from intravisto_ui.flow.picture import mark_disagreement, read_disagreement
 from intravisto_ui.parts import edit_python, export_menu
@@ -16,7 +16,7 @@ from intravisto_ui.session.workspace import Shown, Workspace
 
 def draw_menu(container: DeltaGenerator, workspace: Workspace, shown: Shown, chosen: FlowOptions) -> None:
     """The export menu of the flow."""
-    changed = export_menu.changed_fields(chosen.style, FlowDress())
+    changed = export_menu.changed_fields(chosen.style, FlowStyle())
 
     def draw_options() -> Mapping[str, Any]:
         return changed | {"marks": mark_disagreement(read_disagreement(workspace, shown, chosen))}

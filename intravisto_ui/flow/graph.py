@@ -6,10 +6,11 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from intravisto_core.figures.flow_html import graph_caption
 from intravisto_core.figures.numbers import share
 from intravisto_core.figures.web.flow_graph_payload import graph_payload
-from intravisto_core.figures.web.lines import Line, Lines, packed, part_line
+from intravisto_core.figures.web.lines import Line, Lines, part_line
+from intravisto_core.figures.web.lines import lines_data as packed
+from intravisto_core.figures.words import graph_caption
 from intravisto_core.records import row_label
 from intravisto_core.records.flow import HeadShares
 from intravisto_core.records.graph import ContributionGraph

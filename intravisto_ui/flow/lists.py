@@ -9,7 +9,8 @@ import numpy as np
 
 from intravisto_core.figures.numbers import nats, share
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.lines import Line, Lines, packed
+from intravisto_core.figures.web.lines import Line, Lines
+from intravisto_core.figures.web.lines import lines_data as packed
 from intravisto_core.records import Token, row_label
 from intravisto_core.records.flow import Disagreement, Flow
 from intravisto_core.sites import NodeKind

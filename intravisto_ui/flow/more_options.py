@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from intravisto_core.figures.web.flow_payload import FlowDress
+from intravisto_core.figures.web.flow_payload import FlowStyle
 from intravisto_core.sites import Reading, ShareMeasure
 from intravisto_ui.parts.choices import Width, draw_choice, draw_named_choice
 from intravisto_ui.parts.containers import open_container
@@ -51,7 +51,7 @@ class MoreOptions:
     other: ShareMeasure | None
     hiding: Hiding
     reading: Reading
-    style: FlowDress
+    style: FlowStyle
 
 
 def draw(shown: Shown, measure: ShareMeasure) -> MoreOptions:
@@ -96,7 +96,7 @@ def _draw_other_measure(container: DeltaGenerator, shown: Shown, measure: ShareM
     return None if chosen == NOTHING else ShareMeasure(chosen)
 
 
-def _draw_style(container: DeltaGenerator) -> FlowDress:
+def _draw_style(container: DeltaGenerator) -> FlowStyle:
     pair = st.columns(2)
     labels = draw_named_choice(pair[0], "Labels", "flow_labels", LABELS, LABELS_HELP, "blocks")
     canvas = draw_named_choice(pair[1], "Canvas", "flow_canvas", CANVASES, CANVAS_HELP, "fixed")
@@ -111,7 +111,7 @@ def _draw_style(container: DeltaGenerator) -> FlowDress:
         default=True,
         help="KL: how much the prediction at the upper end of a link differs from that at its lower end.",
     )
-    return FlowDress(labels, canvas, scale, SIZES[size], bright)
+    return FlowStyle(labels, canvas, scale, SIZES[size], bright)
 
 
 def draw_hiding(container: DeltaGenerator) -> Hiding:

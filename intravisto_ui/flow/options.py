@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.errors import RequestError
-from intravisto_core.figures.web.flow_payload import FlowDress
+from intravisto_core.figures.web.flow_payload import FlowStyle
 from intravisto_core.request import Span
 from intravisto_core.request.flow import GENERATED, DisagreementView, FlowView
 from intravisto_core.sites import AttentionDivision
@@ -38,7 +38,7 @@ class FlowOptions:
     """What the flow shows. other: a second way to share the mass out, to compare with. notes: for the reader."""
 
     view: FlowView
-    style: FlowDress
+    style: FlowStyle
     other: DisagreementView | None
     notes: tuple[str, ...]
 

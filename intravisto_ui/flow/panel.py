@@ -9,7 +9,8 @@ import streamlit as st
 
 from intravisto_core.figures.numbers import nats, share
 from intravisto_core.figures.web.flow_payload import reading_list
-from intravisto_core.figures.web.lines import Line, Lines, packed
+from intravisto_core.figures.web.lines import Line, Lines
+from intravisto_core.figures.web.lines import lines_data as packed
 from intravisto_core.records import row_label
 from intravisto_core.records.flow import Flow, HeadShares
 from intravisto_core.request.flow import HeadSharesView

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from intravisto_core.figures.flow_html import caption
 from intravisto_core.figures.numbers import significant
 from intravisto_core.figures.web.flow_payload import LinkMark, flow_payload
+from intravisto_core.figures.words import flow_caption as caption
 from intravisto_core.records.flow import Disagreement, Flow
 from intravisto_ui.flow import difference, link_check, lists
 from intravisto_ui.flow.options import FlowOptions

@@ -7,8 +7,8 @@ from dataclasses import asdict
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from intravisto_core.figures.attribution_html import route_caption
-from intravisto_core.figures.web.flow_route_payload import route_data
+from intravisto_core.figures.web.flow_route_payload import route_payload as route_data
+from intravisto_core.figures.words import route_caption
 from intravisto_core.request.flow import RouteView
 from intravisto_ui.flow import more_options, options
 from intravisto_ui.parts import components, edit_python, export_menu, stage

@@ -17,6 +17,8 @@ from intravisto_core.cli import app as app_command
 from intravisto_core.cli import check as check_command
 from intravisto_core.cli import trace as trace_command
 from intravisto_core.cli.options import Parser
+from intravisto_core.experiments import families
+from intravisto_core.experiments import tiny as product_tiny
 from intravisto_core.records import Check
 from intravisto_core.request import ModelSpec
 from intravisto_core.sites import Capability
@@ -129,7 +131,7 @@ def test_loading_options_make_the_spec(capsys, monkeypatch, command):
         asked.append(spec)
         raise Stop
 
-    monkeypatch.setattr(options, "LocalEngine", note)
+    monkeypatch.setattr(options, "open_model", note)
     with pytest.raises(Stop):
         run(capsys, *command, "owner/name", *(word for pair in LOADING.items() for word in pair))
     assert asked == [ModelSpec("owner/name", "v1", "bfloat16", "int8", "cpu")]
@@ -209,11 +211,11 @@ def test_a_failed_check_is_exit_code_1_and_a_missing_part_is_not(capsys, case, m
 
 
 def test_check_of_all_families_writes_their_table(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(check_command.families, "survey", lambda configs: list(configs)[:1])
-    monkeypatch.setattr(check_command.families, "page", lambda *groups: f"{groups}")
+    monkeypatch.setattr(families, "survey", lambda configs: list(configs)[:1])
+    monkeypatch.setattr(families, "page", lambda *groups: f"{groups}")
     assert run(capsys, "check", "--all-tiny", "--out", tmp_path / "f.md")[0] == 0
     _, out, _ = run(capsys, "check", "--all-tiny")
-    groups = tuple([next(iter(c))] for c in (tiny.CONFIGS, tiny.UNDECLARED, tiny.REFUSED))
+    groups = tuple([next(iter(c))] for c in (product_tiny.CONFIGS, product_tiny.UNDECLARED, product_tiny.REFUSED))
     assert out.strip() == (tmp_path / "f.md").read_text() == f"{groups}"
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import intravisto_core.figures  # noqa: F401  (registers the drawers)
-from intravisto_core.errors import MissingProgramError, RequestError
+from intravisto_core.errors import MissingProgramError, RequestError, TraceError
 from intravisto_core.figures.page import inline_json
 from intravisto_core.figures.text import plotly_text
 from intravisto_core.records import Activation, Logits, Pattern, Record
 from intravisto_core.sites import ShareMeasure, Site
-from tests.figures import made
+from tests.figures import made, made_flow
 
 
 def records() -> dict[str, Record]:
@@ -105,6 +105,43 @@ def test_unknown_suffix_and_missing_folder(tmp_path: Path) -> None:
         made.grid().save(tmp_path / "x.docx")
     with pytest.raises(RequestError, match="can be written"):
         made.grid().save(tmp_path / "none" / "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("ask", "listed"),
+    [
+        (lambda record, path: record.figure(foo=1), "DecodedGrid.figure.*colour, .*clip; got 'foo'"),
+        (lambda record, path: record.html(foo=1), "DecodedGrid.html.*colour, .*text_size; got 'foo'"),
+        (lambda record, path: record.save(path / "x.html", foo=1), "DecodedGrid.html.*heading.*got 'foo'"),
+        (lambda record, path: record.save(path / "x.svg", foo=1), "DecodedGrid.figure.*dark.*got 'foo'"),
+        (lambda record, path: record.save(path / "x.csv", foo=1), "csv file.*none; got 'foo'"),
+        (lambda record, path: record.render("json", foo=1), "json file.*none; got 'foo'"),
+        (lambda record, path: record.render("docx"), "html, csv, json, png, svg, pdf; got 'docx'"),
+        (lambda record, path: made_flow.flow().html(foo=1), "Flow.html.*labels, canvas, scale.*got 'foo'"),
+        (lambda record, path: made.shares().html(foo=1), "Shares.html.*dark; got 'foo'"),
+    ],
+)
+def test_an_option_that_there_is_not_is_refused_with_the_list(
+    ask: Callable[[Record, Path], object], listed: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=listed):
+        ask(made.grid(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["html", "csv", "json"])
+def test_what_is_saved_is_what_is_rendered(kind: str, tmp_path: Path) -> None:
+    grid = made.grid()
+    options = {"colour": "entropy"} if kind == "html" else {}
+    assert grid.save(tmp_path / f"x.{kind.upper()}", **options).read_bytes() == grid.render(kind, **options)
+
+
+def test_a_record_that_nothing_draws_says_so() -> None:
+    class Other(Record):
+        pass
+
+    with pytest.raises(TraceError, match=r"Other.*no function has @draws"):
+        Other().figure()
 
 
 def test_without_chromium_the_error_names_it_and_offers_html(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

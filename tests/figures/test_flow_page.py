@@ -12,11 +12,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-import intravisto_core.figures  # noqa: F401  (registers the drawers)
 from intravisto_core.errors import RequestError
 from intravisto_core.figures import numbers
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.flow_payload import CANVASES, LABELS, FlowDress, LinkMark, flow_payload
+from intravisto_core.figures.web.flow_payload import CANVASES, LABELS, FlowStyle, LinkMark, flow_payload
 from tests.figures import made, made_flow
 from tests.figures.test_page import wait_until
 
@@ -271,7 +270,7 @@ def test_the_payload_holds_no_more_than_is_drawn() -> None:
     assert len(data["node"]["mass"]) == len(flow.node_mass)
     assert [c["position"] for c in data["columns"]] == list(range(7))
     assert "\x00" not in json.dumps(data, ensure_ascii=False)
-    again = json.loads(flow_payload(flow, FlowDress(labels="all"), rev="a"))
+    again = json.loads(flow_payload(flow, FlowStyle(labels="all"), rev="a"))
     assert data["key"] != again["key"]
     assert data["key"] == json.loads(flow_payload(made_flow.flow(), rev="a"))["key"]
     assert np.isnan(flow.link_kl).sum() == sum(kl is None for kl in data["link"]["kl"])
@@ -280,7 +279,7 @@ def test_the_payload_holds_no_more_than_is_drawn() -> None:
 @pytest.mark.parametrize("wrong", [{"labels": "some"}, {"canvas": "huge"}, {"scale": 9.0}, {"text_size": 0.0}])
 def test_a_dress_that_does_not_exist_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match=next(iter(wrong))):
-        FlowDress(**wrong)
+        FlowStyle(**wrong)
 
 
 @pytest.mark.browser

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from intravisto_core.errors import RequestError
-from intravisto_core.figures.heatmap import heatmap_figure
+from intravisto_core.figures.grid import heatmap_figure
 from intravisto_core.figures.measures import measure
 from intravisto_core.figures.web import grid_payload
 from intravisto_core.records import DecodedGrid, Watched

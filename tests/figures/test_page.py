@@ -12,12 +12,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-import intravisto_core.figures  # noqa: F401  (registers the drawers)
 from intravisto_core.figures import numbers
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.theme import HUES, colour_scale, contrast, css, ink_on
 from intravisto_core.figures.web import Mark, component_source, panel_data, strip_tokens
-from intravisto_core.figures.web.bundle import FOLDER
+from intravisto_core.figures.web.bundle import read_asset
 from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
 from tests.figures import made
@@ -258,13 +257,13 @@ def test_in_a_notebook_the_page_runs_in_a_frame(open_page: Opener) -> None:
 
 def module_page(body: str, *modules: str) -> str:
     """A page that runs a script beside the exports of some modules of figures/web."""
-    inlined = "\n".join((FOLDER / f"{m}.js").read_text("utf-8") for m in modules)
+    inlined = "\n".join(read_asset(f"{m}.js") for m in modules)
     script = inlined.replace("export ", "") + body
     return f'<!doctype html><meta charset="utf-8"><body><script type="module">{script}</script>'
 
 
 def test_colours_are_those_of_the_python_side_and_legible(open_page: Opener) -> None:
-    page = open_page(module_page("window.scale = colourScale;", "colour"))
+    page = open_page(module_page("window.scale = colourScale;", "shared/colour"))
     for name in (*HUES, "viridis", "diverging"):
         for dark in (False, True):
             drawn = page.evaluate(f"scale('{name}', {str(dark).lower()})")
@@ -289,7 +288,7 @@ def test_numbers_are_written_as_on_the_python_side(open_page: Opener) -> None:
     }
     values = [s * m * 10.0**e for s in (1, -1) for m in (1, 1.005, 2.125, 4.995, 9.995, 9.9951) for e in range(-7, 5)]
     values += [0.0, 1.0, 0.9995, 0.99949, 0.995, 0.125]
-    page = open_page(module_page(f"window.f = {{ {', '.join(functions)} }};", "numbers"))
+    page = open_page(module_page(f"window.f = {{ {', '.join(functions)} }};", "shared/numbers"))
     for name, function in functions.items():
         taken = [v for v in values if name not in ("probability", "wholePercent") or 0 <= v <= 1]
         written = page.evaluate(f"{json.dumps(taken)}.map(f.{name})")

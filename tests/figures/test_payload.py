@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from intravisto_core.errors import RequestError
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.web import Mark, component_source, grid_payload, panel_data
-from intravisto_core.figures.web.bundle import MODULES
+from intravisto_core.figures.web.bundle import COMPONENTS
 from intravisto_core.figures.web.payload import decimals
 from intravisto_core.sites import Colour, Component, Lens, Reading, ShareMeasure
 from tests.figures import made
@@ -182,7 +182,7 @@ def test_decimals_of_no_number() -> None:
 ROOTS = {"flow_links": "lines", "flow_route": "route", "flow_graph": "ring"}
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", COMPONENTS)
 def test_a_component_is_one_script_with_one_default_export(name: str) -> None:
     script, style = component_source(name)
     lines = script.splitlines()

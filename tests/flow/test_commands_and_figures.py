@@ -10,7 +10,7 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.cli import flow as flow_command
 from intravisto_core.cli import main
-from intravisto_core.figures.attribution_html import attribution_data
+from intravisto_core.figures.attribution import attribution_data
 from intravisto_core.figures.numbers import change
 from intravisto_core.figures.sankey_places import _apart, sankey_places
 from tests.tiny import PROMPT

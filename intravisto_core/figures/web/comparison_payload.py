@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from intravisto_core.errors import RequestError, expected
-from intravisto_core.figures.measures import WRITTEN
+from intravisto_core.figures.measures import FORMATS
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.payload import TEXT_SIZE, Mark, columns_of, listed_tokens, pack, rows_of
+from intravisto_core.figures.web.payload import TEXT_SIZE, Mark, columns_of, pack_arrays, rows_of, write_token_lists
 from intravisto_core.records import Comparison
 
 COLOURS = {
@@ -41,7 +41,7 @@ def comparison_payload(
     values = {"kl": record.grid_kl, "distance": record.grid_distance, "difference": record.grid_difference}[colour]
     ids = np.stack([record.grid_edited_ids, record.grid_ids], axis=2)[order]
     arrays: dict[str, np.ndarray] = {}
-    vocabulary = listed_tokens({"ids": ids}, arrays, record.shown)
+    vocabulary = write_token_lists({"ids": ids}, arrays, record.shown)
     arrays["value"] = values[order].astype("<f4")
     tokens = [record.edited_tokens[int(p)] for p in record.positions]
     says = {int(p): _says(record, int(p)) for p in record.positions}
@@ -56,7 +56,7 @@ def comparison_payload(
         "note": f"{len(rows)} rows × {len(tokens)} positions",
         "marks": [{"row": m.row, "position": m.position, "kind": m.kind} for m in _marks(record, marks)],
     }
-    return pack(header, arrays)
+    return pack_arrays(header, arrays)
 
 
 def _says(record: Comparison, position: int) -> int:
@@ -78,7 +78,7 @@ def _header(record: Comparison, colour: str, values: np.ndarray) -> dict[str, ob
     finite = np.abs(values[np.isfinite(values)])
     high = (float(finite.max()) if finite.size else 0.0) or 1.0
     signed = colour == "difference"
-    write = WRITTEN[line]
+    write = FORMATS[line]
     return {
         "title": f"what the edits changed, {record.component.label}",
         "fileName": f"difference-{record.component.value}-{colour}",
@@ -87,7 +87,7 @@ def _header(record: Comparison, colour: str, values: np.ndarray) -> dict[str, ob
         "listing": "pair",
         "line": line,
         "log": False,
-        "told": True,
+        "inHover": True,
         "scale": "diverging" if signed else "entropy",
         "low": -high if signed else 0.0,
         "high": high,

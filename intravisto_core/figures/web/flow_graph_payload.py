@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.flow_payload import keyed, plane_columns, plane_rows, rounded, start_in_words
+from intravisto_core.figures.web.flow_payload import column_headers, round_numbers, row_headers, with_key
+from intravisto_core.figures.words import start_in_words
 from intravisto_core.records import row_label
 from intravisto_core.records.graph import ContributionGraph
 
@@ -18,21 +19,21 @@ def graph_payload(graph: ContributionGraph, scale: float = 1.0, rev: str = "") -
         "fileName": "contributions",
         "threshold": graph.threshold,
         "scale": scale,
-        "rows": plane_rows(graph.rows, graph.n_layers),
+        "rows": row_headers(graph.rows, graph.n_layers),
         "names": {0: row_label(0, graph.n_layers), graph.n_layers + 1: row_label(graph.n_layers + 1, graph.n_layers)},
-        "columns": plane_columns(graph.tokens, graph.prompt_length, int(max(graph.starts, default=0))),
+        "columns": column_headers(graph.tokens, graph.prompt_length, int(max(graph.starts, default=0))),
         "reads": [printable(t.shown) for t in graph.tokens],
         "node": {
             "row": graph.node_row.tolist(),
             "position": graph.node_position.tolist(),
-            "mlp": rounded(graph.node_mlp),
+            "mlp": round_numbers(graph.node_mlp),
             "over": [bool(v) for v in graph.node_mlp_over],
         },
         "edge": {
             "source": graph.edge_source.tolist(),
             "target": graph.edge_target.tolist(),
             "kind": [str(k) for k in graph.edge_kind],
-            "share": rounded(graph.edge_share),
+            "share": round_numbers(graph.edge_share),
         },
     }
-    return keyed(data)
+    return with_key(data)

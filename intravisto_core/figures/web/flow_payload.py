@@ -13,6 +13,7 @@ import numpy as np
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.figures.text import printable
+from intravisto_core.figures.words import start_in_words
 from intravisto_core.records import Token, row_label
 from intravisto_core.records.flow import Flow
 from intravisto_core.sites import NodeKind
@@ -33,7 +34,7 @@ class LinkMark:
 
 
 @dataclass(frozen=True, slots=True)
-class FlowDress:
+class FlowStyle:
     """How a flow is drawn.
 
     labels: which nodes show their token: "blocks" (block outputs), "positions" (block outputs, with their position),
@@ -56,12 +57,12 @@ class FlowDress:
                 raise RequestError(expected(name, f"a number from {low:g} to {high:g}", getattr(self, name)))
 
 
-def flow_payload(flow: Flow, dress: FlowDress | None = None, marks: Sequence[LinkMark] = (), rev: str = "") -> bytes:
+def flow_payload(flow: Flow, style: FlowStyle | None = None, marks: Sequence[LinkMark] = (), rev: str = "") -> bytes:
     """The flow as JSON for flow.js. 800 nodes and 2,000 links with their readings take about 350 kB.
 
     marks: links to number, as those that two measures disagree about. rev: goes back with every selection.
     """
-    dress = dress or FlowDress()
+    style = style or FlowStyle()
     vocabulary: dict[int, int] = {}
     readings = [_reading(flow, q, vocabulary) for q in range(len(flow.reading_unit))]
     last = int(max(flow.starts, default=0))
@@ -72,16 +73,16 @@ def flow_payload(flow: Flow, dress: FlowDress | None = None, marks: Sequence[Lin
         "fileName": "flow",
         "block": flow.block,
         "signed": flow.signed,
-        "rows": plane_rows(flow.rows, flow.n_layers),
+        "rows": row_headers(flow.rows, flow.n_layers),
         "names": {0: row_label(0, flow.n_layers), flow.n_layers + 1: row_label(flow.n_layers + 1, flow.n_layers)},
-        "columns": plane_columns(flow.tokens, flow.prompt_length, last),
+        "columns": column_headers(flow.tokens, flow.prompt_length, last),
         "reads": [printable(t.shown) for t in flow.tokens],
         "starts": _start_nodes(flow),
         "node": {
             "kind": [str(k) for k in flow.node_kind],
             "row": flow.node_row.tolist(),
             "position": flow.node_position.tolist(),
-            "mass": rounded(flow.node_mass),
+            "mass": round_numbers(flow.node_mass),
             "reading": flow.node_reading.tolist(),
             "difference": flow.node_difference.tolist(),
         },
@@ -89,42 +90,42 @@ def flow_payload(flow: Flow, dress: FlowDress | None = None, marks: Sequence[Lin
             "source": flow.link_source.tolist(),
             "target": flow.link_target.tolist(),
             "kind": [str(k) for k in flow.link_kind],
-            "share": rounded(flow.link_share),
-            "mass": rounded(flow.link_mass),
-            "kl": rounded(flow.link_kl),
+            "share": round_numbers(flow.link_share),
+            "mass": round_numbers(flow.link_mass),
+            "kl": round_numbers(flow.link_kl),
             "difference": flow.link_difference.tolist(),
         },
         "readings": readings,
         "vocabulary": [printable(flow.shown.get(i, f"id {i}")) for i in vocabulary],
         "marks": [{"part": f"{m.source}>{m.target}", "number": m.number} for m in marks],
-        "labels": dress.labels,
-        "canvas": dress.canvas,
-        "scale": dress.scale,
-        "textSize": dress.text_size,
-        "bright": dress.bright,
+        "labels": style.labels,
+        "canvas": style.canvas,
+        "scale": style.scale,
+        "textSize": style.text_size,
+        "bright": style.bright,
     }
-    return keyed(data)
+    return with_key(data)
 
 
-def keyed(data: dict[str, Any]) -> bytes:
+def with_key(data: dict[str, Any]) -> bytes:
     """The data as JSON with a key of its content, by which a script knows that nothing changed."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     key = json.dumps({"key": hashlib.blake2b(text, digest_size=12).hexdigest()}).encode()
     return key[:-1] + b"," + text[1:]
 
 
-def rounded(values: np.ndarray) -> list[float | None]:
+def round_numbers(values: np.ndarray) -> list[float | None]:
     """Numbers to five significant digits; None for what is no number."""
     return [float(f"{v:.{DIGITS}g}") if math.isfinite(v) else None for v in values.tolist()]
 
 
-def plane_rows(rows: np.ndarray, n_layers: int) -> list[dict[str, Any]]:
+def row_headers(rows: np.ndarray, n_layers: int) -> list[dict[str, Any]]:
     """The rows of a drawing, the top one first."""
     ordered = sorted({int(r) for r in rows}, reverse=True)
     return [{"row": r, "label": row_label(r, n_layers), "strong": r in (0, n_layers + 1)} for r in ordered]
 
 
-def plane_columns(tokens: Sequence[Token], prompt_length: int, last: int) -> list[dict[str, Any]]:
+def column_headers(tokens: Sequence[Token], prompt_length: int, last: int) -> list[dict[str, Any]]:
     """The positions of a drawing, from the first to `last`."""
     return [
         {
@@ -141,12 +142,6 @@ def plane_columns(tokens: Sequence[Token], prompt_length: int, last: int) -> lis
 def title(flow: Flow) -> str:
     """What the picture is, in words."""
     return f"Flow from {start_in_words(flow.row, flow.starts, flow.n_layers)}"
-
-
-def start_in_words(row: int, starts: np.ndarray, n_layers: int) -> str:
-    """`final norm at position 11`, `final norm at 10 positions`."""
-    where = f"position {int(starts[0])}" if len(starts) == 1 else f"{len(starts)} positions"
-    return f"{row_label(row, n_layers)} at {where}"
 
 
 def note(flow: Flow) -> str:
@@ -168,7 +163,7 @@ def _reading(flow: Flow, q: int, vocabulary: dict[int, int]) -> list[Any]:
         (int(i), float(v)) for i, v in zip(ids, flow.reading_numbers[q], strict=False) if i >= 0 and math.isfinite(v)
     ]
     where = [vocabulary.setdefault(i, len(vocabulary)) for i, _ in kept]
-    return [str(flow.reading_unit[q]), where, rounded(np.array([v for _, v in kept]))]
+    return [str(flow.reading_unit[q]), where, round_numbers(np.array([v for _, v in kept]))]
 
 
 UNITS = {"probability": "probability", "change": "logit", "coefficient": "coefficient"}

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.flow_payload import rounded
+from intravisto_core.figures.web.flow_payload import round_numbers
 from intravisto_core.records import Route
 
 LISTED = 4
 
 
-def route_data(route: Route, top: int, listed: int = LISTED) -> dict[str, Any]:
+def route_payload(route: Route, top: int, listed: int = LISTED) -> dict[str, Any]:
     """The data of flow_route.js. top: the row that a line leads to. listed: sources, layers and heads of a line."""
     lines = []
     for g, position in enumerate(route.positions.tolist()):
         lines.append(
             {
                 "position": position,
-                "sources": rounded(route.sources[g, :position]),
+                "sources": round_numbers(route.sources[g, :position]),
                 "lost": float(f"{route.lost[g].sum():.5g}"),
                 "tops": _largest(route.sources[g, :position], listed),
                 "layers": _layers(route, g, listed),

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from intravisto_core.figures.attribution import part_name
 from intravisto_core.figures.numbers import change
+from intravisto_core.figures.words import part_name
 from intravisto_core.records import Attribution
 from intravisto_core.sites import Part
 
@@ -60,7 +60,7 @@ class Lines:
     more: str = ""
 
 
-def packed(rev: str, tables: Iterable[Lines]) -> dict[str, Any]:
+def lines_data(rev: str, tables: Iterable[Lines]) -> dict[str, Any]:
     """The data of flow_links.js."""
     return {"rev": rev, "tables": [asdict(t) for t in tables if t.lines or t.more]}
 

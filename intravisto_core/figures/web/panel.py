@@ -60,8 +60,8 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a junction. kind: residual, attention or mlp."""
+class ShareBar:
+    """How much one part counts where parts are added. kind: residual, attention or mlp."""
 
     kind: str
     name: str
@@ -69,11 +69,11 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Junction:
-    """Where parts are added, and how much each counts (docs/methods.md §5)."""
+class ShareBars:
+    """The parts that are added at one place, and how much each counts (docs/methods.md §5)."""
 
     title: str
-    parts: list[Part]
+    parts: list[ShareBar]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Panel:
     reason: str
     lists: list[TokenList]
     facts: list[Fact]
-    junctions: list[Junction]
+    junctions: list[ShareBars]
     writes: list[Write]
 
 
@@ -124,7 +124,7 @@ def panel_data(
         reason=reason,
         lists=[] if reason else _lists(grid, r, p, listed, pins or {}),
         facts=[] if reason else _facts(grid, r, p),
-        junctions=_junctions(grid, row, position, shares) if shares is not None else [],
+        junctions=_share_bars(grid, row, position, shares) if shares is not None else [],
         writes=[w for g in writes if (w := _write(g, row, position))],
     )
     return asdict(panel)
@@ -179,7 +179,7 @@ def _facts(grid: DecodedGrid, r: int, p: int) -> list[Fact]:
     return facts
 
 
-def _junctions(grid: DecodedGrid, row: int, position: int, shares: Shares) -> list[Junction]:
+def _share_bars(grid: DecodedGrid, row: int, position: int, shares: Shares) -> list[ShareBars]:
     layers, length = shares.attention.shape
     if not 1 <= row <= layers or not 0 <= position < length:
         return []
@@ -187,18 +187,15 @@ def _junctions(grid: DecodedGrid, row: int, position: int, shares: Shares) -> li
     attention, mlp = float(shares.attention[at]), float(shares.mlp[at])
     by = f"by {shares.measure.label}"
     if shares.block == "parallel":
-        stream = Part("residual", "stream", float(shares.residual_attention[at]))
-        found = [
-            Junction(
-                f"Block output, {by}", [stream, Part("attention", "attention", attention), Part("mlp", "MLP", mlp)]
-            )
-        ]
+        stream = ShareBar("residual", "stream", float(shares.residual_attention[at]))
+        writers = [ShareBar("attention", "attention", attention), ShareBar("mlp", "MLP", mlp)]
+        found = [ShareBars(f"Block output, {by}", [stream, *writers])]
     else:
-        before = Part("residual", "stream", float(shares.residual_attention[at]))
-        after = Part("residual", "stream", float(shares.residual_mlp[at]))
+        before = ShareBar("residual", "stream", float(shares.residual_attention[at]))
+        after = ShareBar("residual", "stream", float(shares.residual_mlp[at]))
         found = [
-            Junction(f"After attention, {by}", [before, Part("attention", "attention", attention)]),
-            Junction(f"Block output, {by}", [after, Part("mlp", "MLP", mlp)]),
+            ShareBars(f"After attention, {by}", [before, ShareBar("attention", "attention", attention)]),
+            ShareBars(f"Block output, {by}", [after, ShareBar("mlp", "MLP", mlp)]),
         ]
     return [j for j in found if not any(isnan(part.share) for part in j.parts)]
 

@@ -32,7 +32,7 @@ class Mark:
 
 
 def decimals(values: np.ndarray) -> np.ndarray:
-    """Numbers rounded to three significant digits, exactly, in 16 bits: sign, exponent + 20, mantissa 0..999.
+    """Numbers round_numbers to three significant digits, exactly, in 16 bits: sign, exponent + 20, mantissa 0..999.
 
     Sizes below 1e-20 become 0; NaN has a code of its own.
     """
@@ -62,11 +62,11 @@ def grid_payload(
     """The grid as bytes for grid.js, top row first. 34 x 200 cells take about 250 kB.
 
     colour: what fills the cells; updates are coloured by the change of logit, an iterative reading by its first
-    length, whatever is said, unless shares or numbers of the stream are asked for. shares: needed for a colour by
+    length, whatever is asked, unless shares or numbers of the stream are asked for. shares: needed for a colour by
     attention or MLP; where given, the hover shows them. scale: "component", "viridis" or "cividis". log_scale, clip:
     of the colours, see `measures.measure`. text_size: of the tokens in the cells, px. marks: outlines of edits and
-    finds. rev: goes back with every selection, so that one made on an older picture can be told. side: its name beside
-    another grid of the same places; such grids scroll together and are saved as one picture.
+    finds. rev: goes back with every selection, so that one made on an older picture is known. side: its name
+    beside another grid of the same places; such grids scroll together and are saved as one picture.
 
     Raises:
         RequestError: the colour needs shares, or is not one that this grid has; an unknown scale.
@@ -74,7 +74,7 @@ def grid_payload(
     chosen = measure(grid, colour, shares, scale, log_scale, clip)
     order = np.argsort(-grid.rows, kind="stable")
     arrays: dict[str, np.ndarray] = {}
-    vocabulary = _lists(grid, order, arrays)
+    vocabulary = _write_lists(grid, order, arrays)
     arrays["value"] = chosen.values[order].astype("<f4")
     if np.isfinite(grid.entropy).any():
         arrays["entropy"] = decimals(grid.entropy[order])
@@ -90,22 +90,24 @@ def grid_payload(
         "textSize": text_size,
         "marks": [{"row": m.row, "position": m.position, "kind": m.kind} for m in marks],
     }
-    return pack(header, arrays)
+    return pack_arrays(header, arrays)
 
 
-def _lists(grid: DecodedGrid, order: np.ndarray, arrays: dict[str, np.ndarray]) -> list[str]:
-    """Put the listed tokens and their numbers into `arrays`; returns the texts that the ids there point at."""
+def _write_lists(grid: DecodedGrid, order: np.ndarray, arrays: dict[str, np.ndarray]) -> list[str]:
+    """Write the listed tokens and their numbers into `arrays`; returns the texts that the ids there point at."""
     ids = {"ids": grid.token_ids[order][:, :, :LISTED]}
     numbers = {"numbers": _numbers(grid)[order][:, :, :LISTED]}
     if grid.suppressed_ids is not None and grid.suppressed_logits is not None:
         ids["suppressed_ids"] = grid.suppressed_ids[order][:, :, :SUPPRESSED]
         numbers["suppressed_numbers"] = grid.suppressed_logits[order][:, :, :SUPPRESSED]
     arrays.update({name: decimals(array) for name, array in numbers.items()})
-    return listed_tokens(ids, arrays, grid.shown)
+    return write_token_lists(ids, arrays, grid.shown)
 
 
-def listed_tokens(ids: Mapping[str, np.ndarray], arrays: dict[str, np.ndarray], shown: Mapping[int, str]) -> list[str]:
-    """Put lists of token ids into `arrays` as places in a vocabulary, which is returned; 0 there is none."""
+def write_token_lists(
+    ids: Mapping[str, np.ndarray], arrays: dict[str, np.ndarray], shown: Mapping[int, str]
+) -> list[str]:
+    """Write lists of token ids into `arrays` as places in a vocabulary, which is returned; 0 there is none."""
     distinct, where = np.unique(np.concatenate([a.ravel() for a in ids.values()] + [[-1]]), return_inverse=True)
     kind = "<u2" if len(distinct) <= 2**16 else "<u4"
     start = 0
@@ -136,9 +138,9 @@ def _header(grid: DecodedGrid, chosen: Measure, shares: Shares | None, order: np
         "listed": min(LISTED, grid.token_ids.shape[2]),
         "suppressed": suppressed,
         "listing": "coefficient" if iterative else "logit" if grid.is_update else "probability",
-        "line": "tokens" if iterative and not chosen.told else chosen.line,
+        "line": "tokens" if iterative and not chosen.in_hover else chosen.line,
         "log": chosen.log,
-        "told": chosen.told,
+        "inHover": chosen.in_hover,
         "scale": chosen.scale,
         "low": chosen.low,
         "high": chosen.high,
@@ -191,7 +193,7 @@ def columns_of(
     return columns
 
 
-def pack(header: dict[str, object], arrays: dict[str, np.ndarray]) -> bytes:
+def pack_arrays(header: dict[str, object], arrays: dict[str, np.ndarray]) -> bytes:
     """Length of the header, the header, the arrays, each from a multiple of four on."""
     types = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "f4": "float32"}
     listed = [{"name": n, "type": types[a.dtype.str[1:]], "size": a.size} for n, a in arrays.items()]

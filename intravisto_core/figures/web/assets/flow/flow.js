@@ -2,15 +2,15 @@
  * Where a prediction comes from: nodes on a grid (token across, row up), ribbons and strokes of the mass's width.
  * Data: what flow_payload.py packs; the selection comes over the bus.
  */
-import { rootOf } from "./base.js";
+import { rootOf } from "../shared/base.js";
 import { FlowData, keyOf } from "./flow_data.js";
 import { drawFlow, drawLegend, emptySvg, flowSvg, paletteOf } from "./flow_draw.js";
 import { FlowHover } from "./flow_hover.js";
 import { FlowLayout, isStroke } from "./flow_layout.js";
-import { asPng, shape } from "./image.js";
-import { Plane } from "./plane.js";
+import { asPng, shape } from "../shared/image.js";
+import { TokenRowPlot } from "../shared/token_row_plot.js";
 
-export class Flow extends Plane {
+export class Flow extends TokenRowPlot {
   constructor(root) {
     super(root);
     this.hover = new FlowHover(root);

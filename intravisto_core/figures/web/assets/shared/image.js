@@ -42,7 +42,7 @@ export function measurer(family) {
 }
 
 /** Attributes that give a text this width in whatever font it is drawn. */
-export function held(width) {
+export function fixedWidth(width) {
   return width > 0 ? { textLength: width.toFixed(1), lengthAdjust: "spacingAndGlyphs" } : {};
 }
 

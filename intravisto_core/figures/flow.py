@@ -1,19 +1,27 @@
-"""A flow as a Plotly Sankey, rows across and positions down; the interactive one is figures/web."""
+"""A flow as a Plotly Sankey, rows across and positions down, and as a page; disagreements; heads of a node."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import nats, probability, share, significant
-from intravisto_core.figures.plots import dressed
+from intravisto_core.figures.page import component_page
+from intravisto_core.figures.plots import share_map, style_figure, token_ticks
 from intravisto_core.figures.sankey_places import sankey_places
 from intravisto_core.figures.text import plotly_text, printable, shorten
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT, MLP, RESIDUAL
-from intravisto_core.records import Disagreement, Flow, row_label
+from intravisto_core.figures.web.flow_payload import FlowStyle, LinkMark, flow_payload, title
+from intravisto_core.figures.web.strip import strip_data
+from intravisto_core.figures.words import flow_caption, start_words
+from intravisto_core.records import Disagreement, Flow, HeadShares, row_label
 from intravisto_core.sites import LinkKind, NodeKind
 
+QUESTION = "Where does this prediction come from?"
 NEGATIVE = "#b5651d"
 TERMINAL = "#8a94a3"
 LABELLED = 0.03
@@ -30,13 +38,7 @@ _LINKS = {
 PAD, ABOVE = 2, 60
 
 
-def start_words(row: int, starts: np.ndarray, n_layers: int) -> str:
-    """Where a flow begins, in words."""
-    if len(starts) > 1:
-        return f"{len(starts)} positions that say generated tokens, {row_label(row, n_layers)}"
-    return f"position {starts[0]}, {row_label(row, n_layers)}"
-
-
+@draws(Flow, "figure")
 def flow_figure(flow: Flow, dark: bool = False) -> go.Figure:
     """Links as wide as their mass; negative ones in a colour of their own, with the signed numbers at the pointer."""
     theme = DARK if dark else LIGHT
@@ -65,7 +67,7 @@ def flow_figure(flow: Flow, dark: bool = False) -> go.Figure:
     }
     figure = go.Figure(go.Sankey(arrangement="fixed", orientation="h", node=nodes, link=links))
     title = f"Flow to {start_words(flow.row, flow.starts, flow.n_layers)} · {share(flow.drawn_in_rows)} of it drawn"
-    return dressed(figure, title, dark=dark, width=width, height=height, above=ABOVE)
+    return style_figure(figure, title, dark=dark, width=width, height=height, above=ABOVE)
 
 
 def _node_colour(kind: str, ink: str) -> str:
@@ -130,6 +132,25 @@ def _link_hovers(flow: Flow, ids: list[str]) -> list[str]:
     ]
 
 
+@draws(Flow, "page")
+def flow_page(
+    flow: Flow,
+    heading: str = QUESTION,
+    marks: Sequence[LinkMark] = (),
+    labels: str = "blocks",
+    canvas: str = "fixed",
+    scale: float = 1.0,
+    text_size: float = 13.0,
+    bright: bool = True,
+) -> str:
+    """The interactive flow as a page; from `labels` on the options are the fields of `FlowStyle`."""
+    payload = flow_payload(flow, FlowStyle(labels, canvas, scale, text_size, bright), marks, rev=flow.trace)
+    strip = strip_data(flow.tokens, flow.prompt_length, flow.trace, flow.row)
+    about = f"{flow.model} · {title(flow)} · shares by {flow.measure.label}, attention by {flow.attention.label}"
+    return component_page(heading, about, {"strip": strip, "flow": payload}, flow_caption(flow))
+
+
+@draws(Flow, "frame")
 def flow_frame(flow: Flow) -> pd.DataFrame:
     """One line a drawn link: its ends with row, position and top token, share, mass and KL."""
     tokens = np.array([_top(flow, int(q)) for q in flow.node_reading], dtype=object)
@@ -148,6 +169,7 @@ def _top(flow: Flow, reading: int) -> str:
     return "" if reading < 0 else printable(_shown(flow, int(flow.reading_ids[reading, 0])))
 
 
+@draws(Disagreement, "figure")
 def disagreement_figure(found: Disagreement, dark: bool = False) -> go.Figure:
     """The place of each listed link under both measures; far from the diagonal they disagree."""
     first, second = _way(found, 0), _way(found, 1)
@@ -173,13 +195,14 @@ def disagreement_figure(found: Disagreement, dark: bool = False) -> go.Figure:
     figure.update_xaxes(type="log", dtick=1, title_text=f"place by {first}", autorange="reversed")
     figure.update_yaxes(type="log", dtick=1, title_text=f"place by {second}", autorange="reversed")
     title = f"Where two measures disagree most, of {found.n_links:,} links"
-    return dressed(figure, title, dark=dark, width=680, height=560)
+    return style_figure(figure, title, dark=dark, width=680, height=560)
 
 
 def _way(found: Disagreement, side: int) -> str:
     return f"{found.measures[side].label}, {found.divisions[side].label}"
 
 
+@draws(Disagreement, "frame")
 def disagreement_frame(found: Disagreement) -> pd.DataFrame:
     """One line a link, the largest disagreement first."""
     return pd.DataFrame(
@@ -194,3 +217,40 @@ def disagreement_frame(found: Disagreement) -> pd.DataFrame:
             "distance": found.distance,
         }
     )
+
+
+@draws(HeadShares, "figure")
+def head_shares_figure(found: HeadShares, dark: bool = False) -> go.Figure:
+    """Heads down, source positions across."""
+    length = found.position + 1
+    values = found.shares[:, :length]
+    hover = [
+        [
+            f"head {h} from position {p} {plotly_text(found.tokens[p].shown)}: {share(float(v))}"
+            for p, v in enumerate(row)
+        ]
+        for h, row in enumerate(values)
+    ]
+    figure = go.Figure(share_map(values, hover, "attention", dark))
+    figure.update_xaxes(tickangle=-60, **token_ticks(found.tokens, length))
+    figure.update_yaxes(title_text="head", autorange="reversed", dtick=max(1, len(values) // 16))
+    how = "joint L1 form" if found.attention is None else found.attention.label
+    title = f"Heads of {row_label(found.row, found.n_layers)}, position {found.position} · {how}"
+    size = {"width": max(560, min(1800, 240 + 34 * length)), "height": max(320, min(1200, 200 + 22 * len(values)))}
+    return style_figure(figure, title, dark=dark, **size)
+
+
+@draws(HeadShares, "frame")
+def head_shares_frame(found: HeadShares) -> pd.DataFrame:
+    """One line a head and source position, the largest share first."""
+    n_heads, length = found.shares.shape
+    table = pd.DataFrame(
+        {
+            "head": np.repeat(np.arange(n_heads), length),
+            "source": np.tile(np.arange(length), n_heads),
+            "token": [printable(t.shown) for t in found.tokens] * n_heads,
+            "share": found.shares.reshape(-1),
+        }
+    )
+    table = table[table["source"] <= found.position]
+    return table.sort_values("share", key=np.abs, ascending=False, kind="stable").reset_index(drop=True)

@@ -3,8 +3,8 @@
  * Data: { rev, wide, narrow, plain, signed, tables: [{ title, columns, more, lines: [{ kind, name, token, size, number, aside, negative, row,
  * position, part, help, id, open }] }] }. A line with an `id` is opened or closed by a click instead.
  */
-import { announce, bus, rootOf } from "./base.js";
-import { list } from "./lines.js";
+import { announce, bus, rootOf } from "../shared/base.js";
+import { drawTable } from "../shared/lines.js";
 
 export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   const root = rootOf(parentElement, "iv-links");
@@ -17,7 +17,7 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
     const { n } = announce(place, root);
     setStateValue("selection", { ...place, n });
   };
-  for (const table of data.tables) list(root, table, data, act);
+  for (const table of data.tables) drawTable(root, table, data, act);
   const mark = ({ part }) => {
     for (const row of root.querySelectorAll("tr[data-part]")) row.classList.toggle("iv-on", Boolean(part) && row.dataset.part === part);
   };

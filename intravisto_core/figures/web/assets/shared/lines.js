@@ -35,8 +35,8 @@ function bar(parent, line, signed) {
   if (signed) fill.style.marginLeft = `${line.size < 0 ? 50 - width / 2 : 50}%`;
 }
 
-/** Put one table in; `act` gets the line that was clicked. */
-export function list(root, table, data, act) {
+/** Draw one table; `act` gets the line that was clicked. */
+export function drawTable(root, table, data, act) {
   const made = element("table", "iv-lines", root);
   head(made, table);
   const body = element("tbody", "", made);

@@ -1,8 +1,8 @@
 /** The sheet of cells: its elements, sizes and colours, and drawing what is in sight of it. */
-import { channels, element, resolved } from "./base.js";
-import { drawLegend, drawMarks, drawRange } from "./cells.js";
-import { colourScale, luminance } from "./colour.js";
-import { Frame } from "./frame.js";
+import { channels, element, resolved } from "../shared/base.js";
+import { drawLegend, drawMarks, drawRange } from "./cell_drawing.js";
+import { colourScale, luminance } from "../shared/colour.js";
+import { Frame } from "../shared/frame.js";
 
 export const HEADER = 46;
 export const GAP = 4; // room for the outline of a selected cell beside header and labels
@@ -26,7 +26,7 @@ function scrollFor(index, unit, now, room) {
   return Math.min(index, Math.ceil((end - room) / unit)) * unit + GAP;
 }
 
-export class Sheet extends Frame {
+export class CellCanvas extends Frame {
   constructor(root) {
     super(root, "grid", "iv-canvas");
     this.marks = [];

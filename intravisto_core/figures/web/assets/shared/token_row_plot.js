@@ -11,7 +11,7 @@ const EDGE = 8;
 const LEGIBLE = 26; // px of a column whose token can be read
 const PROBES = [[0, 0], [0, -3], [0, 3], [-3, 0], [3, 0], [-4, -4], [4, 4], [-4, 4], [4, -4]];
 
-export class Plane extends Frame {
+export class TokenRowPlot extends Frame {
   constructor(root) {
     super(root, "listbox", "iv-plane");
     this.names = element("div", "iv-names", this.canvas);

@@ -1,10 +1,10 @@
 /** A flow as SVG with plain colours, on the page and as a file. */
-import { element, resolved } from "./base.js";
+import { element, resolved } from "../shared/base.js";
 import { LINKS } from "./flow_data.js";
 import { labelsOf } from "./flow_labels.js";
 import { isStroke } from "./flow_layout.js";
-import { paint, shape, shortener } from "./image.js";
-import { share } from "./numbers.js";
+import { paint, shape, shortener } from "../shared/image.js";
+import { share } from "../shared/numbers.js";
 
 const COLOURS = ["ink", "muted", "paper", "accent", "rule", "residual", "attention", "mlp", "norm", "mark"];
 const OPACITY = { plain: 0.6, least: 0.34, most: 0.86 };

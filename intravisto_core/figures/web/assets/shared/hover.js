@@ -6,7 +6,7 @@ const OFFSET = 16;
 const MARGIN = 8;
 
 /** One token with its bar and its number. */
-export function line(parent, text, number, fraction, kind = "") {
+export function addEntry(parent, text, number, fraction, kind = "") {
   const made = element("div", `iv-entry ${kind}`, parent);
   writeToken(element("span", "iv-name", made), text);
   const bar = element("span", "iv-gauge", made);
@@ -36,7 +36,7 @@ function listTop(parent, data, cell) {
   for (let k = 0; k < data.listed; k++) {
     const text = data.token(cell, k);
     if (!text) break;
-    line(parent, text, format(data.number(cell, k)), Math.abs(data.number(cell, k)) / size);
+    addEntry(parent, text, format(data.number(cell, k)), Math.abs(data.number(cell, k)) / size);
   }
   if (!data.suppressed) return;
   element("div", "iv-caption", parent, "suppressed");
@@ -44,15 +44,15 @@ function listTop(parent, data, cell) {
     const text = data.suppressedToken(cell, k);
     if (!text) break;
     const number = data.suppressedNumber(cell, k);
-    line(parent, text, change(number), Math.abs(number) / size, "iv-down");
+    addEntry(parent, text, change(number), Math.abs(number) / size, "iv-down");
   }
 }
 
-const WRITTEN = { percent: probabilityText, share, nats, change, rank, number: significant, verdict };
+const FORMATS = { percent: probabilityText, share, nats, change, rank, number: significant, verdict };
 
 function sideNumbers(data, cell) {
   const parts = [];
-  if (data.told && data.step(cell) >= 0) parts.push(`${data.colourName}: ${WRITTEN[data.line](data.value(cell))}`);
+  if (data.inHover && data.step(cell) >= 0) parts.push(`${data.colourName}: ${FORMATS[data.line](data.value(cell))}`);
   const entropy = data.side("entropy", cell);
   if (entropy === entropy && entropy != null) parts.push(`entropy ${nats(entropy)}`);
   for (const [name, label] of [["attention", "attention"], ["mlp", "MLP"]]) {

@@ -1,7 +1,7 @@
 /** The whole grid as SVG or PNG, made in the browser from the same data, colours and sizes. */
-import { resolved } from "./base.js";
-import { MARK_GLYPHS, cellLabel, secondLine } from "./cells.js";
-import { asPng, held, measurer, paint, shape, shortener } from "./image.js";
+import { resolved } from "../shared/base.js";
+import { MARK_GLYPHS, cellLabel, secondLine } from "./cell_drawing.js";
+import { asPng, fixedWidth, measurer, paint, shape, shortener } from "../shared/image.js";
 
 const HEADER = 46;
 const FOOTER = 34;
@@ -25,11 +25,11 @@ function drawCells(grid, svg, shorten, width, ink) {
       const token = shorten(data.token(cell), cellWidth - 8);
       const size = data.textSize;
       const baseline = y + rowHeight / 2 + (grid.twoLines ? -1 : 0.35 * size);
-      shape("text", { ...middle, ...held(width(token, size)), y: baseline, "font-size": size }, group, token);
+      shape("text", { ...middle, ...fixedWidth(width(token, size)), y: baseline, "font-size": size }, group, token);
       if (!grid.twoLines) continue;
       const second = shorten(secondLine(data, cell), (cellWidth - 8) * 1.2);
       const small = { y: y + rowHeight / 2 + size, "font-size": 0.81 * size };
-      shape("text", { ...middle, ...held(width(second, 0.81 * size)), ...small }, group, second);
+      shape("text", { ...middle, ...fixedWidth(width(second, 0.81 * size)), ...small }, group, second);
     }
   }
 }
@@ -38,19 +38,19 @@ function drawLabels(grid, svg, shorten, width, ink, muted) {
   const { data, cellWidth, rowHeight, labelWidth } = grid;
   data.columns.forEach(({ position, reads, says }, column) => {
     const middle = { x: grid.left(column) + cellWidth / 2, "text-anchor": "middle" };
-    const [number, read, said] = [`${position} `, shorten(reads, cellWidth - 26), shorten(says, cellWidth - 8)];
-    const whole = held(width(number, 10) + width(read, 13, 600));
+    const [number, read, output] = [`${position} `, shorten(reads, cellWidth - 26), shorten(says, cellWidth - 8)];
+    const whole = fixedWidth(width(number, 10) + width(read, 13, 600));
     const head = shape("text", { ...middle, ...whole, y: 16, fill: ink, "font-weight": 600 }, svg);
     shape("tspan", { fill: muted, "font-size": 10, "font-weight": 400 }, head, number);
     shape("tspan", {}, head, read);
-    shape("text", { ...middle, ...held(width(said)), y: 37, fill: muted }, svg, said);
+    shape("text", { ...middle, ...fixedWidth(width(output)), y: 37, fill: muted }, svg, output);
   });
   const end = { x: labelWidth - 8, "text-anchor": "end", "font-size": 12 };
   shape("text", { ...end, y: 16, fill: muted }, svg, "reads");
   shape("text", { ...end, y: 37, fill: muted }, svg, "says →");
   data.rows.forEach(({ label, strong }, row) => {
     const weight = strong ? 600 : 400;
-    const style = { ...held(width(label, 12, weight)), fill: strong ? ink : muted, "font-weight": weight };
+    const style = { ...fixedWidth(width(label, 12, weight)), fill: strong ? ink : muted, "font-weight": weight };
     shape("text", { ...end, ...style, y: HEADER + row * rowHeight + rowHeight / 2 + 4 }, svg, label);
   });
 }
@@ -110,11 +110,11 @@ function gridShape(grid) {
   return svg;
 }
 
-const written = (svg) => new XMLSerializer().serializeToString(svg);
+const svgText = (svg) => new XMLSerializer().serializeToString(svg);
 
 /** The whole grid as the text of an SVG file. */
 export function gridSvg(grid) {
-  return written(gridShape(grid));
+  return svgText(gridShape(grid));
 }
 
 /** Grids beside each other as the text of one SVG file, each under its name. */
@@ -141,7 +141,7 @@ export function besideSvg(grids) {
     paper.setAttribute(name, value);
   }
   svg.setAttribute("viewBox", `0 0 ${whole.width} ${whole.height}`);
-  return written(svg);
+  return svgText(svg);
 }
 
 /** The whole grid as a PNG, twice the size on screen where the browser can hold that. */

@@ -1,26 +1,42 @@
-"""The heatmap as a Plotly figure: static, adaptable; the interactive one is figures/web."""
+"""The heatmap: a Plotly figure, the interactive page, a table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
-from intravisto_core.figures.measures import SHARE_COLOURS, WRITTEN, Measure, measure
+from intravisto_core.figures.drawings import draws
+from intravisto_core.figures.measures import FORMATS, SHARE_COLOURS, Measure, measure
 from intravisto_core.figures.numbers import change, nats, probability, significant
-from intravisto_core.figures.plots import colour_bar, dressed, plotly_scale
-from intravisto_core.figures.text import plotly_text, shorten
+from intravisto_core.figures.page import HEATMAP_KEYS, component_page
+from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure
+from intravisto_core.figures.text import plotly_text, printable, shorten
 from intravisto_core.figures.theme import DARK, LIGHT, colour_scale, css, ink_on
-from intravisto_core.figures.web.payload import title
+from intravisto_core.figures.web.payload import TEXT_SIZE, Mark, grid_payload, title
+from intravisto_core.figures.web.strip import strip_data
 from intravisto_core.records import DecodedGrid, Shares
-from intravisto_core.sites import Colour, Reading
+from intravisto_core.sites import Colour, Lens, NormPolicy, Reading
 
+QUESTION = "Which token would each layer predict here?"
 LISTED = 5
 MOST_TEXT_CELLS = 6000
 WIDE_COLUMNS = 16
+_CELL_NUMBERS = (
+    "p_max",
+    "entropy",
+    "kl_final",
+    "kl_below",
+    "next_log_prob",
+    "norms",
+    "cosine",
+    "top3_share",
+)
 
 
+@draws(DecodedGrid, "figure")
 def heatmap_figure(
     grid: DecodedGrid,
     colour: Colour | str = Colour.P_MAX,
@@ -71,7 +87,7 @@ def heatmap_figure(
     heading = f"{title(grid)}, {grid.norm.label} · {grid.model}"
     above = 92 if wide else 140
     size = {"width": column * n_positions + 240, "height": row * n_rows + above + 30, "above": above}
-    return dressed(figure, heading, dark=dark, **size)
+    return style_figure(figure, heading, dark=dark, **size)
 
 
 def _heads(grid: DecodedGrid) -> list[str]:
@@ -117,7 +133,7 @@ def _bar(chosen: Measure) -> dict[str, object]:
     else:
         middle = (chosen.low + chosen.high) / 2
         ticks = [chosen.low, middle, chosen.high]
-    between = "" if chosen.line == "verdict" else WRITTEN[chosen.line](middle)
+    between = "" if chosen.line == "verdict" else FORMATS[chosen.line](middle)
     texts = [chosen.low_text, plotly_text(between), chosen.high_text]
     return colour_bar(plotly_text(chosen.name), tickmode="array", tickvals=ticks, ticktext=texts)
 
@@ -145,6 +161,98 @@ def _hover(grid: DecodedGrid, chosen: Measure, r: int, p: int) -> str:
             lines.append(f"{plotly_text(_shown(grid, int(token_id)))}  {write(float(number))}")
     if not grid.is_update:
         lines.append(f"entropy {nats(float(grid.entropy[r, p]))}")
-    if chosen.told or chosen.colour in SHARE_COLOURS:
-        lines.append(f"{plotly_text(chosen.name)} {WRITTEN[chosen.line](float(chosen.values[r, p]))}")
+    if chosen.in_hover or chosen.colour in SHARE_COLOURS:
+        lines.append(f"{plotly_text(chosen.name)} {FORMATS[chosen.line](float(chosen.values[r, p]))}")
     return "<br>".join(lines)
+
+
+@draws(DecodedGrid, "page")
+def heatmap_page(
+    grid: DecodedGrid,
+    colour: Colour | str = Colour.P_MAX,
+    shares: Shares | None = None,
+    scale: str = "component",
+    marks: tuple[Mark, ...] = (),
+    heading: str = QUESTION,
+    log_scale: bool = False,
+    clip: bool = False,
+    text_size: float = TEXT_SIZE,
+) -> str:
+    """The interactive heatmap as a page; the options are those of `grid_payload`."""
+    payload = grid_payload(grid, colour, shares, scale, marks, grid.trace, log_scale, clip, text_size)
+    strip = strip_data(grid.tokens, grid.prompt_length, grid.trace, int(grid.rows.max(initial=0)))
+    about = f"{grid.model} · {title(grid)} · {grid.norm.label}"
+    return component_page(heading, about, {"strip": strip, "grid": payload}, _explain(grid))
+
+
+def _explain(grid: DecodedGrid) -> list[str]:
+    """What the numbers are, in sentences."""
+    lines = [
+        "Each column is a position of the text: it reads its token and says the next one, the model's own top token. "
+        f"Each row decodes the {grid.component.label} of one layer.",
+        f"Lens “{grid.lens.label}”. {Lens(grid.lens).help}",
+        f"Norm “{grid.norm.label}”. {NormPolicy(grid.norm).help}",
+    ]
+    if grid.is_update:
+        lines.append(
+            "Cells show the token whose logit this update raises most, and by how much; at the pointer also the most "
+            "lowered ones. A change of logit is no probability."
+        )
+    elif grid.reading is Reading.ITERATIVE:
+        lines.append(
+            "Cells list the top token, then the top of what is left once its direction is taken away, and so on; the "
+            "numbers at the pointer are the lengths along those directions."
+        )
+    else:
+        lines.append("Probabilities are a softmax over the whole vocabulary; entropy is in nats, 0 is certain.")
+    return [*lines, HEATMAP_KEYS, *grid.notes]
+
+
+@draws(DecodedGrid, "frame")
+def heatmap_frame(grid: DecodedGrid) -> pd.DataFrame:
+    """One line a listed token: row, position, list ("top" or "suppressed"), rank k from 1, token, its numbers, and
+    the numbers of its cell. Blank cells have no line.
+    """
+    lists = [_listed_tokens(grid, "top", grid.token_ids, grid.probabilities, grid.logits)]
+    if grid.suppressed_ids is not None and grid.suppressed_logits is not None:
+        nothing = np.full(grid.suppressed_logits.shape, np.nan)
+        lists.append(_listed_tokens(grid, "suppressed", grid.suppressed_ids, nothing, grid.suppressed_logits))
+    table = pd.concat(lists) if len(lists) > 1 else lists[0]
+    table = table[table["token_id"] >= 0]
+    order = ["row", "position", "list", "k"]
+    return table.sort_values(order, ascending=[True, True, False, True], kind="stable").reset_index(drop=True)
+
+
+def _listed_tokens(
+    grid: DecodedGrid, name: str, ids: np.ndarray, probabilities: np.ndarray, logits: np.ndarray
+) -> pd.DataFrame:
+    n_rows, n_positions, k = ids.shape
+
+    def cells(values: np.ndarray) -> np.ndarray:
+        return np.repeat(values.reshape(-1), k)
+
+    rows = np.repeat(grid.rows, n_positions)
+    reads = np.array([printable(t.shown) for t in grid.tokens], dtype=object)
+    labels = np.array([grid.row_label(int(r)) for r in grid.rows], dtype=object)
+    texts = {int(i): printable(grid.shown.get(int(i), f"id {i}")) if i >= 0 else "" for i in np.unique(ids)}
+    columns: dict[str, object] = {
+        "row": cells(rows),
+        "label": cells(np.repeat(labels, n_positions)),
+        "position": cells(np.tile(grid.positions, n_rows)),
+        "reads": cells(np.tile(reads, n_rows)),
+        "list": name,
+        "k": np.tile(np.arange(1, k + 1), n_rows * n_positions),
+        "token_id": ids.reshape(-1),
+        "token": [texts[int(i)] for i in ids.reshape(-1)],
+        "probability": probabilities.reshape(-1),
+        "logit": logits.reshape(-1),
+    }
+    if name == "top" and grid.coefficients is not None:
+        columns["coefficient"] = grid.coefficients.reshape(-1)
+    columns |= {number: cells(getattr(grid, number)) for number in _CELL_NUMBERS}
+    if grid.winner is not None:
+        columns["winner"] = cells(grid.winner)
+    for watched in grid.watch:
+        for number in ("probability", "logit", "rank"):
+            columns[f"{number} of {printable(watched.shown)}"] = cells(getattr(watched, number))
+    return pd.DataFrame(columns)

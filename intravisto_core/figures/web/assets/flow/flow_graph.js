@@ -2,14 +2,14 @@
  * The contribution-threshold graph: states as dots (token across, row up), steps above the threshold as lines.
  * Data: what graph_payload.py packs; the selection comes over the bus.
  */
-import { element, rootOf, writeToken } from "./base.js";
+import { element, rootOf, writeToken } from "../shared/base.js";
 import { keyOf, readPayload } from "./flow_data.js";
 import { drawExport, emptySvg, hint, paletteOf, planeSvg } from "./flow_draw.js";
 import { clamp } from "./flow_layout.js";
-import { Hover } from "./hover.js";
-import { asPng, shape } from "./image.js";
-import { share } from "./numbers.js";
-import { Plane } from "./plane.js";
+import { Hover } from "../shared/hover.js";
+import { asPng, shape } from "../shared/image.js";
+import { share } from "../shared/numbers.js";
+import { TokenRowPlot } from "../shared/token_row_plot.js";
 
 const COLUMN = { least: 22, most: 110 };
 const PITCH = { least: 17, most: 74 };
@@ -94,7 +94,7 @@ class GraphHover extends Hover {
   }
 }
 
-export class Graph extends Plane {
+export class Graph extends TokenRowPlot {
   constructor(root) {
     super(root);
     this.hover = new GraphHover(root);

@@ -2,16 +2,16 @@
  * The parts of a logit as bars, and beside them how it is reached row by row. Data: { tables as of flow_links.js, sums:
  * [{ name, value }], rows: [{ label, value, text }] }. For pages that stand alone.
  */
-import { element, rootOf } from "./base.js";
-import { shape } from "./image.js";
-import { list } from "./lines.js";
+import { element, rootOf } from "../shared/base.js";
+import { shape } from "../shared/image.js";
+import { drawTable } from "../shared/lines.js";
 
 const ROW = 23;
 const LABEL = 86;
 const WIDTH = 330;
 const EDGE = 12;
 
-function sums(parent, found) {
+function drawSums(parent, found) {
   const table = element("table", "iv-sums", parent);
   for (const { name, value } of found) {
     const row = element("tr", "", table);
@@ -21,7 +21,7 @@ function sums(parent, found) {
 }
 
 /** One row a line, the final norm on top, as in the heatmap. */
-function climb(parent, rows) {
+function drawSteps(parent, rows) {
   element("div", "iv-caption", parent, "Reached row by row (logit)");
   const values = rows.map(({ value }) => value);
   const [least, most] = [Math.min(0, ...values), Math.max(0, ...values)];
@@ -44,8 +44,8 @@ export default function ({ data, parentElement }) {
   const root = rootOf(parentElement, "iv-attribution");
   root.replaceChildren();
   const bars = element("div", "iv-links iv-narrow", root);
-  for (const table of data.tables) list(bars, table, data, () => {});
+  for (const table of data.tables) drawTable(bars, table, data, () => {});
   const aside = element("div", "iv-aside-panel", root);
-  sums(aside, data.sums);
-  climb(aside, data.rows);
+  drawSums(aside, data.sums);
+  drawSteps(aside, data.rows);
 }

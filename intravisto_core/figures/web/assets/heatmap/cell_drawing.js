@@ -1,6 +1,6 @@
 /** Drawing the part of the grid that is in sight: column headers, row labels, cells. */
-import { element, writeToken } from "./base.js";
-import { brief, briefNats, change, rank, verdict, wholePercent, wholeShare } from "./numbers.js";
+import { element, writeToken } from "../shared/base.js";
+import { brief, briefNats, change, rank, verdict, wholePercent, wholeShare } from "../shared/numbers.js";
 
 export const MARK_GLYPHS = { injected: "✚", ablated: "✕", scaled: "×", found: "◆" };
 

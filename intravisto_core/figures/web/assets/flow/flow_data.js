@@ -1,5 +1,5 @@
 /** What figures/web/flow_payload.py packed: nodes, links and readings of a flow, and words for them. */
-import { share } from "./numbers.js";
+import { share } from "../shared/numbers.js";
 
 const KINDS = {
   block: "block output",

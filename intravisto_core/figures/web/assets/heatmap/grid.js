@@ -2,15 +2,15 @@
  * The heatmap: rows of the model against positions of the text. One scroller; header and labels stay in sight; only
  * the cells in sight, and a margin, are in the page. Data: what payload.py packs; the selection comes over the bus.
  */
-import { bus, rootOf } from "./base.js";
-import { cellLabel, drawMarks } from "./cells.js";
-import { Hover } from "./hover.js";
-import { asPng, download } from "./image.js";
+import { bus, rootOf } from "../shared/base.js";
+import { cellLabel, drawMarks } from "./cell_drawing.js";
+import { Hover } from "../shared/hover.js";
+import { asPng, download } from "../shared/image.js";
 import { GridData } from "./payload.js";
-import { besideSvg, gridPng, gridSvg } from "./picture.js";
-import { GAP, HEADER, Sheet, clamp } from "./sheet.js";
+import { besideSvg, gridPng, gridSvg } from "./grid_export.js";
+import { GAP, HEADER, CellCanvas, clamp } from "./cell_canvas.js";
 
-export class Grid extends Sheet {
+export class Grid extends CellCanvas {
   constructor(root) {
     super(root);
     this.hover = new Hover(root);

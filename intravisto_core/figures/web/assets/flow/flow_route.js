@@ -2,9 +2,9 @@
  * The route over a generation: one line for each generated token, with a square for every position that came before,
  * and the positions, layers and heads that carry most. Data: what flow_route_payload.py gives.
  */
-import { announce, bus, channels, element, resolved, rootOf, writeToken } from "./base.js";
-import { colourScale, luminance } from "./colour.js";
-import { share, wholeShare } from "./numbers.js";
+import { announce, bus, channels, element, resolved, rootOf, writeToken } from "../shared/base.js";
+import { colourScale, luminance } from "../shared/colour.js";
+import { share, wholeShare } from "../shared/numbers.js";
 
 const NAMES = ["token", "from the text so far", "positions", "layers", "heads"];
 

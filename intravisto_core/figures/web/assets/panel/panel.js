@@ -1,6 +1,6 @@
 /** The selected cell: its tokens with bars, what it promotes and suppresses, shares at its junctions. Data: panel.py. */
-import { bus, element, rootOf, writeToken } from "./base.js";
-import { change, probability, share, significant } from "./numbers.js";
+import { bus, element, rootOf, writeToken } from "../shared/base.js";
+import { change, probability, share, significant } from "../shared/numbers.js";
 
 const chance = (p) => (p === 0 ? "0" : probability(p));
 const FORMATS = { probability, chance, logit: change, coefficient: significant };
@@ -71,7 +71,7 @@ function showFacts(root, facts) {
   }
 }
 
-function showJunction(root, { title, parts }) {
+function showShareBars(root, { title, parts }) {
   element("div", "iv-heading", root, title);
   const total = parts.reduce((sum, { share: size }) => sum + Math.abs(size), 0) || 1;
   const bar = element("div", "iv-stack", root);
@@ -114,7 +114,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   for (const list of data.lists ?? []) listTokens(root, list, (id) => setTriggerValue("pin", id));
   if (data.steps) listSteps(root, data.steps, (index) => setTriggerValue("go", index));
   showFacts(root, data.facts ?? []);
-  for (const junction of data.junctions ?? []) showJunction(root, junction);
+  for (const junction of data.junctions ?? []) showShareBars(root, junction);
   showWrites(root, data.writes ?? []);
   root.forget?.();
   root.forget = dimWhenLeft(root, data);

@@ -1,8 +1,8 @@
 /** What is shown beside the pointer over a node or a link: its mass, share and KL, and the tokens it reads as. */
-import { element, writeToken } from "./base.js";
+import { element, writeToken } from "../shared/base.js";
 import { LINKS } from "./flow_data.js";
-import { Hover, line, probabilityText } from "./hover.js";
-import { change, nats, share, significant } from "./numbers.js";
+import { Hover, addEntry, probabilityText } from "../shared/hover.js";
+import { change, nats, share, significant } from "../shared/numbers.js";
 
 const FORMATS = { probability: probabilityText, change, coefficient: significant };
 
@@ -21,7 +21,7 @@ function list(parent, title, reading) {
   element("div", "iv-caption", parent, title);
   const most = reading.unit === "probability" ? 1 : Math.abs(reading.entries[0].number) || 1;
   for (const { text, number } of reading.entries) {
-    line(parent, text, FORMATS[reading.unit](number), Math.abs(number) / most, number < 0 ? "iv-down" : "");
+    addEntry(parent, text, FORMATS[reading.unit](number), Math.abs(number) / most, number < 0 ? "iv-down" : "");
   }
 }
 

@@ -1,0 +1,160 @@
+"""The names that are promised, what kind each is, and what importing them costs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from enum import EnumType
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import intravisto_core as iv
+from intravisto_core.records import Record
+from intravisto_core.request import Intervention, View
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "transformers", "plotly", "pandas", "streamlit")
+
+# A change here is a change of what notebooks and other programs are written against.
+FACE = {
+    "record": (
+        "Activation AttentionSink Attribution CellShares Comparison ConceptDirection ContributionGraph "
+        "DecodedGrid Disagreement Experts Flow HeadShares LinkCheck Logits NextTokens Pattern Record Route "
+        "Shares TokenQuery UpdateTokens"
+    ),
+    "part of a record": "Check MemoryEstimate ModelCard Token Watched",
+    "view": (
+        "ActivationView AttentionSinkView AttributionView CellSharesView CompareView DirectionRequest "
+        "DisagreementView ExpertsView FlowView GraphView HeadSharesView HeatmapView LinkCheckView LogitsView "
+        "NextTokensView PatternView QueryView RouteView SharesView UpdateView"
+    ),
+    "intervention": (
+        "Ablate FreezePattern KnockOut Patch RemoveDirection Replace ReplaceMain Scale SetValue Steer SwapDirection"
+    ),
+    "part of a request": "Generated Generation Link ModelSpec PromptSet Span TensorRef TraceRequest",
+    "enum": (
+        "Ablation AttentionDivision BlockKind Capability Colour Component JobState Lens LinkKind NodeKind "
+        "NormPolicy Part Patching Reading Refinement ShareMeasure Site SteerUnit TextMode"
+    ),
+    "error": (
+        "BusyError Cancelled HubError IntravistoError MemoryShortError MissingProgramError ModelError "
+        "RequestError Superseded TraceError"
+    ),
+    "engine": "Engine Job LocalEngine OfferedModel Pool Progress Trace TraceInfo",
+    "function": (
+        "cached_models check_token diagnostics estimate_memory from_json offer_is_closed offered_models "
+        "open_model row_label tensors to_json with_tensors"
+    ),
+    "module": "figures",
+}
+
+
+def stated(module: str) -> dict[str, set[str]]:
+    """The names that a module states as its own: `from x import y as y`, above and under TYPE_CHECKING; functions."""
+    tree = ast.parse(Path(inspect.getfile(sys.modules[module])).read_text("utf-8"))
+
+    def names(body: list[ast.stmt]) -> set[str]:
+        imports = (alias for node in body if isinstance(node, ast.ImportFrom) for alias in node.names)
+        return {alias.name for alias in imports if alias.asname == alias.name}
+
+    later = [node for branch in tree.body if isinstance(branch, ast.If) for node in branch.body]
+    functions = {n.name for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")}
+    return {"at once": names(tree.body) | functions, "when used": names(later)}
+
+
+def kind(name: str) -> str:
+    thing = getattr(iv, name)
+    if inspect.ismodule(thing):
+        return "module"
+    if not inspect.isclass(thing):
+        return "function"
+    if isinstance(thing, EnumType):
+        return "enum"
+    if issubclass(thing, View):
+        return "view"
+    for base, found in ((Record, "record"), (BaseException, "error")):
+        if issubclass(thing, base):
+            return found
+    if thing in get_args(Intervention):
+        return "intervention"
+    owner = thing.__module__.removeprefix("intravisto_core.")
+    owners = {"records": "part of a record", "request": "part of a request"}
+    return next((found for start, found in owners.items() if owner.startswith(start)), "engine")
+
+
+def test_the_promised_names_are_these() -> None:
+    names = stated("intravisto_core")
+    assert names["at once"] | names["when used"] == {name for line in FACE.values() for name in line.split()}
+
+
+@pytest.mark.parametrize("what", FACE)
+def test_each_promised_name_is_what_it_is_said_to_be(what: str) -> None:
+    assert {name: kind(name) for name in FACE[what].split()} == dict.fromkeys(FACE[what].split(), what)
+
+
+def test_names_that_load_when_used_are_those_that_type_checkers_see() -> None:
+    assert set(iv._LOADED_WHEN_USED) == stated("intravisto_core")["when used"]
+    assert {name for line in FACE.values() for name in line.split()} <= set(dir(iv))
+
+
+def test_a_name_that_is_not_there_says_where_the_list_is() -> None:
+    with pytest.raises(AttributeError, match=r"intravisto_core has no 'Heatmap'.*dir\(intravisto_core\)"):
+        iv.Heatmap  # noqa: B018
+
+
+def loaded(code: str) -> set[str]:
+    """Which of the heavy packages a fresh interpreter has loaded after that code."""
+    line = f"{code}\nimport sys; print('loaded', *(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "module", ["", ".errors", ".sites", ".records", ".request", ".figures", ".figures.web", ".figures.export", ".cli"]
+)
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    assert loaded(f"import intravisto_core{module}") == set()
+
+
+def test_reading_all_names_that_load_at_once_loads_nothing_heavy() -> None:
+    names = sorted(stated("intravisto_core")["at once"])
+    assert loaded(f"import intravisto_core as iv\nfor name in {names!r}: getattr(iv, name)\ndir(iv)") == set()
+
+
+def test_a_record_is_drawn_without_torch_and_without_importing_figures() -> None:
+    made = "import numpy as np\nfrom intravisto_core.records import Logits\nlogits = Logits('t', 0, np.arange(5.0))\n"
+    assert loaded(f"{made}assert logits.render('json')") == set()
+    drawn = "assert '<!doctype html>' in logits.html() and len(logits.frame()) == 5 and logits.figure().data"
+    assert loaded(made + drawn) == {"plotly", "pandas"}
+
+
+COMMANDS = {
+    "help": (["--help"], 0),
+    "help of a command": (["attribute", "--help"], 0),
+    "version": (["--version"], 0),
+    "unknown option": (["trace", "x", "--no-such-option"], 2),
+    "wrong choice": (["flow", "x", "--measure", "size"], 2),
+    "wrong place": (["edit", "x", "--ablate", "here"], 2),
+    "wrong model folder": (["trace", "x", "--model", "./no/such/folder"], 2),
+    "wrong model folder to check": (["check", "/no/such/folder"], 2),
+    "wrong suffix": (["trace", "x", "--out", "x.docx"], 2),
+    "wrong folder to write to": (["trace", "x", "--out", "/no/such/folder/x.html"], 2),
+}
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_what_needs_no_model_pays_for_none(what: str) -> None:
+    arguments, code = COMMANDS[what]
+    lines = (
+        "from intravisto_core.cli import main",
+        f"try: code = main({arguments!r})",
+        "except SystemExit as end: code = end.code",
+        f"assert (code or 0) == {code}, code",
+    )
+    assert loaded("\n".join(lines)) == set()
