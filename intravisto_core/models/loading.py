@@ -17,6 +17,7 @@ from intravisto_core.models import checkpoint, quantisation
 from intravisto_core.models import folder as folders
 from intravisto_core.models.construction import loading
 from intravisto_core.models.free_memory import all_free, is_short
+from intravisto_core.models.generation_file import GenerationFile, read_generation
 from intravisto_core.models.inferred import infer
 from intravisto_core.models.loaded import LoadedModel, measure
 from intravisto_core.models.memory import estimate, require_room
@@ -63,16 +64,17 @@ def load(
     report(0, 0, "reading the weights")
     tokenizer = _tokenizer(folder)
     settings = _settings(folder)
+    said = read_generation(folder, settings, folders.shown(folder))
     family = settings.get_text_config().model_type
     declared = find(family) if family in names() else None
     kernel = declared.kernel(settings) if declared else "eager"
     with loading(report), telling(report, files):
         in_few_bits = bool(spec.quantisation or config.get("quantization_config"))
         where = place(spec.device_map, settings, needed.weights, packed=in_few_bits)
-        network = _network(folder, spec, where, settings, kernel)
+        network = _network(folder, spec, where, settings, kernel, said)
     read_in(network, report)
     report(0, 0, "checking that what it shows will be true")
-    return _bound(spec, folder, files, network, declared or infer(network), tokenizer, where)
+    return _bound(spec, folder, files, network, declared or infer(network), tokenizer, where, said.notes)
 
 
 def _bound(
@@ -83,6 +85,7 @@ def _bound(
     architecture: Architecture,
     tokenizer: Any,
     where: Placement,
+    notes: tuple[str, ...],
 ) -> LoadedModel:
     """A model that was read, with its parts found."""
     blueprint = bind(architecture, network)
@@ -106,6 +109,7 @@ def _bound(
         dtype=network.dtype,
         quantisation=packed,
         scratch=where.scratch,
+        notes=notes,
     )
 
 
@@ -144,7 +148,9 @@ def _check_vocabulary(folder: Path, tokenizer: Any, n_rows: int) -> None:
         )
 
 
-def _network(folder: Path, spec: ModelSpec, where: Placement, settings: Any, kernel: str) -> PreTrainedModel:
+def _network(
+    folder: Path, spec: ModelSpec, where: Placement, settings: Any, kernel: str, said: GenerationFile
+) -> PreTrainedModel:
     transformers_logging.disable_progress_bar()
     dtype = "auto" if spec.dtype == "auto" else getattr(torch, spec.dtype)
     options = dict(where.options)
@@ -158,6 +164,7 @@ def _network(folder: Path, spec: ModelSpec, where: Placement, settings: Any, ker
             use_safetensors=True,
             attn_implementation=kernel,
             dtype=dtype,
+            generation_config=said.for_transformers(),
             # they are told below, by name
             ignore_mismatched_sizes=True,
             output_loading_info=True,

@@ -52,7 +52,8 @@ class ModelCard:
 
     d_mlp: 0 where experts take turns. context: 0 where the model states none. inferred: the family is not declared; its
     parts were found by their structure and held to the same checks. chat: its tokenizer brings a chat template.
-    features: what is particular about it, in short phrases.
+    features: what is particular about it, in short phrases. notes: what its files say or hold that is not done here, or
+    is not as they say.
     """
 
     name: str
@@ -78,6 +79,7 @@ class ModelCard:
     inferred: bool = False
     chat: bool = False
     features: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def require(self, capability: Capability) -> None:
         """Refuse what rests on an identity that this model fails.

@@ -154,10 +154,8 @@ def _not_finite(model: LoadedModel, sink: CaptureSink) -> str:
 
 
 def stop_ids(model: LoadedModel, generation: Generation) -> frozenset[int]:
-    """Token ids that end a run: the model's own end-of-text, and those asked for."""
+    """Token ids that end a run: those that the model's files name, and those asked for."""
     configured = getattr(model.network.generation_config, "eos_token_id", None)
-    if configured is None:
-        configured = model.tokenizer.eos_token_id
     own = [] if configured is None else configured if isinstance(configured, list) else [configured]
     return frozenset([*own, *(s for s in generation.stop if isinstance(s, int))])
 
