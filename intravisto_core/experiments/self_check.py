@@ -103,7 +103,7 @@ def _neurons(model: LoadedModel, data: TraceData, allowed: float) -> Check:
 def _stock(model: LoadedModel, ids: tuple[int, ...]) -> tuple[Float[Tensor, "T V"], list[int]]:
     """Logits of the model as it comes (stock attention, no hook), by the probe's schedule; and its most likely ids.
 
-    The ids are those of plain calls: `generate` would also follow what the checkpoint's generation_config.json asks for.
+    The ids are those of plain calls: `generate` would also follow what the checkpoint's generation_config.json says.
     """
     network: Any = model.network
     if model.blueprint.architecture.attention_kind is AttentionKind.INTERFACE:

@@ -13,7 +13,7 @@ from intravisto_core.errors import ModelError
 from intravisto_core.models.json_file import read_object
 
 NAME = "generation_config.json"
-# What changes the distribution or ends a run, with the value that does nothing. Sampling's own options are the reader's.
+# What changes the distribution or ends a run, with the value that does nothing. Options of sampling are the reader's.
 _UNAPPLIED: dict[str, Any] = {
     "repetition_penalty": 1.0,
     "encoder_repetition_penalty": 1.0,

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from intravisto_core.architectures import Architecture, auto_class, bind, find, names
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.models import checkpoint, quantisation
 from intravisto_core.models import folder as folders
+from intravisto_core.models.completeness import another_task, check_complete
 from intravisto_core.models.construction import loading
 from intravisto_core.models.free_memory import all_free, is_short
 from intravisto_core.models.generation_file import GenerationFile, read_generation
@@ -25,6 +26,7 @@ from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.placement import Placement, place
 from intravisto_core.models.reading import telling
 from intravisto_core.models.source import locate
+from intravisto_core.models.tokenizer_files import describe_differences, open_tokenizer
 from intravisto_core.models.weights import Weights, read_in
 from intravisto_core.progress import Report, quiet
 from intravisto_core.request import ModelSpec
@@ -62,7 +64,7 @@ def load(
     make_room(needed.weights)
     require_room(replace(needed, free=all_free()), spec.source)
     report(0, 0, "reading the weights")
-    tokenizer = _tokenizer(folder)
+    tokenizer = open_tokenizer(folder, folders.shown(folder))
     settings = _settings(folder)
     said = read_generation(folder, settings, folders.shown(folder))
     family = settings.get_text_config().model_type
@@ -74,7 +76,13 @@ def load(
         network = _network(folder, spec, where, settings, kernel, said)
     read_in(network, report)
     report(0, 0, "checking that what it shows will be true")
-    return _bound(spec, folder, files, network, declared or infer(network), tokenizer, where, said.notes)
+    notes = (*_notes(settings), *said.notes, *describe_differences(folder, tokenizer))
+    return _bound(spec, folder, files, network, declared or infer(network), tokenizer, where, notes)
+
+
+def _notes(settings: Any) -> list[str]:
+    task = another_task(settings)
+    return [f"{task}: it is read as one"] if task else []
 
 
 def _bound(
@@ -123,21 +131,6 @@ def _settings(folder: Path) -> Any:
         ) from error
 
 
-def _tokenizer(folder: Path) -> Any:
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"{folders.shown(folder)}: expected a tokenizer that transformers' own code runs; this one brings its "
-                "own code, which is never run here. Choose another model, or save it with a tokenizer.json"
-            ) from None
-        raise ModelError(
-            f"{folders.shown(folder)}: expected tokenizer files (tokenizer.json); they are missing or damaged "
-            f"({type(error).__name__}). Copy the model's own tokenizer into its folder, or choose another model"
-        ) from error
-
-
 def _check_vocabulary(folder: Path, tokenizer: Any, n_rows: int) -> None:
     """Added tokens beyond the table are refused only where a text has them: many a checkpoint has one for padding."""
     if tokenizer.vocab_size > n_rows:
@@ -178,26 +171,7 @@ def _network(
             "Check that config.json and the weights belong together"
         ) from error
     network, info = loaded
-    _check_complete(info, folders.shown(folder))
+    check_complete(info, settings, checkpoint.headers(checkpoint.weight_files(folder)), folders.shown(folder))
     quantisation.keep_packed_as_loaded(network)
     model: PreTrainedModel = network.eval().requires_grad_(False)
     return model
-
-
-def _check_complete(info: Any, name: str) -> None:
-    """Refuse weights that do not fill the model: transformers would fill it with random numbers.
-
-    Raises:
-        ModelError: some are missing, or have another shape.
-    """
-    if wrong := sorted(info.get("mismatched_keys", ())):
-        first, stored, wanted = wrong[0]
-        raise ModelError(
-            f"{name}: expected weights of the sizes in config.json; {first} is {tuple(stored)} and should be "
-            f"{tuple(wanted)} ({len(wrong)} such in all). They do not belong together: download or save the model again"
-        )
-    if missing := sorted(info.get("missing_keys", ())):
-        raise ModelError(
-            f"{name}: expected all weights that config.json asks for; {missing[0]} is missing ({len(missing)} in all). "
-            "Download or save the model again"
-        )
