@@ -124,6 +124,11 @@ class TokenReader:
             ) from error
         return self.encode(text, add_special_tokens=False)
 
+    def doubled_start(self, ids: Sequence[int]) -> str:
+        """The special token that a text begins with twice, as it is shown, or ""."""
+        twice = len(ids) > 1 and ids[0] == ids[1] and ids[0] in self._special
+        return self.shown(ids[0]) if twice else ""
+
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of ids; ids beyond the tokenizer are left out."""
         known = [i for i in ids if i < self._size]

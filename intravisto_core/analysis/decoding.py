@@ -6,7 +6,7 @@ All take logits (n, V) in float32 and read them in column blocks that stay in th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,7 +27,8 @@ def tile_positions(n_rows: int, d_vocab: int, budget: int = TILE_BYTES) -> int:
     return max(1, budget // (4 * d_vocab * max(1, n_rows)))
 
 
-def _columns(z: Tensor) -> Iterator[slice]:
+def column_blocks(z: Float[Tensor, "n V"]) -> Iterator[slice]:
+    """Blocks of columns that stay in the processor's cache."""
     width = max(256, _BLOCK_ELEMENTS // max(1, z.shape[0]))
     for start in range(0, z.shape[1], width):
         yield slice(start, min(start + width, z.shape[1]))
@@ -35,12 +36,12 @@ def _columns(z: Tensor) -> Iterator[slice]:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """log_sum: log Σ e^z (n,). entropy: nats (n,). cross, below: Σ p z of other rows (see `sums`), or None."""
+    """log_sum: log Σ e^z (n,). entropy: nats (n,). kl_last, kl_below: nats, between rows (see `sums`), or None."""
 
     log_sum: Float[Tensor, " n"]
     entropy: Float[Tensor, " n"]
-    cross: Float[Tensor, "R P"] | None = None
-    below: Float[Tensor, "R P"] | None = None
+    kl_last: Float[Tensor, "R P"] | None = None
+    kl_below: Float[Tensor, "R P"] | None = None
 
 
 def top_tokens(z: Float[Tensor, "n V"], k: int = TOP_K_KEPT) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
@@ -64,33 +65,41 @@ def top_tokens(z: Float[Tensor, "n V"], k: int = TOP_K_KEPT) -> tuple[Float[Tens
 
 
 def sums(z: Float[Tensor, "n V"], peak: Float[Tensor, " n"], shape: tuple[int, int] | None = None) -> Sums:
-    """Log-sum-exp and entropy of every row; with `shape` (R, P), rows being r·P + p, also across rows.
+    """Log-sum-exp and entropy of every row; with `shape` (R, P), rows being r·P + p, also divergences across rows.
 
-    peak: the row's highest logit. cross[r, p] = Σ_v p(R−1, p) z(r, p): the last row's distribution against each.
-    below[r, p] = Σ_v p(r, p) z(r−1, p), 0 at r = 0. Sums over blocks are in float64.
+    peak: the row's highest logit. kl_last[r, p]: KL of the last row's distribution from that of row r. kl_below[r, p]:
+    KL of row r's from that of row r−1; NaN at r = 0. Logits are taken less their row's peak, and two rows' logits are
+    subtracted before they are multiplied by p, so that no large numbers cancel (docs/methods.md §10). Sums over blocks
+    are in float64.
     """
     n = z.shape[0]
     total = torch.zeros(n, dtype=torch.float64, device=z.device)
     weighted = torch.zeros_like(total)
     rows, columns = shape or (1, n)
-    cross = torch.zeros((rows, columns), dtype=torch.float64, device=z.device)
-    below = torch.zeros_like(cross)
-    for block in _columns(z):
-        part = z[:, block]
-        e = torch.sub(part, peak[:, None]).exp_()
+    last = torch.zeros((rows, columns), dtype=torch.float64, device=z.device)
+    below = torch.full_like(last, torch.nan)
+    below[1:] = 0
+    for block in column_blocks(z):
+        under_peak = torch.sub(z[:, block], peak[:, None])
+        e = under_peak.exp()
         total += e.sum(-1)
-        weighted += torch.linalg.vecdot(e, part)
+        weighted += torch.linalg.vecdot(e, under_peak)
         if shape is not None:
-            e_grid, z_grid = e.view(rows, columns, -1), part.unflatten(0, shape)
-            cross += torch.bmm(z_grid.transpose(0, 1), e_grid[-1][:, :, None])[:, :, 0].T
-            below[1:] += torch.linalg.vecdot(e_grid[1:], z_grid[:-1])
-    log_sum = peak.double() + total.log()
-    entropy = (log_sum - weighted / total).clamp(min=0)
-    if bool(entropy.isnan().any()) and bool(z.isneginf().any()):
+            grid, e_grid = under_peak.unflatten(0, shape), e.unflatten(0, shape)
+            last += torch.sub(grid[-1], grid).mul_(e_grid[-1]).sum(-1)
+            below[1:] += torch.sub(grid[1:], grid[:-1]).mul_(e_grid[1:]).sum(-1)
+    if bool(weighted.isnan().any()) and bool(z.isneginf().any()):
         return sums(z.clamp(min=FLOOR), peak.clamp(min=FLOOR), shape)
+    log_total = total.log()
+    found = Sums(peak.double() + log_total, log_total - weighted / total)
     if shape is None:
-        return Sums(log_sum, entropy)
-    return Sums(log_sum, entropy, cross / total.view(shape)[-1], below / total.view(shape))
+        return found
+    grid_total, grid_log = total.view(shape), log_total.view(shape)
+    last = last / grid_total[-1] + (grid_log - grid_log[-1])
+    below = below / grid_total
+    below[1:] += grid_log[:-1] - grid_log[1:]
+    # of nearly equal rows the sum is rounding, of either sign
+    return replace(found, kl_last=last.clamp(min=0), kl_below=below.clamp(min=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +152,6 @@ def decode_state(
     all_sums = sums(z, top[:, 0], shape)
     log_sum = all_sums.log_sum.unflatten(0, shape)
     entropy = all_sums.entropy.unflatten(0, shape)
-    assert all_sums.cross is not None
-    assert all_sums.below is not None
-    kl_final = -entropy[-1] - all_sums.cross + log_sum
-    kl_below = -entropy[1:] - all_sums.below[1:] + log_sum[:-1]
-    blank = torch.full_like(entropy[:1], torch.nan)
     known = next_ids.clamp(min=0).expand(shape).reshape(-1, 1)
     next_logit = z.gather(1, known).view(shape).masked_fill(next_ids < 0, torch.nan)
     return Cells(
@@ -155,8 +159,8 @@ def decode_state(
         top_logits=top.unflatten(0, shape),
         log_sum=log_sum,
         entropy=entropy,
-        kl_final=kl_final.clamp(min=0),
-        kl_below=torch.cat([blank, kl_below.clamp(min=0)]),
+        kl_final=all_sums.kl_last,
+        kl_below=all_sums.kl_below,
         next_logit=next_logit,
         winner=winner,
     )

@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from intravisto_core.analysis.decoding import sums
+from intravisto_core.analysis.divergence import divergence
+
 NOISE_FLOORS = 10
 
 
@@ -44,38 +47,32 @@ def predictions(
     for start in range(0, len(next_ids), step):
         span = slice(start, start + step)
         z = logits(final[span])
-        log_ref = z.log_softmax(-1)
         following = next_ids[span].to(z.device)
-        parts[0].append(_said(z, log_ref, log_ref, following, target, contrast))
+        parts[0].append(_said(z, z, following, target, contrast))
         if torch.equal(final[span], other[span]):
             parts[1].append(parts[0][-1])
         else:
             w = logits(other[span])
-            parts[1].append(_said(w, w.log_softmax(-1), log_ref, following, target, contrast))
+            parts[1].append(_said(w, z, following, target, contrast))
     return _joined(parts[0]), _joined(parts[1])
 
 
 def _said(
     z: Float[Tensor, "n V"],
-    log_p: Float[Tensor, "n V"],
-    log_ref: Float[Tensor, "n V"],
+    reference: Float[Tensor, "n V"],
     following: Int[Tensor, " n"],
     target: int,
     contrast: int,
 ) -> tuple[Tensor, ...]:
-    said = log_p.gather(1, following.clamp(min=0)[:, None])[:, 0].masked_fill(following < 0, torch.nan)
-    return said, z[:, target] - z[:, contrast], divergence(log_ref, log_p), z.argmax(-1)
+    log_prob = z.gather(1, following.clamp(min=0)[:, None])[:, 0] - sums(z, z.amax(-1)).log_sum
+    said = log_prob.float().masked_fill(following < 0, torch.nan)
+    kl = said.new_zeros(len(z)) if z is reference else divergence(reference, z).float()
+    return said, z[:, target] - z[:, contrast], kl, z.argmax(-1)
 
 
 def _joined(parts: list[tuple[Tensor, ...]]) -> Predictions:
     columns = [torch.cat(p).cpu().numpy() for p in zip(*parts, strict=True)]
     return Predictions(columns[0], columns[1], columns[2], columns[3].astype(np.int32))
-
-
-def divergence(log_p: Float[Tensor, "n V"], log_q: Float[Tensor, "n V"]) -> Float[Tensor, " n"]:
-    """KL(p ‖ q) in nats, ≥ 0, from log-probabilities; tokens that p never says count nothing."""
-    p = log_p.exp()
-    return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1, dtype=torch.float64).clamp(min=0).float()
 
 
 def recovered_share(m_edit: float, m_clean: float, m_corrupt: float, noise: float) -> float:

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from intravisto_core.analysis.decoding import sums
-from intravisto_core.analysis.lenses import logit_matrix
+from intravisto_core.analysis.divergence import divergence
+from intravisto_core.analysis.lenses import FLOOR, logit_matrix
 from intravisto_core.lenses import Projection
 from intravisto_core.models import LoadedModel
 
@@ -18,8 +19,9 @@ from intravisto_core.models import LoadedModel
 class Profiles:
     """What a divergence needs of decoded vectors (output lens): with logits z = s(U x̂ + b),
 
-    KL(p ‖ q) = lse(q) − lse(p) − s⟨m(p), x̂(q) − x̂(p)⟩, m(p) = Σ_v p_v U_v: a product over d instead of V.
-    log_sum: (n,) lse. mean: (n, d) m. It does not hold under a soft-cap.
+    KL(p ‖ q) = lse(q) − lse(p) − s⟨m(p), x̂(q) − x̂(p)⟩, m(p) = Σ_v p_v (U_v − Ū): a product over d instead of V.
+    Ū: the mean row, whose logit is left out of lse too. log_sum: (n,) lse. mean: (n, d) m. It does not hold under a
+    soft-cap.
     """
 
     log_sum: Float[Tensor, " n"]
@@ -27,13 +29,24 @@ class Profiles:
 
 
 def profiles(model: LoadedModel, x_hat: Float[Tensor, "n d"], z: Float[Tensor, "n V"]) -> Profiles:
-    """Profiles of vectors from their logits, which are overwritten."""
-    log_sum = sums(z, z.amax(-1)).log_sum
-    p = z.sub_(log_sum[:, None].float()).exp_()
-    mean = torch.zeros_like(x_hat)
+    """Profiles of vectors from their logits, which are overwritten.
+
+    lse is `H(p) + s(⟨m(p), x̂⟩ + Σ_v p_v b_v)`: that of the logits has their rounding, which is large where all logits
+    of a model are far from 0.
+    """
+    peak = z.amax(-1)
+    found = sums(z, peak)
+    e = z.sub_(peak[:, None]).exp_()
+    weighted = torch.zeros(x_hat.shape, dtype=torch.float64, device=z.device)
+    middle = model.weights.mean_row("unembed")
     for start, table in model.weights.chunks("unembed"):
-        mean.addmm_(p[:, start : start + len(table)], table)
-    return Profiles(log_sum, mean)
+        weighted += e[:, start : start + len(table)] @ (table - middle)
+    total = (found.log_sum - peak).exp()
+    mean = weighted / total[:, None]
+    product = torch.linalg.vecdot(mean, x_hat.double())
+    if (bias := model.weights.bias("unembed")) is not None:
+        product += (e @ bias.clamp(min=FLOOR)) / total
+    return Profiles(found.entropy + model.blueprint.logit_scale * product, mean.float())
 
 
 def divergences_by_profile(
@@ -44,6 +57,7 @@ def divergences_by_profile(
     """KL(upper ‖ lower) in nats of n pairs. upper: profiles and x̂; lower: lse and x̂."""
     (profile, x_upper), (log_sum, x_lower) = upper, lower
     apart = torch.linalg.vecdot(profile.mean.double(), (x_lower - x_upper).double())
+    # of nearly equal vectors the sum is rounding, of either sign
     return (log_sum - profile.log_sum - model.blueprint.logit_scale * apart).clamp(min=0)
 
 
@@ -52,9 +66,5 @@ def divergences_by_logits(
 ) -> Float[Tensor, " pairs"]:
     """KL(upper ‖ lower) in nats from the logits themselves, for a model with a soft-cap; n·V·4 bytes are held."""
     z = logit_matrix(model, Projection(x_hat, torch.ones(len(x_hat), device=x_hat.device)))
-    found = sums(z, z.amax(-1))
-    out = []
-    for u, low in zip(upper.split(64), lower.split(64), strict=True):
-        p = (z[u] - found.log_sum[u, None].float()).exp()
-        out.append(found.log_sum[low] - found.entropy[u] - torch.linalg.vecdot(p, z[low]).double())
-    return torch.cat(out).clamp(min=0)
+    pairs = zip(upper.split(64), lower.split(64), strict=True)
+    return torch.cat([divergence(z[u], z[low]) for u, low in pairs])

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intravisto_core.analysis.decoding import sums
+from intravisto_core.analysis.divergence import divergence
 from intravisto_core.errors import RequestError
 from intravisto_core.sites import ShareMeasure
 
@@ -60,14 +60,6 @@ def normalised(raw: Raw, scale: Float[Tensor, " n"]) -> Raw:
 def divergences(whole: Float[Tensor, "n d"], others: Parts, logits: Logits) -> Raw:
     """KL(lens(whole) ‖ lens(other)) in nats for each of the others."""
     z = logits(whole)
-    peak = z.amax(-1)
-    own = sums(z, peak)
-    p = (z - own.log_sum[:, None].float()).exp()
-    out = []
-    for other in others:
-        z_other = logits(other)
-        log_sum = sums(z_other, z_other.amax(-1)).log_sum
-        cross = torch.linalg.vecdot(p, z_other).double()
-        out.append((-own.entropy - cross + log_sum).clamp(min=0).float())
+    found = torch.stack([divergence(z, logits(other)).float() for other in others])
     zero_part = (others - whole).abs().amax(-1) == 0
-    return torch.stack(out).masked_fill(zero_part, 0.0)
+    return found.masked_fill(zero_part, 0.0)

@@ -58,6 +58,7 @@ def report(card: ModelCard) -> str:
         f"d {card.d_model}, vocabulary {card.d_vocab}, {card.dtype}, {card.block} block, {card.norm}"
         + (", inferred by structure" if card.inferred else ""),
         *([f"particulars: {'; '.join(card.features)}"] if card.features else []),
+        *(f"note: {note}" for note in card.notes),
         f"checked on {card.probe}",
     ]
     for capability, found in card.capabilities.items():

@@ -101,26 +101,25 @@ def _neurons(model: LoadedModel, data: TraceData, allowed: float) -> Check:
 
 
 def _stock(model: LoadedModel, ids: tuple[int, ...]) -> tuple[Float[Tensor, "T V"], list[int]]:
-    """Logits of the model as it comes (stock attention, no hook), by the probe's schedule; its own greedy ids."""
+    """Logits of the model as it comes (stock attention, no hook), by the probe's schedule; and its most likely ids.
+
+    The ids are those of plain calls: `generate` would also follow what the checkpoint's generation_config.json says.
+    """
     network: Any = model.network
     if model.blueprint.architecture.attention_kind is AttentionKind.INTERFACE:
         network.set_attn_implementation("eager")
-    cache, out = DynamicCache(config=network.config), []
-    for part in (ids[:-1], ids[-1:]):
+    cache = DynamicCache(config=network.config)
+
+    def read(part: tuple[int, ...]) -> Float[Tensor, "n V"]:
         tokens = torch.tensor([part], device=model.device)
-        out.append(network(input_ids=tokens, past_key_values=cache, use_cache=True).logits[0].float())
-    tokens = torch.tensor([ids], device=model.device)
-    generated = network.generate(
-        tokens,
-        attention_mask=torch.ones_like(tokens),
-        max_new_tokens=N_GREEDY,
-        do_sample=False,
-        temperature=None,
-        top_k=None,
-        top_p=None,
-        pad_token_id=0,
-    )
-    return torch.cat(out), generated[0, len(ids) :].tolist()
+        found: Tensor = network(input_ids=tokens, past_key_values=cache, use_cache=True).logits[0].float()
+        return found
+
+    logits = torch.cat([read(ids[:-1]), read(ids[-1:])])
+    said = [int(logits[-1].argmax())]
+    while len(said) < N_GREEDY:
+        said.append(int(read((said[-1],))[-1].argmax()))
+    return logits, said
 
 
 def _sdpa(model: LoadedModel, ids: tuple[int, ...]) -> Float[Tensor, "T V"] | None:
@@ -158,9 +157,11 @@ def _same_run(
     )
     if not found.ok:
         return found
-    own = _finish(model, Prepared(ids, (), N_GREEDY), checking=False).ids[len(ids) :]
-    if list(own) != greedy:
-        reason = f"greedy ids: expected {greedy}, the plain model's; got {list(own)}"
+    own = list(_finish(model, Prepared(ids, (), N_GREEDY), checking=False).ids[len(ids) :])
+    stops = stop_ids(model, Generation())
+    expected = greedy[: next((n for n, i in enumerate(greedy, 1) if i in stops), N_GREEDY)]
+    if own != expected:
+        reason = f"greedy ids: expected {expected}, the plain model's; got {own}"
         return identities.summarise(identities.relative_error(traced, stock)[None], allowed, reason=reason)
     return found
 

@@ -43,4 +43,5 @@ def describe(
         inferred=blueprint.architecture.inferred,
         chat=model.reader.has_chat_template,
         features=features(model),
+        notes=model.notes,
     )

@@ -16,7 +16,8 @@ SINGLE = "model.safetensors"
 _WIDTHS = {"64": 8, "32": 4, "16": 2}
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 # Tensors that old checkpoints hold and transformers makes itself.
-_MADE_ANEW = (".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".inv_freq")
+_MADE_ANEW = (".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias")
+_TABLE = ".inv_freq"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,13 @@ def parsed(header: dict[str, Any]) -> list[TensorHeader]:
     return [
         TensorHeader(name, tuple(entry["shape"]), entry["dtype"])
         for name, entry in header.items()
-        if name != "__metadata__" and not name.endswith(_MADE_ANEW)
+        if name != "__metadata__" and not is_made_anew(name, len(entry["shape"]))
     ]
+
+
+def is_made_anew(name: str, n_axes: int = 0) -> bool:
+    """Whether a tensor is a mask or table that transformers makes itself; a bias has one axis, a mask none or more."""
+    return (n_axes != 1 and name.endswith(_MADE_ANEW)) or name.endswith(_TABLE)
 
 
 def stored_dtype(config: dict[str, Any], tensors: list[TensorHeader]) -> torch.dtype:

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from intravisto_core.architectures import Architecture, auto_class, bind, find, names
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.models import checkpoint, quantisation
 from intravisto_core.models import folder as folders
+from intravisto_core.models.completeness import another_task, check_complete
 from intravisto_core.models.construction import loading
 from intravisto_core.models.free_memory import all_free, is_short
+from intravisto_core.models.generation_file import GenerationFile, read_generation
 from intravisto_core.models.inferred import infer
 from intravisto_core.models.loaded import LoadedModel, measure
 from intravisto_core.models.memory import estimate, require_room
@@ -24,6 +26,7 @@ from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.placement import Placement, place
 from intravisto_core.models.reading import telling
 from intravisto_core.models.source import locate
+from intravisto_core.models.tokenizer_files import describe_differences, open_tokenizer
 from intravisto_core.models.weights import Weights, read_in
 from intravisto_core.progress import Report, quiet
 from intravisto_core.request import ModelSpec
@@ -61,18 +64,25 @@ def load(
     make_room(needed.weights)
     require_room(replace(needed, free=all_free()), spec.source)
     report(0, 0, "reading the weights")
-    tokenizer = _tokenizer(folder)
+    tokenizer = open_tokenizer(folder, folders.shown(folder))
     settings = _settings(folder)
+    said = read_generation(folder, settings, folders.shown(folder))
     family = settings.get_text_config().model_type
     declared = find(family) if family in names() else None
     kernel = declared.kernel(settings) if declared else "eager"
     with loading(report), telling(report, files):
         in_few_bits = bool(spec.quantisation or config.get("quantization_config"))
         where = place(spec.device_map, settings, needed.weights, packed=in_few_bits)
-        network = _network(folder, spec, where, settings, kernel)
+        network = _network(folder, spec, where, settings, kernel, said)
     read_in(network, report)
     report(0, 0, "checking that what it shows will be true")
-    return _bound(spec, folder, files, network, declared or infer(network), tokenizer, where)
+    notes = (*_notes(settings), *said.notes, *describe_differences(folder, tokenizer))
+    return _bound(spec, folder, files, network, declared or infer(network), tokenizer, where, notes)
+
+
+def _notes(settings: Any) -> list[str]:
+    task = another_task(settings)
+    return [f"{task}: it is read as one"] if task else []
 
 
 def _bound(
@@ -83,6 +93,7 @@ def _bound(
     architecture: Architecture,
     tokenizer: Any,
     where: Placement,
+    notes: tuple[str, ...],
 ) -> LoadedModel:
     """A model that was read, with its parts found."""
     blueprint = bind(architecture, network)
@@ -106,6 +117,7 @@ def _bound(
         dtype=network.dtype,
         quantisation=packed,
         scratch=where.scratch,
+        notes=notes,
     )
 
 
@@ -119,21 +131,6 @@ def _settings(folder: Path) -> Any:
         ) from error
 
 
-def _tokenizer(folder: Path) -> Any:
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"{folders.shown(folder)}: expected a tokenizer that transformers' own code runs; this one brings its "
-                "own code, which is never run here. Choose another model, or save it with a tokenizer.json"
-            ) from None
-        raise ModelError(
-            f"{folders.shown(folder)}: expected tokenizer files (tokenizer.json); they are missing or damaged "
-            f"({type(error).__name__}). Copy the model's own tokenizer into its folder, or choose another model"
-        ) from error
-
-
 def _check_vocabulary(folder: Path, tokenizer: Any, n_rows: int) -> None:
     """Added tokens beyond the table are refused only where a text has them: many a checkpoint has one for padding."""
     if tokenizer.vocab_size > n_rows:
@@ -144,7 +141,9 @@ def _check_vocabulary(folder: Path, tokenizer: Any, n_rows: int) -> None:
         )
 
 
-def _network(folder: Path, spec: ModelSpec, where: Placement, settings: Any, kernel: str) -> PreTrainedModel:
+def _network(
+    folder: Path, spec: ModelSpec, where: Placement, settings: Any, kernel: str, said: GenerationFile
+) -> PreTrainedModel:
     transformers_logging.disable_progress_bar()
     dtype = "auto" if spec.dtype == "auto" else getattr(torch, spec.dtype)
     options = dict(where.options)
@@ -158,6 +157,7 @@ def _network(folder: Path, spec: ModelSpec, where: Placement, settings: Any, ker
             use_safetensors=True,
             attn_implementation=kernel,
             dtype=dtype,
+            generation_config=said.for_transformers(),
             # they are told below, by name
             ignore_mismatched_sizes=True,
             output_loading_info=True,
@@ -171,26 +171,7 @@ def _network(folder: Path, spec: ModelSpec, where: Placement, settings: Any, ker
             "Check that config.json and the weights belong together"
         ) from error
     network, info = loaded
-    _check_complete(info, folders.shown(folder))
+    check_complete(info, settings, checkpoint.headers(checkpoint.weight_files(folder)), folders.shown(folder))
     quantisation.keep_packed_as_loaded(network)
     model: PreTrainedModel = network.eval().requires_grad_(False)
     return model
-
-
-def _check_complete(info: Any, name: str) -> None:
-    """Refuse weights that do not fill the model: transformers would fill it with random numbers.
-
-    Raises:
-        ModelError: some are missing, or have another shape.
-    """
-    if wrong := sorted(info.get("mismatched_keys", ())):
-        first, stored, wanted = wrong[0]
-        raise ModelError(
-            f"{name}: expected weights of the sizes in config.json; {first} is {tuple(stored)} and should be "
-            f"{tuple(wanted)} ({len(wrong)} such in all). They do not belong together: download or save the model again"
-        )
-    if missing := sorted(info.get("missing_keys", ())):
-        raise ModelError(
-            f"{name}: expected all weights that config.json asks for; {missing[0]} is missing ({len(missing)} in all). "
-            "Download or save the model again"
-        )

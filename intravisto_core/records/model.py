@@ -107,6 +107,8 @@ class ModelCard(Summarised):
     """Whether its tokenizer brings a chat template."""
     features: tuple[str, ...] = ()
     """What is particular about it, in short phrases."""
+    notes: tuple[str, ...] = ()
+    """What its files say or hold that is not done here, or is not as they say."""
 
     def _summary(self) -> tuple[str, ...]:
         return (self.name, self.family, f"{self.n_layers} layers", f"width {self.d_model}", self.dtype)

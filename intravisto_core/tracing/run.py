@@ -90,6 +90,8 @@ def prepare(model: LoadedModel, request: TraceRequest) -> Prepared:
     if context and length + n_new > context:
         n_new = context - length
         notes.append(f"stopped at the model's context of {context} tokens")
+    if start := model.reader.doubled_start(prompt):
+        notes.append(f"begins with the start token {start} twice: models are trained with one")
     return Prepared(prompt, forced, n_new, tuple(notes))
 
 
@@ -154,10 +156,8 @@ def _not_finite(model: LoadedModel, sink: CaptureSink) -> str:
 
 
 def stop_ids(model: LoadedModel, generation: Generation) -> frozenset[int]:
-    """Token ids that end a run: the model's own end-of-text, and those asked for."""
+    """Token ids that end a run: those that the model's files name, and those asked for."""
     configured = getattr(model.network.generation_config, "eos_token_id", None)
-    if configured is None:
-        configured = model.tokenizer.eos_token_id
     own = [] if configured is None else configured if isinstance(configured, list) else [configured]
     return frozenset([*own, *(s for s in generation.stop if isinstance(s, int))])
 

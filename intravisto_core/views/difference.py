@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from intravisto_core.analysis.decoding import tile_positions, top_tokens
-from intravisto_core.analysis.effects import divergence
+from intravisto_core.analysis.divergence import divergence
 from intravisto_core.analysis.lenses import logit_matrix
 from intravisto_core.lenses import Projection
 from intravisto_core.models import LoadedModel
@@ -115,7 +115,7 @@ def _changed(
             "edited_ids": top_tokens(w)[1][:, 0].int(),
         }
         if not kind.is_update:
-            found["kl"] = divergence(z.log_softmax(-1), w.log_softmax(-1))
+            found["kl"] = divergence(z, w).float()
         yield batch.cpu().numpy(), {name: values.cpu().numpy() for name, values in found.items()}
 
 

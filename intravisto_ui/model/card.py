@@ -48,6 +48,8 @@ def draw_card(model: ModelCard) -> None:
     ]
     if model.features:
         rows.append(("Particulars", "; ".join(model.features), "What not every model has"))
+    if model.notes:
+        rows.append(("Notes", "; ".join(model.notes), "What its files say that is not done here, or not as they say"))
     body = "".join(
         f'<tr><th scope="row">{escape_html(name)}{f"<small>{escape_html(why)}</small>" if why else ""}</th>'
         f"<td>{escape_html(str(value))}</td></tr>"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intravisto_core.analysis.decoding import tile_positions, top_tokens
+from intravisto_core.analysis.decoding import sums, tile_positions, top_tokens
 from intravisto_core.analysis.lenses import logit_matrix
 from intravisto_core.analysis.profiles import profiles
 from intravisto_core.analysis.readings import frozen_norm, subtract
@@ -89,10 +89,11 @@ def decode_states(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
     x_hat = torch.where(at.as_it_is[:, None], at.x, model.final_state(at.x))
     z = _logits(model, x_hat, update=False)
     top, ids = top_tokens(z, LISTED)
+    probabilities = (top - sums(z, top[:, 0]).log_sum[:, None]).exp().float()
     profile = profiles(model, x_hat, z)
     return {
         "ids": ids.int().cpu().numpy(),
-        "numbers": (top - profile.log_sum[:, None]).exp().float().cpu().numpy(),
+        "numbers": probabilities.cpu().numpy(),
         "x_hat": x_hat.cpu().numpy(),
         "log_sum": profile.log_sum.cpu().numpy(),
         "mean": profile.mean.cpu().numpy(),

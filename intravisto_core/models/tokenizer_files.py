@@ -1,0 +1,83 @@
+"""The tokenizer of a folder, and whether it is the one that its tokenizer.json describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from intravisto_core.errors import ModelError
+
+FILE = "tokenizer.json"
+PROBE = (
+    "Hello, world!",
+    " It's 12:34 and 5,678.90",
+    " naïve café — “Größe”",
+    " привет Ωμέγα",
+    "東京は日本",
+    " 😀🏽",
+    "\n\tdef f(x):\n    return x  # two  spaces",
+    "UPPER lower CamelCase snake_case",
+)
+SEEN = "azAZ09.,!?é東ж😀"
+
+
+def open_tokenizer(folder: Path, name: str) -> Any:
+    """The tokenizer, as transformers' own code reads it.
+
+    Raises:
+        ModelError: its files are missing or damaged, or it needs code of its own.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{name}: expected a tokenizer that transformers' own code runs; this one brings its "
+                "own code, which is never run here. Choose another model, or save it with a tokenizer.json"
+            ) from None
+        raise ModelError(
+            f"{name}: expected tokenizer files (tokenizer.json); they are missing or damaged "
+            f"({type(error).__name__}). Copy the model's own tokenizer into its folder, or choose another model"
+        ) from error
+
+
+def describe_differences(folder: Path, tokenizer: Any) -> tuple[str, ...]:
+    """What a reader should know of a tokenizer: tokens other than its file's, and characters that vanish."""
+    return (*_other_tokens(folder / FILE, tokenizer), *_lost(tokenizer))
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return [int(i) for i in tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
+
+
+def _other_tokens(file: Path, tokenizer: Any) -> list[str]:
+    if not file.is_file():
+        return []
+    stored = Tokenizer.from_file(str(file))
+    stored.no_truncation()
+    stored.no_padding()
+    for text in PROBE:
+        expected, own = stored.encode(text, add_special_tokens=False).ids, _ids(tokenizer, text)
+        if expected != own:
+            at = next((i for i, pair in enumerate(zip(own, expected, strict=False)) if pair[0] != pair[1]), 0)
+            return [
+                f"transformers reads its tokenizer as {type(tokenizer).__name__}, which makes other tokens than "
+                f"{FILE} says: {text!r} becomes {_ids_from(own, at)} instead of {_ids_from(expected, at)}. Texts may be "
+                "read otherwise than in training; check tokenizer_class in tokenizer_config.json"
+            ]
+    return []
+
+
+def _ids_from(ids: list[int], start: int) -> str:
+    listed = ", ".join(map(str, ids[start : start + 5]))
+    return f"[{'… ' if start else ''}{listed}{' …' if len(ids) > start + 5 else ''}]"
+
+
+def _lost(tokenizer: Any) -> list[str]:
+    lost = [c for c in SEEN if not _ids(tokenizer, c)]
+    if not lost:
+        return []
+    return [f"characters that its tokenizer has no token for vanish from a text, such as {lost[0]!r}"]
