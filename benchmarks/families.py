@@ -76,7 +76,7 @@ def measure(name: str, repetitions: int) -> list[object]:
     from transformers import AutoModelForCausalLM
 
     import intravisto_core as iv
-    from intravisto_core.experiments.self_check import check
+    from intravisto_core.experiments.self_check import check_model
     from intravisto_core.models import load
 
     kind, values, interface = FAMILIES[name]
@@ -85,7 +85,7 @@ def measure(name: str, repetitions: int) -> list[object]:
         spec = iv.ModelSpec(str(folder), device_map="cpu")
         loaded: list[Any] = []
         loading = seconds(lambda: loaded.append(load(spec)))
-        checking = seconds(lambda: check(loaded[0]))
+        checking = seconds(lambda: check_model(loaded[0]))
         loaded.clear()
         engine = iv.open_model(spec)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()

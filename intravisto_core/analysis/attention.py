@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def pattern(
+def compute_pattern(
     q: Float[Tensor, "H Tq d_head"],
     k: Float[Tensor, "Hkv T d_head"],
     first: Int[Tensor, " Tq"],
@@ -46,6 +46,6 @@ def pattern(
     return torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
 
 
-def head_values(weights: Float[Tensor, "H Tq T"], v: Float[Tensor, "Hkv T d_v"]) -> Float[Tensor, "H Tq d_v"]:
+def pick_head_values(weights: Float[Tensor, "H Tq T"], v: Float[Tensor, "Hkv T d_v"]) -> Float[Tensor, "H Tq d_v"]:
     """`z = pattern @ v` for every query head, float32."""
     return weights @ v.float().repeat_interleave(weights.shape[0] // v.shape[0], 0)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from intravisto_core.analysis.parts import post_norm
+from intravisto_core.analysis.parts import apply_post_norm
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Part
 
@@ -77,19 +77,19 @@ class Partition:
         self.values.append(torch.as_tensor(values, dtype=torch.float64).reshape(-1).cpu())
 
 
-def reader(model: LoadedModel, direction: Direction, final: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
+def compute_reader(model: LoadedModel, direction: Direction, final: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
     """g: `scale · centre(γ ⊙ D) / σ`, σ of the final stream at that position."""
     pulled = model.norm.centre(model.norm.scale * direction.d) / model.norm.sigma(final.float())
     return pulled * model.blueprint.logit_scale
 
 
-def uncapped_logits(model: LoadedModel, final: Float[Tensor, " d"]) -> Float[Tensor, " V"]:
+def compute_uncapped_logits(model: LoadedModel, final: Float[Tensor, " d"]) -> Float[Tensor, " V"]:
     """The model's own logits at one position, by its own norm and head, before the soft-cap; float32."""
     out: Tensor = model.blueprint.unembed(model.blueprint.final_norm(final[None].to(model.dtype)))
     return out[0].float() * model.blueprint.logit_scale
 
 
-def capped(model: LoadedModel, logits: Float[Tensor, " V"]) -> Float[Tensor, " V"]:
+def cap_logits(model: LoadedModel, logits: Float[Tensor, " V"]) -> Float[Tensor, " V"]:
     """The soft-cap, where the model has one."""
     limit = model.blueprint.soft_cap
     return torch.tanh(logits / limit) * limit if limit else logits
@@ -157,7 +157,7 @@ def _through(
     model: LoadedModel, layer: int, matrix: str, whole: Float[Tensor, " d"], g: Float[Tensor, " d"]
 ) -> tuple[Float[Tensor, " d"], float | None]:
     """g as the projection's output sees it, through multiplier and post-norm at its frozen scale; that norm's shift."""
-    norm, multiplier = post_norm(model, layer, matrix), model.blueprint.multiplier
+    norm, multiplier = apply_post_norm(model, layer, matrix), model.blueprint.multiplier
     if norm is None:
         return g * multiplier, None
     shift = None if norm.shift is None else multiplier * float(norm.shift @ g)

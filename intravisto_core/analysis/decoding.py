@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.lenses import FLOOR, logit_matrix
+from intravisto_core.analysis.lenses import FLOOR, compute_logits
 from intravisto_core.lenses import Projection
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import TOP_K_KEPT
@@ -22,12 +22,12 @@ _BLOCK_ELEMENTS = 1 << 18
 TILE_BYTES = 64 << 20
 
 
-def tile_positions(n_rows: int, d_vocab: int, budget: int = TILE_BYTES) -> int:
+def count_tile_positions(n_rows: int, d_vocab: int, budget: int = TILE_BYTES) -> int:
     """How many positions of `n_rows` cells are decoded at once, so that their logits take at most `budget` bytes."""
     return max(1, budget // (4 * d_vocab * max(1, n_rows)))
 
 
-def column_blocks(z: Float[Tensor, "n V"]) -> Iterator[slice]:
+def split_columns(z: Float[Tensor, "n V"]) -> Iterator[slice]:
     """Blocks of columns that stay in the processor's cache."""
     width = max(256, _BLOCK_ELEMENTS // max(1, z.shape[0]))
     for start in range(0, z.shape[1], width):
@@ -44,7 +44,7 @@ class Sums:
     kl_below: Float[Tensor, "R P"] | None = None
 
 
-def top_tokens(z: Float[Tensor, "n V"], k: int = TOP_K_KEPT) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
+def find_top_tokens(z: Float[Tensor, "n V"], k: int = TOP_K_KEPT) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
     """The k highest logits and their ids, best first.
 
     Columns are dealt to stripes; only the k stripes with the highest peaks can hold a top-k token.
@@ -64,7 +64,7 @@ def top_tokens(z: Float[Tensor, "n V"], k: int = TOP_K_KEPT) -> tuple[Float[Tens
     return best.values, ids.gather(1, best.indices)
 
 
-def sums(z: Float[Tensor, "n V"], peak: Float[Tensor, " n"], shape: tuple[int, int] | None = None) -> Sums:
+def compute_sums(z: Float[Tensor, "n V"], peak: Float[Tensor, " n"], shape: tuple[int, int] | None = None) -> Sums:
     """Log-sum-exp and entropy of every row; with `shape` (R, P), rows being r·P + p, also divergences across rows.
 
     peak: the row's highest logit. kl_last[r, p]: KL of the last row's distribution from that of row r. kl_below[r, p]:
@@ -79,7 +79,7 @@ def sums(z: Float[Tensor, "n V"], peak: Float[Tensor, " n"], shape: tuple[int, i
     last = torch.zeros((rows, columns), dtype=torch.float64, device=z.device)
     below = torch.full_like(last, torch.nan)
     below[1:] = 0
-    for block in column_blocks(z):
+    for block in split_columns(z):
         under_peak = torch.sub(z[:, block], peak[:, None])
         e = under_peak.exp()
         total += e.sum(-1)
@@ -89,7 +89,7 @@ def sums(z: Float[Tensor, "n V"], peak: Float[Tensor, " n"], shape: tuple[int, i
             last += torch.sub(grid[-1], grid).mul_(e_grid[-1]).sum(-1)
             below[1:] += torch.sub(grid[1:], grid[:-1]).mul_(e_grid[1:]).sum(-1)
     if bool(weighted.isnan().any()) and bool(z.isneginf().any()):
-        return sums(z.clamp(min=FLOOR), peak.clamp(min=FLOOR), shape)
+        return compute_sums(z.clamp(min=FLOOR), peak.clamp(min=FLOOR), shape)
     log_total = total.log()
     found = Sums(peak.double() + log_total, log_total - weighted / total)
     if shape is None:
@@ -124,9 +124,9 @@ class Cells:
 
 def decode_update(model: LoadedModel, projection: Projection, shape: tuple[int, int]) -> Cells:
     """Cells under the stream policy: tokens promoted and suppressed, by their change of logit."""
-    z = logit_matrix(model, projection)
-    high, high_ids = top_tokens(z)
-    low, low_ids = top_tokens(z.neg_())
+    z = compute_logits(model, projection)
+    high, high_ids = find_top_tokens(z)
+    low, low_ids = find_top_tokens(z.neg_())
     return Cells(*(x.unflatten(0, shape) for x in (high_ids, high, low_ids, low.neg_())))
 
 
@@ -147,9 +147,9 @@ def decode_state(
     if best_table:
         z, winner = _surer_table(model, projection, shape)
     else:
-        z = logit_matrix(model, projection)
-    top, ids = top_tokens(z)
-    all_sums = sums(z, top[:, 0], shape)
+        z = compute_logits(model, projection)
+    top, ids = find_top_tokens(z)
+    all_sums = compute_sums(z, top[:, 0], shape)
     log_sum = all_sums.log_sum.unflatten(0, shape)
     entropy = all_sums.entropy.unflatten(0, shape)
     known = next_ids.clamp(min=0).expand(shape).reshape(-1, 1)
@@ -173,9 +173,9 @@ def _surer_table(
     last = torch.zeros(shape, dtype=torch.bool, device=projection.x_hat.device)
     last[-1] = True
     for mix in (1.0, 0.0):
-        z = logit_matrix(model, _with_mix(projection, mix))
+        z = compute_logits(model, _with_mix(projection, mix))
         peak = z.amax(-1)
-        tables.append((z, (peak.double() - sums(z, peak).log_sum)))
+        tables.append((z, (peak.double() - compute_sums(z, peak).log_sum)))
     (z, log_p), (z_input, log_p_input) = tables
     winner = (log_p >= log_p_input) | last.flatten()
     z[~winner] = z_input[~winner]
@@ -188,7 +188,7 @@ def _with_mix(projection: Projection, mix: float) -> Projection:
     )
 
 
-def ranks(z: Float[Tensor, "n V"], token: int) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+def compute_ranks(z: Float[Tensor, "n V"], token: int) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
     """Rank of a token (1 + how many are strictly higher) and its logit."""
     logit = z[:, token]
     return 1 + (z > logit[:, None]).sum(-1), logit

@@ -6,22 +6,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intravisto_core.analysis.decoding import column_blocks, sums
+from intravisto_core.analysis.decoding import compute_sums, split_columns
 
 # |log q − log p| from which q − p is taken as it is
 NEAR = 0.5
 
 
-def divergence(z_p: Float[Tensor, "n V"], z_q: Float[Tensor, "n V"]) -> Float[Tensor, " n"]:
+def compute_divergence(z_p: Float[Tensor, "n V"], z_q: Float[Tensor, "n V"]) -> Float[Tensor, " n"]:
     """KL(p ‖ q) in nats, float64, from float32 logits; infinite where p says a token that q never does.
 
     With δ = log q − log p: `Σ p (expm1 δ − δ)`. Since Σ q = Σ p this is Σ p (log p − log q), as a sum of terms of which
     none is below 0 and each is of second order in δ: what is rounded in δ and in the two log-sums counts only times δ.
     """
     peak_p, peak_q = z_p.amax(-1), z_q.amax(-1)
-    log_p, log_q = ((sums(z, peak).log_sum - peak).float() for z, peak in ((z_p, peak_p), (z_q, peak_q)))
+    log_p, log_q = ((compute_sums(z, peak).log_sum - peak).float() for z, peak in ((z_p, peak_p), (z_q, peak_q)))
     out = torch.zeros(len(z_p), dtype=torch.float64, device=z_p.device)
-    for block in column_blocks(z_p):
+    for block in split_columns(z_p):
         under_p = z_p[:, block] - peak_p[:, None]
         under_q = z_q[:, block] - peak_q[:, None]
         delta = under_q - under_p - (log_q - log_p)[:, None]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from intravisto_core.analysis.parts import post_norm
+from intravisto_core.analysis.parts import apply_post_norm
 from intravisto_core.models import LoadedModel, NormFormula
 from intravisto_core.sites import AttentionDivision
 
@@ -70,7 +70,7 @@ class Rewritten:
         return pattern.masked_fill(self.taken[:, :, None], 0)
 
 
-def moved(
+def find_moved(
     model: LoadedModel,
     layer: int,
     pattern: Float[Tensor, "H Tq T"],
@@ -87,7 +87,7 @@ def moved(
     put_in = None
     if edited is not None:
         put_in = edited.z.masked_fill(~edited.heads[:, :, None], 0).transpose(0, 1).flatten(1) @ w_o.T
-    norm, multiplier = post_norm(model, layer, "w_o"), model.blueprint.multiplier
+    norm, multiplier = apply_post_norm(model, layer, "w_o"), model.blueprint.multiplier
     whole, weights = written + fixed + (0 if put_in is None else put_in), own
     if norm is not None:
         sigma = norm.sigma(whole)
@@ -128,7 +128,7 @@ class Division:
         )
 
 
-def by_source(
+def divide_by_source(
     division: AttentionDivision,
     pattern: Float[Tensor, "H Tq T"],
     what: Moved | None,
@@ -151,7 +151,7 @@ def by_source(
     return _lengths(lengths, lengths.sum(-1), what, scale)
 
 
-def all_lengths(what: Moved, heads: bool = False) -> Float[Tensor, " Tq"]:
+def measure_lengths(what: Moved, heads: bool = False) -> Float[Tensor, " Tq"]:
     """`Σ_j ‖c_ij‖` and what edits wrote: what the value-weighted division divides by; heads: `Σ_hj ‖c_hij‖`."""
     if heads:
         each = (torch.einsum("hin,hn->i", what.weights[:, :, sources], v.norm(dim=-1)) for sources, v in what.values())
@@ -161,7 +161,7 @@ def all_lengths(what: Moved, heads: bool = False) -> Float[Tensor, " Tq"]:
     return whole if what.edit is None else whole + what.edit.norm(dim=-1)
 
 
-def by_head(
+def divide_by_head(
     division: AttentionDivision,
     pattern: Float[Tensor, "H Tq T"],
     what: Moved | None,

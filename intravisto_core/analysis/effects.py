@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.decoding import sums
-from intravisto_core.analysis.divergence import divergence
+from intravisto_core.analysis.decoding import compute_sums
+from intravisto_core.analysis.divergence import compute_divergence
 
 NOISE_FLOORS = 10
 
@@ -30,7 +30,7 @@ class Predictions:
     top: Int[np.ndarray, " C"]
 
 
-def predictions(
+def compute_predictions(
     logits: Callable[[Float[Tensor, "n d"]], Float[Tensor, "n V"]],
     final: Float[Tensor, "C d"],
     other: Float[Tensor, "C d"],
@@ -64,9 +64,9 @@ def _said(
     target: int,
     contrast: int,
 ) -> tuple[Tensor, ...]:
-    log_prob = z.gather(1, following.clamp(min=0)[:, None])[:, 0] - sums(z, z.amax(-1)).log_sum
+    log_prob = z.gather(1, following.clamp(min=0)[:, None])[:, 0] - compute_sums(z, z.amax(-1)).log_sum
     said = log_prob.float().masked_fill(following < 0, torch.nan)
-    kl = said.new_zeros(len(z)) if z is reference else divergence(reference, z).float()
+    kl = said.new_zeros(len(z)) if z is reference else compute_divergence(reference, z).float()
     return said, z[:, target] - z[:, contrast], kl, z.argmax(-1)
 
 
@@ -75,7 +75,7 @@ def _joined(parts: list[tuple[Tensor, ...]]) -> Predictions:
     return Predictions(columns[0], columns[1], columns[2], columns[3].astype(np.int32))
 
 
-def recovered_share(m_edit: float, m_clean: float, m_corrupt: float, noise: float) -> float:
+def compute_recovered_share(m_edit: float, m_clean: float, m_corrupt: float, noise: float) -> float:
     """`(m_edit − m_corrupt)/(m_clean − m_corrupt)`; NaN where the denominator is under 10 noise floors."""
     whole = m_clean - m_corrupt
     if whole == 0 or abs(whole) < NOISE_FLOORS * noise:
@@ -83,20 +83,20 @@ def recovered_share(m_edit: float, m_clean: float, m_corrupt: float, noise: floa
     return (m_edit - m_corrupt) / whole
 
 
-def ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def rank_values(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Ranks from 1; equal values share the mean of theirs."""
     order = np.argsort(values, kind="stable")
     out = np.empty(len(values))
     out[order] = np.arange(1, len(values) + 1)
     _, group = np.unique(values, return_inverse=True)
-    sums, counts = np.bincount(group, out), np.bincount(group)
-    return (sums / counts)[group]
+    totals, counts = np.bincount(group, out), np.bincount(group)
+    return (totals / counts)[group]
 
 
-def rank_correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+def compute_rank_correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
     """Spearman's; NaN for fewer than 3 pairs, or where all of one are equal."""
     if len(a) < 3:
         return float("nan")
-    x, y = ranks(a) - (len(a) + 1) / 2, ranks(b) - (len(b) + 1) / 2
+    x, y = rank_values(a) - (len(a) + 1) / 2, rank_values(b) - (len(b) + 1) / 2
     size = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / size if size else float("nan")

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
-from intravisto_core.analysis.parts import to_stream
+from intravisto_core.analysis.parts import scale_to_stream
 from intravisto_core.models import LoadedModel
 
 
@@ -50,7 +50,7 @@ class ExpertRun:
     act: Float[Tensor, "n d_expert"]
 
 
-def mixture(model: LoadedModel, layer: int, routing: Routing) -> tuple[Int[Tensor, "T k"], Float[Tensor, "T k"]]:
+def read_mixture(model: LoadedModel, layer: int, routing: Routing) -> tuple[Int[Tensor, "T k"], Float[Tensor, "T k"]]:
     """The experts of each position with their weights, float32; the shared one, numbered last, is among them."""
     ids, weights = [], []
     if routing.chosen is not None and routing.weights is not None:
@@ -74,7 +74,7 @@ def _shared_weight(routing: Routing) -> Float[Tensor, " T"]:
     return routing.shared_logit[:, 0].sigmoid().float()
 
 
-def expert_run(model: LoadedModel, layer: int, expert: int, routing: Routing) -> ExpertRun:
+def run_expert(model: LoadedModel, layer: int, expert: int, routing: Routing) -> ExpertRun:
     """`act[l, e]`: the neurons of one expert, computed again from what it read, as patterns are from q and k."""
     if expert == _n_routed(model, layer):
         assert routing.shared_act is not None
@@ -91,13 +91,13 @@ def expert_run(model: LoadedModel, layer: int, expert: int, routing: Routing) ->
     return ExpertRun(positions, routing.weights[positions, slots].float(), model.gated(layer, act).float())
 
 
-def mlp_from_experts(model: LoadedModel, layer: int, routing: Routing) -> Float[Tensor, "T d"]:
+def sum_experts(model: LoadedModel, layer: int, routing: Routing) -> Float[Tensor, "T d"]:
     """All neurons of all experts and the biases together, with the routers' weights: `mlp_out`, rebuilt."""
-    ids, _ = mixture(model, layer, routing)
+    ids, _ = read_mixture(model, layer, routing)
     total = torch.zeros((len(ids), model.dimensions.d_model), device=ids.device)
     for expert in ids.unique().tolist():
-        part = expert_run(model, layer, expert, routing)
+        part = run_expert(model, layer, expert, routing)
         name = f"expert_out.{layer}.{expert}"
         written, bias = part.act @ model.weights.get(name).float().T, model.weights.bias(name)
         total[part.positions] += part.weights[:, None] * (written if bias is None else written + bias)
-    return to_stream(model, layer, total, "w_out")
+    return scale_to_stream(model, layer, total, "w_out")

@@ -165,7 +165,7 @@ class Masses:
         return float(np.abs(1 - whole[: row + 1]).max())
 
 
-def known(*shares: Array) -> tuple[Array, ...]:
+def fill_undefined(*shares: Array) -> tuple[Array, ...]:
     """Shares with NaN as 0, and last what is then left over: 1 where undefined, else 0."""
     undefined = np.isnan(shares[0])
     return (*(np.where(undefined, 0.0, s) for s in shares), undefined.astype(np.float64))
@@ -196,12 +196,12 @@ def hand_down(
 
 def _serial_step(masses: Masses, r: int, block: Block) -> None:
     j = block.junctions
-    mlp, residual, nothing = known(j.mlp, j.residual_mlp)
+    mlp, residual, nothing = fill_undefined(j.mlp, j.residual_mlp)
     masses.mlp[r] = masses.block[r] * mlp
     masses.mid[r] = masses.block[r] * residual + masses.mlp[r] * block.through_mlp
     _lose(masses, r, masses.block[r], nothing, j.intervention_mlp)
     _lose(masses, r, masses.mlp[r], np.zeros_like(mlp), block.mlp_edit)
-    attention, residual, nothing = known(j.attention, j.residual_attention)
+    attention, residual, nothing = fill_undefined(j.attention, j.residual_attention)
     masses.attention[r] = masses.mid[r] * attention
     masses.block[r - 1] = masses.mid[r] * residual
     _lose(masses, r, masses.mid[r], nothing, j.intervention_attention)
@@ -210,7 +210,7 @@ def _serial_step(masses: Masses, r: int, block: Block) -> None:
 
 def _parallel_step(masses: Masses, r: int, block: Block) -> None:
     j = block.junctions
-    mlp, attention, residual, nothing = known(j.mlp, j.attention, j.residual_attention)
+    mlp, attention, residual, nothing = fill_undefined(j.mlp, j.attention, j.residual_attention)
     masses.mlp[r] = masses.block[r] * mlp
     masses.attention[r] = masses.block[r] * attention
     masses.block[r - 1] = masses.block[r] * residual + masses.mlp[r] * block.through_mlp
@@ -229,14 +229,14 @@ def _lose(masses: Masses, r: int, mass: Float[Array, "S T"], nothing: Array, edi
 def _attend(masses: Masses, r: int, sources: Sources | PassingSources) -> None:
     for queries, rows in sources.stretches(np.flatnonzero(masses.attention[r].any(0))):
         mass = masses.attention[r][:, queries]
-        positions, ends = known_sources(rows)
+        positions, ends = fill_undefined_sources(rows)
         masses.block[r - 1] += mass @ positions
         masses.to_start[r] += np.abs(mass) @ np.abs(np.nan_to_num(rows.to_start()))
         for terminal, share in enumerate(ends):
             masses.lost[r, :, terminal] += mass @ share
 
 
-def known_sources(sources: Sources) -> tuple[Array, tuple[Array, ...]]:
+def fill_undefined_sources(sources: Sources) -> tuple[Array, tuple[Array, ...]]:
     """Positions with NaN as 0, and what goes to each of `TERMINALS`; undefined is 1 or 0. (T, T) and (T,) each."""
     undefined = np.isnan(sources.sink)
     nothing, given = undefined.astype(np.float64), (sources.sink, sources.bias, sources.hidden, sources.intervention)

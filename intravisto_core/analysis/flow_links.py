@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from intravisto_core.analysis.flow import TERMINALS, Block, Masses, known, known_sources
+from intravisto_core.analysis.flow import TERMINALS, Block, Masses, fill_undefined, fill_undefined_sources
 from intravisto_core.sites import LinkKind, NodeKind
 
 Array = np.ndarray
@@ -198,14 +198,14 @@ def find_links(
 
 def _serial_links(found: _Collector, r: int, step: Block) -> None:
     j, block, mid = step.junctions, (NodeKind.BLOCK, r), (NodeKind.MID, r)
-    mlp, residual, nothing = known(j.mlp, j.residual_mlp)
+    mlp, residual, nothing = fill_undefined(j.mlp, j.residual_mlp)
     found.column(LinkKind.MLP, (NodeKind.MLP, r), block, mlp)
     found.column(LinkKind.RESIDUAL, mid, block, residual)
     found.terminal(LinkKind.RESIDUAL, NodeKind.UNDEFINED, block, nothing)
     found.terminal(LinkKind.RESIDUAL, NodeKind.INTERVENTION, block, j.intervention_mlp)
     found.column(LinkKind.MLP, mid, (NodeKind.MLP, r), step.through_mlp)
     found.terminal(LinkKind.MLP, NodeKind.INTERVENTION, (NodeKind.MLP, r), step.mlp_edit)
-    attention, residual, nothing = known(j.attention, j.residual_attention)
+    attention, residual, nothing = fill_undefined(j.attention, j.residual_attention)
     found.column(LinkKind.ATTENTION, (NodeKind.ATTENTION, r), mid, attention)
     found.column(LinkKind.RESIDUAL, (NodeKind.BLOCK, r - 1), mid, residual)
     found.terminal(LinkKind.RESIDUAL, NodeKind.UNDEFINED, mid, nothing)
@@ -214,7 +214,7 @@ def _serial_links(found: _Collector, r: int, step: Block) -> None:
 
 def _parallel_links(found: _Collector, r: int, step: Block) -> None:
     j, block, below = step.junctions, (NodeKind.BLOCK, r), (NodeKind.BLOCK, r - 1)
-    mlp, attention, residual, nothing = known(j.mlp, j.attention, j.residual_attention)
+    mlp, attention, residual, nothing = fill_undefined(j.mlp, j.attention, j.residual_attention)
     found.column(LinkKind.MLP, (NodeKind.MLP, r), block, mlp)
     found.column(LinkKind.ATTENTION, (NodeKind.ATTENTION, r), block, attention)
     found.column(LinkKind.RESIDUAL, below, block, residual)
@@ -230,7 +230,7 @@ def _source_links(found: _Collector, r: int, step: Block) -> None:
     source = found.places.key(NodeKind.BLOCK, r - 1, found.every)[None, :]
     own = {NodeKind.SINK: LinkKind.SINK, NodeKind.BIAS: LinkKind.BIAS}
     for queries, rows in step.sources.stretches(_asked(found, mass, r)):
-        share, ends = known_sources(rows)
+        share, ends = fill_undefined_sources(rows)
         target = found.places.key(NodeKind.ATTENTION, r, queries)[:, None]
         shown = _shown(share, found.limits)
         found.add(LinkKind.ATTENTION, source, target, share, mass[queries, None] * share, (r - 1, r), shown)
@@ -261,7 +261,7 @@ def _shown(share: Array, limits: Limits) -> Array | None:
     return shown
 
 
-def node_masses(masses: Masses, places: Places, keys: Array) -> Array:
+def collect_node_masses(masses: Masses, places: Places, keys: Array) -> Array:
     """The mass of each node, by its number."""
     kind, row, position = places.split(keys)
     out = np.zeros(len(keys))
@@ -285,7 +285,7 @@ def _cap(masses: Masses, places: Places, links: Links, limits: Limits) -> None:
     if limits.max_nodes is not None:
         keys = np.unique(np.concatenate([links.source, links.target]))
         if len(keys) > limits.max_nodes:
-            size = np.abs(node_masses(masses, places, keys))
+            size = np.abs(collect_node_masses(masses, places, keys))
             kept = np.sort(keys[np.argsort(-size, kind="stable")[: limits.max_nodes]])
             links.pick(np.isin(links.source, kept) & np.isin(links.target, kept))
     order = np.argsort(-np.abs(links.mass), kind="stable")

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.lenses import logit_matrix
-from intravisto_core.analysis.readings import token_directions
+from intravisto_core.analysis.lenses import compute_logits
+from intravisto_core.analysis.readings import compute_token_directions
 from intravisto_core.lenses import Projection, normalise, table_lens
 from intravisto_core.models import LoadedModel
 from intravisto_core.request.views import default_norm
@@ -19,7 +19,7 @@ _TILE = 64
 SMALLEST = 1e-12
 
 
-def token_vector(model: LoadedModel, ids: Sequence[int], lens: Lens, row: int) -> Float[Tensor, " d"]:
+def compute_token_vector(model: LoadedModel, ids: Sequence[int], lens: Lens, row: int) -> Float[Tensor, " d"]:
     """The row of E or U, or their mix at a heatmap row, of a token; of several, their mean."""
     a = _mix(model, lens, row, len(ids))[:, None]
     chosen = torch.tensor(list(ids), device=model.device)
@@ -31,32 +31,34 @@ def token_vector(model: LoadedModel, ids: Sequence[int], lens: Lens, row: int) -
     return rows.mean(0)
 
 
-def token_direction(model: LoadedModel, ids: Sequence[int], lens: Lens, row: int) -> Float[Tensor, " d"]:
+def compute_token_direction(model: LoadedModel, ids: Sequence[int], lens: Lens, row: int) -> Float[Tensor, " d"]:
     """ê of a token under a lens at a heatmap row; of several, their mean scaled to 1."""
     chosen = torch.tensor(list(ids), device=model.device)
-    return unit(_directions(model, chosen, lens, row).mean(0))
+    return scale_to_unit(_directions(model, chosen, lens, row).mean(0))
 
 
 def _directions(model: LoadedModel, ids: Int[Tensor, " n"], lens: Lens, row: int) -> Float[Tensor, "n d"]:
     as_it_is = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    return token_directions(model, ids, _mix(model, lens, row, len(ids)).to(ids.device), as_it_is)
+    return compute_token_directions(model, ids, _mix(model, lens, row, len(ids)).to(ids.device), as_it_is)
 
 
 def _mix(model: LoadedModel, lens: Lens, row: int, n: int) -> Float[Tensor, " n"]:
     return table_lens(lens).mix(torch.full((n,), row, device=model.device), model.dimensions.n_layers)
 
 
-def unit(v: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
+def scale_to_unit(v: Float[Tensor, " d"]) -> Float[Tensor, " d"]:
     """v̂."""
     return v / v.norm().clamp(min=SMALLEST)
 
 
-def with_norm_of(v: Float[Tensor, "n d"], x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+def match_norm(v: Float[Tensor, "n d"], x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Each vector scaled to the norm of what it replaces."""
     return v / v.norm(dim=-1, keepdim=True).clamp(min=SMALLEST) * x.norm(dim=-1, keepdim=True)
 
 
-def top_tokens(model: LoadedModel, x: Float[Tensor, "n d"], lens: Lens, row: int, update: bool) -> Int[Tensor, " n"]:
+def decode_top_tokens(
+    model: LoadedModel, x: Float[Tensor, "n d"], lens: Lens, row: int, update: bool
+) -> Int[Tensor, " n"]:
     """The top token of each vector under a lens and the default norm policy of §3.
 
     update: x is what attention or MLP adds; the stream's σ scales all its logits alike, so 1 serves for it.
@@ -69,32 +71,34 @@ def top_tokens(model: LoadedModel, x: Float[Tensor, "n d"], lens: Lens, row: int
         x_hat = normalise(model, x, x, policy, as_it_is)
     mix = _mix(model, lens, row, x.shape[0]).to(x.device)
     tiles = (
-        logit_matrix(model, Projection(x_hat[i : i + _TILE], mix[i : i + _TILE], bias=not update, capped=not update))
+        compute_logits(model, Projection(x_hat[i : i + _TILE], mix[i : i + _TILE], bias=not update, capped=not update))
         for i in range(0, x.shape[0], _TILE)
     )
     return torch.cat([z.argmax(-1) for z in tiles])
 
 
-def main_replaced(
+def replace_main(
     model: LoadedModel, x: Float[Tensor, "n d"], top: Int[Tensor, " n"], ids: Sequence[int], lens: Lens, row: int
 ) -> Float[Tensor, "n d"]:
     """`x − c ê₁ + c ê_new`, `c = ⟨x, ê₁⟩`, rescaled to ‖x‖; x itself where its top token is the new one already."""
-    main, new = _directions(model, top, lens, row), token_direction(model, ids, lens, row)
+    main, new = _directions(model, top, lens, row), compute_token_direction(model, ids, lens, row)
     c = (x * main).sum(-1, keepdim=True)
-    changed = with_norm_of(x - c * main + c * new, x)
+    changed = match_norm(x - c * main + c * new, x)
     same = (top == ids[0]) if len(ids) == 1 else torch.zeros_like(top, dtype=torch.bool)
     return torch.where(same[:, None], x, changed)
 
 
-def without(x: Float[Tensor, "n d"], direction: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:
+def remove_direction(x: Float[Tensor, "n d"], direction: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:
     """`x − ⟨x,d̂⟩ d̂`."""
-    d = unit(direction)
+    d = scale_to_unit(direction)
     return x - (x @ d)[:, None] * d
 
 
-def swapped(x: Float[Tensor, "n d"], source: Float[Tensor, " d"], target: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:
+def swap_directions(
+    x: Float[Tensor, "n d"], source: Float[Tensor, " d"], target: Float[Tensor, " d"]
+) -> Float[Tensor, "n d"]:
     """The coordinates (a, b) of x in span{ŝ, t̂} become (b, a); the rest of x stays."""
-    s, t = unit(source), unit(target)
+    s, t = scale_to_unit(source), scale_to_unit(target)
     plane = torch.stack([s, t])
     gram = plane.double() @ plane.double().T
     coordinates = (x @ plane.T).double() @ torch.linalg.inv(gram)
@@ -102,7 +106,7 @@ def swapped(x: Float[Tensor, "n d"], source: Float[Tensor, " d"], target: Float[
     return x + (b - a)[:, None] * s + (a - b)[:, None] * t
 
 
-def median_length(x: Float[Tensor, "T d"]) -> float:
+def measure_median_length(x: Float[Tensor, "T d"]) -> float:
     """The median ‖x‖ over positions ≥ 1 (over the only one, where there is but one)."""
     lengths = x.float().norm(dim=-1)
     return float((lengths[1:] if len(lengths) > 1 else lengths).median())

@@ -27,7 +27,7 @@ class Joint:
     edit: Float[Tensor, " Tq"]
 
 
-def joint_shares(
+def compute_joint_shares(
     what: Moved,
     queries: Sequence[int],
     residual: Float[Tensor, "Tq d"],

@@ -12,7 +12,7 @@ from intravisto_core.models import LoadedModel
 FLOOR = -1e30
 
 
-def logit_matrix(model: LoadedModel, projection: Projection) -> Float[Tensor, "n V"]:
+def compute_logits(model: LoadedModel, projection: Projection) -> Float[Tensor, "n V"]:
     """Logits of n vectors. The tables are read by chunks and the mixed one is never formed; n·V·4 bytes are held.
 
     Leading vectors of the input table alone, and trailing ones of the output table alone, take one product, not two.
@@ -30,7 +30,7 @@ def logit_matrix(model: LoadedModel, projection: Projection) -> Float[Tensor, "n
             z[: n - trail, start : start + len(table)].addmm_(weighted, table.T)
     if projection.bias and (bias := model.weights.bias("unembed")) is not None:
         z.addcmul_(a, bias.clamp(min=FLOOR))
-    return finish(model, z, projection.capped)
+    return scale_logits(model, z, projection.capped)
 
 
 def _leading(flags: Tensor) -> int:
@@ -38,14 +38,14 @@ def _leading(flags: Tensor) -> int:
     return int(flags.int().cumprod(0).sum())
 
 
-def finish(model: LoadedModel, z: Float[Tensor, "n V"], capped: bool) -> Float[Tensor, "n V"]:
+def scale_logits(model: LoadedModel, z: Float[Tensor, "n V"], capped: bool) -> Float[Tensor, "n V"]:
     """Logit scale, and for states the soft-cap."""
     if capped:
         return model.cap(z)
     return z * model.blueprint.logit_scale if model.blueprint.logit_scale != 1.0 else z
 
 
-def output_logits(model: LoadedModel, x: Tensor) -> Tensor:
+def compute_output_logits(model: LoadedModel, x: Tensor) -> Tensor:
     """The output lens with the final norm on any vectors (n, d) → (n, V)."""
     ones = torch.ones(x.shape[0], device=x.device)
-    return logit_matrix(model, Projection(model.final_state(x), ones))
+    return compute_logits(model, Projection(model.final_state(x), ones))

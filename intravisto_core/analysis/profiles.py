@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.decoding import sums
-from intravisto_core.analysis.divergence import divergence
-from intravisto_core.analysis.lenses import FLOOR, logit_matrix
+from intravisto_core.analysis.decoding import compute_sums
+from intravisto_core.analysis.divergence import compute_divergence
+from intravisto_core.analysis.lenses import FLOOR, compute_logits
 from intravisto_core.lenses import Projection
 from intravisto_core.models import LoadedModel
 
@@ -28,14 +28,14 @@ class Profiles:
     mean: Float[Tensor, "n d"]
 
 
-def profiles(model: LoadedModel, x_hat: Float[Tensor, "n d"], z: Float[Tensor, "n V"]) -> Profiles:
+def compute_profiles(model: LoadedModel, x_hat: Float[Tensor, "n d"], z: Float[Tensor, "n V"]) -> Profiles:
     """Profiles of vectors from their logits, which are overwritten.
 
     lse is `H(p) + s(⟨m(p), x̂⟩ + Σ_v p_v b_v)`: that of the logits has their rounding, which is large where all logits
     of a model are far from 0.
     """
     peak = z.amax(-1)
-    found = sums(z, peak)
+    found = compute_sums(z, peak)
     e = z.sub_(peak[:, None]).exp_()
     weighted = torch.zeros(x_hat.shape, dtype=torch.float64, device=z.device)
     middle = model.weights.mean_row("unembed")
@@ -49,7 +49,7 @@ def profiles(model: LoadedModel, x_hat: Float[Tensor, "n d"], z: Float[Tensor, "
     return Profiles(found.entropy + model.blueprint.logit_scale * product, mean.float())
 
 
-def divergences_by_profile(
+def compute_profile_divergences(
     model: LoadedModel,
     upper: tuple[Profiles, Float[Tensor, "n d"]],
     lower: tuple[Float[Tensor, " n"], Float[Tensor, "n d"]],
@@ -61,10 +61,10 @@ def divergences_by_profile(
     return (log_sum - profile.log_sum - model.blueprint.logit_scale * apart).clamp(min=0)
 
 
-def divergences_by_logits(
+def compute_logit_divergences(
     model: LoadedModel, x_hat: Float[Tensor, "n d"], upper: Int[Tensor, " pairs"], lower: Int[Tensor, " pairs"]
 ) -> Float[Tensor, " pairs"]:
     """KL(upper ‖ lower) in nats from the logits themselves, for a model with a soft-cap; n·V·4 bytes are held."""
-    z = logit_matrix(model, Projection(x_hat, torch.ones(len(x_hat), device=x_hat.device)))
+    z = compute_logits(model, Projection(x_hat, torch.ones(len(x_hat), device=x_hat.device)))
     pairs = zip(upper.split(64), lower.split(64), strict=True)
-    return torch.cat([divergence(z[u], z[low]) for u, low in pairs])
+    return torch.cat([compute_divergence(z[u], z[low]) for u, low in pairs])

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.lenses import logit_matrix
+from intravisto_core.analysis.lenses import compute_logits
 from intravisto_core.lenses import Projection
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import NormPolicy
@@ -30,7 +30,7 @@ class Subtraction:
     coefficients: Float[Tensor, "n steps"]
 
 
-def frozen_norm(
+def freeze_norm(
     model: LoadedModel,
     x: Float[Tensor, "n d"],
     stream: Float[Tensor, "n d"],
@@ -55,7 +55,7 @@ def frozen_norm(
     return apply
 
 
-def token_directions(
+def compute_token_directions(
     model: LoadedModel, ids: Int[Tensor, " n"], mix: Float[Tensor, " n"], as_it_is: Tensor
 ) -> Float[Tensor, "n d"]:
     """Unit token directions ê_t in stream space; at row L+1 in the space of the normed state."""
@@ -70,7 +70,7 @@ def _centred(model: LoadedModel, table: str, ids: Int[Tensor, " n"]) -> Float[Te
     return model.weights.get(table, ids).float() - model.weights.mean_row(table)
 
 
-def subtract(
+def subtract_tokens(
     model: LoadedModel,
     x: Float[Tensor, "n d"],
     norm: Callable[[Tensor], Tensor],
@@ -89,9 +89,9 @@ def subtract(
     logits: list[Tensor] = []
     coefficients: list[Tensor] = []
     for step in range(STEPS):
-        z = logit_matrix(model, replace(like, x_hat=norm(x)))
+        z = compute_logits(model, replace(like, x_hat=norm(x)))
         top = z.max(-1)
-        direction = token_directions(model, top.indices, like.mix, as_it_is)
+        direction = compute_token_directions(model, top.indices, like.mix, as_it_is)
         c = (x * direction).sum(-1)
         if step:
             repeated = (torch.stack(ids) == top.indices).any(0)

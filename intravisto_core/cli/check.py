@@ -41,8 +41,8 @@ def _check_families(out: Path | None) -> int:
     # torch is loaded here
     from intravisto_core.experiments import families, tiny
 
-    groups = [list(families.survey(configs)) for configs in (tiny.CONFIGS, tiny.UNDECLARED, tiny.REFUSED)]
-    text = families.page(*groups)
+    groups = [list(families.survey_families(configs)) for configs in (tiny.CONFIGS, tiny.UNDECLARED, tiny.REFUSED)]
+    text = families.write_page(*groups)
     if out is None:
         print(text)
     else:

@@ -11,7 +11,7 @@ from intravisto_core.engine.job import Job
 from intravisto_core.engine.jobs.registry import kind_of
 from intravisto_core.engine.trace_info import TraceInfo
 from intravisto_core.errors import TraceError
-from intravisto_core.experiments.self_check import check
+from intravisto_core.experiments.self_check import check_model
 from intravisto_core.models import load
 from intravisto_core.models.construction import computing
 from intravisto_core.models.free_memory import allocations_apart, freeing, give_back, trim
@@ -59,7 +59,7 @@ class LocalEngine:
             model = load(spec, token, report, make_room)
             threads = threads_for(model)
             with using_threads(threads), computing():
-                self._card = check(model)
+                self._card = check_model(model)
         trim()
         self._traces: Traces | None = Traces(model, self._card, ByteStore(store_bytes))
         self._dispatcher = Dispatcher(model.name, threads)

@@ -10,7 +10,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from intravisto_core.experiments.identities import relative_error
+from intravisto_core.experiments.identities import compute_relative_error
 from intravisto_core.inspection.hooks import Handles, on_output
 from intravisto_core.models import LoadedModel
 
@@ -21,10 +21,10 @@ class _Seen(Exception):
     """Ends a forward pass as soon as it has passed what was wanted of it."""
 
 
-def misdeclared(model: LoadedModel, ids: tuple[int, ...]) -> str:
+def explain_misdeclared(model: LoadedModel, ids: tuple[int, ...]) -> str:
     """Why the declared kind of block is wrong, or "": silencing attention moves a serial block's MLP, no other."""
     plain, silenced = (_first_mlp_out(model, ids, silence) for silence in (False, True))
-    moved = float(relative_error(silenced, plain)[1:].max())
+    moved = float(compute_relative_error(silenced, plain)[1:].max())
     if model.blueprint.parallel and moved > STILL:
         return f"declared parallel, but its MLP reads what attention wrote (it moves by {moved:.1e} without it)"
     if not model.blueprint.parallel and moved <= STILL:

@@ -13,13 +13,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intravisto_core.experiments.link_gradients import stream_gradients
-from intravisto_core.experiments.link_runs import Metric, enters_after_mlp, groups, start, without, without_in_full
-from intravisto_core.experiments.link_vectors import link_vector
+from intravisto_core.experiments.link_gradients import compute_stream_gradients
+from intravisto_core.experiments.link_runs import (
+    Metric,
+    enters_after_mlp,
+    find_start,
+    group_links,
+    run_without,
+    run_without_in_full,
+)
+from intravisto_core.experiments.link_vectors import compute_link_vector
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import Link
 from intravisto_core.tracing import TraceData
-from intravisto_core.tracing.reuse import obstacle
+from intravisto_core.tracing.reuse import find_obstacle
 
 SAME = 1e-6
 
@@ -44,9 +51,9 @@ def check_links(
         RequestError: a link that this model does not have.
         ModelError: gradients cannot be taken through it.
     """
-    vectors = torch.stack([link_vector(model, data, link) for link in links])
-    in_full = bool(obstacle(model, data))
-    gradients = stream_gradients(model, data, links, metric, in_full)
+    vectors = torch.stack([compute_link_vector(model, data, link) for link in links])
+    in_full = bool(find_obstacle(model, data))
+    gradients = compute_stream_gradients(model, data, links, metric, in_full)
     predicted = torch.stack([-gradients.along(link, e) for link, e in zip(links, vectors, strict=True)])
     whole = float(metric(model.logits(data.final[metric.position : metric.position + 1])[0]))
     first = _first_of_same(links, vectors, model.blueprint.parallel)
@@ -58,12 +65,12 @@ def check_links(
     for number, batch in enumerate(batches):
         here = [chosen[i] for i in batch]
         if in_full:
-            found = without_in_full(model, data, links[here[0]], vectors[here[0]], metric) - whole
+            found = run_without_in_full(model, data, links[here[0]], vectors[here[0]], metric) - whole
         else:
             asked, taken = [links[i] for i in here], vectors[here]
             if number in ends:
                 asked, taken = [asked[0], *asked], torch.cat([torch.zeros_like(taken[:1]), taken])
-            found = without(model, data, asked, taken, metric) - whole
+            found = run_without(model, data, asked, taken, metric) - whole
             if number in ends:
                 noise, found = max(noise, abs(float(found[0]))), found[1:]
         measured[here] = found
@@ -75,12 +82,12 @@ def check_links(
 def _batches(links: Sequence[Link], last: int, n_layers: int, in_full: bool) -> list[list[int]]:
     if in_full:
         return [[i] for i, link in enumerate(links) if link.position <= last]
-    return groups(links, last, n_layers)
+    return group_links(links, last, n_layers)
 
 
 def _longest_and_shortest(batches: Sequence[Sequence[Link]]) -> set[int]:
     """The numbers of the two batches on whose paths the noise floor is measured."""
-    order = sorted(range(len(batches)), key=lambda i: start(batches[i])[::-1])
+    order = sorted(range(len(batches)), key=lambda i: find_start(batches[i])[::-1])
     return {*order[:1], *order[-1:]}
 
 

@@ -14,7 +14,7 @@ import transformers
 from intravisto_core.architectures.refused import BY_NAME, COMPOSITE
 from intravisto_core.errors import ModelError
 from intravisto_core.experiments import tiny
-from intravisto_core.experiments.self_check import check
+from intravisto_core.experiments.self_check import check_model
 from intravisto_core.models import load
 from intravisto_core.models.threads import using_threads
 from intravisto_core.records import Check, ModelCard
@@ -64,19 +64,19 @@ class Surveyed:
     reason: str = ""
 
 
-def survey(configs: dict[str, Callable[[], Any]]) -> Iterator[Surveyed]:
+def survey_families(configs: dict[str, Callable[[], Any]]) -> Iterator[Surveyed]:
     """Make, load and check tiny models, one after the other."""
     with using_threads(1), TemporaryDirectory() as root:
         for n, (name, config) in enumerate(configs.items()):
             folder = tiny.write(config(), Path(root) / str(n))
             specs = [ModelSpec(str(folder), dtype=dtype, device_map="cpu") for dtype in DTYPES]
             try:
-                yield Surveyed(name, tuple(check(load(spec)) for spec in specs))
+                yield Surveyed(name, tuple(check_model(load(spec)) for spec in specs))
             except ModelError as error:
                 yield Surveyed(name, reason=str(error))
 
 
-def page(declared: Iterable[Surveyed], undeclared: Iterable[Surveyed], refused: Iterable[Surveyed]) -> str:
+def write_page(declared: Iterable[Surveyed], undeclared: Iterable[Surveyed], refused: Iterable[Surveyed]) -> str:
     """The page in Markdown."""
     head = _HEAD.format(none=NONE, transformers=transformers.__version__, torch=torch.__version__.split("+")[0])
     reasons = "".join(f"| {one.name} | {one.reason} |\n" for one in refused)
@@ -85,10 +85,12 @@ def page(declared: Iterable[Surveyed], undeclared: Iterable[Surveyed], refused: 
     reasons += f"| any other with a `text_config` or `vision_config` | {COMPOSITE} |\n"
     declared = list(declared)
     named = "".join(f"| {one.name} | {'; '.join(one.cards[0].features)} |\n" for one in declared if one.cards)
-    return f"{head}\n{table(declared)}{_FEATURES}{named}{_UNDECLARED}\n{table(undeclared)}{_REFUSED}{reasons}"
+    return (
+        f"{head}\n{write_table(declared)}{_FEATURES}{named}{_UNDECLARED}\n{write_table(undeclared)}{_REFUSED}{reasons}"
+    )
 
 
-def table(surveyed: Iterable[Surveyed]) -> str:
+def write_table(surveyed: Iterable[Surveyed]) -> str:
     """Families by capabilities, with the reasons of what is not offered below."""
     columns = ["family", "model_type", "block", *map(str, Capability)]
     lines, reasons = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"], []
@@ -111,7 +113,7 @@ def _cell(checks: list[Check]) -> str:
     return " · ".join("0" if found.error == 0 else f"{found.error:.0e}" for found in checks)
 
 
-def flags(text: str) -> dict[str, tuple[str, ...]]:
+def write_flags(text: str) -> dict[str, tuple[str, ...]]:
     """What a page claims, without its digits: for every family its type, block and which capabilities it has.
 
     What a later table says of the same family is left out.

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intravisto_core.analysis.attention import head_values
-from intravisto_core.analysis.experts import Routing, expert_run, mlp_from_experts
-from intravisto_core.analysis.lenses import finish
-from intravisto_core.analysis.parts import attention_parts, head_outputs, mlp_from_neurons
+from intravisto_core.analysis.attention import pick_head_values
+from intravisto_core.analysis.experts import Routing, run_expert, sum_experts
+from intravisto_core.analysis.lenses import scale_logits
+from intravisto_core.analysis.parts import compute_head_outputs, split_attention, sum_neurons
 from intravisto_core.architectures import ExpertModules, Order
 from intravisto_core.errors import ModelError
 from intravisto_core.models import LoadedModel
@@ -26,14 +26,14 @@ N_SAMPLES = 16
 Errors = Float[Tensor, "any T"]
 
 
-def relative_error(actual: Tensor, reference: Tensor) -> Float[Tensor, "*any T"]:
+def compute_relative_error(actual: Tensor, reference: Tensor) -> Float[Tensor, "*any T"]:
     """e = ‖Δ‖₂ / max(‖ref‖₂, 1e-6·median ‖ref‖) along the last dimension."""
     size = reference.float().norm(dim=-1)
     floor = SMALLEST * size.median()
     return (actual.float() - reference.float()).norm(dim=-1) / torch.maximum(size, floor).clamp(min=1e-30)
 
 
-def summarise(errors: Errors, allowed: float, exact: bool | None = None, reason: str = "") -> Check:
+def summarise_errors(errors: Errors, allowed: float, exact: bool | None = None, reason: str = "") -> Check:
     """A check from errors by layer (or sample) and position; NaN fails."""
     errors = errors.reshape(-1, errors.shape[-1])
     later = errors[:, 1:] if errors.shape[1] > 1 else errors
@@ -53,26 +53,26 @@ def summarise(errors: Errors, allowed: float, exact: bool | None = None, reason:
     )
 
 
-def tolerance(dtype: torch.dtype, quantisation: str | None = None) -> float:
+def allowed_error(dtype: torch.dtype, quantisation: str | None = None) -> float:
     """The largest e that a dtype's or a quantisation's rounding explains (docs/methods.md §2)."""
     if quantisation is not None:
         return 5e-2
     return 1e-4 if dtype == torch.float32 else 2e-2
 
 
-def residual(model: LoadedModel, data: TraceData) -> tuple[Errors, bool]:
+def check_residual(model: LoadedModel, data: TraceData) -> tuple[Errors, bool]:
     """Identity 1: the stream is the sum of what is added to it. Also whether it is so bit by bit."""
     errors, exact, n_layers = [], True, model.dimensions.n_layers
     for layer in range(n_layers):
         p, a, m, post = (data.site(s, layer) for s in (Site.RESID_PRE, Site.ATTN_OUT, Site.MLP_OUT, Site.RESID_POST))
         total = _added(model.blueprint.order, p, a, m)
         exact = exact and torch.equal(total, post)
-        errors.append(relative_error(total, post))
+        errors.append(compute_relative_error(total, post))
         if not model.blueprint.parallel:
-            errors.append(relative_error(p + a, data.site(Site.RESID_MID, layer)))
+            errors.append(compute_relative_error(p + a, data.site(Site.RESID_MID, layer)))
         if layer + 1 < n_layers:
-            errors.append(relative_error(data.site(Site.RESID_PRE, layer + 1), post))
-    errors.append(relative_error(data.final, data.site(Site.RESID_POST, n_layers - 1)))
+            errors.append(compute_relative_error(data.site(Site.RESID_PRE, layer + 1), post))
+    errors.append(compute_relative_error(data.final, data.site(Site.RESID_POST, n_layers - 1)))
     return torch.stack(errors), exact
 
 
@@ -82,30 +82,30 @@ def _added(order: Order, p: Tensor, a: Tensor, m: Tensor) -> Tensor:
     return (a + m) + p if order is Order.AM_P else (m + a) + p
 
 
-def logits(model: LoadedModel, data: TraceData, reference: Float[Tensor, "T V"]) -> Errors:
+def check_logits(model: LoadedModel, data: TraceData, reference: Float[Tensor, "T V"]) -> Errors:
     """Identity 2: the final stream through the norm's formula and the unembedding gives the model's logits."""
     state = model.norm(data.final.float())
     z = torch.cat([state @ table.T for _, table in model.weights.chunks("unembed")], -1)
     if (bias := model.weights.bias("unembed")) is not None:
         z = z + bias
-    return relative_error(finish(model, z, capped=True), reference)[None]
+    return compute_relative_error(scale_logits(model, z, capped=True), reference)[None]
 
 
-def patterns(model: LoadedModel, data: TraceData) -> Errors:
+def check_patterns(model: LoadedModel, data: TraceData) -> Errors:
     """Identity 5: recomputed pattern times v is z, for every head."""
     found = []
     for layer in range(model.dimensions.n_layers):
         v, z = data.site(Site.V, layer), data.site(Site.Z, layer)
-        found.append(relative_error(head_values(data.pattern(layer), v), z))
+        found.append(compute_relative_error(pick_head_values(data.pattern(layer), v), z))
     return torch.cat(found)
 
 
-def heads(model: LoadedModel, data: TraceData) -> Errors:
+def check_heads(model: LoadedModel, data: TraceData) -> Errors:
     """Identity 6: heads and bias add up to `attn_out`; 16 random heads equal what an ablation takes away."""
 
     def rebuilt(layer: int) -> Tensor:
-        each, bias = attention_parts(model, layer, data.site(Site.Z, layer))
-        return relative_error(each.sum(0) + bias, data.site(Site.ATTN_OUT, layer))[None]
+        each, bias = split_attention(model, layer, data.site(Site.Z, layer))
+        return compute_relative_error(each.sum(0) + bias, data.site(Site.ATTN_OUT, layer))[None]
 
     def ablated(layer: int, head: int) -> Tensor:
         z = data.site(Site.Z, layer)
@@ -113,19 +113,19 @@ def heads(model: LoadedModel, data: TraceData) -> Errors:
         without[head] = 0
         module = model.blueprint.blocks[layer].w_o
         full, less = (module(x.transpose(0, 1).flatten(1)[None])[0].float() for x in (z, without))
-        return _against(full - less, head_outputs(model, layer, z)[head], full)
+        return _against(full - less, compute_head_outputs(model, layer, z)[head], full)
 
     samples = _samples(model.dimensions.n_layers, model.dimensions.n_heads)
     layers = range(model.dimensions.n_layers)
     return torch.cat([*(rebuilt(i) for i in layers), *(ablated(i, h)[None] for i, h in samples)])
 
 
-def neurons(model: LoadedModel, data: TraceData) -> Errors:
+def check_neurons(model: LoadedModel, data: TraceData) -> Errors:
     """Identity 7: neurons and bias add up to `mlp_out`; 16 random neurons equal what an ablation takes away."""
 
     def rebuilt(layer: int) -> Tensor:
-        return relative_error(
-            mlp_from_neurons(model, layer, data.site(Site.ACT, layer)), data.site(Site.MLP_OUT, layer)
+        return compute_relative_error(
+            sum_neurons(model, layer, data.site(Site.ACT, layer)), data.site(Site.MLP_OUT, layer)
         )[None]
 
     def ablated(layer: int, neuron: int) -> Tensor:
@@ -143,20 +143,22 @@ def neurons(model: LoadedModel, data: TraceData) -> Errors:
     return torch.cat([*(rebuilt(i) for i in layers), *(ablated(i, n)[None] for i, n in samples)])
 
 
-def experts(model: LoadedModel, data: TraceData) -> Errors:
+def check_experts(model: LoadedModel, data: TraceData) -> Errors:
     """Identity 7 of a mixture: the neurons of all experts and the biases add up to `mlp_out`; 16 random neurons of a
     layer's routed experts equal what is missing when that neuron is silent in all of them.
     """
 
     def rebuilt(layer: int) -> Tensor:
-        return relative_error(mlp_from_experts(model, layer, data.routing[layer]), data.site(Site.MLP_OUT, layer))[None]
+        return compute_relative_error(sum_experts(model, layer, data.routing[layer]), data.site(Site.MLP_OUT, layer))[
+            None
+        ]
 
     def ablated(layer: int, neuron: int) -> Tensor:
         routing = data.routing[layer]
         full, less = (_run_experts(model, layer, routing, silent) for silent in (None, neuron))
         gone = torch.zeros_like(full)
         for expert in cast(Tensor, routing.chosen).unique().tolist():
-            part = expert_run(model, layer, expert, routing)
+            part = run_expert(model, layer, expert, routing)
             column = model.weights.get(f"expert_out.{layer}.{expert}")[:, neuron].float()
             gone[part.positions] += (part.weights * part.act[:, neuron])[:, None] * column
         return _against(full - less, gone, full)
@@ -164,7 +166,10 @@ def experts(model: LoadedModel, data: TraceData) -> Errors:
     layers = range(model.dimensions.n_layers)
     mixed = [layer for layer in layers if data.routing[layer].chosen is not None]
     for layer in mixed:
-        logits, n = data.routing[layer].logits, cast(ExpertModules, model.blueprint.blocks[layer].experts).n_routed
+        logits, n = (
+            data.routing[layer].logits,
+            cast(ExpertModules, model.blueprint.blocks[layer].experts).n_routed,
+        )
         if logits is None or logits.shape[-1] != n:
             raise ModelError(f"router of layer {layer}: expected logits over {n} experts; it gives something else")
     width = model.weights.get(f"expert_out.{mixed[0]}.0").shape[1] if mixed else 0

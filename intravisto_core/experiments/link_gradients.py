@@ -18,7 +18,7 @@ from intravisto_core.models import LoadedModel
 from intravisto_core.request import Link
 from intravisto_core.sites import Site
 from intravisto_core.tracing import TraceData
-from intravisto_core.tracing.reuse import Reuse, filled_cache, last_row_only, skipping
+from intravisto_core.tracing.reuse import Reuse, fill_cache, last_row_only, skipping
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Gradients:
         return stream[link.layer - self.layer, at] @ e if at < stream.shape[1] else e.new_zeros(())
 
 
-def stream_gradients(
+def compute_stream_gradients(
     model: LoadedModel, data: TraceData, links: Sequence[Link], metric: Metric, in_full: bool
 ) -> Gradients:
     """One pass forward and back over the layers and positions from the first link up to the metric's position.
@@ -61,7 +61,7 @@ def stream_gradients(
 
         return on_output(module, add)
 
-    cache = filled_cache(model, data, first)
+    cache = fill_cache(model, data, first)
     tokens = torch.tensor([data.ids[first:stop]], device=model.device)
     options = {"logits_to_keep": 1} if model.blueprint.keeps_last_logits else {}
     try:

@@ -20,7 +20,7 @@ from intravisto_core.models import LoadedModel
 from intravisto_core.request import Link
 from intravisto_core.sites import Component, Site
 from intravisto_core.tracing import TraceData
-from intravisto_core.tracing.reuse import filled_cache, last_row_only, only_layers
+from intravisto_core.tracing.reuse import fill_cache, last_row_only, only_layers
 
 BATCH_ROWS = 512
 MOST_IN_BATCH = 64
@@ -47,14 +47,14 @@ def enters_after_mlp(link: Link) -> bool:
     return link.component in (Component.MLP, Component.MID)
 
 
-def groups(links: Sequence[Link], last: int, n_layers: int) -> list[list[int]]:
+def group_links(links: Sequence[Link], last: int, n_layers: int) -> list[list[int]]:
     """Indices of links that are measured together, so that calls and needless rows cost least.
 
     last: the metric's position; links after it can change nothing, and are in no group.
     """
 
     def cost(group: Sequence[int]) -> int:
-        layer, position = start(links[i] for i in group)
+        layer, position = find_start(links[i] for i in group)
         return CALL_ROWS + len(group) * (n_layers - layer) * (last + 1 - position)
 
     seen = [i for i, link in enumerate(links) if link.position <= last]
@@ -70,17 +70,17 @@ def groups(links: Sequence[Link], last: int, n_layers: int) -> list[list[int]]:
     return found
 
 
-def start(links: Iterable[Link]) -> tuple[int, int]:
+def find_start(links: Iterable[Link]) -> tuple[int, int]:
     """The first layer and position that some links can change."""
     places = [(link.layer, link.position) for link in links]
     return min(layer for layer, _ in places), min(position for _, position in places)
 
 
-def without(
+def run_without(
     model: LoadedModel, data: TraceData, links: Sequence[Link], vectors: Float[Tensor, "n d"], metric: Metric
 ) -> Float[Tensor, " n"]:
     """m of the run without each link's vector; all are one batch."""
-    layer, position = start(links)
+    layer, position = find_start(links)
     stop, n_layers = metric.position + 1, model.dimensions.n_layers
     if stop - position <= SHORT:
         taken = [_taking(model, link, e, b, position) for b, (link, e) in enumerate(zip(links, vectors, strict=True))]
@@ -96,7 +96,7 @@ def without(
     return _run(model, data, range(layer + 1, n_layers), position, len(links), metric, put)
 
 
-def without_in_full(
+def run_without_in_full(
     model: LoadedModel, data: TraceData, link: Link, vector: Float[Tensor, " d"], metric: Metric
 ) -> Float[Tensor, " 1"]:
     """m of the run without a link's vector, over all layers and positions."""
@@ -202,7 +202,7 @@ def _call(
     changes: Sequence[_Change],
 ) -> Tensor:
     """The logits of a call of some layers and positions over the baseline's cache."""
-    cache = filled_cache(model, data, position)
+    cache = fill_cache(model, data, position)
     if position:
         cache.batch_repeat_interleave(batch)
     ids = torch.tensor([data.ids[position:stop]], device=model.device).expand(batch, -1)

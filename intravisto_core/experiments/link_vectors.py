@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from intravisto_core.analysis.attention import head_values
-from intravisto_core.analysis.parts import head_outputs, post_norm
+from intravisto_core.analysis.attention import pick_head_values
+from intravisto_core.analysis.parts import apply_post_norm, compute_head_outputs
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import Link
@@ -16,7 +16,7 @@ from intravisto_core.tracing import TraceData
 from intravisto_core.tracing.expert_edits import ExpertNeuron
 
 
-def link_vector(model: LoadedModel, data: TraceData, link: Link) -> Float[Tensor, " d"]:
+def compute_link_vector(model: LoadedModel, data: TraceData, link: Link) -> Float[Tensor, " d"]:
     """e, as it is added to the stream, float32."""
     layer, at, component = link.layer, link.position, link.component
     if component is Component.MID and model.blueprint.parallel:
@@ -41,15 +41,15 @@ def _attention_part(model: LoadedModel, data: TraceData, link: Link) -> Float[Te
     z = run
     if link.source is not None:
         weights = data.pattern(layer, queries=slice(at, at + 1))[..., link.source : link.source + 1]
-        z = head_values(weights, data.site(Site.V, layer)[:, link.source : link.source + 1].float())
+        z = pick_head_values(weights, data.site(Site.V, layer)[:, link.source : link.source + 1].float())
     if link.head is not None:
         only = torch.zeros_like(z)
         only[link.head] = z[link.head]
         z = only
-    written, norm = head_outputs(model, layer, z).sum(0), post_norm(model, layer, "w_o")
+    written, norm = compute_head_outputs(model, layer, z).sum(0), apply_post_norm(model, layer, "w_o")
     if norm is not None:
         bias = model.weights.bias(f"w_o.{layer}")
-        whole = head_outputs(model, layer, run).sum(0)
+        whole = compute_head_outputs(model, layer, run).sum(0)
         written = norm.linear(written, norm.sigma(whole if bias is None else whole + bias))
     return written[0] * model.blueprint.multiplier
 
@@ -61,7 +61,7 @@ def _neuron_part(model: LoadedModel, data: TraceData, link: Link) -> Float[Tenso
     if isinstance(link.neuron, tuple):
         raise RequestError(expected("neuron", "a whole number: this model has no experts", link.neuron))
     act, w_out = data.site(Site.ACT, layer)[at].float(), model.weights.get(f"w_out.{layer}").float()
-    written, norm = act[link.neuron] * w_out[:, link.neuron], post_norm(model, layer, "w_out")
+    written, norm = act[link.neuron] * w_out[:, link.neuron], apply_post_norm(model, layer, "w_out")
     if norm is not None:
         bias = model.weights.bias(f"w_out.{layer}")
         whole = w_out @ act

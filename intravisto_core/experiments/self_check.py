@@ -13,7 +13,7 @@ from transformers import DynamicCache
 from intravisto_core.architectures import AttentionKind
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.experiments import identities
-from intravisto_core.experiments.block_kind import misdeclared
+from intravisto_core.experiments.block_kind import explain_misdeclared
 from intravisto_core.models import LoadedModel
 from intravisto_core.models.card import describe
 from intravisto_core.progress import finish_turns
@@ -30,7 +30,7 @@ WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
 NO_NEURONS = "mixture of experts of a kind of its own: no neurons with a weight each"
 
 
-def probe_ids(model: LoadedModel) -> tuple[tuple[int, ...], str]:
+def choose_probe_ids(model: LoadedModel) -> tuple[tuple[int, ...], str]:
     """Random ids, twice as long as a sliding window where that is affordable; and what was not reached."""
     config, context = model.config, model.dimensions.context or LONGEST_PROBE
     window = next((w for n in WINDOWS if (w := getattr(config, n, None))), 0)
@@ -50,30 +50,30 @@ def probe_ids(model: LoadedModel) -> tuple[tuple[int, ...], str]:
 
 
 @torch.no_grad()
-def check(model: LoadedModel) -> ModelCard:
+def check_model(model: LoadedModel) -> ModelCard:
     """Measure every identity on a probe.
 
     Raises:
         ModelError: one of the essential identities fails; the message has the measured error.
     """
-    ids, said = probe_ids(model)
+    ids, said = choose_probe_ids(model)
     stock, greedy = _stock(model, ids)
     sdpa = _sdpa(model, ids)
     use_traced_attention(model)
     data = _traced(model, ids)
     traced_logits = torch.cat(data.step_logits)
-    allowed = identities.tolerance(model.dtype, model.quantisation)
-    errors, exact = identities.residual(model, data)
+    allowed = identities.allowed_error(model.dtype, model.quantisation)
+    errors, exact = identities.check_residual(model, data)
     checks = {
-        Capability.RESIDUAL: identities.summarise(errors, allowed, exact, misdeclared(model, ids)),
-        Capability.LOGITS: _measured(lambda: identities.logits(model, data, traced_logits), allowed),
+        Capability.RESIDUAL: identities.summarise_errors(errors, allowed, exact, explain_misdeclared(model, ids)),
+        Capability.LOGITS: _measured(lambda: identities.check_logits(model, data, traced_logits), allowed),
         Capability.TRACED: _same_run(model, ids, traced_logits, stock, greedy, allowed),
         Capability.CAUSAL: _measured(lambda: _causal(model, ids, traced_logits), allowed),
-        Capability.PATTERN: _measured(lambda: identities.patterns(model, data), allowed),
-        Capability.HEADS: _measured(lambda: identities.heads(model, data), allowed),
+        Capability.PATTERN: _measured(lambda: identities.check_patterns(model, data), allowed),
+        Capability.HEADS: _measured(lambda: identities.check_heads(model, data), allowed),
         Capability.NEURONS: _neurons(model, data, allowed),
     }
-    difference = None if sdpa is None else float(identities.relative_error(traced_logits, sdpa).max())
+    difference = None if sdpa is None else float(identities.compute_relative_error(traced_logits, sdpa).max())
     card = describe(model, checks, difference, said)
     for capability, found in checks.items():
         if capability.essential and not found.ok:
@@ -86,7 +86,7 @@ def check(model: LoadedModel) -> ModelCard:
 
 def _measured(measure: Callable[[], Tensor], allowed: float) -> Check:
     try:
-        return identities.summarise(measure(), allowed)
+        return identities.summarise_errors(measure(), allowed)
     except (IntravistoError, RuntimeError) as error:
         return Check(ok=False, error=None, reason=f"could not be measured: {error}", allowed=allowed)
 
@@ -94,10 +94,10 @@ def _measured(measure: Callable[[], Tensor], allowed: float) -> Check:
 def _neurons(model: LoadedModel, data: TraceData, allowed: float) -> Check:
     architecture = model.blueprint.architecture
     if architecture.experts is not None:
-        return _measured(lambda: identities.experts(model, data), allowed)
+        return _measured(lambda: identities.check_experts(model, data), allowed)
     if architecture.w_out is None:
         return Check(ok=False, error=None, reason=NO_NEURONS, allowed=allowed)
-    return _measured(lambda: identities.neurons(model, data), allowed)
+    return _measured(lambda: identities.check_neurons(model, data), allowed)
 
 
 def _stock(model: LoadedModel, ids: tuple[int, ...]) -> tuple[Float[Tensor, "T V"], list[int]]:
@@ -152,8 +152,8 @@ def _same_run(
     model: LoadedModel, ids: tuple[int, ...], traced: Tensor, stock: Tensor, greedy: list[int], allowed: float
 ) -> Check:
     """Identity 3: logits and greedy ids of the traced run are the plain model's."""
-    found = identities.summarise(
-        identities.relative_error(traced, stock)[None], allowed, exact=torch.equal(traced, stock)
+    found = identities.summarise_errors(
+        identities.compute_relative_error(traced, stock)[None], allowed, exact=torch.equal(traced, stock)
     )
     if not found.ok:
         return found
@@ -162,7 +162,9 @@ def _same_run(
     expected = greedy[: next((n for n, i in enumerate(greedy, 1) if i in stops), N_GREEDY)]
     if own != expected:
         reason = f"greedy ids: expected {expected}, the plain model's; got {own}"
-        return identities.summarise(identities.relative_error(traced, stock)[None], allowed, reason=reason)
+        return identities.summarise_errors(
+            identities.compute_relative_error(traced, stock)[None], allowed, reason=reason
+        )
     return found
 
 
@@ -170,4 +172,4 @@ def _causal(model: LoadedModel, ids: tuple[int, ...], logits: Float[Tensor, "T V
     """Identity 4: another last token leaves all earlier logits as they were."""
     other = (*ids[:-1], (ids[-1] + 1) % model.weights.n_rows("embed"))
     changed = model.network(input_ids=torch.tensor([other], device=model.device), use_cache=False).logits[0].float()
-    return identities.relative_error(changed[:-1], logits[:-1])[None]
+    return identities.compute_relative_error(changed[:-1], logits[:-1])[None]

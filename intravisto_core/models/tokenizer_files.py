@@ -65,8 +65,8 @@ def _other_tokens(file: Path, tokenizer: Any) -> list[str]:
             at = next((i for i, pair in enumerate(zip(own, expected, strict=False)) if pair[0] != pair[1]), 0)
             return [
                 f"transformers reads its tokenizer as {type(tokenizer).__name__}, which makes other tokens than "
-                f"{FILE} says: {text!r} becomes {_ids_from(own, at)} instead of {_ids_from(expected, at)}. Texts may be "
-                "read otherwise than in training; check tokenizer_class in tokenizer_config.json"
+                f"{FILE} says: {text!r} becomes {_ids_from(own, at)} instead of {_ids_from(expected, at)}. Texts may "
+                "be read otherwise than in training; check tokenizer_class in tokenizer_config.json"
             ]
     return []
 

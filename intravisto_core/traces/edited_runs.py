@@ -9,27 +9,27 @@ from typing import Any
 import torch
 
 from intravisto_core.errors import RequestError, TraceError
-from intravisto_core.experiments.identities import relative_error, tolerance
+from intravisto_core.experiments.identities import allowed_error, compute_relative_error
 from intravisto_core.models import LoadedModel
 from intravisto_core.progress import Progress, relay_positions
 from intravisto_core.request import Intervention, PromptSet, TraceRequest, to_json
 from intravisto_core.sites import Capability, Site, TextMode
 from intravisto_core.traces.entry import TraceEntry
-from intravisto_core.traces.plain_runs import plain_data, replayed, run_prompts
+from intravisto_core.traces.plain_runs import prepare_replay, read_plain_data, run_prompts
 from intravisto_core.traces.trace_store import Traces
 from intravisto_core.tracing import RunControl, TraceData, prepare, run
 from intravisto_core.tracing.binding import Binder
-from intravisto_core.tracing.edited import EditedData, trimmed
+from intravisto_core.tracing.edited import EditedData, trim_to_changes
 from intravisto_core.tracing.edits import Edits
-from intravisto_core.tracing.no_op import changes_nothing
+from intravisto_core.tracing.no_op import is_no_op
 from intravisto_core.tracing.operands import Operands, Text
-from intravisto_core.tracing.reuse import Reuse, obstacle
+from intravisto_core.tracing.reuse import Reuse, find_obstacle
 from intravisto_core.tracing.run import Prepared
 
-NEEDS = {Site.Z: Capability.HEADS, Site.ACT: Capability.NEURONS, Site.PATTERN: Capability.PATTERN}
+REQUIRED_CAPABILITIES = {Site.Z: Capability.HEADS, Site.ACT: Capability.NEURONS, Site.PATTERN: Capability.PATTERN}
 
 
-def baseline_for(traces: Traces, request: TraceRequest, session: str) -> TraceEntry:
+def find_baseline(traces: Traces, request: TraceRequest, session: str) -> TraceEntry:
     """The unedited trace that a request is held against.
 
     Raises:
@@ -53,9 +53,9 @@ def run_edit(
         ModelError: it needs an identity that this model fails.
     """
     for each in request.interventions:
-        if each.site in NEEDS:
-            traces.card.require(NEEDS[each.site])
-    base = baseline_for(traces, request, session)
+        if each.site in REQUIRED_CAPABILITIES:
+            traces.card.require(REQUIRED_CAPABILITIES[each.site])
+    base = find_baseline(traces, request, session)
     data, reused = yield from _compute(traces, request, base, session, control)
     entry = traces.remember(request, session, data, _named(traces, request, base, session))
     entry.baseline, entry.reused = base.id, reused
@@ -79,8 +79,8 @@ def run_edit_again(traces: Traces, entry: TraceEntry) -> Generator[Progress, Non
 @torch.no_grad()
 def run_no_op(traces: Traces, base: TraceEntry, reuse: Reuse) -> Generator[Progress, None, TraceData]:
     """What the baseline becomes when nothing is changed, on the path that an edit took. reuse: what the edit reused."""
-    data = yield from plain_data(traces, base)
-    again, request = replayed(base), base.request
+    data = yield from read_plain_data(traces, base)
+    again, request = prepare_replay(base), base.request
     turns = run(traces.model, again, request.generation, request.sites, reuse=replace(reuse, base=data))
     return (yield from relay_positions(turns, base.length, "measuring the noise floor"))
 
@@ -95,7 +95,7 @@ def _compute(
 ) -> Generator[Progress, None, tuple[EditedData, Reuse | None]]:
     """The activations of an edit, and what of the baseline was reused. again: an evicted run to be made once more."""
     model = traces.model
-    data = yield from plain_data(traces, base)
+    data = yield from read_plain_data(traces, base)
     prepared = _prepared(model, request, base, again)
     limit = base.prompt_length + prepared.n_new
     sources = yield from _sources(traces, request, session, control)
@@ -107,7 +107,7 @@ def _compute(
     assert isinstance(found, EditedData)
     _check_middle(model, edits, found)
     if reuse is None and not note and (edits.sites or edits.knocked or edits.experts):
-        trimmed(data, found, edits.first_layer, min(edits.first_position, found.length - 1))
+        trim_to_changes(data, found, edits.first_layer, min(edits.first_position, found.length - 1))
     found.notes = (*found.notes, *edits.notes, *([note] if note else []))
     return found, reuse
 
@@ -126,16 +126,16 @@ def _prepared(model: LoadedModel, request: TraceRequest, base: TraceEntry, again
     fed = base if request.text is TextMode.HELD else again
     if fed is None:
         return prepare(model, replace(request, prompt=base.ids[: base.prompt_length], chat=False, messages=()))
-    return replayed(fed)
+    return prepare_replay(fed)
 
 
 def _plan(
     model: LoadedModel, edits: Edits, base: TraceData, prepared: Prepared, mode: TextMode
 ) -> tuple[Reuse | None, str]:
     """What of the baseline is reused, or None for a full run, with the reason where reuse is off."""
-    if reason := obstacle(model, base):
+    if reason := find_obstacle(model, base):
         return None, f"run in full: {reason}"
-    if changes_nothing(edits, base):
+    if is_no_op(edits, base):
         return None, ""
     layer, position = edits.first_layer, edits.first_position
     if position >= base.length or not (layer or position):
@@ -158,7 +158,7 @@ def _check_middle(model: LoadedModel, edits: Edits, data: EditedData) -> None:
         if after or any(s not in data.buffers for s in (Site.RESID_MID, Site.MLP_OUT, Site.RESID_PRE)):
             continue
         mid, mlp, post = (data.site(s, layer).float() for s in sites)
-        if not float(relative_error(mid + mlp, post).max()) <= tolerance(model.dtype, model.quantisation):
+        if not float(compute_relative_error(mid + mlp, post).max()) <= allowed_error(model.dtype, model.quantisation):
             raise TraceError("resid_mid: expected the change to reach the stream; this model keeps a copy of it there")
 
 
@@ -174,7 +174,7 @@ def _sources(
     """Traces and prompt sets that values are taken from; traces must be unedited."""
     out: dict[str | PromptSet, Sequence[TraceData]] = {}
     for name in _trace_sources(request.interventions):
-        out[name] = [(yield from plain_data(traces, traces.unedited(name, session, "source")))]
+        out[name] = [(yield from read_plain_data(traces, traces.unedited(name, session, "source")))]
     for each in request.interventions:
         source = each.prompt_source
         if source is not None and source not in out:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from intravisto_core.experiments.identities import relative_error, tolerance
+from intravisto_core.experiments.identities import allowed_error, compute_relative_error
 from intravisto_core.models.memory import require_room, run_estimate
 from intravisto_core.progress import Progress, relay_positions
 from intravisto_core.request import TraceRequest
@@ -29,16 +29,16 @@ def run_plain(traces: Traces, request: TraceRequest, control: RunControl) -> Gen
     return (yield from relay_positions(traces.times.learning(turns, n_prompt), total, "generating"))
 
 
-def replayed(entry: TraceEntry) -> Prepared:
+def prepare_replay(entry: TraceEntry) -> Prepared:
     """A run ready to be made again: the same ids by the same schedule of calls."""
     return Prepared.replaying(entry.ids, entry.prompt_length, entry.forced_length)
 
 
-def plain_data(traces: Traces, entry: TraceEntry) -> Generator[Progress, None, TraceData]:
+def read_plain_data(traces: Traces, entry: TraceEntry) -> Generator[Progress, None, TraceData]:
     """The activations of an unedited trace, run again where they were evicted."""
     data = traces.kept_data(entry)
     if data is None:
-        turns = run(traces.model, replayed(entry), entry.request.generation, entry.request.sites)
+        turns = run(traces.model, prepare_replay(entry), entry.request.generation, entry.request.sites)
         data = yield from relay_positions(turns, entry.length, "running an evicted trace again")
         keep_again(traces, entry, data)
     return data
@@ -47,9 +47,9 @@ def plain_data(traces: Traces, entry: TraceEntry) -> Generator[Progress, None, T
 def keep_again(traces: Traces, entry: TraceEntry, data: TraceData) -> None:
     """Keep activations that were made again; where their logits differ from the first run's, the entry notes it."""
     traces.keep_data(entry, data)
-    error = float(relative_error(data.last_logits, entry.last_logits))
+    error = float(compute_relative_error(data.last_logits, entry.last_logits))
     note = f"run again after eviction: its logits differ from the first run's by {error:.1e}"
-    if not error <= tolerance(traces.model.dtype, traces.model.quantisation) and note not in entry.notes:
+    if not error <= allowed_error(traces.model.dtype, traces.model.quantisation) and note not in entry.notes:
         entry.notes.append(note)
 
 

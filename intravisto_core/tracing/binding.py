@@ -16,7 +16,7 @@ from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.expert_edits import ExpertEdit, ExpertNeuron
 from intravisto_core.tracing.operands import Columns, Operands
 from intravisto_core.tracing.operations import OPERATIONS
-from intravisto_core.tracing.site_edits import Change, Frozen, KnockedOut, SiteEdit, heads_flag
+from intravisto_core.tracing.site_edits import Change, Frozen, KnockedOut, SiteEdit, flag_heads
 
 
 class Binder:
@@ -59,7 +59,7 @@ class Binder:
     def _heads(self, heads: str | tuple[int, ...]) -> Tensor:
         n_heads = self.model.dimensions.n_heads
         listed = None if isinstance(heads, str) else [index(h, n_heads, "heads", negatives=False) for h in heads]
-        return heads_flag(listed, n_heads)
+        return flag_heads(listed, n_heads)
 
     def _site(self, each: AtSite, layer: int) -> SiteEdit:
         columns = self._columns(each)

@@ -134,7 +134,7 @@ class CaptureSink:
     def _visible(self, mask: Tensor | None, n_query: int, n_key: int) -> tuple[Tensor, Tensor]:
         """The stretch of keys that each query sees; layers of one call share a mask, so it is read once."""
         if self._mask is None or self._mask[0] is not mask:
-            self._mask = (mask, *visible_keys(mask, n_query, n_key, self.stop - n_key, self.first.device))
+            self._mask = (mask, *find_visible_keys(mask, n_query, n_key, self.stop - n_key, self.first.device))
         return self._mask[1], self._mask[2]
 
     @contextmanager
@@ -167,7 +167,7 @@ class CaptureSink:
         return buffers, cut(self.final, 0), cut(self.first, 1), cut(self.last, 1)
 
 
-def visible_keys(
+def find_visible_keys(
     mask: Tensor | None, n_query: int, n_key: int, offset: int, device: torch.device
 ) -> tuple[Int[Tensor, " q"], Int[Tensor, " q"]]:
     """First and last visible key of each query, from an additive or boolean mask (1, 1, q, k); absolute positions.

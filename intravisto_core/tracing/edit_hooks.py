@@ -14,7 +14,7 @@ from intravisto_core.inspection.hooks import on_input, on_output
 from intravisto_core.sites import Site
 from intravisto_core.tracing.capture import CaptureSink
 from intravisto_core.tracing.edits import Edits
-from intravisto_core.tracing.expert_edits import apply_experts, rows_of
+from intravisto_core.tracing.expert_edits import apply_experts, select_rows
 from intravisto_core.tracing.site_edits import Frozen
 
 
@@ -78,7 +78,7 @@ def _change_experts(sink: CaptureSink, edits: Edits, module: nn.Module, layer: i
         if not sink.active:
             return None
         rows = raw.reshape(-1, raw.shape[-1])
-        routing = rows_of(sink.routing[layer], sink.start, sink.stop)
+        routing = select_rows(sink.routing[layer], sink.start, sink.stop)
         new = apply_experts([e for e in edits.experts if e.layer == layer], routing, rows, sink.start)
         return None if new is rows else new.view(raw.shape)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from intravisto_core.analysis.experts import ExpertRun, Routing
 from intravisto_core.sites import Site
 from intravisto_core.tracing.edits import Edits
-from intravisto_core.tracing.expert_edits import with_edits
+from intravisto_core.tracing.expert_edits import add_expert_edits
 from intravisto_core.tracing.trace_data import TraceData
 
 _BY_HEAD = (Site.Q, Site.K, Site.V, Site.Z)
@@ -49,7 +49,7 @@ class EditedData(TraceData):
 
     def expert(self, layer: int, expert: int, part: ExpertRun, start: int = 0) -> ExpertRun:
         """An expert with its neurons as the edits made them."""
-        return part if self.edits is None else with_edits(self.edits.experts, layer, expert, part, start)
+        return part if self.edits is None else add_expert_edits(self.edits.experts, layer, expert, part, start)
 
     def pattern(
         self, layer: int, heads: slice = slice(None), queries: slice | Tensor = slice(None)
@@ -67,7 +67,7 @@ class EditedData(TraceData):
         return found[:, queries]
 
 
-def on_top_of(base: TraceData, own: EditedData) -> EditedData:
+def lay_over(base: TraceData, own: EditedData) -> EditedData:
     """Complete what a run that started at `first_layer` and `first_position` did not compute itself."""
     layer, position = own.first_layer, own.first_position
     own.base = base
@@ -93,7 +93,7 @@ def _joined(base: Routing, own: Routing, position: int) -> Routing:
     )
 
 
-def trimmed(base: TraceData, own: EditedData, layer: int, position: int) -> EditedData:
+def trim_to_changes(base: TraceData, own: EditedData, layer: int, position: int) -> EditedData:
     """A full run, whose layers before `layer` and positions before `position` are the baseline's bit by bit."""
     if not layer and not position:
         return own

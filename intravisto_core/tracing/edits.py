@@ -10,7 +10,7 @@ from torch import Tensor
 
 from intravisto_core.sites import Site
 from intravisto_core.tracing.expert_edits import ExpertEdit
-from intravisto_core.tracing.site_edits import Frozen, KnockedOut, SiteEdit, between
+from intravisto_core.tracing.site_edits import Frozen, KnockedOut, SiteEdit, select_between
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Edits:
         """
         out = x
         for edit in self._by_place.get((site, layer), ()):
-            places = between(edit.places, start, start + x.shape[0])
+            places = select_between(edit.places, start, start + x.shape[0])
             if not places:
                 continue
             out = x.clone() if out is x else out
@@ -95,8 +95,8 @@ class Edits:
         """Which edges of a stretch of queries and keys are cut, or None where no edge is."""
         out = None
         for edit in self.knocked:
-            queries = [p - first_query for p in between(edit.queries, first_query, first_query + n_query)]
-            keys = [p - first_key for p in between(edit.keys, first_key, first_key + n_key)]
+            queries = [p - first_query for p in select_between(edit.queries, first_query, first_query + n_query)]
+            keys = [p - first_key for p in select_between(edit.keys, first_key, first_key + n_key)]
             if edit.layer != layer or not queries or not keys:
                 continue
             if out is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from intravisto_core.analysis.experts import ExpertRun, Routing, expert_run
+from intravisto_core.analysis.experts import ExpertRun, Routing, run_expert
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import LoadedModel
 from intravisto_core.tracing.site_edits import Change
@@ -44,7 +44,7 @@ class ExpertNeuron:
 
     def run(self, routing: Routing) -> ExpertRun:
         """The expert over the rows of a routing."""
-        return expert_run(self.model, self.layer, self.expert, routing)
+        return run_expert(self.model, self.layer, self.expert, routing)
 
     def values(self, data: TraceData) -> Float[Tensor, "T 1"]:
         """Its activation at every position of a trace, 0 where the expert was not chosen."""
@@ -77,7 +77,7 @@ class ExpertEdit:
         return out
 
 
-def edited_act(edits: Sequence[ExpertEdit], part: ExpertRun, start: int = 0) -> dict[int, Float[Tensor, "n 1"]]:
+def edit_act(edits: Sequence[ExpertEdit], part: ExpertRun, start: int = 0) -> dict[int, Float[Tensor, "n 1"]]:
     """By neuron, its values over an expert's positions after all edits of that expert, each on top of the one before.
 
     part: as the model had it; its positions count from `start`.
@@ -90,13 +90,15 @@ def edited_act(edits: Sequence[ExpertEdit], part: ExpertRun, start: int = 0) -> 
     return found
 
 
-def with_edits(edits: Sequence[ExpertEdit], layer: int, expert: int, part: ExpertRun, start: int = 0) -> ExpertRun:
+def add_expert_edits(
+    edits: Sequence[ExpertEdit], layer: int, expert: int, part: ExpertRun, start: int = 0
+) -> ExpertRun:
     """An expert of a layer with its neurons as the edits made them."""
     own = [e for e in edits if e.layer == layer and e.unit.expert == expert]
     if not own:
         return part
     act = part.act.clone()
-    for neuron, values in edited_act(own, part, start).items():
+    for neuron, values in edit_act(own, part, start).items():
         act[:, neuron] = values[:, 0]
     return replace(part, act=act)
 
@@ -113,7 +115,7 @@ def apply_experts(
         unit = own[0].unit
         part = unit.run(routing)
         table = unit.model.weights.get(f"expert_out.{unit.layer}.{expert}")
-        for neuron, new in edited_act(own, part, start).items():
+        for neuron, new in edit_act(own, part, start).items():
             moved = new - part.act[:, neuron, None]
             rows = (moved[:, 0] != 0).nonzero()[:, 0]
             if not len(rows):
@@ -125,7 +127,7 @@ def apply_experts(
     return out
 
 
-def rows_of(routing: Routing, start: int, stop: int) -> Routing:
+def select_rows(routing: Routing, start: int, stop: int) -> Routing:
     """The routing of some positions."""
     parts = {f.name: getattr(routing, f.name) for f in fields(Routing)}
     return Routing(**{name: None if x is None else x[start:stop] for name, x in parts.items()})

@@ -7,11 +7,11 @@ import torch
 from intravisto_core.sites import Site
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.expert_edits import moves_something
-from intravisto_core.tracing.site_edits import KnockedOut, SiteEdit, between
+from intravisto_core.tracing.site_edits import KnockedOut, SiteEdit, select_between
 from intravisto_core.tracing.trace_data import TraceData
 
 
-def changes_nothing(edits: Edits, base: TraceData) -> bool:
+def is_no_op(edits: Edits, base: TraceData) -> bool:
     """Each edit leaves the baseline's own values as they are, bit by bit; so none has anything to pass on."""
     said = list(edits.notes)
     try:
@@ -22,7 +22,7 @@ def changes_nothing(edits: Edits, base: TraceData) -> bool:
 
 
 def _keeps(edit: SiteEdit, base: TraceData) -> bool:
-    places = between(edit.places, 0, base.length)
+    places = select_between(edit.places, 0, base.length)
     if not places:
         return True
     x = base.site(edit.site, edit.layer)
@@ -35,7 +35,7 @@ def _cuts(edit: KnockedOut, base: TraceData) -> bool:
     """Whether one of the edges is seen at all."""
     first, last = base.first[edit.layer].tolist(), base.last[edit.layer].tolist()
     return any(
-        between(edit.keys, first[query], last[query] + 1)
-        for query in between(edit.queries, 0, base.length)
+        select_between(edit.keys, first[query], last[query] + 1)
+        for query in select_between(edit.queries, 0, base.length)
         if bool(edit.heads.any())
     )

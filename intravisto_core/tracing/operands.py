@@ -62,14 +62,14 @@ class Operands:
     def direction(self, value: Direction, row: int) -> Float[Tensor, " d"]:
         """The vector of a direction, of unit norm."""
         if isinstance(value, str):
-            return maths.token_direction(self.model, self.ids(value), Lens.OUTPUT, row)
+            return maths.compute_token_direction(self.model, self.ids(value), Lens.OUTPUT, row)
         vector = self.tensor(value, "direction")
         width = self.model.dimensions.d_model
         if vector.shape != (width,):
             raise RequestError(expected("direction", f"a vector of {width} numbers", tuple(vector.shape)))
         if not bool(vector.norm() > 0):
             raise RequestError("direction: expected one that is not zero; got zero")
-        return maths.unit(vector)
+        return maths.scale_to_unit(vector)
 
     def tensor(self, ref: TensorRef, name: str) -> Tensor:
         """The array of a reference."""

@@ -43,7 +43,7 @@ def performs(kind: type) -> Callable[[Operation], Operation]:
     return register
 
 
-def by_position(places: Sequence[int], rows: Tensor) -> Change:
+def place_rows(places: Sequence[int], rows: Tensor) -> Change:
     """Rows that were fetched for positions, whatever was there."""
     at = {p: i for i, p in enumerate(places)}
 
@@ -56,11 +56,11 @@ def by_position(places: Sequence[int], rows: Tensor) -> Change:
 @performs(Replace)
 def _replace(operands: Operands, each: Replace, layer: int, *_: Any) -> Change:
     row = operands.row(each, layer)
-    vector = maths.token_vector(operands.model, operands.ids(each.token), each.lens, row)
+    vector = maths.compute_token_vector(operands.model, operands.ids(each.token), each.lens, row)
 
     def change(x: Tensor, _: list[int]) -> Tensor:
         new = vector.expand(x.shape)
-        return maths.with_norm_of(new, x.float()) if each.match_norm else new
+        return maths.match_norm(new, x.float()) if each.match_norm else new
 
     return change
 
@@ -71,9 +71,9 @@ def _replace_main(operands: Operands, each: ReplaceMain, layer: int, *_: Any) ->
 
     def change(x: Tensor, places: list[int]) -> Tensor:
         old = x.float()
-        top = maths.top_tokens(model, old, each.lens, row, update)
-        new = maths.main_replaced(model, old, top, ids, each.lens, row)
-        operands.report(layer, each.site, places, top, ids, maths.top_tokens(model, new, each.lens, row, update))
+        top = maths.decode_top_tokens(model, old, each.lens, row, update)
+        new = maths.replace_main(model, old, top, ids, each.lens, row)
+        operands.report(layer, each.site, places, top, ids, maths.decode_top_tokens(model, new, each.lens, row, update))
         return new
 
     return change
@@ -105,14 +105,14 @@ def _steer(operands: Operands, each: Steer, layer: int, *_: Any) -> Change:
     direction = operands.direction(each.direction, operands.row(each, layer))
     strength = float(each.strength)
     if each.unit is SteerUnit.STREAM:
-        strength *= maths.median_length(operands.values(operands.baseline, each.site, layer, None))
+        strength *= maths.measure_median_length(operands.values(operands.baseline, each.site, layer, None))
     return lambda x, _: x.float() + strength * direction.to(x.device)
 
 
 @performs(RemoveDirection)
 def _remove(operands: Operands, each: RemoveDirection, layer: int, *_: Any) -> Change:
     direction = operands.direction(each.direction, operands.row(each, layer))
-    return lambda x, _: maths.without(x.float(), direction.to(x.device))
+    return lambda x, _: maths.remove_direction(x.float(), direction.to(x.device))
 
 
 @performs(SwapDirection)
@@ -121,7 +121,7 @@ def _swap(operands: Operands, each: SwapDirection, layer: int, *_: Any) -> Chang
     source, target = operands.direction(each.source, row), operands.direction(each.target, row)
     if bool((source @ target).abs() > 1 - 1e-6):
         raise RequestError("target: expected a direction that differs from the source's; got the same line")
-    return lambda x, _: maths.swapped(x.float(), source.to(x.device), target.to(x.device))
+    return lambda x, _: maths.swap_directions(x.float(), source.to(x.device), target.to(x.device))
 
 
 @performs(Scale)
@@ -141,7 +141,7 @@ def _set_value(operands: Operands, each: SetValue, layer: int, places: tuple[int
     if rows.ndim != 2 or rows.shape[1] != whole or len(rows) not in (1, len(places)):
         allowed = f"{whole} numbers, or {len(places)} × {whole}"
         raise RequestError(expected("value", allowed, " × ".join(map(str, rows.shape))))
-    return by_position(places, rows.expand(len(places), whole))
+    return place_rows(places, rows.expand(len(places), whole))
 
 
 @performs(Patch)
@@ -166,4 +166,4 @@ def _patch(
     if each.source_layer is not None:
         from_layer = index(each.source_layer, operands.model.dimensions.n_layers, "source_layer")
     rows = operands.values(donor, each.site, from_layer, columns)[list(chosen)].clone()
-    return places, by_position(places, rows)
+    return places, place_rows(places, rows)

@@ -39,7 +39,7 @@ class Reuse:
     known: int
 
 
-def obstacle(model: LoadedModel, base: TraceData) -> str:
+def find_obstacle(model: LoadedModel, base: TraceData) -> str:
     """Why later rows cannot be run alone, or ""; what the reader is told."""
     config = model.network.config
     if model.blueprint.architecture.inferred:
@@ -71,7 +71,7 @@ def _moving_rope(config: Any, length: int) -> str:
     return ""
 
 
-def filled_cache(model: LoadedModel, base: TraceData, stop: int) -> DynamicCache:
+def fill_cache(model: LoadedModel, base: TraceData, stop: int) -> DynamicCache:
     """A cache that has seen the baseline's first `stop` positions, in every layer."""
     cache = DynamicCache(config=model.network.config)
     if stop:

@@ -16,11 +16,11 @@ from intravisto_core.request import Generation, TraceRequest
 from intravisto_core.sites import Site
 from intravisto_core.tracing.attention import captured_by
 from intravisto_core.tracing.capture import CaptureSink
-from intravisto_core.tracing.edited import EditedData, on_top_of
+from intravisto_core.tracing.edited import EditedData, lay_over
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.hooks import capturing
-from intravisto_core.tracing.reuse import Reuse, catch_up, copy_rows, filled_cache, skipping
-from intravisto_core.tracing.sampling import choose
+from intravisto_core.tracing.reuse import Reuse, catch_up, copy_rows, fill_cache, skipping
+from intravisto_core.tracing.sampling import choose_token
 from intravisto_core.tracing.trace_data import TraceData
 
 PREFILL_CHUNK = 512
@@ -110,7 +110,7 @@ class _Run:
         if reuse is None:
             self.cache = DynamicCache(config=model.network.config)
         else:
-            self.cache = filled_cache(model, reuse.base, reuse.position)
+            self.cache = fill_cache(model, reuse.base, reuse.position)
             self.ids.extend(reuse.base.ids[: reuse.position])
         self.logits: Tensor = torch.empty(0)
         self.kept: list[Tensor] = []
@@ -224,7 +224,7 @@ def run(
     if isinstance(data, EditedData):
         data.edits, data.first_layer, data.first_position = edits, sink.first_layer, sink.first_position
         if reuse is not None:
-            on_top_of(reuse.base, data)
+            lay_over(reuse.base, data)
     return data
 
 
@@ -249,7 +249,7 @@ def _turns(work: _Run, checking: bool) -> Turns[int, None, None]:
     for step in range(done, len(replay) or work.prepared.n_new):
         if step and not replay and work.ended(stops):
             return
-        chosen = replay[step] if replay else choose(work.logits, work.generation, step)
+        chosen = replay[step] if replay else choose_token(work.logits, work.generation, step)
         work.forward((chosen,), checking)
         yield len(work.ids)
 

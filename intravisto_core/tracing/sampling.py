@@ -13,7 +13,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 from intravisto_core.request import Generation
 
 
-def next_distribution(logits: Float[Tensor, " V"], generation: Generation) -> Float[Tensor, " V"]:
+def compute_next_distribution(logits: Float[Tensor, " V"], generation: Generation) -> Float[Tensor, " V"]:
     """Probabilities of the next token after temperature, top-k and top-p, in that order, float32."""
     processors = LogitsProcessorList()
     if generation.temperature is not None:
@@ -28,11 +28,11 @@ def next_distribution(logits: Float[Tensor, " V"], generation: Generation) -> Fl
     return probabilities
 
 
-def choose(logits: Float[Tensor, " V"], generation: Generation, step: int) -> int:
+def choose_token(logits: Float[Tensor, " V"], generation: Generation, step: int) -> int:
     """The next token id: the most probable, or drawn with a number that depends on (seed, step) alone."""
     if generation.temperature is None:
         return int(logits.argmax())
-    cumulative = next_distribution(logits, generation).double().cumsum(-1)
+    cumulative = compute_next_distribution(logits, generation).double().cumsum(-1)
     draw = np.random.Generator(np.random.Philox(key=generation.seed, counter=step)).random()
     index = torch.searchsorted(cumulative, draw * cumulative[-1], right=True)
     return int(index.clamp(max=cumulative.shape[0] - 1))

@@ -49,12 +49,12 @@ class Frozen:
     base: TraceData
 
 
-def between(places: Sequence[int], start: int, stop: int) -> list[int]:
+def select_between(places: Sequence[int], start: int, stop: int) -> list[int]:
     """The places from start up to, not with, stop."""
     return list(places[bisect_left(places, start) : bisect_left(places, stop)])
 
 
-def heads_flag(heads: Iterable[int] | None, n_heads: int) -> Bool[Tensor, " H"]:
+def flag_heads(heads: Iterable[int] | None, n_heads: int) -> Bool[Tensor, " H"]:
     """(H,) true for the heads named; None is all."""
     flag = torch.full((n_heads,), heads is None)
     if heads is not None:

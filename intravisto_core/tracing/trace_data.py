@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.attention import pattern
+from intravisto_core.analysis.attention import compute_pattern
 from intravisto_core.analysis.experts import ExpertRun, Routing
 from intravisto_core.errors import TraceError, expected
 from intravisto_core.models.free_memory import require_free
@@ -119,7 +119,7 @@ class TraceData:
         require_free(taken, q.device, "attention", "Look at one head, or trace a shorter text")
         keys = k.repeat_interleave(q.shape[0] // k.shape[0], 0)
         bias, sinks, cut = facts.key_bias, facts.sinks, self.cut(layer, heads)
-        return pattern(
+        return compute_pattern(
             q[heads][:, queries],
             keys[heads],
             self.first[layer][queries],

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import numpy as np
-from torch import Tensor
 
-from intravisto_core.analysis.parts import head_outs
+from intravisto_core.analysis.parts import compute_head_outs
 from intravisto_core.errors import RequestError
 from intravisto_core.progress import Progress
 from intravisto_core.records import Activation, AttentionSink, Logits, Pattern
 from intravisto_core.request import ActivationView, AttentionSinkView, LogitsView, PatternView
 from intravisto_core.request.ranges import index
 from intravisto_core.sites import Capability, Site
-from intravisto_core.tracing import TraceData
 from intravisto_core.views.context import ViewContext
 
 PATTERN_ELEMENTS = 2**25  # of patterns at a time
@@ -43,12 +41,12 @@ def compute_activation(context: ViewContext, view: ActivationView) -> Generator[
         if head is not None:
             head = index(head, model.dimensions.n_heads, "head")
             yield Progress(1, 1)
-            values = layer_pattern(data, layer, slice(head, head + 1))[0]
+            values = data.pattern(layer, slice(head, head + 1))[0]
             return Activation(entry.id, view.site, layer, head, values.cpu().numpy())
-        values = layer_pattern(data, layer)
+        values = data.pattern(layer)
     elif view.site is Site.HEAD_OUT:
         context.card.require(Capability.HEADS)
-        values = head_outs(model, layer, data.site(Site.Z, layer))
+        values = compute_head_outs(model, layer, data.site(Site.Z, layer))
     else:
         if view.site in _RESTS_ON:
             context.card.require(_RESTS_ON[view.site])
@@ -62,18 +60,13 @@ def compute_activation(context: ViewContext, view: ActivationView) -> Generator[
     return Activation(entry.id, view.site, layer, head, values.float().cpu().numpy())
 
 
-def layer_pattern(data: TraceData, layer: int, heads: slice = slice(None)) -> Tensor:
-    """The pattern of query heads of a layer, (heads, T, T), from the captured q and k."""
-    return data.pattern(layer, heads)
-
-
 def compute_pattern(context: ViewContext, view: PatternView) -> Generator[Progress, None, Pattern]:
     """The pattern of one head, from the captured q and k."""
     model, data, entry = context.model, context.data, context.entry
     context.card.require(Capability.PATTERN)
     layer = index(view.layer, model.dimensions.n_layers, "layer")
     head = index(view.head, model.dimensions.n_heads, "head")
-    weights = layer_pattern(data, layer, slice(head, head + 1))
+    weights = data.pattern(layer, slice(head, head + 1))
     yield Progress(1, 1)
     return Pattern(entry.id, layer, head, weights[0].cpu().numpy(), entry.tokens)
 

@@ -19,11 +19,11 @@ from intravisto_core.analysis.attribution import (
     add_embeddings,
     add_heads,
     add_neurons,
-    capped,
-    reader,
-    uncapped_logits,
+    cap_logits,
+    compute_reader,
+    compute_uncapped_logits,
 )
-from intravisto_core.analysis.experts import expert_run, mixture
+from intravisto_core.analysis.experts import read_mixture, run_expert
 from intravisto_core.progress import Progress
 from intravisto_core.records import Attribution
 from intravisto_core.request import AttributionView
@@ -54,10 +54,10 @@ def compute_attribution(context: ViewContext, view: AttributionView) -> Generato
     model, data, entry = context.model, context.data, context.entry
     position = index(view.position, entry.length, "position")
     stream = data.final[position]
-    raw = uncapped_logits(model, stream)
+    raw = compute_uncapped_logits(model, stream)
     target, contrast, notes = target_and_contrast(model, raw, view.target, view.contrast, DefaultContrast.MEAN)
     direction = Direction.of(model, target, contrast)
-    g = reader(model, direction, stream)
+    g = compute_reader(model, direction, stream)
     partition = Partition()
     add_embeddings(partition, model, entry.tokens[position].id, data.site(Site.RESID_PRE, 0)[position], g)
     yield from _layers(context, view, partition, position, g)
@@ -83,7 +83,7 @@ def compute_attribution(context: ViewContext, view: AttributionView) -> Generato
         value=parts.value,
         accumulated=np.array([*_accumulated(context, position, g), logit]),
         logit=logit,
-        capped=direction.pick(capped(model, raw)),
+        capped=direction.pick(cap_logits(model, raw)),
         remainder=logit - float(parts.value.sum()),
         soft_cap=model.blueprint.soft_cap,
         notes=(*entry.notes, *notes),
@@ -120,12 +120,12 @@ def _neurons(context: ViewContext, layer: int, position: int) -> list[NeuronBloc
     model, data = context.model, context.data
     if model.blueprint.blocks[layer].experts is not None:
         here = data.routed(layer).at(position)
-        ids, weights = mixture(model, layer, here)
+        ids, weights = read_mixture(model, layer, here)
         return [
             NeuronBlock(
                 e,
                 f"expert_out.{layer}.{e}",
-                data.expert(layer, e, expert_run(model, layer, e, here), position).act[0],
+                data.expert(layer, e, run_expert(model, layer, e, here), position).act[0],
                 w,
             )
             for e, w in zip(ids[0].tolist(), weights[0].tolist(), strict=True)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intravisto_core.analysis.decoding import top_tokens
-from intravisto_core.analysis.lenses import logit_matrix, output_logits
-from intravisto_core.analysis.shares import shares
+from intravisto_core.analysis.decoding import find_top_tokens
+from intravisto_core.analysis.lenses import compute_logits, compute_output_logits
+from intravisto_core.analysis.shares import measure_shares
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.lenses import Projection
 from intravisto_core.progress import Progress
@@ -18,10 +18,10 @@ from intravisto_core.records import CellShares, NextTokens, TokenQuery, UpdateTo
 from intravisto_core.request import CellSharesView, HeatmapView, NextTokensView, QueryView, UpdateView
 from intravisto_core.request.ranges import index, indices
 from intravisto_core.sites import BlockKind, Component, NormPolicy, ShareMeasure, Site
-from intravisto_core.tracing.sampling import next_distribution
+from intravisto_core.tracing.sampling import compute_next_distribution
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.heatmap import compute_heatmap
-from intravisto_core.views.junctions import SHARE_NAMES, edited_streams, junctions
+from intravisto_core.views.junctions import SHARE_NAMES, collect_junctions, rebuild_streams
 from intravisto_core.views.typed_tokens import read_token
 
 
@@ -48,11 +48,11 @@ def compute_update(context: ViewContext, view: UpdateView) -> Generator[Progress
     update = attention if is_attention else mlp
     x_hat = model.norm.linear(update, model.norm.sigma(post))[None]
     one = torch.ones(1, device=x_hat.device)
-    change = logit_matrix(model, Projection(x_hat, one, bias=False, capped=False))
+    change = compute_logits(model, Projection(x_hat, one, bias=False, capped=False))
     yield Progress(1, 2, "decoding")
-    states = output_logits(model, torch.stack([before, before + update]))
-    high, high_ids = top_tokens(change, view.n)
-    low, low_ids = top_tokens(-change, view.n)
+    states = compute_output_logits(model, torch.stack([before, before + update]))
+    high, high_ids = find_top_tokens(change, view.n)
+    low, low_ids = find_top_tokens(-change, view.n)
 
     def ranks_of(ids: Tensor) -> list[np.ndarray]:
         return [(1 + (z > z[ids[0]][:, None]).sum(-1)).int().cpu().numpy() for z in states]
@@ -86,9 +86,9 @@ def compute_cell_shares(context: ViewContext, view: CellSharesView) -> Generator
     missing: dict[ShareMeasure, str] = {}
     for i, measure in enumerate(measures):
         try:
-            for junction in junctions(model, context.data, layer, edited_streams(context)):
+            for junction in collect_junctions(model, context.data, layer, rebuild_streams(context)):
                 parts = torch.stack([p[position] for p in junction.parts])[:, None]
-                values = shares(parts, measure, lambda x: output_logits(model, x))
+                values = measure_shares(parts, measure, lambda x: compute_output_logits(model, x))
                 for name, value in zip(junction.names, values, strict=True):
                     if name in found:
                         found[name][i] = float(value)
@@ -107,7 +107,7 @@ def compute_next_tokens(context: ViewContext, view: NextTokensView) -> Generator
     model = context.model
     position = index(view.position, context.entry.length, "position")
     logits = model.logits(context.data.final[position : position + 1])[0]
-    own, sampled = logits.softmax(-1), next_distribution(logits, view.sampling)
+    own, sampled = logits.softmax(-1), compute_next_distribution(logits, view.sampling)
     best = own.topk(min(view.n, own.shape[0]))
     yield Progress(1, 1)
     ids = best.indices

@@ -50,7 +50,7 @@ class ViewContext:
         """
         return self if self.base is None or stop > self.untouched else replace(self, entry=self.base)
 
-    def look(self, key: Hashable) -> Any | None:
+    def find(self, key: Hashable) -> Any | None:
         """What the store has under a key of this trace's content, or None."""
         return self.store.get(self._full(key))
 
@@ -59,9 +59,9 @@ class ViewContext:
         self.store.put(self._full(key), value, size_of(value))
         return value
 
-    def kept(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+    def get_or_make(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
         """What the store has, or else made now and kept."""
-        value: Kept | None = self.look(key)
+        value: Kept | None = self.find(key)
         return self.keep(key, make()) if value is None else value
 
     def _full(self, key: Hashable) -> Hashable:

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from intravisto_core.analysis.decoding import tile_positions, top_tokens
-from intravisto_core.analysis.divergence import divergence
-from intravisto_core.analysis.lenses import logit_matrix
+from intravisto_core.analysis.decoding import count_tile_positions, find_top_tokens
+from intravisto_core.analysis.divergence import compute_divergence
+from intravisto_core.analysis.lenses import compute_logits
 from intravisto_core.lenses import Projection
 from intravisto_core.models import LoadedModel
 from intravisto_core.request.positions import Positions, resolve
 from intravisto_core.sites import Component, Site
 from intravisto_core.traces.entry import TraceEntry
 from intravisto_core.tracing import TraceData
-from intravisto_core.views.tiles import TileKind, project
-from intravisto_core.views.vectors import row_range
+from intravisto_core.views.tiles import TileKind, project_tile
+from intravisto_core.views.vectors import list_rows
 
 _SHOWS = {
     Site.RESID_PRE: Component.BLOCK,
@@ -51,7 +51,7 @@ class DifferenceGrid:
         return replace(self, ids=np.where(same, top, self.ids), edited_ids=np.where(same, top, self.edited_ids))
 
 
-def difference_grid(
+def compute_difference(
     model: LoadedModel,
     base: TraceData,
     edited: TraceData,
@@ -75,10 +75,10 @@ def difference_grid(
         nothing,
         *(np.full(blank.shape, -1, np.int32) for _ in range(2)),
     )
-    having = row_range(kind.component, kind.reading, model.dimensions.n_layers)
+    having = list_rows(kind.component, kind.reading, model.dimensions.n_layers)
     picked = torch.tensor([rows[i] - having.start for i in at], dtype=torch.long)
     # the vectors of both runs, and what is projected of them
-    step = tile_positions(4 * len(having), model.dimensions.d_model)
+    step = count_tile_positions(4 * len(having), model.dimensions.d_model)
     for start in range(0, len(there) if len(at) else 0, step):
         stretch = there[start : start + step]
         for cells, found in _changed(model, (base, edited), kind, picked, [columns[i] for i in stretch], tokens):
@@ -98,24 +98,24 @@ def _changed(
     """Numbers of cells (row · columns + column) that are not the same in both runs, and what they say, in batches."""
     states, projections = [], []
     for data in runs:
-        x, projection, _, _, whole = project(model, data, kind, positions)
+        x, projection, _, _, whole = project_tile(model, data, kind, positions)
         flat = torch.arange(whole[0] * whole[1]).view(whole)[picked].flatten().to(x.device)
         states.append(x[flat])
         projections.append(_some(projection, flat))
     x, y = states
     differ = (x != y).any(-1) | (projections[0].x_hat != projections[1].x_hat).any(-1)
     target, contrast = tokens
-    for batch in differ.nonzero()[:, 0].split(tile_positions(2, model.dimensions.d_vocab)):
-        z, w = (logit_matrix(model, _some(each, batch)) for each in projections)
+    for batch in differ.nonzero()[:, 0].split(count_tile_positions(2, model.dimensions.d_vocab)):
+        z, w = (compute_logits(model, _some(each, batch)) for each in projections)
         found = {
             "distance": (y[batch] - x[batch]).norm(dim=-1) / x[batch].norm(dim=-1).clamp(min=1e-30),
             "difference": (w[:, target] - w[:, contrast]) - (z[:, target] - z[:, contrast]),
             # as the tiles do, so that of equal logits the same one is named
-            "ids": top_tokens(z)[1][:, 0].int(),
-            "edited_ids": top_tokens(w)[1][:, 0].int(),
+            "ids": find_top_tokens(z)[1][:, 0].int(),
+            "edited_ids": find_top_tokens(w)[1][:, 0].int(),
         }
         if not kind.is_update:
-            found["kl"] = divergence(z, w).float()
+            found["kl"] = compute_divergence(z, w).float()
         yield batch.cpu().numpy(), {name: values.cpu().numpy() for name, values in found.items()}
 
 
@@ -123,7 +123,7 @@ def _some(projection: Projection, cells: torch.Tensor) -> Projection:
     return replace(projection, x_hat=projection.x_hat[cells], mix=projection.mix[cells])
 
 
-def edited_cells(
+def flag_edited_cells(
     model: LoadedModel, entry: TraceEntry, component: Component, rows: tuple[int, ...], columns: tuple[int, ...]
 ) -> Bool[np.ndarray, "R P"]:
     """Which cells of a component an intervention acts on; the block output's cells stand for their whole block."""

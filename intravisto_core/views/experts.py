@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from intravisto_core.analysis.experts import expert_run, mixture
+from intravisto_core.analysis.experts import read_mixture, run_expert
 from intravisto_core.errors import RequestError
 from intravisto_core.progress import Progress
 from intravisto_core.records import Experts
@@ -28,11 +28,11 @@ def compute_experts(context: ViewContext, view: ExpertsView) -> Generator[Progre
         raise RequestError(f'experts: {model.name} has none: its MLPs are whole. Ask for activation("act", layer)')
     context.card.require(Capability.NEURONS)
     routing = data.routed(layer)
-    chosen, weights = mixture(model, layer, routing)
+    chosen, weights = read_mixture(model, layer, routing)
     expert, run = view.expert, None
     if expert is not None:
         expert = index(expert, max(part.n_routed, int(chosen.max()) + 1), "expert")
-        run = data.expert(layer, expert, expert_run(model, layer, expert, routing))
+        run = data.expert(layer, expert, run_expert(model, layer, expert, routing))
     yield Progress(1, 1)
     logits = weights.new_empty((len(chosen), 0)) if routing.logits is None else routing.logits.float()
     return Experts(

@@ -18,7 +18,7 @@ from intravisto_core.views.context import Arrays, ViewContext
 from intravisto_core.views.tile_rows import TileRows, gather_tiles
 from intravisto_core.views.tiles import TileKind
 from intravisto_core.views.typed_tokens import TypedToken, read_token
-from intravisto_core.views.vectors import blank_reason, check_reading, row_range
+from intravisto_core.views.vectors import check_reading, explain_blank, list_rows
 
 
 def compute_heatmap(context: ViewContext, view: HeatmapView) -> Generator[Progress, None, DecodedGrid]:
@@ -36,7 +36,7 @@ def compute_heatmap(context: ViewContext, view: HeatmapView) -> Generator[Progre
     rows = indices(view.rows, model.dimensions.n_layers + 2, "rows")
     positions = indices(view.positions, entry.length, "positions")
     watch = [read_token(model, text) for text in view.watch]
-    reasons = tuple(blank_reason(view.component, view.reading, r, model) for r in rows)
+    reasons = tuple(explain_blank(view.component, view.reading, r, model) for r in rows)
     tokens = tuple(w.id for w in watch)
     tile_rows = yield from gather_tiles(context, kind, positions, tokens, empty=all(reasons))
     return _Composer(context, view, kind, rows, positions, reasons, tile_rows).record(watch)
@@ -57,7 +57,7 @@ class _Composer:
     ) -> None:
         self.context, self.view, self.kind, self.tile_rows = context, view, kind, tile_rows
         self.rows, self.positions, self.reasons = rows, positions, reasons
-        first = row_range(kind.component, kind.reading, context.model.dimensions.n_layers).start
+        first = list_rows(kind.component, kind.reading, context.model.dimensions.n_layers).start
         self.source = np.array([-1 if why else r - first for r, why in zip(rows, reasons, strict=True)])
         self.filled = self.source >= 0
 

@@ -33,7 +33,7 @@ class Junction:
         return Junction((*self.parts, rest.masked_fill(rounding[:, None], 0)), (*self.names, name))
 
 
-def edited_streams(context: ViewContext) -> Edited:
+def rebuild_streams(context: ViewContext) -> Edited:
     """Sites and layers of the trace whose stream an edit changed where parts had joined it."""
     n_layers, found = context.model.dimensions.n_layers, set()
     for edit in context.entry.request.interventions:
@@ -44,7 +44,7 @@ def edited_streams(context: ViewContext) -> Edited:
     return frozenset(found)
 
 
-def junctions(model: LoadedModel, data: TraceData, layer: int, edited: Edited = frozenset()) -> list[Junction]:
+def collect_junctions(model: LoadedModel, data: TraceData, layer: int, edited: Edited = frozenset()) -> list[Junction]:
     """The junctions of a block: two of two parts, or one of three in a parallel block; one more where it was edited."""
     pre, attention, mlp = (data.site(s, layer).float() for s in (Site.RESID_PRE, Site.ATTN_OUT, Site.MLP_OUT))
     if model.blueprint.parallel:

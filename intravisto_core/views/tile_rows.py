@@ -9,7 +9,14 @@ import numpy as np
 
 from intravisto_core.progress import Progress
 from intravisto_core.views.context import Arrays, ViewContext
-from intravisto_core.views.tiles import TileKind, decode_tile, says_tile, stream_tile, watch_tile, width
+from intravisto_core.views.tiles import (
+    TileKind,
+    count_positions,
+    decode_says,
+    decode_tile,
+    decode_watched,
+    measure_stream,
+)
 
 SPARSE = 4
 
@@ -31,7 +38,7 @@ def gather_tiles(
     context: ViewContext, kind: TileKind, positions: tuple[int, ...], tokens: tuple[int, ...], empty: bool
 ) -> Generator[Progress, None, TileRows]:
     """Every tile that holds one of the positions, kept or made now; a turn is a tile. empty: no row has cells."""
-    step = width(context.model, kind)
+    step = count_positions(context.model, kind)
     spans = _spans(context, kind, positions, step, empty)
     parts: list[TileRows] = []
     for span in spans:
@@ -60,7 +67,7 @@ def _spans(context: ViewContext, kind: TileKind, positions: tuple[int, ...], ste
     for number, asked in by_number.items():
         stretch = list(range(number * step, min((number + 1) * step, context.entry.length)))
         key = "stream" if empty else kind
-        if SPARSE * len(asked) >= len(stretch) or context.at(stretch[-1] + 1).look((key, tuple(stretch))) is not None:
+        if SPARSE * len(asked) >= len(stretch) or context.at(stretch[-1] + 1).find((key, tuple(stretch))) is not None:
             spans.append(stretch)
         else:
             alone += asked
@@ -75,16 +82,16 @@ def _tile(context: ViewContext, kind: TileKind, span: list[int], empty: bool) ->
         return decode_tile(model, data, kind, span)
 
     def says() -> np.ndarray:
-        return says_tile(model, data, span)
+        return decode_says(model, data, span)
 
     def stream() -> Arrays:
-        return stream_tile(model, data, span)
+        return measure_stream(model, data, span)
 
-    found = {} if empty else context.kept((kind, place), cells)
+    found = {} if empty else context.get_or_make((kind, place), cells)
     return TileRows(
         cells={name: a for name, a in found.items() if name != "says"},
-        stream=context.kept(("stream", place), stream),
-        says=found["says"] if "says" in found else context.kept(("says", place), says),
+        stream=context.get_or_make(("stream", place), stream),
+        says=found["says"] if "says" in found else context.get_or_make(("says", place), says),
         watched={},
     )
 
@@ -97,12 +104,12 @@ def _watched(
     for start in range(0, len(positions), step):
         missing = []
         for p in positions[start : start + step]:
-            kept = {(t, p): context.at(p + 1).look((kind, t, p)) for t in tokens}
+            kept = {(t, p): context.at(p + 1).find((kind, t, p)) for t in tokens}
             found |= {place: arrays for place, arrays in kept.items() if arrays is not None}
             if None in kept.values():
                 missing.append(p)
         if missing:
-            for token, arrays in watch_tile(context.model, context.data, kind, missing, tokens).items():
+            for token, arrays in decode_watched(context.model, context.data, kind, missing, tokens).items():
                 for column, p in enumerate(missing):
                     one = {n: a[:, column : column + 1].copy() for n, a in arrays.items()}
                     found[token, p] = context.at(p + 1).keep((kind, token, p), one)

@@ -9,14 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intravisto_core.analysis.decoding import Cells, decode_state, decode_update, ranks, sums, tile_positions
-from intravisto_core.analysis.lenses import logit_matrix
-from intravisto_core.analysis.readings import frozen_norm, subtract
+from intravisto_core.analysis.decoding import (
+    Cells,
+    compute_ranks,
+    compute_sums,
+    count_tile_positions,
+    decode_state,
+    decode_update,
+)
+from intravisto_core.analysis.lenses import compute_logits
+from intravisto_core.analysis.readings import freeze_norm, subtract_tokens
 from intravisto_core.lenses import Projection, VocabularyLens
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Component, NormPolicy, Reading
 from intravisto_core.tracing import TraceData
-from intravisto_core.views.vectors import Positions, row_range, stream, vectors
+from intravisto_core.views.vectors import Positions, list_rows, stack_streams, stack_vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class TileKind:
         return self.norm is NormPolicy.STREAM
 
 
-def to_numpy(cells: Any) -> dict[str, np.ndarray]:
+def convert_to_numpy(cells: Any) -> dict[str, np.ndarray]:
     """The tensors of a dataclass as NumPy arrays: float32, int32 or bool."""
     out = {}
     for field in fields(cells):
@@ -45,21 +52,21 @@ def to_numpy(cells: Any) -> dict[str, np.ndarray]:
     return out
 
 
-def width(model: LoadedModel, kind: TileKind) -> int:
+def count_positions(model: LoadedModel, kind: TileKind) -> int:
     """Positions in a tile of that kind."""
-    n_rows = len(row_range(kind.component, kind.reading, model.dimensions.n_layers))
+    n_rows = len(list_rows(kind.component, kind.reading, model.dimensions.n_layers))
     copies = 2 if kind.lens.compares_tables else 1
-    return tile_positions(copies * (n_rows + 1), model.dimensions.d_vocab)
+    return count_tile_positions(copies * (n_rows + 1), model.dimensions.d_vocab)
 
 
-def project(
+def project_tile(
     model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions
 ) -> tuple[Tensor, Projection, Tensor, Tensor, tuple[int, int]]:
     """Vectors (R·p, d), their projection, the stream beside them, which are at row L+1, and (R, p)."""
-    x, beside = vectors(model, data, kind.component, kind.reading, positions)
+    x, beside = stack_vectors(model, data, kind.component, kind.reading, positions)
     shape = (x.shape[0], x.shape[1])
     n_layers = model.dimensions.n_layers
-    rows = torch.tensor(list(row_range(kind.component, kind.reading, n_layers)), device=x.device)
+    rows = torch.tensor(list(list_rows(kind.component, kind.reading, n_layers)), device=x.device)
     flat_rows = rows.repeat_interleave(shape[1])
     x, beside = x.flatten(0, 1), beside.flatten(0, 1)
     projection = kind.lens.project(model, x, beside, flat_rows, kind.norm)
@@ -68,17 +75,17 @@ def project(
 
 def decode_tile(model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions) -> dict[str, np.ndarray]:
     """Cells of one tile as arrays (R, p, …), R the rows that have cells; for states also `says` (p,)."""
-    x, projection, beside, as_it_is, shape = project(model, data, kind, positions)
+    x, projection, beside, as_it_is, shape = project_tile(model, data, kind, positions)
     if kind.reading is Reading.ITERATIVE:
-        norm = frozen_norm(model, x, beside, kind.norm, as_it_is)
+        norm = freeze_norm(model, x, beside, kind.norm, as_it_is)
         if kind.lens.compares_tables:
             projection = _decided(model, data, kind, positions, projection, shape)
-        taken = subtract(model, x, norm, projection, as_it_is)
-        return {name: a.reshape(*shape, -1) for name, a in to_numpy(taken).items()}
+        taken = subtract_tokens(model, x, norm, projection, as_it_is)
+        return {name: a.reshape(*shape, -1) for name, a in convert_to_numpy(taken).items()}
     if kind.is_update:
-        return to_numpy(decode_update(model, projection, shape))
+        return convert_to_numpy(decode_update(model, projection, shape))
     cells = _state_cells(model, data, kind, positions, projection, shape)
-    arrays = to_numpy(cells)
+    arrays = convert_to_numpy(cells)
     says = arrays["top_ids"][-1, :, 0]
     return {**{name: a[: shape[0]] for name, a in arrays.items()}, "says": says}
 
@@ -104,24 +111,24 @@ def _state_cells(
     return decode_state(model, projection, shape, next_ids, best_table=kind.lens.compares_tables)
 
 
-def says_tile(model: LoadedModel, data: TraceData, positions: Positions) -> np.ndarray:
+def decode_says(model: LoadedModel, data: TraceData, positions: Positions) -> np.ndarray:
     """The model's own top token after each position."""
     out: np.ndarray = model.logits(data.final[positions]).argmax(-1).int().cpu().numpy()
     return out
 
 
-def watch_tile(
+def decode_watched(
     model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions, tokens: tuple[int, ...]
 ) -> dict[int, dict[str, np.ndarray]]:
     """Rank, logit and log-sum-exp (NaN for updates) of each token, (R, p) each; rank 1 is the top."""
-    _, projection, _, _, shape = project(model, data, kind, positions)
+    _, projection, _, _, shape = project_tile(model, data, kind, positions)
     if kind.lens.compares_tables:
         projection = _decided(model, data, kind, positions, projection, shape)
-    z = logit_matrix(model, projection)
-    log_sum = torch.full(shape, torch.nan) if kind.is_update else sums(z, z.amax(-1)).log_sum.view(shape)
+    z = compute_logits(model, projection)
+    log_sum = torch.full(shape, torch.nan) if kind.is_update else compute_sums(z, z.amax(-1)).log_sum.view(shape)
     out = {}
     for token in tokens:
-        rank, logit = ranks(z, token)
+        rank, logit = compute_ranks(z, token)
         out[token] = {
             "rank": rank.view(shape).int().cpu().numpy(),
             "logit": logit.view(shape).cpu().numpy(),
@@ -144,9 +151,9 @@ def _decided(
     return replace(projection, mix=winner[: shape[0]].flatten().float())
 
 
-def stream_tile(model: LoadedModel, data: TraceData, positions: Positions) -> dict[str, np.ndarray]:
+def measure_stream(model: LoadedModel, data: TraceData, positions: Positions) -> dict[str, np.ndarray]:
     """‖x‖₂, cosine with the row below and share of ‖x‖² in the 3 largest dimensions, rows 0 … L+1, (L+2, p)."""
-    states = stream(model, data, positions)
+    states = stack_streams(model, data, positions)
     x = torch.cat([states, model.final_state(data.final[positions])[None]])
     norms = x.norm(dim=-1)
     cosine = torch.full_like(norms, torch.nan)

@@ -16,19 +16,19 @@ Positions = list[int]
 _SITES = {Component.MID: Site.RESID_MID, Component.ATTENTION: Site.ATTN_OUT, Component.MLP: Site.MLP_OUT}
 
 
-def row_range(component: Component, reading: Reading, n_layers: int) -> range:
+def list_rows(component: Component, reading: Reading, n_layers: int) -> range:
     """The heatmap rows that have cells."""
     if component is Component.BLOCK and reading is not Reading.DIFFERENCE:
         return range(n_layers + 2)
     return range(1, n_layers + 1)
 
 
-def blank_reason(component: Component, reading: Reading, row: int, model: LoadedModel) -> str:
+def explain_blank(component: Component, reading: Reading, row: int, model: LoadedModel) -> str:
     """Why a row has no cells, or ""."""
     n_layers = model.dimensions.n_layers
     if component is Component.MID and model.blueprint.parallel:
         return "a parallel block adds attention and MLP at once: there is no stream between them"
-    if row in row_range(component, reading, n_layers):
+    if row in list_rows(component, reading, n_layers):
         return ""
     if reading is Reading.DIFFERENCE:
         return "no row below to differ from" if row == 0 else "the final norm changes the scale, not the content"
@@ -49,14 +49,14 @@ def check_reading(component: Component, reading: Reading) -> None:
         )
 
 
-def stream(model: LoadedModel, data: TraceData, positions: Positions) -> Float[Tensor, "rows p d"]:
+def stack_streams(model: LoadedModel, data: TraceData, positions: Positions) -> Float[Tensor, "rows p d"]:
     """The stream at rows 0 … L, float32."""
     n_layers = model.dimensions.n_layers
     rows = [data.site(Site.RESID_PRE, 0), *(data.site(Site.RESID_POST, layer) for layer in range(n_layers))]
     return torch.stack([x[positions] for x in rows]).float()
 
 
-def vectors(
+def stack_vectors(
     model: LoadedModel, data: TraceData, component: Component, reading: Reading, positions: Positions
 ) -> tuple[Float[Tensor, "rows p d"], Float[Tensor, "rows p d"]]:
     """The vectors of all rows that have cells, and the stream beside each (for its σ); float32.
@@ -64,7 +64,7 @@ def vectors(
     The last row of the block output is the final-normed state; the stream beside it is not used.
     """
     if component is Component.BLOCK:
-        states = stream(model, data, positions)
+        states = stack_streams(model, data, positions)
         if reading is Reading.DIFFERENCE:
             return states[1:] - states[:-1], states[1:]
         final = model.final_state(data.final[positions])[None]

@@ -8,9 +8,14 @@ import torch
 
 import intravisto_core as iv
 from intravisto_core.analysis import decoding
-from intravisto_core.analysis.divergence import divergence
-from intravisto_core.analysis.lenses import Projection, logit_matrix, output_logits
-from intravisto_core.analysis.profiles import Profiles, divergences_by_logits, divergences_by_profile, profiles
+from intravisto_core.analysis.divergence import compute_divergence
+from intravisto_core.analysis.lenses import Projection, compute_logits, compute_output_logits
+from intravisto_core.analysis.profiles import (
+    Profiles,
+    compute_logit_divergences,
+    compute_profile_divergences,
+    compute_profiles,
+)
 from intravisto_core.models.loading import load
 from intravisto_core.request import ModelSpec
 from intravisto_core.sites import Site
@@ -39,7 +44,7 @@ def grid_of(vocabulary: int, apart: float, offset: float) -> torch.Tensor:
 def test_statistics_of_a_grid_are_those_of_float64(vocabulary, apart, offset):
     z = grid_of(vocabulary, apart, offset)
     flat = z.flatten(0, 1)
-    found = decoding.sums(flat, flat.amax(-1), (5, 3))
+    found = decoding.compute_sums(flat, flat.amax(-1), (5, 3))
     entropy = -(z.double().softmax(-1) * z.double().log_softmax(-1)).sum(-1)
     torch.testing.assert_close(found.entropy.view(5, 3), entropy, atol=2e-6, rtol=0)
     torch.testing.assert_close(found.kl_last, exact(z[-1].expand_as(z), z), atol=1e-5, rtol=0)
@@ -54,15 +59,15 @@ def test_a_divergence_is_right_to_a_thousandth_of_itself(vocabulary, apart, offs
     z = grid_of(vocabulary, apart, offset)
     z_p, z_q = z[1], z[0]
     expected = exact(z_p, z_q)
-    torch.testing.assert_close(divergence(z_p, z_q), expected, atol=0, rtol=1e-3)
-    assert (divergence(z_p, z_p) == 0).all()
+    torch.testing.assert_close(compute_divergence(z_p, z_q), expected, atol=0, rtol=1e-3)
+    assert (compute_divergence(z_p, z_p) == 0).all()
 
 
 def test_a_divergence_where_probabilities_are_nothing():
     minus = -np.inf
     z_p = torch.tensor([[0.0, minus, minus], [0.0, 0.0, minus], [0.0, -200.0, 0.0], [0.0, -1e30, -1e30]])
     z_q = torch.tensor([[0.0, 0.0, minus], [0.0, minus, 0.0], [-200.0, 0.0, -200.0], [0.0, 0.0, -1e30]])
-    found = divergence(z_p, z_q)
+    found = compute_divergence(z_p, z_q)
     assert found.tolist() == pytest.approx([np.log(2), np.inf, 200 - np.log(2), np.log(2)], rel=1e-6)
 
 
@@ -88,7 +93,9 @@ def test_shares_of_the_demo_are_those_of_float64(demo):
     for layer in range(model.dimensions.n_layers):
         whole = torch.from_numpy(demo.activation(Site.RESID_MID, layer))
         parts = [torch.from_numpy(demo.activation(site, layer)) for site in (Site.RESID_PRE, Site.ATTN_OUT)]
-        lost = [exact(output_logits(model, whole), output_logits(model, whole - part)) for part in parts]
+        lost = [
+            exact(compute_output_logits(model, whole), compute_output_logits(model, whole - part)) for part in parts
+        ]
         np.testing.assert_allclose(found.attention[layer], lost[1] / (lost[0] + lost[1]), atol=1e-5)
 
 
@@ -102,11 +109,11 @@ def test_divergences_of_links_are_those_of_float64(shared):
     model.blueprint.unembed.weight.data += shared * torch.randn((1, d_model), generator=draw)
     x_hat = model.final_state(torch.randn((20, d_model), generator=draw))
     x_hat = torch.cat([x_hat, x_hat + 1e-3 * torch.randn((20, d_model), generator=draw)])
-    z = logit_matrix(model, Projection(x_hat, torch.ones(40)))
+    z = compute_logits(model, Projection(x_hat, torch.ones(40)))
     upper, lower = torch.arange(20), torch.arange(20, 40)
-    whole = profiles(model, x_hat, z.clone())
+    whole = compute_profiles(model, x_hat, z.clone())
     of_upper = Profiles(whole.log_sum[upper], whole.mean[upper])
     expected = exact(*(x_hat[side].double() @ model.weights.get("unembed").double().T for side in (upper, lower)))
-    by_profile = divergences_by_profile(model, (of_upper, x_hat[upper]), (whole.log_sum[lower], x_hat[lower]))
+    by_profile = compute_profile_divergences(model, (of_upper, x_hat[upper]), (whole.log_sum[lower], x_hat[lower]))
     torch.testing.assert_close(by_profile, expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(divergences_by_logits(model, x_hat, upper, lower), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(compute_logit_divergences(model, x_hat, upper, lower), expected, atol=1e-5, rtol=0)

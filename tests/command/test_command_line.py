@@ -211,8 +211,8 @@ def test_a_failed_check_is_exit_code_1_and_a_missing_part_is_not(capsys, case, m
 
 
 def test_check_of_all_families_writes_their_table(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(families, "survey", lambda configs: list(configs)[:1])
-    monkeypatch.setattr(families, "page", lambda *groups: f"{groups}")
+    monkeypatch.setattr(families, "survey_families", lambda configs: list(configs)[:1])
+    monkeypatch.setattr(families, "write_page", lambda *groups: f"{groups}")
     assert run(capsys, "check", "--all-tiny", "--out", tmp_path / "f.md")[0] == 0
     _, out, _ = run(capsys, "check", "--all-tiny")
     groups = tuple([next(iter(c))] for c in (product_tiny.CONFIGS, product_tiny.UNDECLARED, product_tiny.REFUSED))

@@ -11,8 +11,8 @@ import torch
 import intravisto_core as iv
 from intravisto_core.architectures import names
 from intravisto_core.architectures.refused import BY_NAME
-from intravisto_core.experiments.families import Surveyed, flags, table
-from intravisto_core.experiments.self_check import NO_NEURONS, check
+from intravisto_core.experiments.families import Surveyed, write_flags, write_table
+from intravisto_core.experiments.self_check import NO_NEURONS, check_model
 from intravisto_core.models import load
 from tests import tiny
 from tests.reference import families, hooked
@@ -44,7 +44,7 @@ def test_the_identities_hold(family, name):
 
 @every_family
 def test_the_identities_hold_in_bfloat16(family, name):
-    card = check(load(iv.ModelSpec(str(family(name).folder), dtype="bfloat16", device_map="cpu")))
+    card = check_model(load(iv.ModelSpec(str(family(name).folder), dtype="bfloat16", device_map="cpu")))
     for capability, found in card.capabilities.items():
         assert found.ok or found.reason == NO_NEURONS, (capability, found.reason)
     assert card.capabilities["residual"].exact
@@ -253,8 +253,8 @@ def test_a_full_context_leaves_dynamic_rope_as_it_was(family):
 def test_the_page_of_families_is_up_to_date(family):
     written = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
     found = [Surveyed(name, (family(name).engine.model,)) for name in tiny.CONFIGS]
-    now = flags(table(found))
-    claimed = flags(written)
+    now = write_flags(write_table(found))
+    claimed = write_flags(written)
     todo = "run: intravisto check --all-tiny --out docs/families.md"
     assert {name: claimed.get(name) for name in now} == now, todo
     assert {*tiny.UNDECLARED, *tiny.REFUSED} <= set(claimed), todo

@@ -9,7 +9,7 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.architectures import AttentionKind, Order, bind, find, names
-from intravisto_core.experiments.self_check import check
+from intravisto_core.experiments.self_check import check_model
 from intravisto_core.models import load
 from intravisto_core.models.inferred import infer
 from tests import tiny
@@ -30,7 +30,7 @@ BY_FUNCTION = {
 
 
 def opened(folder: str, **spec: str) -> iv.ModelCard:
-    return check(load(iv.ModelSpec(folder, device_map="cpu", **spec)))
+    return check_model(load(iv.ModelSpec(folder, device_map="cpu", **spec)))
 
 
 def through_the_interface() -> list[str]:

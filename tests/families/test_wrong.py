@@ -11,7 +11,7 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.architectures import AttentionKind, ExpertPaths, NormKind, Order, find, registry
-from intravisto_core.experiments.self_check import check
+from intravisto_core.experiments.self_check import check_model
 from intravisto_core.models import load
 from intravisto_core.records import ModelCard
 from intravisto_core.tracing import capture
@@ -70,7 +70,7 @@ LOST = [
 def open_as(monkeypatch: pytest.MonkeyPatch, case: Case, changes: dict) -> ModelCard:
     declared = case.engine.model.family
     monkeypatch.setitem(registry._BY_FAMILY, declared, replace(find(declared), **changes))
-    return check(load(iv.ModelSpec(str(case.folder), device_map="cpu")))
+    return check_model(load(iv.ModelSpec(str(case.folder), device_map="cpu")))
 
 
 @pytest.mark.parametrize(("name", "changes", "said"), REFUSED)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from intravisto_core.analysis.division import Moved, all_lengths, by_head, by_source
+from intravisto_core.analysis.division import Moved, divide_by_head, divide_by_source, measure_lengths
 from intravisto_core.analysis.flow import TERMINALS, Block, Junctions, Sources, propagate
 from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits
-from intravisto_core.analysis.shares import shares
+from intravisto_core.analysis.shares import measure_shares
 from intravisto_core.sites import AttentionDivision, NodeKind, ShareMeasure
 from tests.flow.literal import all_links
 
@@ -67,13 +67,13 @@ def moved() -> tuple[torch.Tensor, Moved]:
 
 
 def sources(division: str) -> Sources:
-    found = by_source(AttentionDivision(division), *moved(), sinks=False)
+    found = divide_by_source(AttentionDivision(division), *moved(), sinks=False)
     return Sources.of(*(x.numpy() for x in (found.parts, found.sink, found.bias, found.edit)))
 
 
 def block(layer: int, measure: str, division: str) -> Block:
     parts = torch.tensor([[STREAM[layer]] * 3, [ADDED[layer]] * 3])
-    stream, added = shares(parts, ShareMeasure(measure), lambda x: x).numpy()
+    stream, added = measure_shares(parts, ShareMeasure(measure), lambda x: x).numpy()
     named = {"attention": added, "residual_attention": stream, "mlp": added, "residual_mlp": stream}
     return Block(Junctions.of(named, parallel=False), sources(division))
 
@@ -141,8 +141,8 @@ def test_a_query_on_its_own_is_judged_by_the_median_of_all():
     weights = pattern * torch.tensor([1.0, 1e-8, 1.0])[:, None]
     all_of_them = replace(what, weights=weights)
     one = replace(what, weights=weights[:, 1:2], total=what.total[1:2], bias=what.bias[1:2])
-    for divide, heads in ((by_source, False), (by_head, True)):
-        lengths = all_lengths(all_of_them, heads)
+    for divide, heads in ((divide_by_source, False), (divide_by_head, True)):
+        lengths = measure_lengths(all_of_them, heads)
         np.testing.assert_allclose(lengths, weights[0] @ torch.tensor([1.0, 2.0, 2.0]), rtol=1e-6)
         scale = float(lengths.median())
         asked = (AttentionDivision.VALUE_WEIGHTED, weights[:, 1:2], one, False, None)
@@ -158,25 +158,25 @@ def test_heads_by_hand():
     bias = torch.zeros(2, 2)
     w_o = torch.stack([torch.eye(2), torch.eye(2)], 1)
     what = Moved(pattern, v, w_o, None, 1.0, (pattern @ v).sum(0) + bias, bias)
-    lengths = by_source(AttentionDivision.VALUE_WEIGHTED, pattern, what, sinks=False)
+    lengths = divide_by_source(AttentionDivision.VALUE_WEIGHTED, pattern, what, sinks=False)
     np.testing.assert_allclose(lengths.parts[1], [0, 1], atol=1e-6)
     assert lengths.parts[0].isnan().all(), "the heads cancel out: nothing can be told"
-    each = by_head(AttentionDivision.VALUE_WEIGHTED, pattern, what, sinks=False)
+    each = divide_by_head(AttentionDivision.VALUE_WEIGHTED, pattern, what, sinks=False)
     np.testing.assert_allclose(each.parts[:, 1], np.full((2, 2), 1 / 4))
-    along = by_head(AttentionDivision.PROJECTION, pattern, what, sinks=False)
+    along = divide_by_head(AttentionDivision.PROJECTION, pattern, what, sinks=False)
     np.testing.assert_allclose(along.parts[:, 1], [[0, 1 / 2], [0, 1 / 2]], atol=1e-7)
-    weights = by_head(AttentionDivision.WEIGHTS, pattern, None, sinks=False)
+    weights = divide_by_head(AttentionDivision.WEIGHTS, pattern, None, sinks=False)
     np.testing.assert_allclose(weights.parts[:, 1], np.full((2, 2), 1 / 4))
 
 
 def test_learned_sinks_take_what_the_keys_leave():
     pattern = torch.tensor([[[0.5, 0.0], [0.25, 0.25]], [[1.0, 0.0], [0.5, 0.0]]])
-    found = by_source(AttentionDivision.WEIGHTS, pattern, None, sinks=True)
+    found = divide_by_source(AttentionDivision.WEIGHTS, pattern, None, sinks=True)
     np.testing.assert_allclose(found.parts, [[0.75, 0], [0.375, 0.125]])
     np.testing.assert_allclose(found.sink, [0.25, 0.5])
-    each = by_head(AttentionDivision.WEIGHTS, pattern, None, sinks=True)
+    each = divide_by_head(AttentionDivision.WEIGHTS, pattern, None, sinks=True)
     np.testing.assert_allclose(each.sink, [[0.25, 0.25], [0, 0.25]])
-    nothing = by_source(AttentionDivision.WEIGHTS, 0 * pattern, None, sinks=False)
+    nothing = divide_by_source(AttentionDivision.WEIGHTS, 0 * pattern, None, sinks=False)
     assert nothing.parts.isnan().all(), "a query that attends to nothing shares out nothing"
 
 

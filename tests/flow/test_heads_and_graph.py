@@ -117,15 +117,15 @@ def test_the_graph_of_a_long_text_computes_and_keeps_what_it_needs(case, name, m
     kept, asked = {}, []
     monkeypatch.setattr(flow_parts, "LONG", 1)
     monkeypatch.setattr(graph_view, "KEPT_SOURCES", 4)
-    monkeypatch.setattr(ViewContext, "look", lambda context, key: kept.get(key))
+    monkeypatch.setattr(ViewContext, "find", lambda context, key: kept.get(key))
     monkeypatch.setattr(ViewContext, "keep", lambda context, key, value: kept.__setitem__(key, value) or value)
-    computed = graph_view.joint
+    computed = graph_view.compute_joint
 
     def watched(context, layer, queries):
         asked.extend((layer, query) for query in queries.tolist())
         return computed(context, layer, queries)
 
-    monkeypatch.setattr(graph_view, "joint", watched)
+    monkeypatch.setattr(graph_view, "compute_joint", watched)
     for threshold, wanted in zip(thresholds, short, strict=True):
         asked.clear()
         graph = trace.graph(position=6, threshold=threshold)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intravisto_core.analysis.flow import Block, Junctions, Sources, propagate
-from intravisto_core.analysis.flow_links import NODE_KINDS, Limits, node_masses
+from intravisto_core.analysis.flow_links import NODE_KINDS, Limits, collect_node_masses
 from tests.flow.literal import Layer, Walk, all_links
 
 
@@ -95,7 +95,7 @@ def test_a_flow_is_what_a_recursion_finds_and_nothing_is_lost(parallel, seed, si
     places, links = all_links(masses, row, blocks, parallel, Limits(frozenset(range(len(blocks) + 2))))
     of(walk.links, np.stack([links.source, links.target]), links.mass, places, node=False)
     keys = np.unique(np.concatenate([links.source, links.target]))
-    of(walk.nodes, keys, node_masses(masses, places, keys), places, node=True)
+    of(walk.nodes, keys, collect_node_masses(masses, places, keys), places, node=True)
     assert links.n_all == len(links.mass)
     assert links.total == pytest.approx(float(np.abs(links.mass).sum()))
 

@@ -172,7 +172,7 @@ def test_a_long_text_is_followed_in_stretches_and_keeps_nothing_quadratic(case, 
         monkeypatch.setattr(shares, limit, size)
     monkeypatch.setattr(ViewContext, "keep", kept_too)
     # what was kept of the short text is of no use to a long one
-    monkeypatch.setattr(ViewContext, "look", lambda context, key: None)
+    monkeypatch.setattr(ViewContext, "find", lambda context, key: None)
     found = numbers(view(trace))
     assert found.keys() == short.keys()
     for part, values in short.items():
@@ -184,7 +184,7 @@ def test_a_long_text_is_followed_in_stretches_and_keeps_nothing_quadratic(case, 
 def test_divergences_under_a_soft_cap_are_kept(case, monkeypatch):
     trace = case("gemma2").trace
     first = trace.flow(position=7, top_k=2)
-    monkeypatch.setattr(details, "divergences_by_logits", None)
+    monkeypatch.setattr(details, "compute_logit_divergences", None)
     again = trace.flow(position=7, top_k=1)
     known = first.links.set_index(["source", "target"])["kl"]
     wanted = [known[link] for link in zip(again.links["source"], again.links["target"], strict=True)]

@@ -26,13 +26,13 @@ def decoded(monkeypatch):
 
     counted(tiles, "decode_state", "tiles")
     counted(tiles, "decode_update", "tiles")
-    counted(difference, "logit_matrix", "difference")
+    counted(difference, "compute_logits", "difference")
     return found
 
 
 def narrow(monkeypatch):
     """Tiles of four positions, so that a text is more than one."""
-    monkeypatch.setattr(tiles, "tile_positions", lambda rows, d_vocab: 4)
+    monkeypatch.setattr(tiles, "count_tile_positions", lambda rows, d_vocab: 4)
 
 
 @pytest.mark.parametrize("component", ["block", "mlp"])

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import intravisto_core as iv
-from intravisto_core.analysis.effects import predictions, rank_correlation, recovered_share
-from intravisto_core.experiments.link_runs import without
+from intravisto_core.analysis.effects import compute_predictions, compute_rank_correlation, compute_recovered_share
+from intravisto_core.experiments.link_runs import run_without
 from tests import tiny
 from tests.case import Case
 from tests.interventions.manual import Hand, run
@@ -94,7 +94,7 @@ def test_without_reuse_the_numbers_are_the_same(family, monkeypatch):
     case = family("Bloom")
     links = [iv.Link("attention", 0, at, head=1) for at in (3, 9)] + [iv.Link("mlp", 0, 9)]
     found = case.trace.check_links(links, TARGET, CONTRAST, 12)
-    monkeypatch.setattr(import_module("intravisto_core.experiments.check_links"), "obstacle", lambda *_: "a test")
+    monkeypatch.setattr(import_module("intravisto_core.experiments.check_links"), "find_obstacle", lambda *_: "a test")
     again = case.trace.check_links(links, TARGET, CONTRAST, 12)
     assert np.allclose(found.measured, again.measured, atol=1e-5)
     assert found.rank_correlation == again.rank_correlation
@@ -120,24 +120,28 @@ def test_links_that_are_not_there_are_refused(family):
 
 
 def test_rank_correlation_is_spearmans():
-    assert rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 90.0])) == pytest.approx(1)
-    assert rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])) == pytest.approx(-1)
+    assert compute_rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 90.0])) == pytest.approx(1)
+    assert compute_rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])) == pytest.approx(-1)
     # Worked by hand: ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4.
-    assert rank_correlation(np.array([0.0, 5.0, 5.0, 9.0]), np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.948683)
-    assert np.isnan(rank_correlation(np.array([1.0, 2.0]), np.array([1.0, 2.0])))
-    assert np.isnan(rank_correlation(np.ones(4), np.arange(4.0)))
+    assert compute_rank_correlation(np.array([0.0, 5.0, 5.0, 9.0]), np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(
+        0.948683
+    )
+    assert np.isnan(compute_rank_correlation(np.array([1.0, 2.0]), np.array([1.0, 2.0])))
+    assert np.isnan(compute_rank_correlation(np.ones(4), np.arange(4.0)))
 
 
 def test_a_recovered_share_is_blank_where_it_means_nothing():
-    assert recovered_share(1.5, 3.0, 1.0, 0.0) == pytest.approx(0.25)
-    assert np.isnan(recovered_share(1.5, 1.0, 1.0, 0.0))
-    assert np.isnan(recovered_share(1.5, 1.09, 1.0, 0.01))
+    assert compute_recovered_share(1.5, 3.0, 1.0, 0.0) == pytest.approx(0.25)
+    assert np.isnan(compute_recovered_share(1.5, 1.0, 1.0, 0.0))
+    assert np.isnan(compute_recovered_share(1.5, 1.09, 1.0, 0.01))
 
 
 def test_predictions_by_hand():
     """Two positions, three tokens: p = (1/2, 1/4, 1/4) against q = (1/4, 1/2, 1/4), then the same."""
     p, q = torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[0.25, 0.5, 0.25]]).log()
-    own, found = predictions(lambda x: x, torch.cat([p, p]), torch.cat([q, p]), torch.tensor([1, -1]), 0, 1, step=1)
+    own, found = compute_predictions(
+        lambda x: x, torch.cat([p, p]), torch.cat([q, p]), torch.tensor([1, -1]), 0, 1, step=1
+    )
     assert own.kl.tolist() == [0, 0]
     assert own.log_prob[0] == pytest.approx(np.log(0.25))
     assert own.top.tolist() == [0, 0]
@@ -162,7 +166,7 @@ def test_links_run_no_more_than_they_change_on_every_family(family, monkeypatch,
     ]
     monkeypatch.setattr(import_module("intravisto_core.experiments.link_runs"), "SHORT", 1)
     found = case.trace.check_links(links, TARGET, CONTRAST, position)
-    monkeypatch.setattr(import_module("intravisto_core.experiments.check_links"), "obstacle", lambda *_: "a test")
+    monkeypatch.setattr(import_module("intravisto_core.experiments.check_links"), "find_obstacle", lambda *_: "a test")
     again = case.trace.check_links(links, TARGET, CONTRAST, position)
     assert np.max(np.abs(found.measured - again.measured) / (1 + np.abs(again.measured))) < 2e-5
     assert np.max(np.abs(found.predicted - again.predicted) / (1 + np.abs(again.predicted))) < 1e-4
@@ -176,7 +180,7 @@ def test_a_link_that_is_another_by_its_numbers_is_measured_once(family, monkeypa
     """At position 0 attention has one source; both ways to name it are one run."""
     runs = []
     module = import_module("intravisto_core.experiments.check_links")
-    monkeypatch.setattr(module, "without", lambda *args: runs.append(len(args[2])) or without(*args))
+    monkeypatch.setattr(module, "run_without", lambda *args: runs.append(len(args[2])) or run_without(*args))
     links = [iv.Link("attention", 0, 0), iv.Link("attention", 0, 0, source=0), iv.Link("attention", 0, 0, head=1)]
     found = family("Llama").trace.check_links(links, TARGET, CONTRAST, 12)
     # the two that differ, and the one without anything taken away

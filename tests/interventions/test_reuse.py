@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import intravisto_core as iv
-from intravisto_core.tracing.reuse import obstacle
+from intravisto_core.tracing.reuse import find_obstacle
 from tests import tiny
 from tests.inside import entry_of
 from tests.reference.plain import error
@@ -24,8 +24,8 @@ def in_full(monkeypatch):
     """Within this context edits never reuse anything."""
 
     def switch(off: bool) -> None:
-        reason = (lambda *_: "a test asked for it") if off else obstacle
-        monkeypatch.setattr(import_module("intravisto_core.traces.edited_runs"), "obstacle", reason)
+        reason = (lambda *_: "a test asked for it") if off else find_obstacle
+        monkeypatch.setattr(import_module("intravisto_core.traces.edited_runs"), "find_obstacle", reason)
 
     return switch
 
@@ -143,15 +143,15 @@ def stand_in(dtype=torch.float32, quantisation=None, w_out="mlp", inferred=False
 def test_where_reuse_is_off():
     base = SimpleNamespace(length=20, buffers=dict.fromkeys(("resid_pre", "k", "v")))
     moving = {"rope_type": "dynamic", "original_max_position_embeddings": 16}
-    assert obstacle(stand_in(), base) == ""
-    assert "not declared" in obstacle(stand_in(inferred=True), base)
-    assert "8-bit" in obstacle(stand_in(quantisation="int8"), base)
-    assert "16 positions" in obstacle(stand_in(rope_parameters=moving), base)
-    assert obstacle(stand_in(rope_parameters=moving | {"original_max_position_embeddings": 20}), base) == ""
-    assert "experts" in obstacle(stand_in(torch.bfloat16, w_out=None), base)
-    assert obstacle(stand_in(w_out=None), base) == ""
-    assert "share" in obstacle(stand_in(num_kv_shared_layers=2), base)
-    assert "resid_pre" in obstacle(stand_in(), SimpleNamespace(length=20, buffers={}))
+    assert find_obstacle(stand_in(), base) == ""
+    assert "not declared" in find_obstacle(stand_in(inferred=True), base)
+    assert "8-bit" in find_obstacle(stand_in(quantisation="int8"), base)
+    assert "16 positions" in find_obstacle(stand_in(rope_parameters=moving), base)
+    assert find_obstacle(stand_in(rope_parameters=moving | {"original_max_position_embeddings": 20}), base) == ""
+    assert "experts" in find_obstacle(stand_in(torch.bfloat16, w_out=None), base)
+    assert find_obstacle(stand_in(w_out=None), base) == ""
+    assert "share" in find_obstacle(stand_in(num_kv_shared_layers=2), base)
+    assert "resid_pre" in find_obstacle(stand_in(), SimpleNamespace(length=20, buffers={}))
 
 
 def test_a_run_in_full_says_why(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from accelerate import cpu_offload
 
 import intravisto_core as iv
-from intravisto_core.experiments.self_check import check
+from intravisto_core.experiments.self_check import check_model
 from intravisto_core.models import load
 from tests.case import Case
 from tests.families import test_families as families
@@ -122,7 +122,7 @@ def test_experts_are_the_plain_models(family):
 @pytest.mark.parametrize("name", [*WHOLE, "Gemma-2"])
 def test_the_identities_hold_in_bfloat16(family, name):
     model = load(iv.ModelSpec(str(family(name).folder), dtype="bfloat16", device_map="offload"))
-    card = check(model)
+    card = check_model(model)
     assert all(found.ok for found in card.capabilities.values())
     assert card.capabilities["residual"].exact
     assert card.capabilities["traced"].exact

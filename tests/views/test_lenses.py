@@ -175,7 +175,7 @@ def test_a_cell_does_not_depend_on_its_tile(case, monkeypatch):
     options = {"lens": "linear", "top_k": 32, "watch": WATCH}
     whole = tiny.trace.heatmap(**options)
     narrow = tiny.engine.trace(PROMPT, max_new_tokens=N_NEW - 1)
-    monkeypatch.setattr(tiles, "tile_positions", lambda *args, **kwargs: 3)
+    monkeypatch.setattr(tiles, "count_tile_positions", lambda *args, **kwargs: 3)
     tiled = narrow.heatmap(**options)
     kept = slice(0, len(narrow.tokens) - 1)
     for name in ("token_ids", "p_max", "entropy", "kl_final", "kl_below", "next_log_prob", "norms", "cosine"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import intravisto_core as iv
-from intravisto_core.analysis.shares import shares
+from intravisto_core.analysis.shares import measure_shares
 from intravisto_core.sites import ShareMeasure
 from tests.reference import slow
 
@@ -28,7 +28,7 @@ def as_logits(x: torch.Tensor) -> torch.Tensor:
 def of(measure: str, *parts: list[float]) -> np.ndarray:
     """Shares of the parts of one junction."""
     stacked = torch.tensor(parts, dtype=torch.float32)[:, None, :]
-    return shares(stacked, ShareMeasure(measure), as_logits)[:, 0].double().numpy()
+    return measure_shares(stacked, ShareMeasure(measure), as_logits)[:, 0].double().numpy()
 
 
 def test_norm_by_hand():
@@ -93,7 +93,7 @@ def read(x: torch.Tensor) -> torch.Tensor:
 
 
 def share_of(parts: np.ndarray, measure: str) -> np.ndarray:
-    return shares(torch.tensor(parts), ShareMeasure(measure), read)[:, 0].double().numpy()
+    return measure_shares(torch.tensor(parts), ShareMeasure(measure), read)[:, 0].double().numpy()
 
 
 def well_defined(parts: np.ndarray, measure: str) -> np.ndarray:
@@ -139,8 +139,8 @@ def test_laws_of_the_kl_pair(parts):
 def test_a_junction_does_not_depend_on_its_neighbours():
     parts = torch.tensor(np.random.default_rng(1).normal(size=(2, 6, 5)), dtype=torch.float32)
     for measure in ShareMeasure:
-        together = shares(parts, measure, read)
-        alone = torch.cat([shares(parts[:, i : i + 1], measure, read) for i in range(6)], dim=1)
+        together = measure_shares(parts, measure, read)
+        alone = torch.cat([measure_shares(parts[:, i : i + 1], measure, read) for i in range(6)], dim=1)
         torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
 

@@ -17,7 +17,7 @@ from tests.reference import slow
 
 def entropy_of(z: np.ndarray) -> np.ndarray:
     logits = torch.tensor(z, dtype=torch.float32)
-    return decoding.sums(logits, logits.amax(-1)).entropy.numpy()
+    return decoding.compute_sums(logits, logits.amax(-1)).entropy.numpy()
 
 
 finite = st.floats(-60, 60, allow_nan=False, width=32)
@@ -46,7 +46,7 @@ def test_sums_in_blocks_equal_the_plain_ones(rows, positions, vocabulary):
     rng = np.random.default_rng(0)
     z = rng.normal(scale=4, size=(rows, positions, vocabulary)).astype(np.float32)
     flat = torch.tensor(z).flatten(0, 1)
-    found = decoding.sums(flat, flat.amax(-1), (rows, positions))
+    found = decoding.compute_sums(flat, flat.amax(-1), (rows, positions))
     for row, position in [(0, 0), (rows - 1, positions - 1), (rows // 2, positions // 2)]:
         own = z[row, position].astype(np.float64)
         n = row * positions + position
@@ -65,7 +65,7 @@ def test_top_tokens_are_the_top_tokens(vocabulary):
     z[0] = np.sort(z[0])
     z[1] = np.sort(z[1])[::-1]
     z[2, : vocabulary // 2] = -np.inf
-    values, ids = decoding.top_tokens(torch.tensor(z), 32)
+    values, ids = decoding.find_top_tokens(torch.tensor(z), 32)
     k = min(32, vocabulary)
     assert values.shape == (5, k)
     np.testing.assert_array_equal(values.numpy(), -np.sort(-z, axis=1)[:, :k])
@@ -75,6 +75,6 @@ def test_top_tokens_are_the_top_tokens(vocabulary):
 
 def test_rank_counts_those_strictly_greater():
     z = torch.tensor([[3.0, 1.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0]])
-    assert decoding.ranks(z, 0)[0].tolist() == [1, 1]
-    assert decoding.ranks(z, 3)[0].tolist() == [3, 1]
-    assert decoding.ranks(z, 1)[1].tolist() == [1.0, 0.0]
+    assert decoding.compute_ranks(z, 0)[0].tolist() == [1, 1]
+    assert decoding.compute_ranks(z, 3)[0].tolist() == [3, 1]
+    assert decoding.compute_ranks(z, 1)[1].tolist() == [1.0, 0.0]

@@ -21,7 +21,7 @@ def spans(monkeypatch):
         found.append(list(span))
         return tiles.decode_tile(model, data, kind, span)
 
-    monkeypatch.setattr(tiles, "tile_positions", lambda rows, d_vocab: WIDTH)
+    monkeypatch.setattr(tiles, "count_tile_positions", lambda rows, d_vocab: WIDTH)
     monkeypatch.setattr(tile_rows, "decode_tile", decode_tile)
     return found
 

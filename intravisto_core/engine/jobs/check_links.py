@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from intravisto_core.analysis.effects import rank_correlation
+from intravisto_core.analysis.effects import compute_rank_correlation
 from intravisto_core.errors import RequestError
 from intravisto_core.experiments.check_links import check_links
 from intravisto_core.experiments.link_runs import Metric
@@ -16,7 +16,7 @@ from intravisto_core.records import LinkCheck
 from intravisto_core.request import Link, LinkCheckView
 from intravisto_core.request.ranges import index
 from intravisto_core.sites import Capability, Component
-from intravisto_core.traces.plain_runs import plain_data
+from intravisto_core.traces.plain_runs import read_plain_data
 from intravisto_core.traces.trace_store import Traces
 from intravisto_core.tracing import RunControl
 from intravisto_core.views.typed_tokens import DefaultContrast, target_and_contrast
@@ -33,7 +33,7 @@ def run_link_check(
     model, entry = traces.model, traces.entry(view.trace, session)
     if entry.request.interventions:
         raise RequestError("check_links: expected an unedited trace; got an edited one. Check its baseline's links")
-    data = yield from plain_data(traces, entry)
+    data = yield from read_plain_data(traces, entry)
     position = index(view.position, entry.length, "position")
     logits = model.logits(data.final[position : position + 1])[0]
     target, contrast, notes = target_and_contrast(model, logits, view.target, view.contrast, DefaultContrast.RUNNER_UP)
@@ -61,7 +61,7 @@ def run_link_check(
         measured=measured,
         size=found.size.numpy(),
         noise=found.noise,
-        rank_correlation=rank_correlation(predicted, measured),
+        rank_correlation=compute_rank_correlation(predicted, measured),
         shown={i: model.reader.shown(i) for i in (target, contrast)},
         notes=(*entry.notes, *notes),
     )

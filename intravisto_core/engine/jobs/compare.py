@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from intravisto_core.analysis.decoding import tile_positions
-from intravisto_core.analysis.effects import Predictions, predictions, recovered_share
+from intravisto_core.analysis.decoding import count_tile_positions
+from intravisto_core.analysis.effects import Predictions, compute_predictions, compute_recovered_share
 from intravisto_core.errors import RequestError
 from intravisto_core.lenses import table_lens
 from intravisto_core.progress import Progress
@@ -22,16 +22,16 @@ from intravisto_core.request.views import default_norm
 from intravisto_core.sites import Lens, Patching, Reading, TextMode
 from intravisto_core.traces.edited_runs import run_no_op
 from intravisto_core.traces.entry import TraceEntry
-from intravisto_core.traces.plain_runs import plain_data
-from intravisto_core.traces.trace_data import data_of
+from intravisto_core.traces.plain_runs import read_plain_data
+from intravisto_core.traces.trace_data import read_data
 from intravisto_core.traces.trace_store import Traces
 from intravisto_core.tracing import RunControl, TraceData
 from intravisto_core.views.context import ViewContext
-from intravisto_core.views.difference import DifferenceGrid, difference_grid, edited_cells
+from intravisto_core.views.difference import DifferenceGrid, compute_difference, flag_edited_cells
 from intravisto_core.views.tile_rows import gather_tiles
 from intravisto_core.views.tiles import TileKind
 from intravisto_core.views.typed_tokens import DefaultContrast, target_and_contrast
-from intravisto_core.views.vectors import blank_reason, row_range
+from intravisto_core.views.vectors import explain_blank, list_rows
 
 Noise = dict[str, float]
 NOISES = ("log_prob", "logit_difference", "kl", "grid_kl", "grid_distance", "grid_difference")
@@ -78,7 +78,7 @@ def run_compare(
     found: list[_Side] = []
     for name in (view.trace, view.edited):
         entry = traces.entry(name, session)
-        found.append(_Side(entry, (yield from data_of(traces, entry))))
+        found.append(_Side(entry, (yield from read_data(traces, entry))))
     a, b = found
     differs_at, n = _shared(a.entry.ids, b.entry.ids)
     position = n - 1 if view.position is None else index(view.position, n, "position")
@@ -118,7 +118,7 @@ def _read_view(traces: Traces, view: CompareView, a: _Side, n: int, position: in
         TileKind(view.component, lens, norm, Reading.TOP),
         rows,
         indices(view.positions, a.entry.length, "positions"),
-        tuple(blank_reason(view.component, Reading.TOP, r, model) for r in rows),
+        tuple(explain_blank(view.component, Reading.TOP, r, model) for r in rows),
         notes,
     )
 
@@ -127,15 +127,15 @@ def _effects(traces: Traces, ask: _Ask, base: TraceData, data: TraceData) -> tup
     """What both runs say at the first n positions."""
     model = traces.model
     following = torch.tensor([*base.ids[1 : ask.n + 1], -1][: ask.n])
-    step = tile_positions(2, model.dimensions.d_vocab)
-    return predictions(
+    step = count_tile_positions(2, model.dimensions.d_vocab)
+    return compute_predictions(
         model.logits, base.final[: ask.n], data.final[: ask.n], following, ask.target, ask.contrast, step
     )
 
 
 def _difference(traces: Traces, ask: _Ask, base: TraceData, data: TraceData) -> DifferenceGrid:
     tokens = (ask.target, ask.contrast)
-    return difference_grid(traces.model, base, data, ask.kind, ask.rows, ask.columns, ask.at, ask.there, tokens)
+    return compute_difference(traces.model, base, data, ask.kind, ask.rows, ask.columns, ask.at, ask.there, tokens)
 
 
 def _top_ids(traces: Traces, ask: _Ask, a: _Side) -> Generator[Progress, None, Int[np.ndarray, "R P"]]:
@@ -145,7 +145,7 @@ def _top_ids(traces: Traces, ask: _Ask, a: _Side) -> Generator[Progress, None, I
     if len(at) and len(there):
         positions = tuple(ask.columns[i] for i in there)
         tile_rows = yield from gather_tiles(context, ask.kind, positions, (), empty=False)
-        first = row_range(ask.kind.component, Reading.TOP, traces.model.dimensions.n_layers).start
+        first = list_rows(ask.kind.component, Reading.TOP, traces.model.dimensions.n_layers).start
         out[np.ix_(at, there)] = tile_rows.cells["top_ids"][np.array(ask.rows)[at] - first, :, 0]
     return out
 
@@ -162,7 +162,7 @@ def _noise(traces: Traces, ask: _Ask, sides: tuple[_Side, _Side], session: str) 
         found: Noise | None = traces.store.get(key)
         if found is None:
             idle = yield from run_no_op(traces, base, reused)
-            found = _change(traces, ask, (yield from plain_data(traces, base)), idle)
+            found = _change(traces, ask, (yield from read_plain_data(traces, base)), idle)
             traces.store.put(key, found, 8 * len(found))
         worst = {name: max(value, found[name]) for name, value in worst.items()}
     return worst
@@ -239,11 +239,11 @@ def _record(
         grid_difference=grid.difference,
         grid_ids=grid.ids,
         grid_edited_ids=grid.edited_ids,
-        edited_cells=edited_cells(model, b, view.component, ask.rows, ask.columns),
+        edited_cells=flag_edited_cells(model, b, view.component, ask.rows, ask.columns),
         blank=ask.blank,
         shown={i: model.reader.shown(i) for i in sorted(ids)},
         patching=view.patching,
-        recovered=recovered_share(edited, clean, corrupt, noise["logit_difference"]),
+        recovered=compute_recovered_share(edited, clean, corrupt, noise["logit_difference"]),
         m_clean=clean,
         m_corrupt=corrupt,
         m_edit=edited,

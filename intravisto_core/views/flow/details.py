@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from intravisto_core.analysis.decoding import tile_positions
+from intravisto_core.analysis.decoding import count_tile_positions
 from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS
-from intravisto_core.analysis.profiles import Profiles, divergences_by_logits, divergences_by_profile
+from intravisto_core.analysis.profiles import Profiles, compute_logit_divergences, compute_profile_divergences
 from intravisto_core.progress import Progress
 from intravisto_core.sites import Component, LinkKind, NodeKind
 from intravisto_core.views.context import Arrays, ViewContext
@@ -21,9 +21,9 @@ from intravisto_core.views.flow.readings import (
     Node,
     decode_differences,
     decode_iterative,
+    decode_nodes,
     decode_states,
     decode_updates,
-    decoded,
 )
 
 Array = np.ndarray
@@ -93,14 +93,14 @@ class _Readings:
         for name, (decode, unit) in _KINDS.items():
             nodes = [(node, place) for (kind, node), place in self.asked.items() if kind == name]
             if nodes:
-                found = yield from decoded(context, name, decode, [node for node, _ in nodes])
+                found = yield from decode_nodes(context, name, decode, [node for node, _ in nodes])
                 places = [place for _, place in nodes]
                 details.ids[places] = found["ids"]
                 details.numbers[places] = found["numbers"]
                 details.unit[places] = unit
 
 
-def describe(context: ViewContext, drawn: Drawn, iterative: bool) -> Generator[Progress, None, Details]:
+def describe_drawn(context: ViewContext, drawn: Drawn, iterative: bool) -> Generator[Progress, None, Details]:
     """Tokens, differences and divergences of what is drawn; a turn is a few dozen vectors."""
     details, readings = Details.none(drawn), _Readings()
     nodes = list(_nodes(drawn))
@@ -151,7 +151,7 @@ def _divergences(context: ViewContext, drawn: Drawn, nodes: list[Node | None], d
     links = np.flatnonzero(real[drawn.source])
     index = np.cumsum(real) - 1
     upper, lower = index[drawn.target[links]], index[drawn.source[links]]
-    found = yield from decoded(context, "state", decode_states, [n for n in nodes if n is not None])
+    found = yield from decode_nodes(context, "state", decode_states, [n for n in nodes if n is not None])
     if context.model.blueprint.soft_cap:
         names = (
             (drawn.kind * (context.entry.length + 1) + drawn.position) * (context.model.dimensions.n_layers + 2)
@@ -163,7 +163,7 @@ def _divergences(context: ViewContext, drawn: Drawn, nodes: list[Node | None], d
         part = slice(start, start + PAIRS_AT_ONCE)
         up, low = torch.from_numpy(upper[part]), torch.from_numpy(lower[part])
         profile = Profiles(log_sum[up], mean[up])
-        kl = divergences_by_profile(context.model, (profile, x_hat[up]), (log_sum[low], x_hat[low]))
+        kl = compute_profile_divergences(context.model, (profile, x_hat[up]), (log_sum[low], x_hat[low]))
         details.link_kl[links[part]] = kl.numpy()
 
 
@@ -171,18 +171,18 @@ def _capped(context: ViewContext, found: Arrays, upper: Array, lower: Array, lin
     """The same from the logits, for a model with a soft-cap: links of one target together, each pair computed once."""
     names = found["names"]
     pairs = np.stack([names[upper], names[lower]], 1)
-    kept = context.look("capped divergences") or {"pairs": np.zeros((0, 2), np.int64), "kl": np.zeros(0, np.float32)}
+    kept = context.find("capped divergences") or {"pairs": np.zeros((0, 2), np.int64), "kl": np.zeros(0, np.float32)}
     known = dict(zip(map(tuple, kept["pairs"].tolist()), kept["kl"].tolist(), strict=True))
     kl = np.array([known.get(pair, np.nan) for pair in map(tuple, pairs.tolist())], np.float32)
     missing = np.flatnonzero(np.isnan(kl))
     order = missing[np.argsort(upper[missing], kind="stable")]
-    step = max(2, min(256, tile_positions(1, context.model.dimensions.d_vocab)))
+    step = max(2, min(256, count_tile_positions(1, context.model.dimensions.d_vocab)))
     device = context.data.final.device
     for part in np.array_split(order, -(-2 * len(order) // step)) if len(order) else ():
         wanted = np.unique(np.concatenate([upper[part], lower[part]]))
         up, low = (torch.from_numpy(np.searchsorted(wanted, side[part])).to(device) for side in (upper, lower))
         x_hat = torch.from_numpy(found["x_hat"][wanted]).to(device)
-        kl[part] = divergences_by_logits(context.model, x_hat, up, low).float().cpu().numpy()
+        kl[part] = compute_logit_divergences(context.model, x_hat, up, low).float().cpu().numpy()
         yield Progress(len(part), len(order), "divergences")
     details.link_kl[links] = kl
     merged = {"pairs": np.concatenate([kept["pairs"], pairs[order]]), "kl": np.concatenate([kept["kl"], kl[order]])}

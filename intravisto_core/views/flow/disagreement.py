@@ -14,7 +14,7 @@ from intravisto_core.records import Disagreement
 from intravisto_core.records.flow import node_ids
 from intravisto_core.request import DisagreementView
 from intravisto_core.views.context import ViewContext
-from intravisto_core.views.flow.flow import drawn_rows, follow, link_turns, start
+from intravisto_core.views.flow.flow import compute_masses, find_drawn_links, read_start, select_rows
 
 Array = np.ndarray
 
@@ -24,21 +24,23 @@ LINK_BYTES = 72
 
 def compute_disagreement(context: ViewContext, view: DisagreementView) -> Generator[Progress, None, Disagreement]:
     """Links whose places by size differ most; a turn is a layer that was not kept."""
-    begin = start(context, view.row, view.position)
-    rows = drawn_rows(context, view.rows, begin)
+    begin = read_start(context, view.row, view.position)
+    rows = select_rows(context, view.rows, begin)
     ways = ((view.measure, view.attention), (view.other_measure, view.other_attention or view.attention))
     flows, sides = [], []
     _require_room(context, view, rows)
     for measure, attention in ways:
-        flow = yield from follow(context, begin, measure, attention, view.hide_start, view.reweigh)
-        places, links = yield from link_turns(context, flow, begin, Limits(frozenset(rows), min_mass=view.min_mass))
+        flow = yield from compute_masses(context, begin, measure, attention, view.hide_start, view.reweigh)
+        places, links = yield from find_drawn_links(
+            context, flow, begin, Limits(frozenset(rows), min_mass=view.min_mass)
+        )
         flows.append(flow)
         sides.append(links)
     pairs = [places.pairs(links.source, links.target) for links in sides]
     wanted = np.unique(np.concatenate(pairs))
     for side, (flow, own) in enumerate(zip(flows, pairs, strict=True)):
         rest = Limits(frozenset(rows), min_mass=np.inf, wanted=np.setdiff1d(wanted, own, assume_unique=True))
-        _, links = yield from link_turns(context, flow, begin, rest)
+        _, links = yield from find_drawn_links(context, flow, begin, rest)
         sides[side].extend(links)
     keys, kind, masses = _joined(places, wanted, sides)
     order, first, second, distance = _by_distance(masses)

@@ -14,9 +14,9 @@ from intravisto_core.analysis.flow_links import (
     Limits,
     Links,
     Places,
+    collect_node_masses,
     count_nodes,
     find_links,
-    node_masses,
 )
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.progress import Progress, relay_turns
@@ -26,8 +26,14 @@ from intravisto_core.request.flow import Position
 from intravisto_core.request.ranges import indices
 from intravisto_core.sites import AttentionDivision, BlockKind, NodeKind, Reading, ShareMeasure
 from intravisto_core.views.context import ViewContext
-from intravisto_core.views.flow.details import Details, Drawn, describe
-from intravisto_core.views.flow.shares import flow_blocks, is_long, start_positions, start_row, without_start
+from intravisto_core.views.flow.details import Details, Drawn, describe_drawn
+from intravisto_core.views.flow.shares import (
+    compute_blocks,
+    is_long,
+    read_start_positions,
+    read_start_row,
+    set_start_aside,
+)
 
 Array = np.ndarray
 
@@ -46,16 +52,16 @@ class Start:
         return out
 
 
-def start(context: ViewContext, row: int | None, position: Position) -> Start:
+def read_start(context: ViewContext, row: int | None, position: Position) -> Start:
     """Where the mass of a view enters.
 
     Raises:
         RequestError: no such row or position.
     """
-    return Start(start_row(context, row), start_positions(context, position))
+    return Start(read_start_row(context, row), read_start_positions(context, position))
 
 
-def drawn_rows(context: ViewContext, rows: Selection, start: Start) -> tuple[int, ...]:
+def select_rows(context: ViewContext, rows: Selection, start: Start) -> tuple[int, ...]:
     """The rows that are drawn.
 
     Raises:
@@ -68,7 +74,7 @@ def drawn_rows(context: ViewContext, rows: Selection, start: Start) -> tuple[int
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class FlowMasses:
     """One flow with what it was followed by. hidden: the share of attention that position 0 takes."""
 
     blocks: list[Block]
@@ -76,30 +82,32 @@ class Followed:
     hidden: float
 
 
-def follow(
+def compute_masses(
     context: ViewContext,
     start: Start,
     measure: ShareMeasure,
     attention: AttentionDivision,
     hide_start: bool,
     reweigh: bool,
-) -> Generator[Progress, None, Followed]:
+) -> Generator[Progress, None, FlowMasses]:
     """Hand mass down through the whole trace."""
-    whole = yield from flow_blocks(context, measure, attention)
-    blocks = without_start(whole, hide_start, reweigh)
+    whole = yield from compute_blocks(context, measure, attention)
+    blocks = set_start_aside(whole, hide_start, reweigh)
     key = ("masses", measure, attention, hide_start, reweigh, start)
-    kept = context.look(key) if is_long(context) else None
+    kept = context.find(key) if is_long(context) else None
     if kept is not None:
         masses = Masses(**kept)
     else:
-        masses = yield from handed_down(context, start.mass(context.entry.length), start.row, blocks)
+        masses = yield from hand_down_mass(context, start.mass(context.entry.length), start.row, blocks)
         if is_long(context):
             context.keep(key, {f.name: getattr(masses, f.name) for f in fields(masses)})
     total = float(np.abs(masses.attention).sum())
-    return Followed(blocks, masses, float(masses.to_start.sum()) / total if total else 0.0)
+    return FlowMasses(blocks, masses, float(masses.to_start.sum()) / total if total else 0.0)
 
 
-def handed_down(context: ViewContext, start: Array, row: int, blocks: list[Block]) -> Generator[Progress, None, Masses]:
+def hand_down_mass(
+    context: ViewContext, start: Array, row: int, blocks: list[Block]
+) -> Generator[Progress, None, Masses]:
     """Masses of starts side by side; in a long text a turn is a row."""
     turns = hand_down(start, row, blocks, context.model.blueprint.parallel)
     return relay_turns(turns, lambda r: Progress(row - r + 1, row, "attention") if is_long(context) else None)
@@ -107,12 +115,12 @@ def handed_down(context: ViewContext, start: Array, row: int, blocks: list[Block
 
 def compute_flow(context: ViewContext, view: FlowView) -> Generator[Progress, None, Flow]:
     """The record of a flow; turns are layers that were not kept, then a few dozen nodes to decode."""
-    begin = start(context, view.row, view.position)
-    rows = drawn_rows(context, view.rows, begin)
-    flow = yield from follow(context, begin, view.measure, view.attention, view.hide_start, view.reweigh)
+    begin = read_start(context, view.row, view.position)
+    rows = select_rows(context, view.rows, begin)
+    flow = yield from compute_masses(context, begin, view.measure, view.attention, view.hide_start, view.reweigh)
     limits = Limits(frozenset(rows), view.top_k, view.min_weight, view.min_mass, view.max_nodes, view.max_links)
-    places, links = yield from link_turns(context, flow, begin, limits)
-    keys = drawn_nodes(places, links, begin, rows)
+    places, links = yield from find_drawn_links(context, flow, begin, limits)
+    keys = select_nodes(places, links, begin, rows)
     drawn = Drawn(
         *places.split(keys), np.searchsorted(keys, links.source), np.searchsorted(keys, links.target), links.kind
     )
@@ -120,12 +128,12 @@ def compute_flow(context: ViewContext, view: FlowView) -> Generator[Progress, No
     drawn = _reordered(drawn, down)
     details = Details.none(drawn)
     if view.details:
-        details = yield from describe(context, drawn, view.reading is Reading.ITERATIVE)
+        details = yield from describe_drawn(context, drawn, view.reading is Reading.ITERATIVE)
     return _Recorder(context, view, begin, rows).record(flow, places, keys[down], links, drawn, details)
 
 
-def link_turns(
-    context: ViewContext, flow: Followed, begin: Start, limits: Limits
+def find_drawn_links(
+    context: ViewContext, flow: FlowMasses, begin: Start, limits: Limits
 ) -> Generator[Progress, None, tuple[Places, Links]]:
     """The links that are drawn; in a long text a turn is a row."""
     search = find_links(flow.masses, begin.row, flow.blocks, context.model.blueprint.parallel, limits)
@@ -134,7 +142,7 @@ def link_turns(
     )
 
 
-def drawn_nodes(places: Places, links: Links, begin: Start, rows: tuple[int, ...]) -> Array:
+def select_nodes(places: Places, links: Links, begin: Start, rows: tuple[int, ...]) -> Array:
     """Numbers of all nodes that a drawn link touches, and of the start where its row is drawn, in order."""
     ends = [links.source, links.target]
     if begin.row in rows:
@@ -162,7 +170,9 @@ class _Recorder:
     begin: Start
     rows: tuple[int, ...]
 
-    def record(self, flow: Followed, places: Places, keys: Array, links: Links, drawn: Drawn, details: Details) -> Flow:
+    def record(
+        self, flow: FlowMasses, places: Places, keys: Array, links: Links, drawn: Drawn, details: Details
+    ) -> Flow:
         context, view = self.context, self.view
         model, entry = context.model, context.entry
         parallel = model.blueprint.parallel
@@ -184,7 +194,7 @@ class _Recorder:
             node_kind=_names(NODE_KINDS)[drawn.kind],
             node_row=drawn.row,
             node_position=drawn.position,
-            node_mass=node_masses(flow.masses, places, keys),
+            node_mass=collect_node_masses(flow.masses, places, keys),
             node_reading=details.reading,
             node_difference=details.difference,
             link_source=drawn.source,

@@ -13,10 +13,10 @@ from intravisto_core.records import ContributionGraph
 from intravisto_core.request import GraphView
 from intravisto_core.sites import AttentionDivision, BlockKind, ShareMeasure
 from intravisto_core.views.context import Arrays, ViewContext
-from intravisto_core.views.flow.flow import drawn_rows, start
-from intravisto_core.views.flow.heads import joint
-from intravisto_core.views.flow.shares import is_long, need_division
-from intravisto_core.views.shares import share_table
+from intravisto_core.views.flow.flow import read_start, select_rows
+from intravisto_core.views.flow.heads import compute_joint
+from intravisto_core.views.flow.shares import is_long, require_division
+from intravisto_core.views.shares import compute_share_table
 
 TURN_ELEMENTS = 1 << 27
 # the sources of a query that are kept in a long text: all of at least 1/64, as shares sum to 1
@@ -40,13 +40,13 @@ class _Edges:
 def compute_graph(context: ViewContext, view: GraphView) -> Generator[Progress, None, ContributionGraph]:
     """Edges above the threshold, from the start down; a turn is some queries of a layer that were not kept."""
     n_layers, entry = context.model.dimensions.n_layers, context.entry
-    need_division(context, AttentionDivision.PROJECTION)
-    begin = start(context, view.row, view.position)
+    require_division(context, AttentionDivision.PROJECTION)
+    begin = read_start(context, view.row, view.position)
     begin, parallel = replace(begin, row=min(begin.row, n_layers)), context.model.blueprint.parallel
-    rows = drawn_rows(context, view.rows, begin)
+    rows = select_rows(context, view.rows, begin)
     mlp = np.full((n_layers + 1, entry.length), np.nan, np.float32)
     if not parallel:
-        mlp[1:] = (yield from share_table(context, ShareMeasure.L1))["mlp"]
+        mlp[1:] = (yield from compute_share_table(context, ShareMeasure.L1))["mlp"]
     search = _Search(context, max(view.threshold, LEAST), mlp)
     yield from search.go(begin.row, np.array(sorted(set(begin.positions))))
     nodes, source, target, kind, share = search.drawn(rows)
@@ -100,7 +100,7 @@ class _Search:
 
     def _into(self, row: int, positions: Array) -> Generator[Progress, None, list[_Edges]]:
         """The edges into some nodes of a row."""
-        found, columns = yield from edges_into(self.context, row - 1, positions, self.threshold)
+        found, columns = yield from find_edges_into(self.context, row - 1, positions, self.threshold)
         edges = [_Edges("attention", row, found["source"], found["target"], found["share"])]
         for kind in ("residual", "mlp") if self.parallel else ("residual",):
             over = np.nan_to_num(columns[kind]) >= self.threshold
@@ -130,7 +130,7 @@ class _Search:
         return keys, source[order].astype(np.int32), target[order].astype(np.int32), kind[order], share[order]
 
 
-def edges_into(
+def find_edges_into(
     context: ViewContext, layer: int, queries: Array, least: float
 ) -> Generator[Progress, None, tuple[Arrays, Arrays]]:
     """Joint shares of some queries, in increasing order.
@@ -138,7 +138,7 @@ def edges_into(
     The first: source, target, share: (E,) of the sources whose share is at least `least`, by target. The second:
     residual, mlp: (n,). Every query that was asked for is kept: all its sources, in a long text the largest.
     """
-    kept: Arrays | None = context.look(("joint", layer))
+    kept: Arrays | None = context.find(("joint", layer))
     known = np.zeros(len(queries), bool)
     tables, rows = [], []
     if kept is not None:
@@ -161,7 +161,7 @@ def edges_into(
 
 def _by_size(context: ViewContext, layer: int, queries: Array) -> Arrays:
     """All shares of some queries. source, share: (n, T), the largest share first. rest: (n,) what is left out."""
-    found = joint(context, layer, torch.from_numpy(queries))
+    found = compute_joint(context, layer, torch.from_numpy(queries))
     share, source = found.parts.nan_to_num().sort(dim=1, descending=True)
     named = {"source": source.int(), "share": share, "residual": found.residual, "mlp": found.mlp}
     return {"query": queries, "rest": np.zeros(len(queries)), **{n: x.cpu().numpy() for n, x in named.items()}}

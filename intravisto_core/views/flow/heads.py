@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intravisto_core.analysis.division import by_head
-from intravisto_core.analysis.joint import Joint, joint_shares
+from intravisto_core.analysis.division import divide_by_head
+from intravisto_core.analysis.joint import Joint, compute_joint_shares
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.progress import Progress
 from intravisto_core.records import HeadShares
@@ -17,7 +17,7 @@ from intravisto_core.request import HeadSharesView
 from intravisto_core.request.ranges import index
 from intravisto_core.sites import AttentionDivision, Site
 from intravisto_core.views.context import ViewContext
-from intravisto_core.views.flow.shares import attention_of, has_sinks, need_division
+from intravisto_core.views.flow.shares import has_sinks, read_attention, require_division
 
 
 def compute_head_shares(context: ViewContext, view: HeadSharesView) -> Generator[Progress, None, HeadShares]:
@@ -32,15 +32,15 @@ def compute_head_shares(context: ViewContext, view: HeadSharesView) -> Generator
         raise RequestError(expected("row", f"1 to {n_layers}, the output of a block", view.row))
     layer, position = view.row - 1, index(view.position, context.entry.length, "position")
     query = torch.tensor([position])
-    need_division(context, AttentionDivision.PROJECTION if view.joint else view.attention)
+    require_division(context, AttentionDivision.PROJECTION if view.joint else view.attention)
     if view.joint:
-        found = joint(context, layer, query, heads=True)
+        found = compute_joint(context, layer, query, heads=True)
         parts, bias, edit = found.parts[:, 0], found.bias, found.edit
         sink, residual = np.zeros(len(parts), np.float32), float(found.residual)
         mlp = float(found.mlp) if context.model.blueprint.parallel else float("nan")
     else:
-        pattern, what, edited = attention_of(context, layer, view.attention, query)
-        division = by_head(view.attention, pattern, what, has_sinks(context, layer), edited)
+        pattern, what, edited = read_attention(context, layer, view.attention, query)
+        division = divide_by_head(view.attention, pattern, what, has_sinks(context, layer), edited)
         parts, bias, edit = division.parts[:, 0], division.bias, division.edit
         sink, residual, mlp = division.sink[:, 0].float().cpu().numpy(), float("nan"), float("nan")
     yield Progress(1, 1)
@@ -60,9 +60,11 @@ def compute_head_shares(context: ViewContext, view: HeadSharesView) -> Generator
     )
 
 
-def joint(context: ViewContext, layer: int, queries: Tensor, heads: bool = False) -> Joint:
+def compute_joint(context: ViewContext, layer: int, queries: Tensor, heads: bool = False) -> Joint:
     """What joins the stream with the attention of some queries, in the joint L1 form."""
-    _, what, _ = attention_of(context, layer, None, queries)
+    _, what, _ = read_attention(context, layer, None, queries)
     assert what is not None
     residual, mlp = (context.data.site(s, layer)[queries].float() for s in (Site.RESID_PRE, Site.MLP_OUT))
-    return joint_shares(what, queries.tolist(), residual, mlp if context.model.blueprint.parallel else None, heads)
+    return compute_joint_shares(
+        what, queries.tolist(), residual, mlp if context.model.blueprint.parallel else None, heads
+    )

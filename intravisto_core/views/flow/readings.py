@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intravisto_core.analysis.decoding import sums, tile_positions, top_tokens
-from intravisto_core.analysis.lenses import logit_matrix
-from intravisto_core.analysis.profiles import profiles
-from intravisto_core.analysis.readings import frozen_norm, subtract
+from intravisto_core.analysis.decoding import compute_sums, count_tile_positions, find_top_tokens
+from intravisto_core.analysis.lenses import compute_logits
+from intravisto_core.analysis.profiles import compute_profiles
+from intravisto_core.analysis.readings import freeze_norm, subtract_tokens
 from intravisto_core.lenses import Projection, normalise
 from intravisto_core.models import LoadedModel
 from intravisto_core.progress import Progress
@@ -47,13 +47,13 @@ class Vectors(NamedTuple):
     as_it_is: Tensor
 
 
-def stream_at(context: ViewContext, row: int, positions: list[int]) -> Tensor:
+def stack_streams_at(context: ViewContext, row: int, positions: list[int]) -> Tensor:
     """The stream at a heatmap row 0 … L, float32."""
     site, layer = (Site.RESID_POST, row - 1) if row else (Site.RESID_PRE, 0)
     return context.data.site(site, layer)[positions].float()
 
 
-def vectors(context: ViewContext, nodes: Sequence[Node], difference: bool = False) -> Vectors:
+def collect_vectors(context: ViewContext, nodes: Sequence[Node], difference: bool = False) -> Vectors:
     """What the nodes decode; difference: less the stream of the row below."""
     top = context.model.dimensions.n_layers + 1
     device = context.data.final.device
@@ -61,12 +61,12 @@ def vectors(context: ViewContext, nodes: Sequence[Node], difference: bool = Fals
     stream = torch.empty_like(x)
     for (component, row), at in _by_row(nodes).items():
         positions = [nodes[i].position for i in at]
-        beside = stream_at(context, min(row, top - 1), positions)
+        beside = stack_streams_at(context, min(row, top - 1), positions)
         if component is Component.BLOCK:
             own = context.model.final_state(context.data.final[positions]) if row == top else beside
         else:
             own = context.data.site(_SITES[component], row - 1)[positions].float()
-        x[at] = own - stream_at(context, row - 1, positions) if difference else own
+        x[at] = own - stack_streams_at(context, row - 1, positions) if difference else own
         stream[at] = beside
     return Vectors(x, stream, torch.tensor([n.row == top for n in nodes], device=device))
 
@@ -80,17 +80,17 @@ def _by_row(nodes: Sequence[Node]) -> Groups:
 
 def _logits(model: LoadedModel, x_hat: Tensor, update: bool) -> Tensor:
     ones = torch.ones(len(x_hat), device=x_hat.device)
-    return logit_matrix(model, Projection(x_hat, ones, bias=not update, capped=not update))
+    return compute_logits(model, Projection(x_hat, ones, bias=not update, capped=not update))
 
 
 def decode_states(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
     """Under the output lens with the final norm, whatever the node: top tokens, x̂ and what divergences need of it."""
-    model, at = context.model, vectors(context, nodes)
+    model, at = context.model, collect_vectors(context, nodes)
     x_hat = torch.where(at.as_it_is[:, None], at.x, model.final_state(at.x))
     z = _logits(model, x_hat, update=False)
-    top, ids = top_tokens(z, LISTED)
-    probabilities = (top - sums(z, top[:, 0]).log_sum[:, None]).exp().float()
-    profile = profiles(model, x_hat, z)
+    top, ids = find_top_tokens(z, LISTED)
+    probabilities = (top - compute_sums(z, top[:, 0]).log_sum[:, None]).exp().float()
+    profile = compute_profiles(model, x_hat, z)
     return {
         "ids": ids.int().cpu().numpy(),
         "numbers": probabilities.cpu().numpy(),
@@ -102,40 +102,40 @@ def decode_states(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
 
 def decode_updates(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
     """Tokens whose logit an update raises most, at the stream's scale."""
-    return _changes(context.model, vectors(context, nodes))
+    return _changes(context.model, collect_vectors(context, nodes))
 
 
 def decode_differences(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
     """Tokens whose logit rose most since the row below, at the stream's scale."""
-    return _changes(context.model, vectors(context, nodes, difference=True))
+    return _changes(context.model, collect_vectors(context, nodes, difference=True))
 
 
 def _changes(model: LoadedModel, at: Vectors) -> Arrays:
     z = _logits(model, model.norm.linear(at.x, model.norm.sigma(at.stream)), update=True)
-    top, ids = top_tokens(z, LISTED)
+    top, ids = find_top_tokens(z, LISTED)
     return {"ids": ids.int().cpu().numpy(), "numbers": top.cpu().numpy()}
 
 
 def decode_iterative(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
     """The iterative reading of nodes of one sort: all updates, or none."""
-    model, at = context.model, vectors(context, nodes)
+    model, at = context.model, collect_vectors(context, nodes)
     policy = default_norm(nodes[0].component, Lens.OUTPUT, Reading.ITERATIVE)
     x_hat = normalise(model, at.x, at.stream, policy, at.as_it_is)
     update = nodes[0].component in UPDATES
     like = Projection(x_hat, torch.ones(len(nodes), device=x_hat.device), bias=not update, capped=not update)
-    taken = subtract(model, at.x, frozen_norm(model, at.x, at.stream, policy, at.as_it_is), like, at.as_it_is)
+    taken = subtract_tokens(model, at.x, freeze_norm(model, at.x, at.stream, policy, at.as_it_is), like, at.as_it_is)
     return {"ids": taken.ids.int().cpu().numpy(), "numbers": taken.coefficients.float().cpu().numpy()}
 
 
 Decode = Callable[[ViewContext, Sequence[Node]], Arrays]
 
 
-def decoded(
+def decode_nodes(
     context: ViewContext, name: str, decode: Decode, nodes: Sequence[Node]
 ) -> Generator[Progress, None, Arrays]:
     """Arrays over the nodes in their order, kept under `name`; a turn is a few dozen nodes that were not kept."""
     groups = _by_row(nodes)
-    rows: Rows = {place: context.look(("node", name, *place)) or {} for place in groups}
+    rows: Rows = {place: context.find(("node", name, *place)) or {} for place in groups}
     missing = sorted(
         {
             nodes[i]
@@ -145,7 +145,7 @@ def decoded(
         },
         key=lambda n: (n.component in UPDATES, n.component, n.row, n.position),
     )
-    step = min(TURN_VECTORS, tile_positions(1, context.model.dimensions.d_vocab))
+    step = min(TURN_VECTORS, count_tile_positions(1, context.model.dimensions.d_vocab))
     fresh: list[tuple[list[Node], Arrays]] = []
     while missing:
         sort = missing[0].component in UPDATES

@@ -7,22 +7,22 @@ from collections.abc import Generator
 import numpy as np
 import torch
 
-from intravisto_core.analysis.division import by_head
+from intravisto_core.analysis.division import divide_by_head
 from intravisto_core.progress import Progress
 from intravisto_core.records import Route
 from intravisto_core.request import RouteView
 from intravisto_core.request.flow import GENERATED
 from intravisto_core.sites import AttentionDivision
 from intravisto_core.views.context import ViewContext
-from intravisto_core.views.flow.flow import handed_down
+from intravisto_core.views.flow.flow import hand_down_mass
 from intravisto_core.views.flow.shares import (
-    attention_of,
-    flow_blocks,
+    compute_blocks,
+    compute_length_scale,
+    divide_in_stretches,
     has_sinks,
-    in_stretches,
-    length_scale,
-    start_positions,
-    without_start,
+    read_attention,
+    read_start_positions,
+    set_start_aside,
 )
 
 
@@ -33,17 +33,17 @@ def compute_route(context: ViewContext, view: RouteView) -> Generator[Progress, 
         RequestError: no token was generated.
     """
     entry, size = context.entry, context.model.dimensions
-    says = start_positions(context, GENERATED)
-    whole = yield from flow_blocks(context, view.measure, view.attention)
-    blocks = without_start(whole, view.hide_start, view.reweigh)
+    says = read_start_positions(context, GENERATED)
+    whole = yield from compute_blocks(context, view.measure, view.attention)
+    blocks = set_start_aside(whole, view.hide_start, view.reweigh)
     start = np.zeros((len(says), entry.length))
     start[np.arange(len(says)), list(says)] = 1
-    masses = yield from handed_down(context, start, size.n_layers + 1, blocks)
+    masses = yield from hand_down_mass(context, start, size.n_layers + 1, blocks)
     heads = np.zeros((len(says), size.n_layers, size.n_heads))
     for layer in range(size.n_layers):
-        brought = context.look(("brought", view.attention, layer))
+        brought = context.find(("brought", view.attention, layer))
         if brought is None:
-            scale = yield from length_scale(context, layer, view.attention, heads=True)
+            scale = yield from compute_length_scale(context, layer, view.attention, heads=True)
             brought = context.keep(("brought", view.attention, layer), _brought(context, layer, view.attention, scale))
             yield Progress(layer + 1, size.n_layers, "heads")
         share = brought["elsewhere"] - brought["start"] if view.hide_start else brought["elsewhere"]
@@ -77,10 +77,10 @@ def _brought(
 ) -> dict[str, np.ndarray]:
     """What each head brings to each query from other positions, (H, T), and what of it from position 0."""
     pieces = []
-    for part in in_stretches(context, np.arange(context.entry.length)):
+    for part in divide_in_stretches(context, np.arange(context.entry.length)):
         queries = torch.from_numpy(part)
-        pattern, what, edited = attention_of(context, layer, division, queries)
-        shares = by_head(division, pattern, what, has_sinks(context, layer), edited, scale).parts.nan_to_num()
+        pattern, what, edited = read_attention(context, layer, division, queries)
+        shares = divide_by_head(division, pattern, what, has_sinks(context, layer), edited, scale).parts.nan_to_num()
         own = shares[:, torch.arange(len(part)), queries]
         pieces.append([x.cpu().numpy() for x in (shares.sum(-1) - own, shares[:, :, 0])])
     elsewhere, start = (np.concatenate(columns, 1) for columns in zip(*pieces, strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intravisto_core.analysis.division import Moved, Rewritten, all_lengths, by_source, moved
+from intravisto_core.analysis.division import Moved, Rewritten, divide_by_source, find_moved, measure_lengths
 from intravisto_core.analysis.flow import Block, Junctions, PassingSources, Sources
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.progress import Progress
@@ -19,7 +19,7 @@ from intravisto_core.request.ranges import index
 from intravisto_core.sites import AttentionDivision, Capability, ShareMeasure, Site
 from intravisto_core.tracing.edited import EditedData
 from intravisto_core.views.context import Arrays, ViewContext
-from intravisto_core.views.shares import share_table
+from intravisto_core.views.shares import compute_share_table
 
 LONG = 400
 TURN_ELEMENTS = 1 << 26
@@ -28,7 +28,7 @@ ROW_ELEMENTS = 1 << 20
 Queries = slice | Tensor
 
 
-def start_row(context: ViewContext, row: int | None) -> int:
+def read_start_row(context: ViewContext, row: int | None) -> int:
     """The row where mass enters.
 
     Raises:
@@ -42,7 +42,7 @@ def start_row(context: ViewContext, row: int | None) -> int:
     return row
 
 
-def start_positions(context: ViewContext, position: Position) -> tuple[int, ...]:
+def read_start_positions(context: ViewContext, position: Position) -> tuple[int, ...]:
     """The positions where mass enters: the asked one, or all that say a generated token.
 
     Raises:
@@ -59,7 +59,7 @@ def start_positions(context: ViewContext, position: Position) -> tuple[int, ...]
     return tuple(range(entry.prompt_length - 1, entry.length - 1))
 
 
-def need_division(context: ViewContext, division: AttentionDivision) -> None:
+def require_division(context: ViewContext, division: AttentionDivision) -> None:
     """Refuse a division whose identities failed for this model."""
     context.card.require(Capability.PATTERN)
     if division is not AttentionDivision.WEIGHTS:
@@ -72,19 +72,19 @@ def has_sinks(context: ViewContext, layer: int) -> bool:
     return facts is not None and facts.sinks is not None
 
 
-def attention_of(
+def read_attention(
     context: ViewContext, layer: int, division: AttentionDivision | None, queries: Queries = slice(None)
 ) -> tuple[Tensor, Moved | None, Rewritten | None]:
     """The pattern of some queries, (H, Tq, T) float32; what they are moved, not for the weights alone; and where edits
     wrote in the attention's place.
     """
-    pattern, edited = context.data.pattern(layer, queries=queries).float(), rewritten(context, layer, queries)
+    pattern, edited = context.data.pattern(layer, queries=queries).float(), find_rewritten(context, layer, queries)
     if division is AttentionDivision.WEIGHTS:
         return pattern, None, edited
-    return pattern, moved(context.model, layer, pattern, context.data.site(Site.V, layer), edited), edited
+    return pattern, find_moved(context.model, layer, pattern, context.data.site(Site.V, layer), edited), edited
 
 
-def rewritten(context: ViewContext, layer: int, queries: Queries = slice(None)) -> Rewritten | None:
+def find_rewritten(context: ViewContext, layer: int, queries: Queries = slice(None)) -> Rewritten | None:
     """The heads of a layer, or its whole attention, that edits of the run wrote at some queries; None without any."""
     data, size = context.data, context.model.dimensions
     edits = data.edits.sites if isinstance(data, EditedData) and data.edits is not None else ()
@@ -106,7 +106,7 @@ def rewritten(context: ViewContext, layer: int, queries: Queries = slice(None)) 
     return Rewritten(heads[:, queries].to(device), z, whole[queries].to(device), out)
 
 
-def mlp_edit(context: ViewContext, layer: int) -> np.ndarray | None:
+def find_mlp_edit(context: ViewContext, layer: int) -> np.ndarray | None:
     """(T,) 1 where an edit wrote what the MLP would have written; None without any."""
     data = context.data
     edits = data.edits.sites if isinstance(data, EditedData) and data.edits is not None else ()
@@ -123,19 +123,19 @@ def is_long(context: ViewContext) -> bool:
     return context.entry.length >= LONG
 
 
-def flow_blocks(
+def compute_blocks(
     context: ViewContext, measure: ShareMeasure, division: AttentionDivision
 ) -> Generator[Progress, None, list[Block]]:
     """All that mass is handed down by; a turn is a layer."""
-    need_division(context, division)
-    table = yield from share_table(context, measure)
+    require_division(context, division)
+    table = yield from compute_share_table(context, measure)
     blocks = []
     n_layers = context.model.dimensions.n_layers
     for layer in range(n_layers):
         sources = yield from _sources(context, layer, division)
         here = {name: share[layer] for name, share in table.items()}
         junctions = Junctions.of(here, context.model.blueprint.parallel)
-        blocks.append(Block(junctions, sources, mlp_edit(context, layer)))
+        blocks.append(Block(junctions, sources, find_mlp_edit(context, layer)))
     return blocks
 
 
@@ -145,29 +145,29 @@ def _sources(
     """Kept for a short text; those of a long one are made a stretch at a time, as T×T numbers a layer are too many."""
     n_layers = context.model.dimensions.n_layers
     if not is_long(context):
-        found = context.look(("division", division, layer))
+        found = context.find(("division", division, layer))
         if found is None:
             found = context.keep(("division", division, layer), _divide(context, layer, division))
             yield Progress(layer + 1, n_layers, "attention")
         return Sources.of(**found)
-    scale = yield from length_scale(context, layer, division)
+    scale = yield from compute_length_scale(context, layer, division)
     return PassingSources(partial(_stretches, context, layer, division, scale))
 
 
-def length_scale(
+def compute_length_scale(
     context: ViewContext, layer: int, division: AttentionDivision, heads: bool = False
 ) -> Generator[Progress, None, float | None]:
     """The median of what the value-weighted division of each query divides by; None under the others."""
     if division is not AttentionDivision.VALUE_WEIGHTED:
         return None
-    kept = context.look(("lengths", heads, layer))
+    kept = context.find(("lengths", heads, layer))
     if kept is None:
         kept = context.keep(("lengths", heads, layer), _lengths_of(context, layer, heads))
         yield Progress(layer + 1, context.model.dimensions.n_layers, "attention")
     return float(torch.from_numpy(kept).median())
 
 
-def without_start(blocks: list[Block], hide_start: bool, reweigh: bool) -> list[Block]:
+def set_start_aside(blocks: list[Block], hide_start: bool, reweigh: bool) -> list[Block]:
     """The same with attention to position 0 hidden, if asked."""
     return [replace(b, sources=b.sources.without_start(reweigh)) for b in blocks] if hide_start else blocks
 
@@ -179,13 +179,13 @@ def _divide(
     queries: Queries = slice(None),
     scale: float | None = None,
 ) -> Arrays:
-    pattern, what, edited = attention_of(context, layer, division, queries)
-    found = by_source(division, pattern, what, has_sinks(context, layer), edited, scale)
+    pattern, what, edited = read_attention(context, layer, division, queries)
+    found = divide_by_source(division, pattern, what, has_sinks(context, layer), edited, scale)
     named = {"positions": found.parts, "sink": found.sink, "bias": found.bias, "intervention": found.edit}
     return {name: x.float().cpu().numpy() for name, x in named.items()}
 
 
-def in_stretches(context: ViewContext, queries: np.ndarray) -> Iterator[np.ndarray]:
+def divide_in_stretches(context: ViewContext, queries: np.ndarray) -> Iterator[np.ndarray]:
     """Queries in stretches whose attention takes a bounded room over all heads."""
     size, length = context.model.dimensions, context.entry.length
     step = max(1, TURN_ELEMENTS // (size.n_heads * length))
@@ -198,7 +198,7 @@ def _stretches(
 ) -> Iterator[tuple[np.ndarray, Sources]]:
     """Rows of some queries, made now; in double precision a part of them at a time."""
     step = max(1, ROW_ELEMENTS // context.entry.length)
-    for part in in_stretches(context, queries):
+    for part in divide_in_stretches(context, queries):
         found = _divide(context, layer, division, torch.from_numpy(part), scale)
         for first in range(0, len(part), step):
             rows = slice(first, first + step)
@@ -207,8 +207,8 @@ def _stretches(
 
 def _lengths_of(context: ViewContext, layer: int, heads: bool) -> np.ndarray:
     out = np.zeros(context.entry.length, np.float32)
-    for part in in_stretches(context, np.arange(context.entry.length)):
-        _, what, _ = attention_of(context, layer, AttentionDivision.VALUE_WEIGHTED, torch.from_numpy(part))
+    for part in divide_in_stretches(context, np.arange(context.entry.length)):
+        _, what, _ = read_attention(context, layer, AttentionDivision.VALUE_WEIGHTED, torch.from_numpy(part))
         assert what is not None
-        out[part] = all_lengths(what, heads).cpu().numpy()
+        out[part] = measure_lengths(what, heads).cpu().numpy()
     return out
