@@ -52,17 +52,17 @@ class Junctions:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """How each query's attention divides: positions (T query, T source), and the terminals (T,). A row sums to 1, or is
+    """How each query's attention divides: positions (query, T), and the terminals (query,). A row sums to 1, or is
     NaN where undefined. intervention: what an edit wrote in the attention's place. start: what position 0 took before
     it was hidden, None where it was not. Of some queries alone, the first axis is theirs.
     """
 
-    positions: Float[Array, "T T"]
-    sink: Float[Array, " T"]
-    bias: Float[Array, " T"]
-    hidden: Float[Array, " T"]
-    intervention: Float[Array, " T"]
-    start: Float[Array, " T"] | None = None
+    positions: Float[Array, "query T"]
+    sink: Float[Array, " query"]
+    bias: Float[Array, " query"]
+    hidden: Float[Array, " query"]
+    intervention: Float[Array, " query"]
+    start: Float[Array, " query"] | None = None
 
     @classmethod
     def of(cls, positions: Array, sink: Array, bias: Array, intervention: Array) -> Sources:
@@ -71,7 +71,7 @@ class Sources:
         total = positions.sum(1) + sink + bias + edit
         return cls(positions / total[:, None], sink / total, bias / total, 0 * total, edit / total)
 
-    def to_start(self) -> Float[Array, " T"]:
+    def to_start(self) -> Float[Array, " query"]:
         """What position 0 takes, hidden or not."""
         taken: Array = self.positions[:, 0] if self.start is None else self.start
         return taken

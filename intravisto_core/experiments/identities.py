@@ -26,7 +26,7 @@ N_SAMPLES = 16
 Errors = Float[Tensor, "any T"]
 
 
-def compute_relative_error(actual: Tensor, reference: Tensor) -> Float[Tensor, "*any T"]:
+def compute_relative_error(actual: Tensor, reference: Tensor) -> Float[Tensor, "*any"]:
     """e = ‖Δ‖₂ / max(‖ref‖₂, 1e-6·median ‖ref‖) along the last dimension."""
     size = reference.float().norm(dim=-1)
     floor = SMALLEST * size.median()

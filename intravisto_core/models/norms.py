@@ -23,7 +23,7 @@ class NormFormula:
     """
 
     kind: NormKind
-    scale: Float[Tensor, " d"]
+    scale: Float[Tensor, " d"] | Float[Tensor, ""]
     shift: Float[Tensor, " d"] | None
     eps: float
 
@@ -52,11 +52,11 @@ class NormFormula:
         """The statistic that the norm divides by."""
         return (self.centre(x).square().mean(-1, keepdim=True) + self.eps).sqrt()
 
-    def linear(self, x: Float[Tensor, "*n d"], sigma: Float[Tensor, "*n 1"]) -> Float[Tensor, "*n d"]:
+    def linear(self, x: Float[Tensor, "*n d"], sigma: Float[Tensor, "*#n 1"]) -> Float[Tensor, "*n d"]:
         """`N_lin`: the norm of an update at a frozen σ, without β."""
         return self.scale * self.centre(x) / sigma
 
-    def without_scale(self, x: Float[Tensor, "*n d"], sigma: Float[Tensor, "*n 1"]) -> Float[Tensor, "*n d"]:
+    def without_scale(self, x: Float[Tensor, "*n d"], sigma: Float[Tensor, "*#n 1"]) -> Float[Tensor, "*n d"]:
         """The norm without γ and β."""
         return self.centre(x) / sigma
 

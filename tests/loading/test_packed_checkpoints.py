@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -13,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 import intravisto_core as iv
 from tests import tiny
 from tests.inside import entry_of
+from tests.reference.equal import assert_close
 
 pytest.importorskip("bitsandbytes")
 
@@ -48,8 +48,8 @@ def test_it_is_the_model_that_is_packed_here(packed):
     assert 0 <= iv.estimate_memory(folder).weights - engine.model.weight_bytes < 0.05 * engine.model.weight_bytes
     traces = [e.trace(PROMPT, max_new_tokens=3) for e in (engine, other)]
     for site in ("resid_post", "z", "act"):
-        np.testing.assert_array_equal(*(trace.activation(site, 1) for trace in traces))
-    np.testing.assert_array_equal(*(trace.logits() for trace in traces))
+        assert_close(*(trace.activation(site, 1) for trace in traces))
+    assert_close(*(trace.logits() for trace in traces))
     edited = traces[0].edit(iv.Scale("attn_out", 1, [-2], factor=2.0))
     assert (entry_of(edited).reused is None) == (kind == "int8"), "8 bits mix positions, and are run in full"
     for each in (engine, other):

@@ -20,6 +20,7 @@ from intravisto_ui.parts.export_menu import FileKind
 from intravisto_ui.session.edit_stack import Look
 from tests.pages.conftest import App
 from tests.pages.test_injection import PAGE, run_edits
+from tests.reference.equal import assert_close
 
 CHOSEN: list[options.Options] = []
 
@@ -94,7 +95,7 @@ def test_what_is_shown_of_an_edited_run_is_what_is_taken_away(
             assert b"KL from the baseline" in payload(page)
             assert b'"kind": "ablated"' in payload(page)
             assert '"rows": [4, 5, 6, 7]' not in page
-            assert np.array_equal(names["edited"].logits(-1), node.held.logits(-1))
+            assert_close(names["edited"].logits(-1), node.held.logits(-1))
             assert (tmp_path / "difference.html").stat().st_size > 10_000
         else:
             run = node.held if look == Look.EDITED else here.base.trace

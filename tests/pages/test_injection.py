@@ -16,6 +16,7 @@ from intravisto_ui.parts import edit_python, export_menu
 from intravisto_ui.session.edit_stack import EditRun, Look
 from intravisto_ui.session.text import escape_html
 from tests.pages.conftest import SECONDS, App
+from tests.reference.equal import assert_close
 
 PAGE = "pages/injection.py"
 
@@ -220,7 +221,7 @@ def test_copied_python_makes_the_same_run(app: App, tmp_path, monkeypatch) -> No
     app.tester.switch_page(PAGE).run()
     node = run_edits(app)
     made = run_copied(here, node, tmp_path, monkeypatch)["edited"]
-    assert np.array_equal(made.logits(answer(app)[1]), node.held.logits(answer(app)[1]))
+    assert_close(made.logits(answer(app)[1]), node.held.logits(answer(app)[1]))
 
 
 DONOR = "Q: What is the capital of France? A:"
@@ -257,10 +258,10 @@ def test_copied_python_makes_the_same_run_of_every_kind(app: App, tmp_path, monk
     app.tester.switch_page(PAGE).run()
     node = run_edits(app)
     scope = run_copied(here, node, tmp_path, monkeypatch)
-    assert np.array_equal(scope["edited"].logits(at), node.held.logits(at))
+    assert_close(scope["edited"].logits(at), node.held.logits(at))
     assert len(scope["edited"].interventions) == len(here.edits.cards)
     exec("\n".join(edit_python.write_shown_run(here, here.shown)), scope)
-    assert np.array_equal(scope["trace"].logits(at), node.held.logits(at))
+    assert_close(scope["trace"].logits(at), node.held.logits(at))
 
 
 def test_cards_that_name_a_prompt_work_on_another_prompt_too(app: App) -> None:

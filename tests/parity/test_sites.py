@@ -104,11 +104,14 @@ def test_a_prompt_read_in_pieces_has_the_same_activations(case, family, monkeypa
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
 def test_half_precision_is_the_plain_model_bit_by_bit(tiny_folder, family, dtype):
-    """One call for the whole prompt is the same arithmetic, so nothing may differ at all."""
+    """One call for the whole prompt, over the same weights, is the same arithmetic: nothing may differ at all."""
     folder = tiny_folder(family)
     engine = iv.open_model(str(folder), dtype=dtype)
     trace = engine.trace(PROMPT)
     model = plain.load(folder, getattr(torch, dtype))
+    loaded = engine.traces.model.network.state_dict()
+    assert all(torch.equal(loaded[name], stored) for name, stored in model.state_dict().items())
+    model.load_state_dict(loaded, assign=True)
     run = plain.run(model, [token.id for token in trace.tokens])
     for site in ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post", "z", "act"):
         for layer, reference in enumerate(run.sites[site]):

@@ -9,6 +9,7 @@ import pytest
 
 import intravisto_core as iv
 from tests.reference import slow
+from tests.reference.equal import assert_close
 from tests.reference.slow import close
 from tests.tiny import N_NEW, PROMPT, VOCABULARY
 
@@ -178,8 +179,11 @@ def test_a_cell_does_not_depend_on_its_tile(case, monkeypatch):
     monkeypatch.setattr(tiles, "count_tile_positions", lambda *args, **kwargs: 3)
     tiled = narrow.heatmap(**options)
     kept = slice(0, len(narrow.tokens) - 1)
-    for name in ("token_ids", "p_max", "entropy", "kl_final", "kl_below", "next_log_prob", "norms", "cosine"):
-        close(getattr(tiled, name)[:, kept], getattr(whole, name)[:, kept], 1e-5)
+    for name in ("token_ids", "p_max", "entropy", "next_log_prob", "norms", "cosine"):
+        assert_close(getattr(tiled, name)[:, kept], getattr(whole, name)[:, kept])
+    # The terms of these sums are large and cancel, so that their last bits show.
+    for name in ("kl_final", "kl_below"):
+        close(getattr(tiled, name)[:, kept], getattr(whole, name)[:, kept], 1e-4)
     for one, other in zip(tiled.watch, whole.watch, strict=True):
         assert np.array_equal(one.rank[:, kept], other.rank[:, kept])
 
