@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from intravisto_core.engine.job import Job
-from intravisto_core.errors import Cancelled, IntravistoError, MemoryShortError, Superseded, TraceError
+from intravisto_core.engine.limits import Limits
+from intravisto_core.errors import Cancelled, IntravistoError, MemoryShortError, RequestError, Superseded, TraceError
 from intravisto_core.models.construction import computing
 from intravisto_core.models.free_memory import forget, give_back, is_short
 from intravisto_core.models.threads import using_threads
@@ -29,6 +30,9 @@ MORE_ROOM = (
     "expected enough memory for this; it ran out, and everything that it took was given back. Shorten the prompt, "
     "capture fewer sites, or open the model in bfloat16 or 4 bit"
 )
+
+
+NO_LIMITS = Limits()
 
 
 class Priority(IntEnum):
@@ -48,17 +52,19 @@ class _Task:
     number: int
     on_cancel: Callable[[], None]
     started: float = field(default=0.0)
+    spent: float = field(default=0.0)
 
 
 class Dispatcher:
     """Runs generators in turns on one thread; each `next` is a turn.
 
-    threads: of the processor, for every torch call. Among the jobs of the best priority the session that waited
-    longest is served, and of its jobs the oldest.
+    threads: of the processor, for every torch call. limits: on the queue and on the time of one job. Among the jobs of
+    the best priority the session that waited longest is served, and of its jobs the oldest.
     """
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, limits: Limits = NO_LIMITS) -> None:
         self._threads = threads
+        self._limits = limits
         self._tasks: list[_Task] = []
         self._wake = threading.Condition()
         self._numbers = itertools.count()
@@ -81,10 +87,12 @@ class Dispatcher:
 
         Raises:
             TraceError: the dispatcher was closed.
+            BusyError: too much waits already.
         """
         with self._wake:
             if self._closed:
                 raise TraceError("engine: expected an open one; it was closed. Open the model again")
+            self._limits.check_queue(sum(task.priority <= priority for task in self._tasks))
             if slot:
                 for task in self._tasks:
                     if task.slot == slot and task.job.session == job.session:
@@ -149,8 +157,7 @@ class Dispatcher:
             if job.cancelled:
                 task.work.throw(job.error or Cancelled("cancelled before there was anything to show"))
             else:
-                with computing():
-                    job.progress = next(task.work)
+                self._advance(task)
         except StopIteration as end:
             self._end(task, JobState.CANCELLED if job.cancelled else JobState.DONE, result=end.value)
         except Cancelled as error:
@@ -159,6 +166,17 @@ class Dispatcher:
             self._end(task, JobState.FAILED, error=error)
         except Exception as error:
             self._end(task, JobState.FAILED, error=_wrapped(error))
+
+    def _advance(self, task: _Task) -> None:
+        """One turn of the work; where it has taken too long it is told so, and may still clean up."""
+        try:
+            self._limits.check_seconds(task.spent)
+        except RequestError as error:
+            task.work.throw(error)
+        began = time.perf_counter()
+        with computing():
+            task.job.progress = next(task.work)
+        task.spent += time.perf_counter() - began
 
     def _end(self, task: _Task, state: JobState, result: Any = None, error: IntravistoError | None = None) -> None:
         with self._wake:

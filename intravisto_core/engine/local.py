@@ -6,9 +6,10 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from intravisto_core.engine.base import Trace
-from intravisto_core.engine.dispatcher import Dispatcher
+from intravisto_core.engine.dispatcher import NO_LIMITS, Dispatcher
 from intravisto_core.engine.job import Job
 from intravisto_core.engine.jobs.registry import kind_of
+from intravisto_core.engine.limits import Limits
 from intravisto_core.engine.trace_info import TraceInfo
 from intravisto_core.errors import TraceError
 from intravisto_core.experiments.self_check import check_model
@@ -38,7 +39,7 @@ class LocalEngine:
     """Answers requests about one model.
 
     store_bytes: budget of activations and decoded tiles together. token: for the Hub, kept nowhere. report: is told how
-    far opening is. make_room: is told the bytes of the weights before they are read.
+    far opening is. make_room: is told the bytes of the weights before they are read. limits: of what strangers may ask.
 
     Raises:
         ModelError: the model cannot be opened or fails its self-check.
@@ -53,6 +54,7 @@ class LocalEngine:
         token: str | None = None,
         report: Report = quiet,
         make_room: Callable[[int], None] = nothing,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._spec = spec
         with freeing(f"opening {spec.source}"), allocations_apart():
@@ -61,8 +63,9 @@ class LocalEngine:
             with using_threads(threads), computing():
                 self._card = check_model(model)
         trim()
-        self._traces: Traces | None = Traces(model, self._card, ByteStore(store_bytes))
-        self._dispatcher = Dispatcher(model.name, threads)
+        self._traces: Traces | None = Traces(model, self._card, _store(store_bytes, limits))
+        self._limits = limits
+        self._dispatcher = Dispatcher(model.name, threads, limits)
 
     @property
     def spec(self) -> ModelSpec:
@@ -113,10 +116,12 @@ class LocalEngine:
         """Queue a request; its job carries every error. Everything that is asked of the model passes here.
 
         Raises:
-            RequestError: it is no request at all.
+            RequestError: it is no request at all, or it asks for more than this server allows.
+            BusyError: too much waits already.
             TraceError: the engine was closed.
         """
         kind = kind_of(request)
+        self._limits.check(request, self.traces.model.reader)
         control = RunControl()
         work = self._answering(kind.work(self.traces, request, session, control), session)
         return self._dispatcher.submit(Job(request, session), work, kind.priority, slot, control.cancel)
@@ -209,6 +214,10 @@ class LocalEngine:
         """The work, with a handle in place of what is remembered of a new trace."""
         found = yield from work
         return Trace(self, _info(found), session) if isinstance(found, TraceEntry) else found
+
+
+def _store(nbytes: int, limits: Limits) -> ByteStore:
+    return ByteStore(nbytes, limits.pinned_bytes, limits.pinned_bytes_a_session)
 
 
 def _token_counts(prompt_tokens: int, new_tokens: int) -> tuple[int, int]:

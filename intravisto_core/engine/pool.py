@@ -9,7 +9,9 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from intravisto_core.engine.dispatcher import NO_LIMITS
 from intravisto_core.engine.job import Job
+from intravisto_core.engine.limits import Limits
 from intravisto_core.engine.local import LocalEngine
 from intravisto_core.engine.opening import Opening
 from intravisto_core.errors import BusyError
@@ -40,7 +42,7 @@ class Pool:
     byte_budget: of all weights together; None is unlimited. A lease lapses `lease_seconds` after its last renewal;
     leased models and those at work are never taken away; one that nobody leased for `idle_seconds` is let go of, and
     sooner where its room is needed, be it that the budget is used up or that the device is full. Loading one model
-    does not hold up leases of another. clock: seconds, for tests.
+    does not hold up leases of another. clock: seconds, for tests. limits: of what strangers may ask of each engine.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class Pool:
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         idle_seconds: float = IDLE_SECONDS,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self.byte_budget = byte_budget
         self.lease_seconds = min(lease_seconds, idle_seconds)
         self.idle_seconds = idle_seconds
+        self._limits = limits
         self._clock = clock
         self._places: dict[ModelSpec, _Place] = {}
         self._lock = threading.RLock()
@@ -125,7 +129,10 @@ class Pool:
 
     def _opening(self, spec: ModelSpec, token: str | None) -> Opening:
         def load(report: Report) -> LocalEngine:
-            return LocalEngine(spec, token=token, report=report, make_room=lambda n: self._take(spec, n))
+            def make_room(nbytes: int) -> None:
+                self._take(spec, nbytes)
+
+            return LocalEngine(spec, token=token, report=report, make_room=make_room, limits=self._limits)
 
         def ended(engine: LocalEngine | None) -> None:
             with self._lock:

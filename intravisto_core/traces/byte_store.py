@@ -11,11 +11,15 @@ from typing import Any
 class ByteStore:
     """A thread-safe store of things with a size.
 
-    budget: bytes; one thing larger than all of it is still kept while it is the newest.
+    budget: bytes; one thing larger than all of it is still kept while it is the newest. most_pinned: bytes that all
+    owners together may keep pinned; most_pinned_an_owner: the same for each. Beyond that, those of the pinned that were
+    unused for longest may leave like the others. None is no limit.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, most_pinned: int | None = None, most_pinned_an_owner: int | None = None) -> None:
         self.budget = budget
+        self.most_pinned, self.most_pinned_an_owner = most_pinned, most_pinned_an_owner
+        self._owners: dict[Hashable, str] = {}
         self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._pins: Counter[Hashable] = Counter()
         self._lock = threading.Lock()
@@ -29,11 +33,11 @@ class ByteStore:
         """Keep a thing; older unpinned ones leave until all fit."""
         with self._lock:
             self._items.pop(key, None)
-            used = self.nbytes
+            used, protected = self.nbytes, self._protected()
             for old in list(self._items):
                 if used + size <= self.budget:
                     break
-                if not self._pins[old]:
+                if old not in protected:
                     used -= self._items.pop(old)[1]
             self._items[key] = (value, size)
 
@@ -45,10 +49,11 @@ class ByteStore:
             self._items.move_to_end(key)
             return self._items[key][0]
 
-    def pin(self, key: Hashable) -> None:
-        """Keep a thing whatever the budget; pins count."""
+    def pin(self, key: Hashable, owner: str = "") -> None:
+        """Keep a thing whatever the budget; pins count. owner: whose share of the pinned it takes from."""
         with self._lock:
             self._pins[key] += 1
+            self._owners[key] = owner
 
     def unpin(self, key: Hashable) -> None:
         """Take one pin back."""
@@ -56,6 +61,7 @@ class ByteStore:
             self._pins[key] -= 1
             if self._pins[key] <= 0:
                 del self._pins[key]
+                self._owners.pop(key, None)
 
     def pinned(self, key: Hashable) -> bool:
         """Whether somebody needs it kept."""
@@ -71,6 +77,22 @@ class ByteStore:
         with self._lock:
             self._items.clear()
             self._pins.clear()
+            self._owners.clear()
+
+    def _protected(self) -> set[Hashable]:
+        """The pinned things that stay: the last used ones, as far as their owner's share and all shares go."""
+        kept: set[Hashable] = set()
+        used, by_owner = 0, Counter[str]()
+        for key in reversed(self._items):
+            if self._pins[key] <= 0:
+                continue
+            size, owner = self._items[key][1], self._owners.get(key, "")
+            own_share = self.most_pinned_an_owner is None or by_owner[owner] + size <= self.most_pinned_an_owner
+            if own_share and (self.most_pinned is None or used + size <= self.most_pinned):
+                kept.add(key)
+                used += size
+                by_owner[owner] += size
+        return kept
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._items

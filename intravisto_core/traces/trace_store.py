@@ -92,7 +92,7 @@ class Traces:
         """Keep the activations of other traces for as long as this one is remembered."""
         entry.holds = others
         for other in others:
-            self.store.pin(("trace", other))
+            self.store.pin(("trace", other), entry.session)
 
     def pin(self, trace: str, session: str) -> None:
         """Keep a trace's activations whatever the byte budget; pins count.
@@ -100,7 +100,7 @@ class Traces:
         Raises:
             TraceError: see `entry`.
         """
-        self.store.pin(("trace", self.entry(trace, session).id))
+        self.store.pin(("trace", self.entry(trace, session).id), session)
 
     def unpin(self, trace: str, session: str) -> None:
         """Take one pin back.

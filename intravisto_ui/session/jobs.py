@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.engine import Engine, Job, Trace
-from intravisto_core.errors import BusyError, Cancelled, IntravistoError
+from intravisto_core.errors import Cancelled, IntravistoError
 from intravisto_core.progress import Progress
 from intravisto_core.records.memory import size
 from intravisto_core.request import ModelSpec, TraceRequest, View
@@ -62,8 +62,7 @@ class Run:
             self._ended.set()
 
     def _open_and_run(self) -> None:
-        allowed = settings.read()
-        allowed.check_model(self.spec)
+        settings.read().check_model(self.spec)
         self._opening = pool().open(self.spec, session=self.session, token=self._token)
         self._token = None
         if self._cancelled.is_set():
@@ -74,14 +73,8 @@ class Run:
             return
         if self._cancelled.is_set():
             raise Cancelled("cancelled while the model was being opened")
-        allowed.check_request(self.request, engine.tokenize)
         began = time.perf_counter()
         self._job = engine.submit(self.request, session=self.session)
-        try:
-            allowed.check_queue(self._job.place)
-        except BusyError:
-            self._job.cancel()
-            raise
         if self._cancelled.is_set():
             self._job.cancel()
         self.trace = self._job.result()

@@ -17,8 +17,9 @@ PART_OF_MEMORY = 0.5
 @st.cache_resource(show_spinner=False)
 def pool() -> Pool:
     """The pool (`intravisto_core.Pool`), whose models together may take half of the memory that there is."""
-    idle = 60.0 * settings.read().idle_minutes or math.inf
-    return Pool(int(PART_OF_MEMORY * total_bytes()), idle_seconds=idle)
+    allowed = settings.read()
+    idle = 60.0 * allowed.idle_minutes or math.inf
+    return Pool(int(PART_OF_MEMORY * total_bytes()), idle_seconds=idle, limits=allowed.limits())
 
 
 def renew_lease(spec: ModelSpec, session: str) -> Engine | None:

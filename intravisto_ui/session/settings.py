@@ -2,31 +2,33 @@
 
 Environment: INTRAVISTO_MODELS_FILE names a file that fixes the list of models (docs/deploy.md). INTRAVISTO_PUBLIC=1
 turns the public mode on. Then, without such a file, INTRAVISTO_MODELS lists the models on offer ("demo", folders of the
-server and names on the Hub, separated by commas), and INTRAVISTO_PROMPT_TOKENS, INTRAVISTO_NEW_TOKENS and
-INTRAVISTO_QUEUE change the limits. INTRAVISTO_IDLE_MINUTES is how long a model that nobody uses stays in memory; with 0
-it stays for good.
+server and names on the Hub, separated by commas), and INTRAVISTO_PROMPT_TOKENS, INTRAVISTO_NEW_TOKENS,
+INTRAVISTO_QUEUE, INTRAVISTO_PROMPTS and INTRAVISTO_SECONDS change the limits. INTRAVISTO_IDLE_MINUTES is how long a
+model that nobody uses stays in memory; with 0 it stays for good.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from intravisto_core.errors import BusyError, ModelError, RequestError, expected
+from intravisto_core.engine.limits import Limits
+from intravisto_core.errors import ModelError, RequestError, expected
 from intravisto_core.models.offered import offered_models
-from intravisto_core.records import Token
-from intravisto_core.request import MAX_NEW_TOKENS, ModelSpec, TraceRequest
+from intravisto_core.request import MAX_NEW_TOKENS, ModelSpec
+from intravisto_core.traces.trace_store import STORE_BYTES
 
 DEMO = "demo"
 PUBLIC = "INTRAVISTO_PUBLIC"
 MODELS = "INTRAVISTO_MODELS"
 MODELS_FILE = "INTRAVISTO_MODELS_FILE"
-CHARACTERS = 16  # a text with more characters than this a token is refused uncounted
 IDLE_MINUTES = "INTRAVISTO_IDLE_MINUTES"
 USUAL_IDLE_MINUTES = 30
-LIMITS = {"prompt_tokens": 256, "new_tokens": 64, "queue": 20}
+LIMITS = {"prompt_tokens": 256, "new_tokens": 64, "queue": 20, "prompts": 16, "seconds": 120}
+MOST_TOKENS_TYPED = 32
+PINNING_SESSIONS = 8  # one session keeps at most this part of what may be pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Settings:
     """What may be asked for. Sizes are None where there is no limit but the model's own.
 
     models: those on offer, as they are loaded; None for any. queue: how many runs may wait before one more is refused.
+    prompts: of a direction or a mean. seconds: of the model's time for one request.
     idle_minutes: after how long a model that nobody uses is let go of; 0 is never.
     """
 
@@ -42,6 +45,8 @@ class Settings:
     prompt_tokens: int | None = None
     new_tokens: int = MAX_NEW_TOKENS
     queue: int | None = None
+    prompts: int | None = None
+    seconds: int | None = None
     idle_minutes: int = USUAL_IDLE_MINUTES
 
     def check_model(self, spec: ModelSpec) -> None:
@@ -52,46 +57,20 @@ class Settings:
             offered = ", ".join(name(m.source) for m in self.models)
             raise ModelError(f"model: expected one that this server offers ({offered}); got another one")
 
-    def check_request(self, request: TraceRequest, tokenize: Callable[..., Sequence[Token]]) -> None:
-        """tokenize: as an engine's; only called where there is a limit.
-
-        Raises:
-            RequestError: prompt, with what was said before it, or continuation is longer than this server allows.
-        """
-        prompt, forced, most = request.prompt, request.generation.forced or "", self.prompt_tokens
-        if most is None:
-            return
-        said = sum(len(text) for _, text in request.messages) + len(prompt)
-        too_long = isinstance(prompt, str) and said > CHARACTERS * most
-        n = most + 1 if too_long else _count_tokens(request, tokenize)
-        if n > most:
-            raise RequestError(
-                f"prompt: expected at most {most:,} tokens on this public server; got {'far more' if too_long else n}. "
-                "Shorten it, or run the program on your own machine"
-            )
-        if isinstance(forced, str) and len(forced) <= CHARACTERS * self.new_tokens:
-            n_forced = len(tokenize(forced, False))
-        else:
-            n_forced = len(forced)
-        asked = max(request.generation.max_new_tokens, n_forced)
-        if asked > self.new_tokens:
-            raise RequestError(
-                f"generate: expected at most {self.new_tokens:,} tokens on this public server; got {asked:,} or more"
-            )
-
-    def check_queue(self, place: int) -> None:
-        """Raises:
-        BusyError: too many runs wait already.
-        """
-        if self.queue is not None and place > self.queue:
-            raise BusyError(f"{place} runs wait before this one; this server lets {self.queue} wait. Try again soon")
-
-
-def _count_tokens(request: TraceRequest, tokenize: Callable[..., Sequence[Token]]) -> int:
-    """Tokens of a request's prompt."""
-    if not isinstance(request.prompt, str):
-        return len(request.prompt)
-    return len(tokenize(request.prompt, request.add_special_tokens, chat=request.chat, messages=request.messages))
+    def limits(self) -> Limits:
+        """What one request may ask of an engine."""
+        if not self.public:
+            return Limits()
+        return Limits(
+            prompt_tokens=self.prompt_tokens,
+            new_tokens=self.new_tokens,
+            prompts=self.prompts,
+            tokens_typed=MOST_TOKENS_TYPED,
+            queue=self.queue,
+            seconds=self.seconds,
+            pinned_bytes=STORE_BYTES,
+            pinned_bytes_a_session=STORE_BYTES // PINNING_SESSIONS,
+        )
 
 
 def name(source: str) -> str:

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from intravisto_core.errors import BusyError, ModelError, RequestError
-from intravisto_core.request import MAX_NEW_TOKENS, Generation, ModelSpec, TraceRequest
+from intravisto_core.engine.limits import Limits
+from intravisto_core.errors import ModelError, RequestError
+from intravisto_core.request import MAX_NEW_TOKENS, ModelSpec, TraceRequest
 from intravisto_ui.session import jobs, settings
 from tests.pages.conftest import App
 
@@ -19,22 +20,21 @@ def public(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"INTRAVISTO_{name}", value)
 
 
-def words(text: str, *_: object, messages: tuple[tuple[str, str], ...] = (), **__: object) -> list[str]:
-    return " ".join([*(said for _, said in messages), text]).split()
-
-
 def test_on_ones_own_machine_nothing_is_limited() -> None:
     own = settings.read({})
     assert own == settings.Settings()
     own.check_model(ModelSpec("/any/folder", dtype="float32"))
-    own.check_request(TraceRequest("a " * 5000, Generation(1024)), words)
-    own.check_queue(1000)
+    assert own.limits() == Limits()
 
 
 def test_limits_come_from_the_environment() -> None:
     read = settings.read({"INTRAVISTO_PUBLIC": "yes", "INTRAVISTO_MODELS": "demo, /srv/tiny ", "INTRAVISTO_QUEUE": "3"})
     assert read.models == (ModelSpec("demo"), ModelSpec("/srv/tiny"))
     assert (read.prompt_tokens, read.new_tokens, read.queue) == (256, 64, 3)
+    limits = read.limits()
+    assert (limits.prompt_tokens, limits.new_tokens, limits.queue) == (256, 64, 3)
+    assert (limits.prompts, limits.seconds) == (16, 120)
+    assert None not in (limits.tokens_typed, limits.pinned_bytes, limits.pinned_bytes_a_session)
     assert settings.name("/srv/tiny") == "tiny"
     beyond = {"INTRAVISTO_PUBLIC": "1", "INTRAVISTO_NEW_TOKENS": "99999"}
     assert settings.read(beyond).new_tokens == MAX_NEW_TOKENS
@@ -52,53 +52,17 @@ def test_other_models_are_refused_without_naming_paths() -> None:
     read.check_model(ModelSpec("/srv/secret/tiny"))
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        TraceRequest("a " * 300),
-        TraceRequest("a" * 100_000),
-        TraceRequest(tuple(range(300))),
-        TraceRequest("a", chat=True, messages=(("system", "a " * 300),)),
-        TraceRequest("a", chat=True, messages=(("system", "a" * 100_000),)),
-        TraceRequest("a", Generation(65)),
-        TraceRequest("a", Generation(forced="b " * 65)),
-        TraceRequest("a", Generation(forced=tuple(range(65)))),
-    ],
-)
-def test_what_is_too_long_is_refused(request_: TraceRequest) -> None:
-    with pytest.raises(RequestError, match="public server"):
-        settings.read({"INTRAVISTO_PUBLIC": "1"}).check_request(request_, words)
-
-
-def test_a_full_queue_is_refused() -> None:
-    read = settings.read({"INTRAVISTO_PUBLIC": "1"})
-    read.check_queue(20)
-    with pytest.raises(BusyError, match="21 runs"):
-        read.check_queue(21)
-
-
 def ended(run: jobs.Run) -> Exception | None:
     run.start()
     assert run.wait(30)
     return run.error
 
 
-def test_a_run_holds_to_the_list_and_the_queue_by_itself(public: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    job = SimpleNamespace(place=1, cancel=lambda: said.append("cancelled"), result=lambda: "trace")
-    engine = SimpleNamespace(tokenize=words, submit=lambda *_, **__: job)
-    opening = SimpleNamespace(result=lambda: engine, cancel=lambda: None)
-    monkeypatch.setattr(jobs, "pool", lambda: SimpleNamespace(open=lambda *_, **__: opening))
-    refused = ended(jobs.Run(ModelSpec("/etc"), TraceRequest("a"), "one"))
-    assert isinstance(refused, ModelError)
-    assert isinstance(ended(jobs.Run(ModelSpec("demo"), TraceRequest("a " * 21), "one")), RequestError)
-    assert not said
-    assert isinstance(ended(jobs.Run(ModelSpec("demo"), TraceRequest("a"), "one")), BusyError)
-    assert said == ["cancelled"], "it does not wait in the queue after all"
-    job.place = 0
-    fine = jobs.Run(ModelSpec("demo"), TraceRequest("a"), "one")
-    assert ended(fine) is None
-    assert fine.trace == "trace"
+def test_a_run_holds_to_the_list_by_itself(public: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[ModelSpec] = []
+    monkeypatch.setattr(jobs, "pool", lambda: SimpleNamespace(open=lambda spec, **_: opened.append(spec)))
+    assert isinstance(ended(jobs.Run(ModelSpec("/etc"), TraceRequest("a"), "one")), ModelError)
+    assert not opened
 
 
 def test_the_public_page_offers_no_folder_and_short_texts(public: None, open_app: Callable[..., App]) -> None:
