@@ -102,7 +102,7 @@ def report(comparison: Comparison, lines: int = 12) -> str:
 
 
 def _reader(read: Callable[[str], Make]) -> Callable[[str], Any]:
-    """What cannot be read is told by the parser, as its other errors are."""
+    """A reader whose errors the parser shows as it shows its own."""
 
     def parse(text: str) -> Make:
         try:

@@ -40,7 +40,7 @@ class OpeningLine:
 
 
 @contextmanager
-def telling() -> Iterator[Report]:
+def report_opening() -> Iterator[Report]:
     """A report that draws the line on standard error, where a person looks on; gone at the end."""
     if not sys.stderr.isatty():
         yield quiet

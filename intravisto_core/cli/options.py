@@ -67,7 +67,7 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 
 def _read_out(text: str) -> Path:
-    """A file that can be written; told before a model is opened, which takes longer than reading the options."""
+    """A file that can be written. It is checked before a model is opened, so that nobody waits for the refusal."""
     path = Path(text)
     try:
         kind_of(path)
@@ -82,7 +82,7 @@ def open_engine(options: argparse.Namespace) -> LocalEngine:
     """The engine that `model` and the options of `add_loading` ask for.
 
     Raises:
-        IntravistoError: it cannot be opened; a path that leads nowhere is told before torch is loaded.
+        IntravistoError: it cannot be opened; a path that leads nowhere is refused before torch is loaded.
     """
     _check_path(options.model)
     spec = ModelSpec(
@@ -92,12 +92,12 @@ def open_engine(options: argparse.Namespace) -> LocalEngine:
         quantisation=options.quantisation,
         device_map=options.device_map,
     )
-    with opening.telling() as report:
+    with opening.report_opening() as report:
         return open_model(spec, report=report)
 
 
 def _check_path(source: str) -> None:
-    if source.startswith(("/", "./", "../", "~")) and not Path(source).expanduser().is_dir():
+    if source.startswith(("/", "./", "../", "~/")) and not Path(source).expanduser().is_dir():
         raise ModelError(expected("model", SOURCES, source, "Check the path"))
 
 

@@ -32,12 +32,12 @@ def render(record: Record, kind: str, **options: Any) -> bytes:
     if kind not in KINDS:
         raise RequestError(expected("kind of file", KINDS, kind))
     if kind in PICTURES:
-        return picture(record, kind, **options)
+        return render_picture(record, kind, **options)
     if kind == "html":
-        return _utf8(record.html(**options))
+        return _encode(record.html(**options))
     refuse_unknown(f"a .{kind} file", (), options)
     if kind == "json":
-        return _utf8(to_json(record))
+        return _encode(to_json(record))
     return record.frame().to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
 
 
@@ -70,39 +70,39 @@ def save(record: Record, path: str | Path, **options: Any) -> Path:
     return target
 
 
-def _utf8(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
 def to_json(record: Record) -> str:
     """Every field of the record; arrays as nested lists, what is no number as null."""
-    return json.dumps({"kind": type(record).__name__, **plain(record)}, ensure_ascii=False, allow_nan=False)
+    return json.dumps({"kind": type(record).__name__, **to_json_types(record)}, ensure_ascii=False, allow_nan=False)
 
 
-def plain(value: Any) -> Any:
+def to_json_types(value: Any) -> Any:
     """The value in JSON's own types: NaN and infinities become None, texts printable."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, np.ndarray):
-        return _listed(value)
+        return _list_numbers(value)
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return to_json_types(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         return printable(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: to_json_types(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): to_json_types(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [to_json_types(v) for v in value]
     return value
 
 
-def _listed(array: np.ndarray) -> Any:
+def _list_numbers(array: np.ndarray) -> Any:
     if array.dtype.kind != "f":
-        return plain(array.tolist())
+        return to_json_types(array.tolist())
     # nine digits bring any float32 back exactly; its double would be written with seventeen
     digits = 9 if array.dtype.itemsize <= 4 else 17
     flat = [float(f"{v:.{digits}g}") if math.isfinite(v) else None for v in array.ravel().tolist()]
@@ -111,7 +111,7 @@ def _listed(array: np.ndarray) -> Any:
     return listed.reshape(array.shape).tolist()
 
 
-def picture(record: Record, kind: str, **options: Any) -> bytes:
+def render_picture(record: Record, kind: str, **options: Any) -> bytes:
     """The record's Plotly figure as "png", "svg" or "pdf", drawn by kaleido in Chromium, without network.
 
     Raises:
@@ -121,18 +121,18 @@ def picture(record: Record, kind: str, **options: Any) -> bytes:
         import kaleido
         from kaleido.errors import ChromeNotFoundError
     except ImportError:
-        raise _missing(kind, "the Python package kaleido", "pip install kaleido") from None
+        raise _missing_program(kind, "the Python package kaleido", "pip install kaleido") from None
     figure = record.figure(**options)
     opts = {"format": kind, "width": figure.layout.width, "height": figure.layout.height}
     opts["scale"] = PNG_SCALE if kind == "png" else 1
     try:
         made = kaleido.calc_fig_sync(figure.to_dict(), opts=opts, kopts={"mathjax": False})
     except ChromeNotFoundError:
-        raise _missing(kind, "the program Chromium", "apt-get install chromium") from None
+        raise _missing_program(kind, "the program Chromium", "apt-get install chromium") from None
     return bytes(made)
 
 
-def _missing(kind: str, what: str, how: str) -> IntravistoError:
+def _missing_program(kind: str, what: str, how: str) -> IntravistoError:
     return MissingProgramError(
         f".{kind}: expected {what}, which draws it; it was not found. Install it ({how}), or save as .html, "
         "which needs nothing and has its own SVG and PNG buttons"

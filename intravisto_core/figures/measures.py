@@ -87,8 +87,8 @@ def measure(
         raise RequestError(expected("scale", SCALES, scale))
     made = _measure(grid, chosen, shares, scale)
     if clip:
-        made = _clipped(made)
-    return _logarithmic(made) if log_scale else made
+        made = _clip(made)
+    return _make_logarithmic(made) if log_scale else made
 
 
 def _measure(grid: DecodedGrid, chosen: Colour, shares: Shares | None, scale: str) -> Measure:
@@ -242,7 +242,7 @@ def _ends(line: str, low: float, high: float, below: str = "", above: str = "") 
     return below + (write(low) if low else "0"), above + (write(high) if high else "0")
 
 
-def _clipped(made: Measure) -> Measure:
+def _clip(made: Measure) -> Measure:
     """The scale over the middle of the numbers shown, so that a few far out do not flatten the rest."""
     finite = made.values[np.isfinite(made.values)]
     if made.line == "verdict" or not finite.size:
@@ -261,7 +261,7 @@ def _clipped(made: Measure) -> Measure:
     return replace(made, low=low, high=high, low_text=low_text, high_text=high_text)
 
 
-def _logarithmic(made: Measure) -> Measure:
+def _make_logarithmic(made: Measure) -> Measure:
     """The scale even in the logarithm, over at most four powers of ten; as it is where a number is negative."""
     finite = made.values[np.isfinite(made.values)]
     if made.log or made.line == "verdict" or not finite.size or made.low < 0 or finite.min() < 0 or made.high <= 0:

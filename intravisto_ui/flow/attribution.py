@@ -11,10 +11,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.figures.numbers import change, significant
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.lines import KINDS, Line, Lines, largest_part, part_line, remainder_line
-from intravisto_core.figures.web.lines import lines_data as packed
-from intravisto_core.figures.words import score_in_words as measured
-from intravisto_core.figures.words import score_sums
+from intravisto_core.figures.web.lines import KINDS, Line, Lines, largest_part, lines_data, part_line, remainder_line
+from intravisto_core.figures.words import score_in_words, score_sums
 from intravisto_core.records import Attribution, row_label
 from intravisto_core.request import NextTokensView
 from intravisto_core.request.flow import AttributionView
@@ -173,8 +171,8 @@ def _draw_bars(workspace: Workspace, shown: Shown, view: AttributionView, found:
             finer = replace(view, by=OPENS[kind], layer=layer, n=NEURONS)
             lines += _finer_lines(read_record(workspace, shown, finer), kind, layer, size)
     lines.append(remainder_line(found, size))
-    heading = f"What each part adds to the {measured(found)}"
-    data = packed(view.trace, [Lines(heading, lines, ("change",))]) | {"signed": True, "narrow": True}
+    heading = f"What each part adds to the {score_in_words(found)}"
+    data = lines_data(view.trace, [Lines(heading, lines, ("change",))]) | {"signed": True, "narrow": True}
     components.draw_links(
         data, key="flow_bars", on_select=workspace.select, on_open=lambda id: toggle_bar(workspace, id)
     )

@@ -10,8 +10,7 @@ import streamlit as st
 
 from intravisto_core.figures.numbers import share
 from intravisto_core.figures.web.flow_payload import LinkMark
-from intravisto_core.figures.web.lines import Line, Lines
-from intravisto_core.figures.web.lines import lines_data as packed
+from intravisto_core.figures.web.lines import Line, Lines, lines_data
 from intravisto_core.records.flow import Flow
 from intravisto_core.request.flow import FlowView
 from intravisto_ui.flow import lists
@@ -117,4 +116,4 @@ def _change_list(shown: Shown, view: FlowView, changes: list[Change], n_layers: 
                 part=f"{source}>{target}",
             )
         )
-    return packed(view.trace, [Lines("", lines, ("baseline", "edited"))]) | {"wide": True}
+    return lines_data(view.trace, [Lines("", lines, ("baseline", "edited"))]) | {"wide": True}

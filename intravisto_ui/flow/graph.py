@@ -8,8 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.figures.numbers import share
 from intravisto_core.figures.web.flow_graph_payload import graph_payload
-from intravisto_core.figures.web.lines import Line, Lines, part_line
-from intravisto_core.figures.web.lines import lines_data as packed
+from intravisto_core.figures.web.lines import Line, Lines, lines_data, part_line
 from intravisto_core.figures.words import graph_caption
 from intravisto_core.records import row_label
 from intravisto_core.records.flow import HeadShares
@@ -97,7 +96,7 @@ def _draw_panel(workspace: Workspace, shown: Shown, graph: ContributionGraph) ->
         tables = [panel.heads_table(found, source, LISTED), _other_sources(found, graph, row)]
     else:
         tables = [_part_lines(found, graph, row, position)]
-    data = packed(graph.trace, tables)
+    data = lines_data(graph.trace, tables)
     components.draw_links(data, key="flow_graph_parts", on_select=workspace.select)
     if kind == "attention":
         heads = panel.sort_heads(found, source)
@@ -177,5 +176,5 @@ def _draw_attribution(workspace: Workspace, shown: Shown, graph: ContributionGra
     lines = [part_line(found, i, size) for i in own[:LISTED]]
     against = f" over {found.contrast}" if found.contrast_id >= 0 else ""
     title = f"What this layer adds to {found.target}{against} (logit)"
-    data = packed(graph.trace, [Lines(title, lines, ("change",))]) | {"signed": True}
+    data = lines_data(graph.trace, [Lines(title, lines, ("change",))]) | {"signed": True}
     components.draw_links(data, key="flow_graph_attribution", on_select=workspace.select)

@@ -9,8 +9,7 @@ import numpy as np
 
 from intravisto_core.figures.numbers import nats, share
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.web.lines import Line, Lines
-from intravisto_core.figures.web.lines import lines_data as packed
+from intravisto_core.figures.web.lines import Line, Lines, lines_data
 from intravisto_core.records import Token, row_label
 from intravisto_core.records.flow import Disagreement, Flow
 from intravisto_core.sites import NodeKind
@@ -109,4 +108,4 @@ def disagreement_list(found: Disagreement, most: int) -> dict[str, Any]:
                 part=f"{source}>{target}",
             )
         )
-    return packed(found.trace, [Lines("", lines, (first, second))]) | {"wide": True}
+    return lines_data(found.trace, [Lines("", lines, (first, second))]) | {"wide": True}

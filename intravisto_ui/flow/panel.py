@@ -9,8 +9,7 @@ import streamlit as st
 
 from intravisto_core.figures.numbers import nats, share
 from intravisto_core.figures.web.flow_payload import reading_list
-from intravisto_core.figures.web.lines import Line, Lines
-from intravisto_core.figures.web.lines import lines_data as packed
+from intravisto_core.figures.web.lines import Line, Lines, lines_data
 from intravisto_core.records import row_label
 from intravisto_core.records.flow import Flow, HeadShares
 from intravisto_core.request.flow import HeadSharesView
@@ -81,7 +80,7 @@ def _draw_node(workspace: Workspace, flow: Flow, i: int) -> None:
     _draw_tokens([found for found in readings if found], "flow_node")
     tables = lists.links_at(flow, node)
     with draw_lower_half():
-        components.draw_links(packed(flow.trace, tables), key="flow_node_links", on_select=workspace.select)
+        components.draw_links(lines_data(flow.trace, tables), key="flow_node_links", on_select=workspace.select)
 
 
 def _draw_tokens(readings: list[dict[str, Any]], key: str) -> None:
@@ -126,7 +125,7 @@ def _draw_link(workspace: Workspace, shown: Shown, chosen: FlowOptions, flow: Fl
             )
         )
     components.draw_links(
-        packed(flow.trace, [Lines("", lines)]) | {"plain": True}, key="flow_link_ends", on_select=workspace.select
+        lines_data(flow.trace, [Lines("", lines)]) | {"plain": True}, key="flow_link_ends", on_select=workspace.select
     )
     facts = [
         ("mass", share(float(flow.link_mass[i])), "of all that entered at the start"),
@@ -150,7 +149,7 @@ def _draw_heads(workspace: Workspace, shown: Shown, chosen: FlowOptions, row: in
     """Which heads make up an attention link."""
     view = HeadSharesView(chosen.view.trace, row, position, chosen.view.attention)
     found = read_head_shares(workspace, shown, view)
-    data = packed(view.trace, [heads_table(found, source, HEADS)])
+    data = lines_data(view.trace, [heads_table(found, source, HEADS)])
     components.draw_links(data, key="flow_heads", on_select=workspace.select)
     edit_actions.draw_head_action(workspace, row - 1, position, sort_heads(found, source), "flow_head")
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from intravisto_core.figures.numbers import significant
 from intravisto_core.figures.web.flow_payload import LinkMark, flow_payload
-from intravisto_core.figures.words import flow_caption as caption
+from intravisto_core.figures.words import flow_caption
 from intravisto_core.records.flow import Disagreement, Flow
 from intravisto_ui.flow import difference, link_check, lists
 from intravisto_ui.flow.options import FlowOptions
@@ -30,7 +30,7 @@ def draw(workspace: Workspace, shown: Shown, chosen: FlowOptions) -> None:
     if other is not None:
         _draw_disagreement(workspace, other)
     difference.draw(workspace, shown, chosen.view, flow.n_layers)
-    st.html(hint_html((*chosen.notes, *caption(flow))))
+    st.html(hint_html((*chosen.notes, *flow_caption(flow))))
     link_check.draw_checks(workspace, shown, flow, chosen.view)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from intravisto_core.figures.web.flow_route_payload import route_payload as route_data
+from intravisto_core.figures.web.flow_route_payload import route_payload
 from intravisto_core.figures.words import route_caption
 from intravisto_core.request.flow import RouteView
 from intravisto_ui.flow import more_options, options
@@ -33,6 +33,6 @@ def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
     ]
     export_menu.draw_menu(line, shown, workspace.id, view, "route", lines)
     found = workspace.read_view(shown.engine, view, "flow-route")
-    data = route_data(found, shown.engine.model.n_layers + 1)
+    data = route_payload(found, shown.engine.model.n_layers + 1)
     components.draw_route(data, key="flow_route", on_select=workspace.select)
     st.html(hint_html(route_caption(found)))

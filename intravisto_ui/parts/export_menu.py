@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from enum import Enum, StrEnum
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
@@ -82,9 +80,7 @@ def render_file(
         IntravistoError: why there is no record.
     """
     record = shown.engine.view(view, session=session)
-    drawn = options() if kind is FileKind.HTML else {}
-    with tempfile.TemporaryDirectory() as folder:
-        return record.save(Path(folder) / f"record.{kind}", **drawn).read_bytes()
+    return record.render(kind, **(options() if kind is FileKind.HTML else {}))
 
 
 def changed_fields(value: DataclassInstance, plain: DataclassInstance) -> dict[str, Any]:

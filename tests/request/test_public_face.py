@@ -6,6 +6,7 @@ import ast
 import inspect
 import subprocess
 import sys
+import tomllib
 from enum import EnumType
 from pathlib import Path
 from typing import get_args
@@ -158,3 +159,16 @@ def test_what_needs_no_model_pays_for_none(what: str) -> None:
         f"assert (code or 0) == {code}, code",
     )
     assert loaded("\n".join(lines)) == set()
+
+
+def test_every_file_beside_the_code_is_installed() -> None:
+    """Every folder counts as a package, with `__init__.py` or without, as setuptools finds them by default."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    assert settings["packages"]["find"].get("namespaces", True)
+    beside = [
+        file
+        for file in ROOT.glob("intravisto_*/**/*")
+        if file.is_file() and file.suffix not in (".py", ".pyc", ".md") and "egg-info" not in str(file)
+    ]
+    assert len(beside) > 30
+    assert [f for f in beside if not any(map(f.match, settings["package-data"]["*"]))] == []

@@ -77,7 +77,7 @@ class ShareBars:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class PromotedTokens:
     """What a component promotes at this cell, most first."""
 
     kind: str
@@ -95,7 +95,7 @@ class Panel:
     lists: list[TokenList]
     facts: list[Fact]
     junctions: list[ShareBars]
-    writes: list[Write]
+    writes: list[PromotedTokens]
 
 
 def panel_data(
@@ -125,7 +125,7 @@ def panel_data(
         lists=[] if reason else _lists(grid, r, p, listed, pins or {}),
         facts=[] if reason else _facts(grid, r, p),
         junctions=_share_bars(grid, row, position, shares) if shares is not None else [],
-        writes=[w for g in writes if (w := _write(g, row, position))],
+        writes=[w for g in writes if (w := _promoted_tokens(g, row, position))],
     )
     return asdict(panel)
 
@@ -200,7 +200,7 @@ def _share_bars(grid: DecodedGrid, row: int, position: int, shares: Shares) -> l
     return [j for j in found if not any(isnan(part.share) for part in j.parts)]
 
 
-def _write(grid: DecodedGrid, row: int, position: int) -> Write | None:
+def _promoted_tokens(grid: DecodedGrid, row: int, position: int) -> PromotedTokens | None:
     r, p = _find(grid, row, position)
     ids = [int(i) for i in grid.token_ids[r, p] if i >= 0][:3]
     if not ids:
@@ -208,4 +208,4 @@ def _write(grid: DecodedGrid, row: int, position: int) -> Write | None:
     kind = {Component.ATTENTION: "attention", Component.MLP: "mlp"}.get(grid.component, "residual")
     verb = "promotes" if grid.is_update else "reads as"
     tokens = [printable(grid.shown.get(i, f"id {i}")) for i in ids]
-    return Write(kind, f"{grid.component.label} {verb}", tokens)
+    return PromotedTokens(kind, f"{grid.component.label} {verb}", tokens)

@@ -164,7 +164,7 @@ def _share_of(shares: Shares) -> dict[str, str]:
     return dict.fromkeys(("attention", "mlp"), f"{whole} ({shares.measure.label})")
 
 
-def rows_of(rows: Iterable[int], blank: Sequence[str], n_layers: int) -> list[dict[str, object]]:
+def rows_of(rows: Iterable[int] | np.ndarray, blank: Sequence[str], n_layers: int) -> list[dict[str, object]]:
     """What the grid knows of each row, in the order given."""
     return [
         {"row": int(r), "label": row_label(int(r), n_layers), "strong": int(r) in (0, n_layers + 1), "blank": b}
@@ -173,7 +173,10 @@ def rows_of(rows: Iterable[int], blank: Sequence[str], n_layers: int) -> list[di
 
 
 def columns_of(
-    tokens: Sequence[Token], positions: Iterable[int], says: Iterable[int], shown: Mapping[int, str]
+    tokens: Sequence[Token],
+    positions: Iterable[int] | np.ndarray,
+    says: Iterable[int] | np.ndarray,
+    shown: Mapping[int, str],
 ) -> list[dict[str, object]]:
     """What the grid knows of each column: its token, what it says (an id, or −1 for unknown), what really follows."""
     token_at = {t.position: t for t in tokens}
