@@ -3,7 +3,7 @@
 Of `f(x: Float[Tensor, "pos d_model"]) -> Float[Tensor, " pos"]` the argument and the result are checked, equal names
 against each other too. Other types are mypy's; and tests give wrong ones on purpose, to see the project's own errors.
 jaxtyping's own import hook wraps every function twice, with or without a shape, which costs half of the suite's time
-again. This one wraps those with a shape, once; functions inside functions are left alone.
+again. This one wraps those with a shape, once. Generators, and functions inside functions, are left alone.
 """
 
 from __future__ import annotations
@@ -50,9 +50,6 @@ def find_shapes(function: Callable[..., Any], owner: type | None = None) -> dict
             continue
         if has_shape(hint):
             found[name] = hint
-    # What a generator yields is not checked: beartype would walk through it.
-    if inspect.isgeneratorfunction(function):
-        found.pop("return", None)
     return found
 
 
@@ -82,6 +79,8 @@ def check(thing: Any, owner: type | None = None) -> Any:
         if is_dataclass(thing) and "__init__" in vars(thing):
             thing.__init__ = check(thing.__init__, thing)  # type: ignore[misc]
         return thing
+    if inspect.isgeneratorfunction(thing):
+        return thing  # it begins to run within another function, whose names for sizes are not its own
     try:
         shapes = find_shapes(thing, owner)
     except NameError:

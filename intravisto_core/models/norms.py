@@ -52,7 +52,9 @@ class NormFormula:
         """The statistic that the norm divides by."""
         return (self.centre(x).square().mean(-1, keepdim=True) + self.eps).sqrt()
 
-    def linear(self, x: Float[Tensor, "*n d"], sigma: Float[Tensor, "*#n 1"]) -> Float[Tensor, "*n d"]:
+    def linear(
+        self, x: Float[Tensor, "*n d"], sigma: Float[Tensor, "*#n 1"] | Float[Tensor, ""]
+    ) -> Float[Tensor, "*n d"]:
         """`N_lin`: the norm of an update at a frozen σ, without β."""
         return self.scale * self.centre(x) / sigma
 
