@@ -6,13 +6,13 @@ import streamlit as st
 
 st.set_page_config(page_title="InTraVisTo", layout="wide", initial_sidebar_state="expanded")
 starting = st.empty()
-if "intravisto_core.engine.local" not in sys.modules:
+if "intravisto_core.engine" not in sys.modules:
     # the libraries behind the core load for seconds at the first start: say so before importing them
     starting.markdown("**InTraVisTo** is starting. Loading its libraries takes some seconds, the first time only.")
     from intravisto_ui.session import garbage
 
     with garbage.put_aside():
-        import intravisto_core.engine.local  # noqa: F401
+        import intravisto_core.engine  # noqa: F401
 
 from intravisto_ui.parts import frame, problems  # noqa: E402
 from intravisto_ui.session import address  # noqa: E402
