@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from intravisto_core.figures.numbers import change, significant
@@ -185,6 +184,8 @@ def _draw_table(found: LinkCheck, mass: np.ndarray) -> None:
         f'<div class="hint">Effect on {_describe_lead(found)}, {significant(found.metric)} as it is, noise floor '
         f"{significant(found.noise)}.{escape_html(agree)}</div>"
     )
+    import pandas as pd
+
     frame = pd.DataFrame({"link": found.labels, "mass": mass, "measured": found.measured, "predicted": found.predicted})
     formats = {name: st.column_config.NumberColumn(format="%+.3f") for name in ("measured", "predicted")}
     st.dataframe(

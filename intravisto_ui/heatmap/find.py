@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -188,6 +187,8 @@ def find_marks(workspace: Workspace, shown: Shown) -> tuple[Mark, ...]:
 
 def _draw_table(workspace: Workspace, found: TokenQuery, n_layers: int) -> None:
     hits = _list_hits(found)
+    import pandas as pd
+
     frame = pd.DataFrame(
         {
             "position": found.positions[hits],

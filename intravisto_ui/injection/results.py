@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from intravisto_core.engine import Trace
@@ -231,6 +230,8 @@ def _grid_payload(
 def _draw_tokens(record: Comparison) -> None:
     """Log-probability of each token of the text, before and after."""
     n = record.n_compared
+    import pandas as pd
+
     frame = pd.DataFrame(
         {
             "position": range(n),
