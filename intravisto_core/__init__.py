@@ -92,6 +92,7 @@ from intravisto_core.request import SwapDirection as SwapDirection
 from intravisto_core.request import TensorRef as TensorRef
 from intravisto_core.request import TraceRequest as TraceRequest
 from intravisto_core.request import UpdateView as UpdateView
+from intravisto_core.request import View as View
 from intravisto_core.request import from_json as from_json
 from intravisto_core.request import tensors as tensors
 from intravisto_core.request import to_json as to_json

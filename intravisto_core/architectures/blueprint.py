@@ -24,7 +24,7 @@ class ExpertModules:
 
     @property
     def n_routed(self) -> int:
-        """How many experts take turns; shared ones are numbered after them."""
+        """How many experts the router chooses from; shared ones are numbered after them."""
         return 0 if self.experts is None else int(cast(int, self.experts.num_experts))
 
 

@@ -78,7 +78,7 @@ class Architecture:
 
     attention_kind: how q, k and v are reached. kernel: the stock attention that such a model is run with. attn_out,
     mlp_out: modules whose output (times `residual_multiplier`) is added to the stream. w_o, w_out: the projections
-    into the stream, whose inputs are `z` and `act`; w_out is None where experts take turns, which `experts` tells.
+    into the stream, whose inputs are `z` and `act`; w_out is None in a mixture of experts, which `experts` tells.
     mid_reader: first module that reads `resid_mid`. attn_post_norm, mlp_post_norm: norms between projection and
     stream. norm_offset: what is added to the norms' stored scale (Gemma: 1). norm_eps: where the norms' code has it as
     a number. logit_scale: factor on the logits. soft_cap: config attribute of the final soft-cap. alibi: whether

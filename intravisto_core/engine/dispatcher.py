@@ -40,7 +40,6 @@ class Priority(IntEnum):
 
     VIEW = 0
     TRACE = 1
-    GRID = 2
 
 
 @dataclass(slots=True)

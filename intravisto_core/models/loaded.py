@@ -21,7 +21,7 @@ from intravisto_core.tokens import TokenReader
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """Sizes of a model (docs/methods.md §1). d_mlp: 0 where experts take turns; context: 0 where none is stated."""
+    """Sizes of a model (docs/methods.md §1). d_mlp: 0 in a mixture of experts; context: 0 where none is stated."""
 
     n_layers: int
     n_heads: int

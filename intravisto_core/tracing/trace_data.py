@@ -41,7 +41,7 @@ class TraceData:
 
     buffers: (L, T, width), or (L, heads, T, width) of sites with heads. final: `resid_post[L−1]` (T, d).
     first, last: (L, T), the keys that each query may see. layers_are_tuples: whether the model's layers return tuples.
-    last_logits: after the last position (V,). routing: of each layer, where experts take turns.
+    last_logits: after the last position (V,). routing: of each layer, in a mixture of experts.
     """
 
     ids: tuple[int, ...]

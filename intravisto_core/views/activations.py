@@ -51,7 +51,7 @@ def compute_activation(context: ViewContext, view: ActivationView) -> Generator[
         if view.site in _RESTS_ON:
             context.card.require(_RESTS_ON[view.site])
         if view.site is Site.ACT and model.blueprint.architecture.w_out is None:
-            raise RequestError("act: in this model experts take turns. Ask for experts(layer, expert)")
+            raise RequestError("act: this model is a mixture of experts. Ask for experts(layer, expert)")
         values = data.site(view.site, layer)
     if head is not None:
         head = index(head, values.shape[0], "head")

@@ -116,7 +116,7 @@ def _layers(
 
 
 def _neurons(context: ViewContext, layer: int, position: int) -> list[NeuronBlock]:
-    """The neurons of a layer at one position; where experts take turns, those of each expert chosen there."""
+    """The neurons of a layer at one position; in a mixture of experts, those of each expert chosen there."""
     model, data = context.model, context.data
     if model.blueprint.blocks[layer].experts is not None:
         here = data.routed(layer).at(position)

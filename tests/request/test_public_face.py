@@ -31,7 +31,7 @@ FACE = {
     "view": (
         "ActivationView AttentionSinkView AttributionView CellSharesView CompareView DirectionRequest "
         "DisagreementView ExpertsView FlowView GraphView HeadSharesView HeatmapView LinkCheckView LogitsView "
-        "NextTokensView PatternView QueryView RouteView SharesView UpdateView"
+        "NextTokensView PatternView QueryView RouteView SharesView UpdateView View"
     ),
     "intervention": (
         "Ablate FreezePattern KnockOut Patch RemoveDirection Replace ReplaceMain Scale SetValue Steer SwapDirection"
