@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from intravisto_core import __version__
 from intravisto_core.cli import app, check, edit, flow, trace
 from intravisto_core.cli.options import FORMAT, Parser
+from intravisto_core.cli.printing import PIPE_CLOSED, close_output, prepare_output, print_error
 from intravisto_core.errors import IntravistoError
 
 _EXAMPLES = """examples:
@@ -37,13 +38,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit code: 0, 1 for a failed check, 2 for what could not be done."""
+    """Run a command.
+
+    Gives the exit code: 0, 1 for a failed check, 2 for what could not be done, 141 where a closed pipe ended it.
+    """
+    prepare_output()
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
         return code
     except IntravistoError as error:
-        print(f"intravisto: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print_error(error)
         return 2
+    except BrokenPipeError:
+        close_output()
+        return PIPE_CLOSED
     except KeyboardInterrupt:
         return 130

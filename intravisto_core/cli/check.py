@@ -8,6 +8,7 @@ from typing import Any
 
 from intravisto_core.cli.options import FORMAT, SOURCES, add_loading, open_engine
 from intravisto_core.errors import RequestError
+from intravisto_core.files import write_file
 from intravisto_core.records import ModelCard
 
 
@@ -46,7 +47,7 @@ def _check_families(out: Path | None) -> int:
     if out is None:
         print(text)
     else:
-        out.write_text(text, encoding="utf-8")
+        write_file(out, text.encode("utf-8"))
         print(f"wrote {out}")
     return 0
 

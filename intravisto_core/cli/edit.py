@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, run_prompt
+from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.printing import print_text
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import Comparison
 from intravisto_core.request import (
@@ -72,12 +73,13 @@ def _edit(options: argparse.Namespace) -> int:
     if not options.edits:
         raise RequestError("edit: expected at least one of --inject, --ablate and the like; got none")
     interventions = [made(options) for made in options.edits]
-    trace = run_prompt(options, open_engine(options))
+    request = read_request(options)
+    trace = run_prompt(request, open_engine(options))
     edited = trace.edit(*interventions, text=options.text)
     comparison = trace.compare(edited, options.target, options.contrast)
-    print(report(comparison))
+    print_text(report(comparison))
     if options.out is not None:
-        print(f"wrote {comparison.save(options.out)}")
+        print_text(f"wrote {comparison.save(options.out)}")
     return 0
 
 

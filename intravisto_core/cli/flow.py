@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, run_prompt
+from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.figures.numbers import change, share
 from intravisto_core.figures.words import part_names, score_in_words
 from intravisto_core.records import Attribution, Flow
@@ -86,7 +87,8 @@ def _wrong(allowed: str, text: str) -> argparse.ArgumentTypeError:
 
 
 def _flow(options: argparse.Namespace) -> int:
-    trace = run_prompt(options, open_engine(options))
+    request = read_request(options)
+    trace = run_prompt(request, open_engine(options))
     flow = trace.flow(
         row=options.row,
         position=options.position,
@@ -99,13 +101,12 @@ def _flow(options: argparse.Namespace) -> int:
         hide_start=options.hide_start,
         reweigh=options.reweigh,
     )
-    print(trace.text)
+    print_text(trace.text)
     if options.out is None:
-        print(sources(flow))
+        print_text(sources(flow))
     else:
-        print(f"wrote {flow.save(options.out)}")
-    for note in flow.notes:
-        print(f"note: {note}")
+        print_text(f"wrote {flow.save(options.out)}")
+    print_notes(flow.notes)
     return 0
 
 
@@ -122,17 +123,17 @@ def sources(flow: Flow) -> str:
 
 
 def _attribute(options: argparse.Namespace) -> int:
-    trace = run_prompt(options, open_engine(options))
+    request = read_request(options)
+    trace = run_prompt(request, open_engine(options))
     found = trace.attribution(
         options.target, options.contrast, options.position, options.by, layer=options.layer, n=options.n
     )
-    print(trace.text)
+    print_text(trace.text)
     if options.out is None:
-        print(bars(found))
+        print_text(bars(found))
     else:
-        print(f"wrote {found.save(options.out)}")
-    for note in found.notes:
-        print(f"note: {note}")
+        print_text(f"wrote {found.save(options.out)}")
+    print_notes(found.notes)
     return 0
 
 

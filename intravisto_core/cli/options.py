@@ -10,7 +10,7 @@ from intravisto_core import open_model
 from intravisto_core.cli import opening
 from intravisto_core.errors import ModelError, RequestError, expected
 from intravisto_core.figures.export import kind_of
-from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
+from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, Generation, ModelSpec, TraceRequest
 
 if TYPE_CHECKING:
     from intravisto_core.engine import LocalEngine, Trace
@@ -68,7 +68,7 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 def _read_out(text: str) -> Path:
     """A file that can be written. It is checked before a model is opened, so that nobody waits for the refusal."""
-    path = Path(text)
+    path = Path(text).expanduser()
     try:
         kind_of(path)
     except RequestError as error:
@@ -101,10 +101,13 @@ def _check_path(source: str) -> None:
         raise ModelError(expected("model", SOURCES, source, "Check the path"))
 
 
-def run_prompt(options: argparse.Namespace, engine: LocalEngine) -> Trace:
-    """The trace that the options of `add_generation` and a `prompt` ask for."""
-    return engine.trace(
-        options.prompt,
+def read_request(options: argparse.Namespace) -> TraceRequest:
+    """The run that the options of `add_generation` and a `prompt` ask for, checked before a model is opened.
+
+    Raises:
+        RequestError: an option does not serve.
+    """
+    generation = Generation(
         options.max_new_tokens,
         temperature=options.temperature,
         top_k=options.top_k,
@@ -112,7 +115,17 @@ def run_prompt(options: argparse.Namespace, engine: LocalEngine) -> Trace:
         seed=options.seed,
         stop=tuple(options.stop),
         forced=options.forced,
+    )
+    return TraceRequest(
+        options.prompt,
+        generation,
         add_special_tokens=not options.no_special_tokens,
         chat=options.chat or options.system is not None,
         messages=() if options.system is None else (("system", options.system),),
     )
+
+
+def run_prompt(request: TraceRequest, engine: LocalEngine) -> Trace:
+    """Run a request and wait."""
+    trace: Trace = engine.submit(request).result()
+    return trace

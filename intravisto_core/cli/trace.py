@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, run_prompt
+from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.records import DecodedGrid
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading
 
@@ -32,17 +33,17 @@ def add(commands: Any) -> None:
 
 
 def _trace(options: argparse.Namespace) -> int:
-    trace = run_prompt(options, open_engine(options))
+    request = read_request(options)
+    trace = run_prompt(request, open_engine(options))
     grid = trace.heatmap(
         options.component, options.lens, options.norm, top_k=options.top_k_shown, reading=options.reading
     )
-    print(trace.text)
+    print_text(trace.text)
     if options.out is None:
-        print(table(grid))
+        print_text(table(grid))
     else:
-        print(f"wrote {grid.save(options.out)}")
-    for note in grid.notes:
-        print(f"note: {note}")
+        print_text(f"wrote {grid.save(options.out)}")
+    print_notes(grid.notes)
     return 0
 
 

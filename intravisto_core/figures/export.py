@@ -14,6 +14,7 @@ import numpy as np
 
 from intravisto_core.errors import IntravistoError, MissingProgramError, RequestError, expected
 from intravisto_core.figures.text import printable
+from intravisto_core.files import write_file
 from intravisto_core.options import refuse_unknown
 from intravisto_core.records import Record
 
@@ -61,13 +62,7 @@ def save(record: Record, path: str | Path, **options: Any) -> Path:
         RequestError: another suffix, or an option that there is not; or the folder cannot be written to.
         MissingProgramError: a picture is asked for, and there is no Chromium to draw it.
     """
-    content = render(record, kind_of(path), **options)
-    target = Path(path)
-    try:
-        target.write_bytes(content)
-    except OSError as error:
-        raise RequestError(f"{target}: expected a file that can be written; got {error.strerror}") from None
-    return target
+    return write_file(path, render(record, kind_of(path), **options))
 
 
 def _encode(text: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as packed
 
 from intravisto_core.errors import IntravistoError, RequestError, expected
+from intravisto_core.files import write_file
 from intravisto_core.records import ConceptDirection
 
 SUFFIX = ".direction.safetensors"
@@ -26,12 +28,9 @@ def save(direction: ConceptDirection, folder: str | Path) -> Path:
         RequestError: the name is none that a file can have, or the folder cannot be written to.
     """
     path = _path(direction.name, folder)
-    try:
+    with suppress(OSError):  # writing says why
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(written(direction))
-    except OSError as error:
-        raise RequestError(f"{path}: expected a file that can be written; got {error.strerror}") from None
-    return path
+    return write_file(path, written(direction))
 
 
 def written(direction: ConceptDirection) -> bytes:
