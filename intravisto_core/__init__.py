@@ -24,8 +24,8 @@ from intravisto_core.errors import (
     Superseded,
     TraceError,
 )
+from intravisto_core.models.estimates import estimate_memory
 from intravisto_core.models.hub import check_token
-from intravisto_core.models.memory import estimate_memory
 from intravisto_core.models.offered import OfferedModel, cached_models, offer_is_closed, offered_models
 from intravisto_core.options import refuse_unknown
 from intravisto_core.progress import Progress, Report, quiet

@@ -40,7 +40,7 @@ class LoadedModel:
 
     resolved: names the exact weights, dtype and device; the part of a fingerprint that the model gives. device: where
     inputs go and captures are kept. dtype: its own, which packed matrices compute in. scratch: holds weights that left
-    memory.
+    memory. notes: what its card says of how it came about.
     """
 
     spec: ModelSpec
@@ -57,6 +57,7 @@ class LoadedModel:
     dtype: torch.dtype
     quantisation: str | None = None
     scratch: TemporaryDirectory[str] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def offloaded(self) -> bool:

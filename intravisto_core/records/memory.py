@@ -17,7 +17,8 @@ class MemoryEstimate:
     stay on disk. mapped: pages of the files while they are read, which the system drops when it needs room; they count
     in the peak and not in what must fit. stays: those of them that are still mapped during the run. in_file: a trace
     too large for memory, kept in a mapped file. device: where the run is. free: bytes by device, as they were when this
-    was reckoned. remedies: what would make it smaller, best first; only where it does not fit easily.
+    was reckoned. remedies: what would make it smaller, best first; only where it does not fit easily. note: what else
+    there is to say of the weights.
     """
 
     weights: int
@@ -32,6 +33,7 @@ class MemoryEstimate:
     stays: int = 0
     in_file: int = 0
     remedies: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def run(self) -> int:
@@ -83,7 +85,8 @@ class MemoryEstimate:
         beside = "".join(f" {size(n)} {what} disk." for what, n in on_disk.items() if n)
         verdict = {"fits": "It fits.", "tight": "It fits, tightly.", "too large": "It does not fit."}[self.verdict]
         todo = " Smaller: " + "; ".join(self.remedies) + "." if self.remedies else ""
-        return f"{self.line()}: {listed}.{beside} {verdict}{todo}"
+        note = f" {self.note}." if self.note else ""
+        return f"{self.line()}: {listed}.{beside}{note} {verdict}{todo}"
 
 
 def size(n: int) -> str:

@@ -32,7 +32,7 @@ from intravisto_core.request.interventions import (
     Steer,
     SwapDirection,
 )
-from intravisto_core.request.model import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
+from intravisto_core.request.model import DEVICES, DTYPES, GGUF, QUANTISATIONS, ModelSpec
 from intravisto_core.request.positions import Generated
 from intravisto_core.request.run import MAX_NEW_TOKENS, Generation, TraceRequest
 from intravisto_core.request.tensors import TensorRef, tensors, with_tensors
@@ -59,6 +59,7 @@ __all__ = [
     "DEVICES",
     "DTYPES",
     "GENERATED",
+    "GGUF",
     "MAX_NEW_TOKENS",
     "MOST_LINKS",
     "MOST_NODES",
