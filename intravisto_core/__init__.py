@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from intravisto_core import figures as figures
-from intravisto_core.engine import Engine, Job, LocalEngine, Pool, Trace, TraceInfo, diagnostics
+from intravisto_core.engine import Engine, Job, LocalEngine, Pool, Trace, TraceInfo, compare_models, diagnostics
 from intravisto_core.errors import (
     BusyError,
     Cancelled,
@@ -47,6 +47,7 @@ from intravisto_core.records import (
     Logits,
     MemoryEstimate,
     ModelCard,
+    ModelDifference,
     NextTokens,
     Pattern,
     Record,
@@ -205,6 +206,7 @@ __all__ = [
     "MemoryShortError",
     "MissingProgramError",
     "ModelCard",
+    "ModelDifference",
     "ModelError",
     "ModelSpec",
     "NextTokens",
@@ -254,6 +256,7 @@ __all__ = [
     "Watched",
     "cached_models",
     "check_token",
+    "compare_models",
     "diagnostics",
     "estimate_memory",
     "from_json",

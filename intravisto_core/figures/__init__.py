@@ -32,6 +32,7 @@ from intravisto_core.figures.export import save
 from intravisto_core.figures.flow_html import flow_html, graph_html
 from intravisto_core.figures.graph import graph_figure, graph_frame
 from intravisto_core.figures.heatmap import heatmap_figure
+from intravisto_core.figures.model_difference import model_difference_figure, model_difference_frame
 from intravisto_core.figures.page import comparison_html, figure_html, grid_html
 from intravisto_core.figures.route import head_shares_figure, head_shares_frame, route_figure, route_frame
 from intravisto_core.figures.sankey import disagreement_figure, disagreement_frame, flow_figure, flow_frame
@@ -59,6 +60,7 @@ from intravisto_core.records import (
     HeadShares,
     LinkCheck,
     Logits,
+    ModelDifference,
     NextTokens,
     Pattern,
     Route,
@@ -86,5 +88,6 @@ register_drawer(ContributionGraph, Drawer(graph_figure, graph_html, graph_frame,
 register_drawer(Route, Drawer(route_figure, route_html, route_frame, save))
 register_drawer(Attribution, Drawer(attribution_figure, attribution_html, attribution_frame, save))
 register_drawer(Comparison, Drawer(comparison_figure, comparison_html, comparison_frame, save))
+register_drawer(ModelDifference, Drawer(model_difference_figure, figure_html, model_difference_frame, save))
 register_drawer(LinkCheck, Drawer(link_check_figure, figure_html, link_check_frame, save))
 register_drawer(ConceptDirection, Drawer(direction_figure, figure_html, direction_frame, save))

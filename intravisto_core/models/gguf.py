@@ -29,6 +29,8 @@ from intravisto_core.request import ModelSpec
 _ALONE = "model.gguf"
 # of transformers' ways to split a text before its pieces are looked up; a file may name another one
 KNOWN_SPLITS = ("default", "gpt-2", "smollm")
+# of these llama.cpp takes a word that is a token as it is, and puts BOS first where a file does not say otherwise
+_OF_LLAMA3 = ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,9 @@ def read_tokenizer(model: GgufModel) -> Any:
     """
     with _alone(model.file) as folder:
         try:
-            return PreTrainedTokenizerFast.from_pretrained(folder, gguf_file=_ALONE, local_files_only=True)
+            found: Any = PreTrainedTokenizerFast.from_pretrained(folder, gguf_file=_ALONE, local_files_only=True)
+            _as_llama3(found, model.header)
+            return found
         except BaseException as error:
             # what the tokenizers library breaks on in its own language is no Exception
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
@@ -159,6 +163,15 @@ def read_tokenizer(model: GgufModel) -> Any:
                 f"{model.name}: expected a vocabulary that transformers can make a tokenizer of; it cannot "
                 f"({type(error).__name__}: {error}). Choose another file of this model, or the original one"
             ) from error
+
+
+def _as_llama3(tokenizer: Any, header: GgufHeader) -> None:
+    """What the name of Llama 3's way to split a text means besides, and transformers leaves out."""
+    if header.metadata.get("tokenizer.ggml.pre") not in _OF_LLAMA3:
+        return
+    tokenizer.backend_tokenizer.model.ignore_merges = True
+    if "tokenizer.ggml.add_bos_token" not in header.metadata and tokenizer.bos_token is not None:
+        tokenizer.add_bos_token = True
 
 
 def read_network(

@@ -5,9 +5,11 @@ The layout is that of versions 2 and 3 (github.com/ggml-org/ggml, docs/gguf.md),
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +25,8 @@ ALIGNMENT = 32
 MOST_KEYS, MOST_TENSORS, MOST_DIMENSIONS = 1 << 16, 1 << 16, 4
 MOST_ELEMENTS, MOST_TEXT, MOST_NAME = 1 << 22, 1 << 26, 1 << 16
 KEPT_ELEMENTS = 1 << 12
+# of a header that is fetched, which holds the vocabulary
+FIRST_PIECE, LARGEST_HEADER = 1 << 20, 1 << 27
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _TEXT, _ARRAY = 8, 9
 
@@ -110,6 +114,29 @@ def read_header(file: Path, name: str = "") -> GgufHeader:
         raise ModelError(f"{name}: expected a file that can be read ({error.strerror}). Check the path") from error
     except (ValueError, struct.error) as error:
         raise ModelError(damaged(name, error)) from error
+
+
+def read_begun(fetch: Callable[[int, int], bytes], nbytes: int, name: str) -> GgufHeader:
+    """Read the header of a file elsewhere, which does not say how long it is: its beginning, in growing pieces.
+
+    fetch: the bytes from a start up to, not with, a stop. nbytes: of the file. name: what messages call it.
+
+    Raises:
+        ModelError: see `read_header`.
+    """
+    require_package(name)
+    begun, wanted = b"", FIRST_PIECE
+    while True:
+        until = min(wanted, nbytes)
+        begun += fetch(len(begun), until)
+        try:
+            return parse(io.BytesIO(begun), nbytes)
+        except Incomplete as error:
+            if until >= min(nbytes, LARGEST_HEADER):
+                raise ModelError(damaged(name, error)) from error
+        except (ValueError, struct.error) as error:
+            raise ModelError(damaged(name, error)) from error
+        wanted *= 4
 
 
 def damaged(name: str, error: Exception) -> str:

@@ -7,11 +7,9 @@ checksum before anybody reads it.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
-import struct
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ from huggingface_hub.file_download import repo_folder_name
 from intravisto_core.errors import HubError, ModelError, RequestError
 from intravisto_core.models import adapters, checkpoint, download, folder, gguf_files
 from intravisto_core.models.download import Report as FileReport
-from intravisto_core.models.gguf_header import GgufHeader, Incomplete, damaged, parse, read_header, require_package
+from intravisto_core.models.gguf_header import GgufHeader, read_begun, read_header
 from intravisto_core.models.hub_errors import explained, full_disk, said_by_the_hub
 from intravisto_core.models.quantisation import check_asked
 from intravisto_core.progress import Report, quiet
@@ -41,8 +39,6 @@ _BESIDE_WEIGHTS = (
     *("added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "chat_template.jinja"),
 )
 _WAIT_S = 0.2
-# of a GGUF file's header, which holds the vocabulary
-FIRST_PIECE, LARGEST_HEADER = 1 << 20, 1 << 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,20 +220,12 @@ class _Repository:
         return here, checkpoint.parsed(entries)
 
     def _header(self, file: RemoteFile) -> GgufHeader:
-        """A GGUF file's header, whose length it does not say: the file's beginning, in growing pieces."""
-        require_package(f"{self.source}: {file.name}")
-        begun, wanted, place = b"", FIRST_PIECE, (self.source, file.name, self.commit, self.token)
-        while True:
-            until = min(wanted, file.size)
-            begun += self._ask(partial(download.part, *place, len(begun), until))
-            try:
-                return parse(io.BytesIO(begun), file.size)
-            except Incomplete as error:
-                if until >= min(file.size, LARGEST_HEADER):
-                    raise ModelError(damaged(f"{self.source}: {file.name}", error)) from error
-            except (ValueError, struct.error) as error:
-                raise ModelError(damaged(f"{self.source}: {file.name}", error)) from error
-            wanted *= 4
+        place = (self.source, file.name, self.commit, self.token)
+        return read_begun(
+            lambda start, stop: self._ask(partial(download.part, *place, start, stop)),
+            file.size,
+            f"{self.source}: {file.name}",
+        )
 
     def _adapter(self) -> list[str]:
         if adapters.WEIGHTS in self.files:

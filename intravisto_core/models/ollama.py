@@ -53,7 +53,7 @@ def find(source: str) -> Path:
     parts = _parts(source)
     for folder in folders():
         manifest = folder.joinpath("manifests", *parts)
-        if manifest.is_file():
+        if _is_there(manifest):
             return _file(manifest, folder, source)
     here = ", ".join(model.source for model in installed()) or "none"
     raise ModelError(
@@ -90,7 +90,7 @@ def _file(manifest: Path, folder: Path, source: str) -> Path:
         )
     digest, size = found[0]
     blob = folder / "blobs" / f"sha256-{digest}"
-    if not blob.is_file() or not blob.resolve().is_relative_to(folder.resolve()):
+    if not _is_there(blob) or not blob.resolve().is_relative_to(folder.resolve()):
         raise ModelError(
             f"{source}: expected the file that its manifest names; it is not in Ollama's folder. Fetch it again with "
             "ollama pull"
@@ -101,6 +101,14 @@ def _file(manifest: Path, folder: Path, source: str) -> Path:
             "ollama pull"
         )
     return blob
+
+
+def _is_there(file: Path) -> bool:
+    """Whether it is a file; one in a folder that may not be read is none."""
+    try:
+        return file.is_file()
+    except OSError:
+        return False
 
 
 def _layers(manifest: Path) -> list[tuple[str, str, int]]:
@@ -124,7 +132,7 @@ def installed() -> Iterator[LocalModel]:
         root = folder / "manifests"
         for manifest in sorted(root.glob("*/*/*/*")):
             parts = manifest.relative_to(root).parts
-            if not manifest.is_file() or not all(_PART.fullmatch(part) for part in parts):
+            if not _is_there(manifest) or not all(_PART.fullmatch(part) for part in parts):
                 continue
             source = PREFIX + _short(parts)
             try:
@@ -145,6 +153,5 @@ def of_lm_studio() -> Iterator[LocalModel]:
     """LM Studio's GGUF files on this machine: owner, repository, file."""
     for place in _LM_STUDIO:
         for folder in sorted(Path(place).expanduser().glob("*/*")):
-            if folder.is_dir():
-                for name in models(p.name for p in folder.iterdir() if is_gguf(p.name) and p.is_file()):
-                    yield LocalModel(str(folder / name), name, folder / name)
+            for name in models(p.name for p in folder.glob("*") if is_gguf(p.name) and _is_there(p)):
+                yield LocalModel(str(folder / name), name, folder / name)

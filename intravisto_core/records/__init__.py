@@ -14,6 +14,7 @@ from intravisto_core.records.graph import ContributionGraph
 from intravisto_core.records.grid import DecodedGrid, Watched, row_label
 from intravisto_core.records.memory import MemoryEstimate
 from intravisto_core.records.model import Check, ModelCard, Token
+from intravisto_core.records.model_difference import ModelDifference
 from intravisto_core.records.route import Route
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Logits",
     "MemoryEstimate",
     "ModelCard",
+    "ModelDifference",
     "NextTokens",
     "Pattern",
     "Record",

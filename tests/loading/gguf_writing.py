@@ -26,11 +26,13 @@ def write(
     tokens: Sequence[str] = models_tiny.VOCABULARY,
     changes: Callable[[gguf.GGUFWriter], None] | None = None,
     leave_out: Iterable[str] = (),
+    split: str = "gpt-2",
+    bos: bool | None = True,
 ) -> Path:
     """Write a model of transformers with the tiny tokenizer.
 
     kind: of quantisation of the matrices whose rows are long enough. changes: adds to the metadata. leave_out: keys
-    that are not written.
+    that are not written. split: the name of the way to split a text. bos: whether BOS is put first; None is not said.
     """
     config = model.config
     architecture = ARCHITECTURES.get(config.model_type, config.model_type)
@@ -39,7 +41,9 @@ def write(
         if key not in leave_out and value is not None:
             add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string, bool: writer.add_bool}
             add[type(value)](f"{architecture}.{key}", value)
-    _add_tokenizer(writer, tokens, config.vocab_size)
+    _add_tokenizer(writer, tokens, config.vocab_size, split)
+    if bos is not None:
+        writer.add_add_bos_token(bos)
     if changes is not None:
         changes(writer)
     for name, tensor in tensors(model, architecture).items():
@@ -97,11 +101,11 @@ def _keys(config: Any, architecture: str) -> dict[str, Any]:
 _EPS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, tokens: Sequence[str], n: int) -> None:
+def _add_tokenizer(writer: gguf.GGUFWriter, tokens: Sequence[str], n: int, split: str) -> None:
     tokens = [*tokens, *(f"[PAD{i}]" for i in range(len(tokens), n))]
     special = {models_tiny.PAD, models_tiny.BOS, models_tiny.EOS, 3, *range(len(models_tiny.VOCABULARY), n)}
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre(split)
     writer.add_token_list(tokens)
     writer.add_token_types([CONTROL if i in special else NORMAL for i in range(n)])
     # the writer leaves out an empty list of merges; from scores the reader finds that there are none
@@ -110,7 +114,6 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokens: Sequence[str], n: int) -> No
     writer.add_eos_token_id(models_tiny.EOS)
     writer.add_pad_token_id(models_tiny.PAD)
     writer.add_unk_token_id(3)
-    writer.add_add_bos_token(True)
 
 
 def tensors(model: Any, architecture: str) -> dict[str, Array]:

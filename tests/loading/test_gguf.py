@@ -94,6 +94,22 @@ def test_tokenizer_and_chat_template_are_the_files(llama_file, tiny_llama, tmp_p
     engine.close()
 
 
+def test_what_a_way_to_split_a_text_means_besides(tiny_llama, tmp_path):
+    """Llama 3's takes a word that is a token as it is, and begins with BOS; one that nobody knows is told."""
+    words = [*models_tiny.VOCABULARY[:-1], "\u0120Rome"]
+    pieces = iv.open_model(of_folder(tiny_llama, tmp_path / "plain.gguf", tokens=words))
+    assert len(pieces.tokenize(" Rome")) == 1 + len(" Rome")
+    pieces.close()
+    of_llama3 = iv.open_model(of_folder(tiny_llama, tmp_path / "3.gguf", tokens=words, split="llama-bpe", bos=None))
+    assert [t.id for t in of_llama3.tokenize(" Rome")] == [models_tiny.BOS, len(words) - 1]
+    assert "way to split" not in " ".join(of_llama3.model.features)
+    of_llama3.close()
+    silent = iv.open_model(of_folder(tiny_llama, tmp_path / "silent.gguf", split="new-bpe", bos=None))
+    assert not silent.tokenize("ab")[0].is_special
+    assert silent.model.features[1].startswith("its way to split a text (new-bpe) is not known here")
+    silent.close()
+
+
 def test_the_card_counts_tensors_by_quantisation(tiny_llama, tmp_path):
     engine = iv.open_model(of_folder(tiny_llama, tmp_path / "tiny.Q8_0.gguf", kind="Q8_0"))
     plain = iv.open_model(tiny_llama)
