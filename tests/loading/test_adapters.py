@@ -134,6 +134,10 @@ def test_an_adapter_beside_whole_weights(adapter, tiny_llama, tiny_folder, tmp_p
     expected = by_peft(tiny_folder("llama", seed=1), adapter).state_dict()
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
     assert card.name == "both + both"
+    weights, *_ = numbers(both, base=str(both), adapter_scale=0)
+    plain = load_file(both / "model.safetensors")
+    assert set(weights) == set(plain)
+    assert all(torch.equal(weights[name], value) for name, value in plain.items())
     (both / "adapter_model.safetensors").unlink()
     with pytest.raises(iv.ModelError, match=r"take adapter_config.json away, if the weights"):
         iv.open_model(both)
