@@ -134,10 +134,10 @@ def open_model(
 ) -> LocalEngine:
     """Load a model and check it (docs/methods.md §2).
 
-    source: "demo", a local folder, a name on the Hugging Face Hub, or a ModelSpec. token: for a model there that is
-    gated or private; without one, HF_TOKEN or the machine's login serves. report: called with bytes done, bytes in all
-    (0 of 0 where they are not known) and what is being done; what it raises ends the opening. options: fields of
-    ModelSpec.
+    source: "demo", a local folder, a GGUF file, a name on the Hugging Face Hub or of Ollama, a LoRA adapter (see
+    `ModelSpec.source`), or a ModelSpec. token: for a model on the Hub that is gated or private; else HF_TOKEN or
+    the machine's login serves. report: called with bytes done, bytes in all (0 of 0 where they are not known) and what
+    is being done; what it raises ends the opening. options: fields of ModelSpec.
 
     Raises:
         IntravistoError: it cannot be opened, or what it shows would be wrong.

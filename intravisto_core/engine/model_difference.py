@@ -94,8 +94,8 @@ def _difference(
     names = {int(i) for i in (*np.unique(top), *np.unique(other_top))}
     layers = [int(m[1]) if (m := _BLOCK.search(name)) else -1 for name in errors]
     return ModelDifference(
-        model=one.name,
-        other=two.name,
+        model=_named(one, two),
+        other=_named(two, one),
         n_layers=n_layers,
         prompt_length=trace.prompt_length,
         tokens=trace.tokens,
@@ -112,6 +112,13 @@ def _difference(
         weight_layer=np.array(layers),
         shown={i: one.reader.shown(i) for i in sorted(names)},
     )
+
+
+def _named(model: LoadedModel, beside: LoadedModel) -> str:
+    """Its name, with how it was loaded where that alone tells the two apart."""
+    if model.name != beside.name:
+        return model.name
+    return f"{model.name} ({model.quantisation or str(model.dtype).removeprefix('torch.')})"
 
 
 def _row(trace: Trace, row: int) -> Float[Tensor, "T d"]:

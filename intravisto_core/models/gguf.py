@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, modeling_gguf_pytorch_utils
 from transformers.utils import logging as transformers_logging
+from transformers.utils.quantization_config import GgufConfig
 
 from intravisto_core.architectures import auto_class
 from intravisto_core.errors import IntravistoError, ModelError
@@ -183,12 +184,13 @@ def read_network(
         ModelError: tensors and configuration do not belong together.
     """
     transformers_logging.disable_progress_bar()
-    with _alone(model.file) as folder, _naming_once(), _telling(report, model):
+    with _alone(model.file) as folder, _naming_once(), _with_heads(model), _telling(report, model):
         _check_tensors(model)
         try:
             loaded: Any = auto_class(model.settings).from_pretrained(
                 folder,
                 gguf_file=_ALONE,
+                quantization_config=GgufConfig(dequantize=True),
                 config=model.settings,
                 local_files_only=True,
                 attn_implementation=kernel,
@@ -265,6 +267,19 @@ def _telling(report: Report, model: GgufModel) -> Iterator[None]:
             report(done, total, f"unpacking {model.name}")
 
     with _replaced(modeling_gguf_pytorch_utils, "tqdm", told):
+        yield
+
+
+@contextmanager
+def _with_heads(model: GgufModel) -> Iterator[None]:
+    """Within this context the rows of Llama's queries and keys are put in order also where a file does not say how many
+    key and value heads there are, which means as many as heads; transformers leaves them as they are then."""
+    utilities, heads = modeling_gguf_pytorch_utils, getattr(model.settings, "num_key_value_heads", None)
+
+    def processor(config: dict[str, Any]) -> Any:
+        return utilities.LlamaTensorProcessor(config={**config, "num_key_value_heads": heads})
+
+    with _replaced(utilities, "TENSOR_PROCESSORS", {**utilities.TENSOR_PROCESSORS, "llama": processor}):
         yield
 
 

@@ -18,6 +18,7 @@ from intravisto_core.errors import ModelError
 from intravisto_core.models.gguf_header import GgufHeader
 
 MOST_LAYERS = 1000
+EPS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")
 # llama.cpp writes Llama 3's scaling of RoPE as factors alone; all its models share these
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 FACTORS = "rope_freqs.weight"
@@ -114,6 +115,13 @@ def _gemma(values: _Values) -> dict[str, Any]:
     return {"head_dim": width, "query_pre_attn_scalar": scale, **caps}
 
 
+def _stablelm(values: _Values) -> dict[str, Any]:
+    return {
+        "use_qkv_bias": "blk.0.attn_q.bias" in values.shapes,
+        "use_parallel_residual": "blk.0.ffn_norm.weight" not in values.shapes,
+    }
+
+
 def _experts(values: _Values) -> dict[str, Any]:
     return {
         "head_dim": values.head_width,
@@ -133,7 +141,7 @@ FAMILIES: dict[str, _Family] = {
     "gemma2": _Family("gemma2", "gemma2", _gemma),
     "gemma3": _Family("gemma3_text", "gemma3", _gemma),
     "starcoder2": _Family("starcoder2", "starcoder2", _nothing),
-    "stablelm": _Family("stablelm", "stablelm", _nothing),
+    "stablelm": _Family("stablelm", "stablelm", _stablelm),
     "nemotron": _Family("nemotron", "nemotron", _head_width),
 }
 
@@ -165,6 +173,7 @@ def read_settings(header: GgufHeader, name: str, factors: Sequence[float] = ()) 
     }
     try:
         settings = AutoConfig.for_model(found.family, **given)
+        setattr(settings, next(name for name in EPS if hasattr(settings, name)), _epsilon(values))
         rotary = getattr(settings, "rope_parameters", None)
         if rotary is not None:
             settings.rope_parameters = _rotary(values, rotary, factors)
@@ -203,6 +212,7 @@ def _check_sizes(values: _Values) -> None:
     blocks = {name.split(".")[1] for name in values.shapes if name.startswith("blk.")}
     n_layers, width = values.number("block_count"), values.number("embedding_length")
     n_heads, largest = values.number("attention.head_count"), max(map(max, values.shapes.values()))
+    values.number("context_length")
     if not blocks or n_layers > MOST_LAYERS or blocks != {str(i) for i in range(n_layers)}:
         raise values.wrong(f"as many blocks of tensors as block_count says ({n_layers:,})", len(blocks))
     if width != table[1]:
@@ -212,6 +222,12 @@ def _check_sizes(values: _Values) -> None:
             raise values.wrong(f"a {key} of at most {largest:,}, the largest side of its tensors", values.keys[key])
     if n_heads > width or values.number("attention.head_count_kv", n_heads) > n_heads:
         raise values.wrong("no more key and value heads than heads, and no more heads than the width", n_heads)
+
+
+def _epsilon(values: _Values) -> float:
+    """What norms add to a variance, under either of its two keys: transformers' table has one a family."""
+    root = "attention.layer_norm_rms_epsilon"
+    return float(values.number(root if root in values.keys else "attention.layer_norm_epsilon"))
 
 
 def _special_ids(header: GgufHeader) -> dict[str, Any]:

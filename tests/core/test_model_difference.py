@@ -98,6 +98,17 @@ def test_a_model_beside_itself(engines):
     assert (found.logit_largest == 0).all()
 
 
+def test_one_model_in_two_precisions(engines, tiny_llama):
+    halved = iv.open_model(tiny_llama, dtype="bfloat16")
+    found = iv.compare_models(engines[0], halved, PROMPT)
+    halved.close()
+    name = engines[0].model.name
+    assert (found.model, found.other) == (f"{name} (float32)", f"{name} (bfloat16)")
+    # a number of 8 binary digits is off by at most half of the last, a part in 2^8
+    assert 0 < found.weight_error.max() < 2**-8
+    assert 0 < found.kl[-1].max() < 0.1
+
+
 def test_no_trace_is_left(engines, monkeypatch):
     first, second = engines[:2]
     before = [len(e.traces.store) if hasattr(e.traces, "store") else 0 for e in (first, second)]

@@ -83,6 +83,8 @@ def _keys(config: Any, architecture: str) -> dict[str, Any]:
     }
     if whole:
         found["rope.freq_base"] = float(whole["rope_theta"])
+        if whole.get("rope_type") == "linear":
+            found |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(whole["factor"])}
         found["rope.dimension_count"] = int(width * whole.get("partial_rotary_factor", 1.0))
     if architecture in ("llama", "qwen3", "qwen3moe", "gemma2", "gemma3"):
         found |= {"attention.key_length": width, "attention.value_length": width}

@@ -19,8 +19,8 @@ import intravisto_core as iv
 from intravisto_core.experiments import tiny
 from intravisto_core.models import gguf_memory
 from intravisto_core.models.gguf_header import read_header
+from intravisto_core.models.gguf_settings import EPS, llama3_scaling
 from intravisto_core.models.gguf_settings import FAMILIES as READ
-from intravisto_core.models.gguf_settings import llama3_scaling
 from tests import models_tiny
 from tests.loading.gguf_writing import of_folder, write
 
@@ -46,7 +46,9 @@ def test_every_family_that_is_read_is_tested():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_float32_is_the_model_bit_for_bit(family, tmp_path):
-    folder = tiny.write(FAMILIES[family](), tmp_path / "folder")
+    config = FAMILIES[family]()
+    setattr(config, next(name for name in EPS if hasattr(config, name)), 3e-4)
+    folder = tiny.write(config, tmp_path / "folder")
     file = of_folder(folder, tmp_path / "tiny.gguf")
     found, plain = _numbers(file), _numbers(folder)
     # norms are written as w + 1
@@ -54,6 +56,31 @@ def test_float32_is_the_model_bit_for_bit(family, tmp_path):
     for name, value in plain.weights.items():
         assert torch.allclose(found.weights[name], value, rtol=0, atol=moved), name
     np.testing.assert_allclose(found.logits, plain.logits, rtol=0, atol=20 * moved)
+    assert found.settings == plain.settings
+
+
+OTHERS = {
+    "llama without key and value heads of its own": (
+        tiny._config("Llama", num_key_value_heads=4),
+        "attention.head_count_kv",
+    ),
+    "llama with one table": (tiny._config("Llama", tie_word_embeddings=True), ""),
+    "stablelm with biases, parallel": (tiny._config("StableLm", use_qkv_bias=True, use_parallel_residual=True), ""),
+    "linear rope": (
+        tiny._config("Llama", rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_forms_of_a_family_are_the_model_bit_for_bit(name, tmp_path):
+    config, left_out = OTHERS[name]
+    folder = tiny.write(config(), tmp_path / "folder")
+    found, plain = _numbers(of_folder(folder, tmp_path / "tiny.gguf", leave_out=(left_out,))), _numbers(folder)
+    for weight, value in plain.weights.items():
+        assert torch.equal(found.weights[weight], value), weight
+    assert (found.logits == plain.logits).all()
     assert found.settings == plain.settings
 
 
@@ -68,7 +95,15 @@ def _numbers(source: Path) -> _Numbers:
     engine = iv.open_model(source, dtype="float32")
     network = engine.traces.model.network
     config = network.config.to_dict()
-    settings = {key: config.get(key) for key in ("rope_parameters", "sliding_window", "layer_types", "head_dim")}
+    kept = (
+        "rope_parameters",
+        "sliding_window",
+        "layer_types",
+        "head_dim",
+        "tie_word_embeddings",
+        "query_pre_attn_scalar",
+    )
+    settings = {key: config.get(key) for key in kept}
     found = _Numbers(dict(network.state_dict()), engine.trace(PROMPT_IDS).logits(), settings)
     engine.close()
     return found
@@ -228,8 +263,9 @@ SIZES = [
     ("attention.head_count_kv", 8, "no more key and value heads"),
     ("attention.head_count_kv", 1, "tensors of .* numbers in all"),
     ("rope.dimension_count", 4, "rotary positions of the whole head"),
-    ("context_length", "long", "tiny: "),
+    ("context_length", "long", "a number above 0 for llama.context_length; got 'long'"),
     ("attention.layer_norm_rms_epsilon", "small", "tiny: "),
+    ("attention.layer_norm_rms_epsilon", 0.0, "a number above 0 for llama.attention.layer_norm_rms_epsilon"),
 ]
 
 
