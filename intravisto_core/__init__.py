@@ -43,6 +43,7 @@ from intravisto_core.records import LinkCheck as LinkCheck
 from intravisto_core.records import Logits as Logits
 from intravisto_core.records import MemoryEstimate as MemoryEstimate
 from intravisto_core.records import ModelCard as ModelCard
+from intravisto_core.records import ModelDifference as ModelDifference
 from intravisto_core.records import NextTokens as NextTokens
 from intravisto_core.records import Pattern as Pattern
 from intravisto_core.records import Record as Record
@@ -125,9 +126,10 @@ if TYPE_CHECKING:
     from intravisto_core.engine import Pool as Pool
     from intravisto_core.engine import Trace as Trace
     from intravisto_core.engine import TraceInfo as TraceInfo
+    from intravisto_core.engine import compare_models as compare_models
     from intravisto_core.engine import diagnostics as diagnostics
+    from intravisto_core.models.estimates import estimate_memory as estimate_memory
     from intravisto_core.models.hub import check_token as check_token
-    from intravisto_core.models.memory import estimate_memory as estimate_memory
     from intravisto_core.models.offered import OfferedModel as OfferedModel
     from intravisto_core.models.offered import cached_models as cached_models
     from intravisto_core.models.offered import offer_is_closed as offer_is_closed
@@ -144,9 +146,10 @@ _LOADED_WHEN_USED = {
     "Pool": "intravisto_core.engine",
     "Trace": "intravisto_core.engine",
     "TraceInfo": "intravisto_core.engine",
+    "compare_models": "intravisto_core.engine",
     "diagnostics": "intravisto_core.engine",
     "check_token": "intravisto_core.models.hub",
-    "estimate_memory": "intravisto_core.models.memory",
+    "estimate_memory": "intravisto_core.models.estimates",
     "OfferedModel": "intravisto_core.models.offered",
     "cached_models": "intravisto_core.models.offered",
     "offer_is_closed": "intravisto_core.models.offered",
@@ -170,10 +173,10 @@ def open_model(
 ) -> LocalEngine:
     """Load a model and check it (docs/methods.md §2).
 
-    source: "demo", a local folder, a name on the Hugging Face Hub, or a ModelSpec. token: for a model there that is
-    gated or private; without one, HF_TOKEN or the machine's login serves. report: called with bytes done, bytes in all
-    (0 of 0 where they are not known) and what is being done; what it raises ends the opening. options: fields of
-    ModelSpec.
+    source: "demo", a local folder, a GGUF file, a name on the Hugging Face Hub or of Ollama, a LoRA adapter (see
+    `ModelSpec.source`), or a ModelSpec. token: for a model on the Hub that is gated or private; else HF_TOKEN or
+    the machine's login serves. report: called with bytes done, bytes in all (0 of 0 where they are not known) and what
+    is being done; what it raises ends the opening. options: fields of ModelSpec.
 
     Raises:
         IntravistoError: it cannot be opened, or what it shows would be wrong.

@@ -15,7 +15,10 @@ from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, Generation, 
 if TYPE_CHECKING:
     from intravisto_core.engine import LocalEngine, Trace
 
-SOURCES = '"demo", a model folder, or a name on the Hugging Face Hub'
+SOURCES = (
+    '"demo", a model folder, a .gguf file, a name on the Hugging Face Hub (or owner/name:file.gguf), ollama:NAME, or a '
+    "LoRA adapter"
+)
 FORMAT: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
@@ -38,6 +41,11 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="dtype to load in (default the checkpoint's)")
     parser.add_argument("--quantisation", choices=[q for q in QUANTISATIONS if q], help="8 or 4 bits a weight")
     parser.add_argument("--device-map", choices=DEVICES, default="auto", help="where it is put (default auto)")
+    parser.add_argument("--file", metavar="NAME", help="which GGUF file of a folder or repository")
+    parser.add_argument("--base", metavar="MODEL", help="model that a LoRA adapter changes (default: as it says)")
+    parser.add_argument(
+        "--adapter-scale", type=float, default=1.0, metavar="X", help="multiplies a LoRA adapter's change (default 1)"
+    )
 
 
 def add_generation(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +99,9 @@ def open_engine(options: argparse.Namespace) -> LocalEngine:
         dtype=options.dtype,
         quantisation=options.quantisation,
         device_map=options.device_map,
+        file=options.file,
+        base=options.base,
+        adapter_scale=options.adapter_scale,
     )
     with opening.report_opening() as report:
         return open_model(spec, report=report)

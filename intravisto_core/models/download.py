@@ -53,6 +53,27 @@ def fetch(source: str, name: str, commit: str, token: str | None, blobs: Path, r
     part.replace(blobs / etag)
 
 
+def part(source: str, name: str, commit: str, token: str | None, start: int, stop: int) -> bytes:
+    """Some bytes of a file of the Hub, from `start` up to, not with, `stop`.
+
+    Raises:
+        HTTPError: what network or Hub say.
+    """
+    asked = _Asked(hf_hub_url(source, name, revision=commit, endpoint=constants.ENDPOINT), token)
+    headers = {**asked.headers(), "Range": f"bytes={start}-{stop - 1}"}
+    options: dict[str, Any] = {"timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT, "follow_redirects": True}
+    with get_session().stream("GET", asked.found.location, headers=headers, **options) as response:
+        hf_raise_for_status(response)
+        # a server that knows no ranges sends all of it
+        skipped = start if response.status_code != 206 else 0
+        found = bytearray()
+        for piece in response.iter_bytes():
+            found += piece
+            if len(found) >= skipped + stop - start:
+                break
+    return bytes(found[skipped : skipped + stop - start])
+
+
 class _Asked:
     """A file of the Hub, and where it is at present: the storage behind has addresses that are signed, and expire."""
 

@@ -13,8 +13,9 @@ _QK_NORM = re.compile(r"(q|k|qk|query|key)_?(layer_?)?norm$")
 
 
 def features(model: LoadedModel) -> tuple[str, ...]:
-    """Each as a short phrase, those of attention first."""
-    return (*_heads(model), *_windows(model), *_scores(model), *_positions(model), *_mlp(model), *_stream(model))
+    """Each as a short phrase: how it came about, then those of attention first."""
+    attention = (*_heads(model), *_windows(model), *_scores(model), *_positions(model))
+    return (*model.notes, *attention, *_mlp(model), *_stream(model))
 
 
 def _heads(model: LoadedModel) -> Iterator[str]:

@@ -109,7 +109,7 @@ def check_weights(folder: Path) -> list[Path]:
             f"{shown(folder)}: expected {len(files)} weight files; {missing[0]} is missing. Download it again"
         )
     for file in (folder / "config.json", *files):
-        _check_place(folder, file)
+        check_place(folder, file)
     for file in files:
         try:
             checkpoint.headers([file])
@@ -121,7 +121,7 @@ def check_weights(folder: Path) -> list[Path]:
     return files
 
 
-def _check_place(folder: Path, file: Path) -> None:
+def check_place(folder: Path, file: Path) -> None:
     """Links may lead anywhere in the folder, and from a snapshot of a Hub's cache to the files that it is made of."""
     allowed = [folder.resolve(), Path(constants.HF_HUB_CACHE).resolve()]
     if folder.resolve().parent.name == "snapshots":
@@ -137,13 +137,17 @@ def _check_place(folder: Path, file: Path) -> None:
 def weights_hash(folder: Path, files: list[Path]) -> str:
     """A short hash of config and weights: of all their bytes up to 64 MB a file, of head, tail and size above."""
     digest = hashlib.sha256((folder / "config.json").read_bytes())
-    edge = 32 << 20
     for file in files:
-        size = file.stat().st_size
-        digest.update(f"{file.name}:{size}".encode())
-        with file.open("rb") as stream:
-            digest.update(stream.read(edge))
-            if size > edge:
-                stream.seek(max(edge, size - edge))
-                digest.update(stream.read(edge))
+        digest.update(f"{file.name}:{file.stat().st_size}".encode())
+        hash_edges(digest, file)
     return digest.hexdigest()[:16]
+
+
+def hash_edges(digest: Any, file: Path) -> None:
+    """Add to a hash all bytes of a file up to 64 MB; of a larger one its head and tail."""
+    edge, size = 32 << 20, file.stat().st_size
+    with file.open("rb") as stream:
+        digest.update(stream.read(edge))
+        if size > edge:
+            stream.seek(max(edge, size - edge))
+            digest.update(stream.read(edge))

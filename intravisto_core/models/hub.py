@@ -22,8 +22,9 @@ from huggingface_hub import HfApi, constants, get_token, hf_hub_download, is_off
 from huggingface_hub.file_download import repo_folder_name
 
 from intravisto_core.errors import HubError, ModelError, RequestError
-from intravisto_core.models import checkpoint, download, folder
+from intravisto_core.models import adapters, checkpoint, download, folder, gguf_files
 from intravisto_core.models.download import Report as FileReport
+from intravisto_core.models.gguf_header import GgufHeader, read_begun, read_header
 from intravisto_core.models.hub_errors import explained, full_disk, said_by_the_hub
 from intravisto_core.models.quantisation import check_asked
 from intravisto_core.progress import Report, quiet
@@ -32,6 +33,7 @@ from intravisto_core.request import ModelSpec
 T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _TOKEN = re.compile(r"[\w.-]{4,500}", re.ASCII)
+_ADAPTER = (adapters.CONFIG, adapters.WEIGHTS)
 _BESIDE_WEIGHTS = (
     *("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "chat_template.jinja"),
@@ -66,12 +68,18 @@ def check_token(token: str) -> str:
     return token
 
 
-def cached(source: str, revision: str | None = None) -> Path | None:
-    """The folder of a model that was downloaded whole, or None."""
+def cached(source: str, revision: str | None = None, file: str | None = None) -> Path | None:
+    """The folder of a model that was downloaded whole, or None. file: the GGUF file that is asked for instead."""
     cache = Path(constants.HF_HUB_CACHE)
-    found = try_to_load_from_cache(source, "config.json", cache_dir=cache, revision=revision)
+    if file is None:
+        parts = [try_to_load_from_cache(source, name, cache_dir=cache, revision=revision) for name in _ADAPTER]
+        if all(isinstance(part, str) for part in parts):
+            return Path(str(parts[0])).parent
+    found = try_to_load_from_cache(source, file or "config.json", cache_dir=cache, revision=revision)
     if not isinstance(found, str):
         return None
+    if file is not None:
+        return Path(found)
     here = Path(found).parent
     try:
         weights = checkpoint.weight_files(here)
@@ -81,12 +89,17 @@ def cached(source: str, revision: str | None = None) -> Path | None:
 
 
 def snapshot(
-    source: str, revision: str | None, token: str | None, report: Report, asked: ModelSpec | None = None
+    source: str,
+    revision: str | None,
+    token: str | None,
+    report: Report,
+    asked: ModelSpec | None = None,
+    file: str | None = None,
 ) -> Path:
-    """The folder of a model, downloaded where it is not in the cache.
+    """The folder of a model, or its GGUF file; downloaded where it is not in the cache.
 
     report: bytes done and in all, and which file; what it raises stops the download, which goes on from there next
-    time. asked: how it will be loaded.
+    time. asked: how it will be loaded. file: a GGUF file of the repository, alone.
 
     Raises:
         HubError: what stands in the way, with its kind and what to do.
@@ -94,7 +107,7 @@ def snapshot(
     """
     if token is not None:
         token = check_token(token)
-    here = cached(source, revision)
+    here = cached(source, revision, file)
     if here is not None and (is_offline_mode() or re.fullmatch(r"[0-9a-f]{40}", revision or "")):
         return here
     if is_offline_mode():
@@ -104,7 +117,7 @@ def snapshot(
             "offline",
         )
     try:
-        return _Repository(source, revision, token, report).download(asked)
+        return _Repository(source, revision, token, report).download(asked, file)
     except HubError as error:
         # a cached copy serves as well while the Hub cannot be asked whether there is a newer one
         if here is not None and error.kind in ("unreachable", "rate_limited"):
@@ -112,20 +125,23 @@ def snapshot(
         raise
 
 
-def config_and_headers(
-    source: str, revision: str | None, token: str | None
-) -> tuple[Path, list[checkpoint.TensorHeader]]:
-    """A model's folder, with its config alone, and the headers of its weights, without downloading these.
+def look(
+    source: str, revision: str | None, token: str | None, file: str | None = None
+) -> tuple[Path, list[checkpoint.TensorHeader]] | GgufHeader:
+    """A model's folder, with its config alone, and the headers of its weights, without downloading these; or the header
+    of its GGUF file.
 
     Raises:
         HubError: see `snapshot`.
     """
-    here = cached(source, revision)
-    if here is not None:
-        return here, checkpoint.headers(checkpoint.weight_files(here))
-    if is_offline_mode():
-        return snapshot(source, revision, token, quiet), []
-    return _Repository(source, revision, token, quiet).look()
+    here = cached(source, revision, file)
+    if here is None and is_offline_mode():
+        here = snapshot(source, revision, token, quiet, file=file)
+    if here is None:
+        return _Repository(source, revision, token, quiet).look(file)
+    if here.is_file():
+        return read_header(here)
+    return here, checkpoint.headers(checkpoint.weight_files(here))
 
 
 class _Repository:
@@ -145,29 +161,53 @@ class _Repository:
         self.commit = str(info.sha)
         self.files = {f.rfilename: RemoteFile(f.rfilename, int(f.size or 0)) for f in info.siblings or ()}
 
-    def download(self, asked: ModelSpec | None) -> Path:
-        """Everything that is read from a model folder; the config first, so that what is refused costs little."""
+    def download(self, asked: ModelSpec | None, file: str | None = None) -> Path:
+        """Everything that is read from a model folder; the config first, so that what is refused costs little. Or the
+        one GGUF file that is asked for."""
+        alone = self._gguf(file)
         self.storage.mkdir(parents=True, exist_ok=True)
         with self._alone():
-            here = self._small("config.json").parent
-            config = folder.read_config(here)
-            if asked is not None:
-                check_asked(config, asked, self.source)
-            weights = self._weights()
+            if alone is not None:
+                return self._download_alone(self.files[alone])
+            if adapters.CONFIG in self.files:
+                here, weights = self._small(adapters.CONFIG).parent, self._adapter()
+            else:
+                here = self._small("config.json").parent
+                config = folder.read_config(here)
+                if asked is not None:
+                    check_asked(config, asked, self.source)
+                weights = self._weights()
             wanted = [self.files[name] for name in (*_BESIDE_WEIGHTS, *weights) if name in self.files]
             self._check_room(wanted)
             total, done = sum(f.size for f in wanted), 0
-            for i, file in enumerate(wanted):
-                self._get(file, partial(self._tell, done, total, f"{file.name}, file {i + 1} of {len(wanted)}"))
-                done += file.size
+            for i, one in enumerate(wanted):
+                self._get(one, partial(self._tell, done, total, f"{one.name}, file {i + 1} of {len(wanted)}"))
+                done += one.size
             self._remember_revision()
         return here
+
+    def _download_alone(self, file: RemoteFile) -> Path:
+        self._check_room([file])
+        here = self._get(file, partial(self._tell, 0, file.size, file.name))
+        self._remember_revision()
+        return here
+
+    def _gguf(self, file: str | None) -> str | None:
+        """The GGUF file that is read: the named one, or the only one of a repository that has no weights besides."""
+        whole = (checkpoint.SINGLE, checkpoint.INDEX, adapters.CONFIG)
+        if file is None and any(name in self.files for name in whole):
+            return None
+        return gguf_files.chosen(self.files, file, self.source)
 
     def _tell(self, before: int, total: int, file: str, done: int, doing: str) -> None:
         self.report(before + done, total, f"{doing} {file}")
 
-    def look(self) -> tuple[Path, list[checkpoint.TensorHeader]]:
-        """The config's folder, and the headers of the weights by ranged requests."""
+    def look(self, file: str | None = None) -> tuple[Path, list[checkpoint.TensorHeader]] | GgufHeader:
+        """The config's folder, and the headers of the weights by ranged requests; or a GGUF file's header."""
+        if (alone := self._gguf(file)) is not None:
+            return self._header(self.files[alone])
+        if adapters.CONFIG in self.files:
+            return self._small(adapters.CONFIG).parent, []
         here = self._small("config.json").parent
         self._weights()
         api = HfApi(token=self.token)
@@ -178,6 +218,22 @@ class _Repository:
             for name, info in file.tensors.items()
         }
         return here, checkpoint.parsed(entries)
+
+    def _header(self, file: RemoteFile) -> GgufHeader:
+        place = (self.source, file.name, self.commit, self.token)
+        return read_begun(
+            lambda start, stop: self._ask(partial(download.part, *place, start, stop)),
+            file.size,
+            f"{self.source}: {file.name}",
+        )
+
+    def _adapter(self) -> list[str]:
+        if adapters.WEIGHTS in self.files:
+            return [adapters.WEIGHTS]
+        raise ModelError(
+            f"{self.source}: expected an adapter in safetensors; this repository has no {adapters.WEIGHTS}, and pickle "
+            "files are never opened. Choose another adapter, or tell its owner"
+        )
 
     def _weights(self) -> list[str]:
         if checkpoint.SINGLE in self.files:
@@ -212,10 +268,6 @@ class _Repository:
 
     def _other_things(self) -> str:
         """What a repository holds that is no model of transformers, and what to do."""
-        if "adapter_config.json" in self.files:
-            return "an adapter (LoRA), which changes another model. Choose a model that it was merged into"
-        if gguf := self._first(".gguf"):
-            return f"{gguf}, which is for other programs. Choose the original model, and 4 bit (nf4) if it is too large"
         return "none. Choose another model"
 
     def _shards(self) -> list[str]:

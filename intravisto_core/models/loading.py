@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,21 @@ from transformers.utils import logging as transformers_logging
 
 from intravisto_core.architectures import Architecture, auto_class, bind, find, names
 from intravisto_core.errors import IntravistoError, ModelError
-from intravisto_core.models import checkpoint, quantisation
+from intravisto_core.models import adapters, checkpoint, gguf, quantisation
 from intravisto_core.models import folder as folders
+from intravisto_core.models.adapters import Adapter
 from intravisto_core.models.completeness import another_task, check_complete
 from intravisto_core.models.construction import loading
 from intravisto_core.models.free_memory import all_free, is_short
 from intravisto_core.models.generation_file import GenerationFile, read_generation
+from intravisto_core.models.gguf_memory import dtype_of, estimate_gguf
 from intravisto_core.models.inferred import infer
 from intravisto_core.models.loaded import LoadedModel, measure
 from intravisto_core.models.memory import estimate, require_room
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.placement import Placement, place
 from intravisto_core.models.reading import telling
-from intravisto_core.models.source import locate
+from intravisto_core.models.source import locate, locate_base, name
 from intravisto_core.models.tokenizer_files import describe_differences, open_tokenizer
 from intravisto_core.models.weights import Weights, read_in
 from intravisto_core.progress import Report, quiet
@@ -57,14 +59,23 @@ def load(
         RequestError: the device asked for is not there.
     """
     folder = locate(spec, token, report)
+    adapter = None
+    if adapters.is_adapter(folder):
+        adapter = adapters.read_adapter(folder, spec)
+        folder = locate_base(adapter, token, report)
+    else:
+        adapters.refuse_options(spec)
+    if folder.is_file():
+        return _load_gguf(spec, folder, adapter, report, make_room)
     config = folders.read_config(folder)
     files = folders.check_weights(folder)
     quantisation.check_asked(config, spec, folders.shown(folder))
-    needed = estimate(spec, folder, checkpoint.headers(checkpoint.weight_files(folder)))
+    needed = adapters.add_to(estimate(spec, folder, checkpoint.headers(checkpoint.weight_files(folder))), adapter)
     make_room(needed.weights)
     require_room(replace(needed, free=all_free()), spec.source)
     report(0, 0, "reading the weights")
-    tokenizer = open_tokenizer(folder, folders.shown(folder))
+    words = adapter.folder if adapter is not None and adapter.has_tokenizer else folder
+    tokenizer = open_tokenizer(words, folders.shown(words))
     settings = _settings(folder)
     said = read_generation(folder, settings, folders.shown(folder))
     family = settings.get_text_config().model_type
@@ -73,11 +84,40 @@ def load(
     with loading(report), telling(report, files):
         in_few_bits = bool(spec.quantisation or config.get("quantization_config"))
         where = place(spec.device_map, settings, needed.weights, packed=in_few_bits)
-        network = _network(folder, spec, where, settings, kernel, said)
+        with adapters.without_adapter(folder) as plain:
+            network = _network(plain, spec, where, settings, kernel, said)
+        network = adapters.merge(network, adapter, where)
     read_in(network, report)
     report(0, 0, "checking that what it shows will be true")
-    notes = (*_notes(settings), *said.notes, *describe_differences(folder, tokenizer))
-    return _bound(spec, folder, files, network, declared or infer(network), tokenizer, where, notes)
+    source = spec.source if adapter is None else adapter.base.source
+    notes = (*_notes(settings), *said.notes, *describe_differences(words, tokenizer))
+    found = _Found(folders.name(source, folder), folders.weights_hash(folder, files), folders.shown(folder), notes)
+    found = found.with_adapter(adapter)
+    return _bound(spec, found, network, declared or infer(network), tokenizer, where)
+
+
+def _load_gguf(
+    spec: ModelSpec, file: Path, adapter: Adapter | None, report: Report, make_room: Callable[[int], None]
+) -> LoadedModel:
+    """`load` of a GGUF file, which may be the base of an adapter."""
+    model = gguf.open_file(file, name(spec if adapter is None else adapter.base, file))
+    gguf.check_asked(spec, model.name)
+    needed = adapters.add_to(estimate_gguf(spec, model.header, model.settings), adapter)
+    make_room(needed.weights)
+    require_room(replace(needed, free=all_free()), model.name)
+    report(0, 0, "reading the vocabulary")
+    tokenizer = _adapter_tokenizer(adapter) or gguf.read_tokenizer(model)
+    family = model.settings.model_type
+    declared = find(family) if family in names() else None
+    with loading(report):
+        where = place(spec.device_map, model.settings, needed.weights)
+        kernel = declared.kernel(model.settings) if declared else "eager"
+        network = gguf.read_network(model, dtype_of(spec), where, kernel, report)
+        network = adapters.merge(network, adapter, where)
+    read_in(network, report)
+    report(0, 0, "checking that what it shows will be true")
+    found = _Found(model.name, model.digest, model.name, model.notes).with_adapter(adapter)
+    return _bound(spec, found, network, declared or infer(network), tokenizer, where)
 
 
 def _notes(settings: Any) -> list[str]:
@@ -85,27 +125,50 @@ def _notes(settings: Any) -> list[str]:
     return [f"{task}: it is read as one"] if task else []
 
 
+def _adapter_tokenizer(adapter: Adapter | None) -> Any:
+    """The tokenizer that an adapter brings, or None."""
+    if adapter is None or not adapter.has_tokenizer:
+        return None
+    return open_tokenizer(adapter.folder, folders.shown(adapter.folder))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was read. digest: a hash of its files. shown: how messages call it. notes: for its card."""
+
+    name: str
+    digest: str
+    shown: str
+    notes: tuple[str, ...] = ()
+
+    def with_adapter(self, adapter: Adapter | None) -> _Found:
+        """What was read once an adapter was merged into it."""
+        if adapter is None:
+            return self
+        digest = f"{self.digest}+{adapter.digest}*{adapter.scale!r}"
+        notes = (adapter.note(self.name), *self.notes)
+        return _Found(f"{self.name} + {adapter.called}", digest, adapter.name, notes)
+
+
 def _bound(
     spec: ModelSpec,
-    folder: Path,
-    files: list[Path],
+    found: _Found,
     network: PreTrainedModel,
     architecture: Architecture,
     tokenizer: Any,
     where: Placement,
-    notes: tuple[str, ...],
 ) -> LoadedModel:
     """A model that was read, with its parts found."""
     blueprint = bind(architecture, network)
     weights = Weights(blueprint, network.dtype, where.device)
-    _check_vocabulary(folder, tokenizer, weights.n_rows("embed"))
+    _check_vocabulary(found.shown, tokenizer, weights.n_rows("embed"))
     packed = quantisation.quantised(network)
     how = "" if packed is None else f":{packed}"
     dtype = str(network.dtype).removeprefix("torch.")
     return LoadedModel(
         spec=spec,
-        name=folders.name(spec.source, folder),
-        resolved=f"{folders.weights_hash(folder, files)}:{dtype}{how}:{where.device.type}:{ATTENTION_PATH}",
+        name=found.name,
+        resolved=f"{found.digest}:{dtype}{how}:{where.device.type}:{ATTENTION_PATH}",
         network=network,
         tokenizer=tokenizer,
         blueprint=blueprint,
@@ -117,7 +180,7 @@ def _bound(
         dtype=network.dtype,
         quantisation=packed,
         scratch=where.scratch,
-        notes=notes,
+        notes=found.notes,
     )
 
 
@@ -131,11 +194,11 @@ def _settings(folder: Path) -> Any:
         ) from error
 
 
-def _check_vocabulary(folder: Path, tokenizer: Any, n_rows: int) -> None:
+def _check_vocabulary(name: str, tokenizer: Any, n_rows: int) -> None:
     """Added tokens beyond the table are refused only where a text has them: many a checkpoint has one for padding."""
     if tokenizer.vocab_size > n_rows:
         raise ModelError(
-            f"{folders.shown(folder)}: expected a tokenizer of at most {n_rows} tokens, the rows of this model's "
+            f"{name}: expected a tokenizer of at most {n_rows} tokens, the rows of this model's "
             f"table; its own has {tokenizer.vocab_size}. They do not belong together: save the model's own tokenizer "
             "into the folder"
         )

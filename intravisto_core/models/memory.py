@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,13 @@ import torch
 from transformers import AutoConfig
 
 from intravisto_core.errors import MemoryShortError, ModelError
-from intravisto_core.models import checkpoint, hub
+from intravisto_core.models import checkpoint
 from intravisto_core.models.checkpoint import TensorHeader
 from intravisto_core.models.folder import read_config
 from intravisto_core.models.free_memory import all_free, free_bytes
 from intravisto_core.models.loaded import Dimensions, LoadedModel, exact_context
 from intravisto_core.models.placement import device_of
 from intravisto_core.models.quantisation import INT8, NF4
-from intravisto_core.models.source import is_local, locate
 from intravisto_core.models.weights import CHUNK
 from intravisto_core.records.memory import MemoryEstimate, size
 from intravisto_core.request import ModelSpec
@@ -186,29 +186,6 @@ def dimensions(settings: Any, tensors: list[TensorHeader]) -> Dimensions:
     )
 
 
-def estimate_memory(
-    source: str | Path | ModelSpec,
-    prompt_tokens: int = 0,
-    new_tokens: int = 0,
-    sites: Any = None,
-    token: str | None = None,
-) -> MemoryEstimate:
-    """What loading a model and running such a prompt will take, before anything is loaded or its weights downloaded.
-
-    sites: captured, None for all. token: for the Hub, as `open_model` takes it.
-
-    Raises:
-        ModelError: the model cannot be had or read.
-    """
-    spec = source if isinstance(source, ModelSpec) else ModelSpec(str(source))
-    if is_local(spec.source) or not hub.is_id(spec.source):
-        folder = locate(spec)
-        tensors = checkpoint.headers(checkpoint.weight_files(folder))
-    else:
-        folder, tensors = hub.config_and_headers(spec.source, spec.revision, token)
-    return estimate(spec, folder, tensors, prompt_tokens, new_tokens, sites)
-
-
 def estimate(
     spec: ModelSpec,
     folder: Path,
@@ -217,7 +194,7 @@ def estimate(
     new_tokens: int = 0,
     sites: Any = None,
 ) -> MemoryEstimate:
-    """`estimate_memory` of a model whose headers were read."""
+    """`estimates.estimate_memory` of a folder whose headers were read."""
     config = read_config(folder)
     try:
         settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -228,9 +205,29 @@ def estimate(
             "Download or save it again"
         ) from error
 
-    def made(spec: ModelSpec, prompt: int, sites: Any) -> MemoryEstimate:
+    def weigh(spec: ModelSpec) -> tuple[WeightBytes, torch.dtype]:
         dtype = checkpoint.stored_dtype(config, tensors) if spec.dtype == "auto" else getattr(torch, spec.dtype)
-        weights = weight_bytes(tensors, settings, dtype, spec)
+        return weight_bytes(tensors, settings, dtype, spec), dtype
+
+    return reckon(spec, shape, weigh, (prompt_tokens, new_tokens, sites))
+
+
+def reckon(
+    spec: ModelSpec,
+    shape: Dimensions,
+    weigh: Callable[[ModelSpec], tuple[WeightBytes, torch.dtype]],
+    run: tuple[int, int, Any],
+    packable: bool = True,
+) -> MemoryEstimate:
+    """An estimate with remedies.
+
+    weigh: what a spec's weights take, and their dtype. run: tokens of the prompt, tokens to generate, sites. packable:
+    whether the weights can be quantised, or left on disk.
+    """
+    prompt_tokens, new_tokens, sites = run
+
+    def made(spec: ModelSpec, prompt: int, sites: Any) -> MemoryEstimate:
+        weights, dtype = weigh(spec)
         run = _run_of(shape, False, prompt, new_tokens, dtype.itemsize, sites, spec.quantisation)
         return replace(
             run,
@@ -249,6 +246,8 @@ def estimate(
         f"a prompt of {prompt_tokens // 2} tokens": (spec, prompt_tokens // 2, sites),
         "fewer sites (only the streams)": (spec, prompt_tokens, (Site.RESID_PRE,)),
         "precision bfloat16": (_other(spec, dtype="bfloat16"), prompt_tokens, sites),
+    }
+    packed = {
         "8 bits (int8)": (_other(spec, quantisation="int8"), prompt_tokens, sites),
         "4 bits (nf4)": (_other(spec, quantisation="nf4"), prompt_tokens, sites),
         "weights read from disk (offload)": (
@@ -257,6 +256,7 @@ def estimate(
             sites,
         ),
     }
+    others |= packed if packable else {}
     tried = {name: made(other, *given) for name, (other, *given) in others.items() if other is not None}
     return replace(first, remedies=_remedies(first, tried))
 

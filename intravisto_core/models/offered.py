@@ -1,11 +1,11 @@
-"""Which models a list offers: the demo, well-known ones of the Hub, those in the cache here; or what a file fixes."""
+"""Which models a list offers: the demo, well-known ones of the Hub, those on this machine; or what a file fixes."""
 
 from __future__ import annotations
 
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,26 @@ from huggingface_hub import constants
 
 from intravisto_core.architectures import names, refusal
 from intravisto_core.errors import IntravistoError, ModelError, expected
-from intravisto_core.models import hub
+from intravisto_core.models import hub, ollama
+from intravisto_core.models.gguf_header import peek_architecture
+from intravisto_core.models.gguf_settings import FAMILIES
 from intravisto_core.records.memory import size
 from intravisto_core.request import ModelSpec
 
 FILE = "INTRAVISTO_MODELS_FILE"
 DEMO, CLASSIC, LARGE, RECENT, CACHED, FIXED = "demo", "classic", "large", "recent", "cached", "offered"
-_FIELDS = ("source", "revision", "dtype", "quantisation", "device_map", "name")
+OLLAMA, LM_STUDIO = "ollama", "lm studio"
+_FIELDS = (*ModelSpec.__dataclass_fields__, "name")
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedModel:
     """One line of a list of models.
 
-    note: its size in words. group: "demo", "classic" (of earlier tools), "large", "recent", "cached" (on this machine
-    already) or "offered" (by this deployment). gated: its owner asks for acceptance on the Hub first. here: on this
-    machine, so that nothing is downloaded.
+    note: its size in words. group: "demo", "classic" (of earlier tools), "large", "recent", "cached" (in the Hub's
+    cache on this machine), "ollama" and "lm studio" (GGUF files that these programs keep here) or "offered" (by this
+    deployment). gated: its owner asks for acceptance on the Hub first. here: on this machine, so that nothing is
+    downloaded.
     """
 
     spec: ModelSpec
@@ -86,7 +90,8 @@ def offer_is_closed(environment: Mapping[str, str] | None = None) -> bool:
 
 
 def offered_models(path: str | Path | None = None) -> tuple[OfferedModel, ...]:
-    """The list, in its order: a file's, by default that of INTRAVISTO_MODELS_FILE; without one the known and cached.
+    """The list, in its order: a file's, by default that of INTRAVISTO_MODELS_FILE; without one the known ones and
+    those on this machine.
 
     Raises:
         ModelError: the file is not there, or not in its form.
@@ -97,7 +102,7 @@ def offered_models(path: str | Path | None = None) -> tuple[OfferedModel, ...]:
     cached = {model.spec.source: model for model in cached_models()}
     known = (replace(model, here=model.spec.source in cached) for model in KNOWN[1:])
     others = (model for source, model in cached.items() if source not in {model.spec.source for model in KNOWN})
-    return (KNOWN[0], *known, *others)
+    return (KNOWN[0], *known, *others, *gguf_models())
 
 
 def read_offer(path: Path) -> tuple[OfferedModel, ...]:
@@ -139,6 +144,22 @@ def cached_models() -> tuple[OfferedModel, ...]:
             nbytes = sum(file.stat().st_size for file in here.glob("*.safetensors"))
             found.append(OfferedModel(ModelSpec(source), source, size(nbytes), CACHED, here=True))
     return tuple(found)
+
+
+def gguf_models() -> tuple[OfferedModel, ...]:
+    """GGUF files that Ollama and LM Studio keep on this machine, of architectures that are read."""
+    of_ollama = _of_program(ollama.installed(), OLLAMA, "Ollama")
+    return (*of_ollama, *_of_program(ollama.of_lm_studio(), LM_STUDIO, "LM Studio"))
+
+
+def _of_program(found: Iterable[ollama.LocalModel], group: str, program: str) -> tuple[OfferedModel, ...]:
+    return tuple(
+        OfferedModel(
+            ModelSpec(model.source), f"{model.name} ({program})", size(model.file.stat().st_size), group, here=True
+        )
+        for model in found
+        if peek_architecture(model.file) in FAMILIES
+    )
 
 
 def _could_be_shown(folder: Path) -> bool:

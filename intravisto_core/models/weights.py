@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from accelerate.utils import align_module_device
@@ -29,6 +31,36 @@ def parameter(module: nn.Module, name: str) -> Tensor | None:
     with align_module_device(module):
         fetched: Tensor = getattr(module, name)
         return fetched.detach()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWeight:
+    """Any weight of a network by its name, whether or not `Weights` has a name for it."""
+
+    name: str
+    module: nn.Module
+    attribute: str
+    dtype: torch.dtype
+
+    @contextmanager
+    def whole(self) -> Iterator[Tensor]:
+        """The weight as the model runs with it, fetched or dequantised for as long as this context lasts."""
+        if self.attribute == "weight" and quantisation.kind_of(self.module):
+            yield quantisation.dequantised(self.module, self.dtype)
+            return
+        found = parameter(self.module, self.attribute)
+        assert found is not None
+        yield found
+
+
+def stored_weights(network: nn.Module, dtype: torch.dtype) -> Iterator[StoredWeight]:
+    """Every weight of a network, a tied one once. dtype: that packed ones are unpacked to."""
+    seen: set[int] = set()
+    for path, module in network.named_modules():
+        for attribute, held in module.named_parameters(recurse=False):
+            if id(held) not in seen:
+                seen.add(id(held))
+                yield StoredWeight(f"{path}.{attribute}", module, attribute, dtype)
 
 
 def read_in(network: nn.Module, report: Report = quiet) -> None:

@@ -29,4 +29,5 @@ from intravisto_core.records.memory import MemoryEstimate as MemoryEstimate
 from intravisto_core.records.model import Check as Check
 from intravisto_core.records.model import ModelCard as ModelCard
 from intravisto_core.records.model import Token as Token
+from intravisto_core.records.model_difference import ModelDifference as ModelDifference
 from intravisto_core.records.route import Route as Route

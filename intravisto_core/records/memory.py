@@ -39,6 +39,8 @@ class MemoryEstimate(Summarised):
     """Of a trace too large for memory, kept in a mapped file."""
     remedies: tuple[str, ...] = ()
     """What would make it smaller, best first; only where it does not fit easily."""
+    note: str = ""
+    """What else there is to say of the weights."""
 
     def _summary(self) -> tuple[str, ...]:
         return (self.line(), self.verdict)
@@ -93,7 +95,8 @@ class MemoryEstimate(Summarised):
         beside = "".join(f" {size(n)} {what} disk." for what, n in on_disk.items() if n)
         verdict = {"fits": "It fits.", "tight": "It fits, tightly.", "too large": "It does not fit."}[self.verdict]
         todo = " Smaller: " + "; ".join(self.remedies) + "." if self.remedies else ""
-        return f"{self.line()}: {listed}.{beside} {verdict}{todo}"
+        note = f" {self.note}." if self.note else ""
+        return f"{self.line()}: {listed}.{beside}{note} {verdict}{todo}"
 
 
 def size(n_bytes: float) -> str:

@@ -38,6 +38,7 @@ from intravisto_core.request.interventions import SwapDirection as SwapDirection
 from intravisto_core.request.interventions import in_words as in_words
 from intravisto_core.request.model import DEVICES as DEVICES
 from intravisto_core.request.model import DTYPES as DTYPES
+from intravisto_core.request.model import GGUF as GGUF
 from intravisto_core.request.model import QUANTISATIONS as QUANTISATIONS
 from intravisto_core.request.model import ModelSpec as ModelSpec
 from intravisto_core.request.positions import Generated as Generated

@@ -12,6 +12,7 @@ from intravisto_core.request.checks import check, set_fields
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTISATIONS = (None, "int8", "nf4")
 DEVICES = ("auto", "cpu", "cuda", "offload")
+GGUF = ".gguf"
 
 
 def _read_source(value: Any, name: str) -> str:
@@ -23,15 +24,33 @@ def _read_source(value: Any, name: str) -> str:
     return str(source)
 
 
+def _read_file(value: Any, name: str) -> str | None:
+    """The name of a GGUF file of a folder, and nothing outside of it."""
+    if value is None or value == "":
+        return None
+    plain = isinstance(value, str) and value.lower().endswith(GGUF) and not value.startswith("/") and "\\" not in value
+    inside = plain and not {"", ".", ".."} & set(value.split("/"))
+    check(inside, name, 'a name such as "model.Q4_K_M.gguf"', value)
+    return str(value)
+
+
+def _read_base(value: Any, name: str) -> str | None:
+    return None if value is None else _read_source(value, name)
+
+
 @frozen_request
 class ModelSpec:
     """Which model, and how it is loaded.
 
-    source: "demo", a local folder, or the name of a model on the Hugging Face Hub. revision: a branch, tag or commit
-    of the Hub; None is its main branch. dtype: one of `DTYPES`; "auto" takes the checkpoint's own. quantisation: of
-    the blocks' matrices, one of `QUANTISATIONS`; "nf4" is 4 bit with double quantisation. device_map: one of
-    `DEVICES`; "auto" takes the GPUs, and host memory beside them where they are too small; "offload" keeps the blocks
-    on disk and reads each when its turn comes.
+    source: "demo", a local folder, a GGUF file, the name of a model on the Hugging Face Hub, "owner/name:file.gguf"
+    for a GGUF file there, "ollama:name" for a model of Ollama on this machine, or a LoRA adapter (a folder or a name on
+    the Hub). revision: a branch, tag or commit of the Hub; None is its main branch. dtype: one of `DTYPES`; "auto"
+    takes the checkpoint's own, and float32 for GGUF. quantisation: of the blocks' matrices, one of `QUANTISATIONS`;
+    "nf4" is 4 bit with double quantisation. device_map: one of `DEVICES`; "auto" takes the GPUs, and host memory beside
+    them where they are too small; "offload" keeps the blocks on disk and reads each when its turn comes. file: which
+    GGUF file of a folder or repository; None where there is one. base: of an adapter, the source of the model that it
+    changes; None as its config names it. adapter_scale: what the adapter's change is multiplied by before it is added
+    to the base.
     """
 
     source: Annotated[str, _read_source] = "demo"
@@ -39,6 +58,9 @@ class ModelSpec:
     dtype: str = "auto"
     quantisation: str | None = None
     device_map: str = "auto"
+    file: Annotated[str | None, _read_file] = None
+    base: Annotated[str | None, _read_base] = None
+    adapter_scale: float = 1.0
 
     def __post_init__(self) -> None:
         set_fields(self, revision=self.revision or None)

@@ -7,7 +7,7 @@ import json
 from intravisto_core.request import Generation, ModelSpec, Selection, Span, TraceRequest
 from intravisto_ui.session.workspace import Shown
 
-_SPEC = ("revision", "dtype", "quantisation", "device_map")
+_SPEC = tuple(name for name in ModelSpec.__dataclass_fields__ if name != "source")
 
 
 def write_run(shown: Shown) -> list[str]:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from intravisto_core.errors import IntravistoError
-from intravisto_core.models.memory import estimate_memory
+from intravisto_core.models.estimates import estimate_memory
 from intravisto_core.records import MemoryEstimate
 from intravisto_core.request import ModelSpec
 

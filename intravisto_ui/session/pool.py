@@ -7,6 +7,7 @@ import math
 import streamlit as st
 
 from intravisto_core.engine import Engine, Pool
+from intravisto_core.engine.limits import Limits
 from intravisto_core.models.free_memory import total_bytes
 from intravisto_core.request import ModelSpec
 from intravisto_ui.session import settings
@@ -14,12 +15,16 @@ from intravisto_ui.session import settings
 PART_OF_MEMORY = 0.5
 
 
-@st.cache_resource(show_spinner=False)
 def pool() -> Pool:
     """The pool (`intravisto_core.Pool`), whose models together may take half of the memory that there is."""
     allowed = settings.read()
-    idle = 60.0 * allowed.idle_minutes or math.inf
-    return Pool(int(PART_OF_MEMORY * total_bytes()), idle_seconds=idle, limits=allowed.limits())
+    return _make_pool(60.0 * allowed.idle_minutes or math.inf, allowed.limits())
+
+
+@st.cache_resource(show_spinner=False)
+def _make_pool(idle_seconds: float, limits: Limits) -> Pool:
+    """One pool for all sessions, as long as the settings stay what they are."""
+    return Pool(int(PART_OF_MEMORY * total_bytes()), idle_seconds=idle_seconds, limits=limits)
 
 
 def renew_lease(spec: ModelSpec, session: str) -> Engine | None:

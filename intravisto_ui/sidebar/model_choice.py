@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from intravisto_core.errors import IntravistoError, ModelError
-from intravisto_core.models import hub
+from intravisto_core.models.source import on_hub
 from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, ModelSpec
 from intravisto_ui.parts.kept import copy_widgets, draw_kept, set_kept
 from intravisto_ui.session import settings
@@ -73,7 +73,7 @@ def _parse_source(text: str) -> tuple[str, str | None]:
             "model: expected a name on the Hub, as openai-community/gpt2, or the path of a folder; got nothing"
         )
     source, _, revision = text.partition("@")
-    if revision and hub.is_id(source) and not Path(text).expanduser().exists():
+    if revision and not Path(text).expanduser().exists() and on_hub(ModelSpec(source)):
         return source, revision
     return text, None
 
@@ -119,8 +119,9 @@ def draw(workspace: Workspace) -> None:
             placeholder="owner/name, owner/name@revision, /path",
             on_change=_on_change,
             args=(workspace,),
-            help="A model on the Hugging Face Hub, or a folder of this machine with config.json, a tokenizer and "
-            "safetensors.",
+            help="A model on the Hugging Face Hub; a folder of this machine with config.json, a tokenizer and "
+            "safetensors; a GGUF file (/path/x.gguf, owner/name:x.gguf); a model of Ollama (ollama:name); or a LoRA "
+            "adapter.",
         )
     wanted = _try_spec(workspace)
     if workspace.engine is not None and workspace.spec == wanted:
@@ -237,7 +238,7 @@ def _on_change(workspace: Workspace) -> None:
 
 
 def _on_hub(wanted: ModelSpec) -> bool:
-    return wanted.source != DEMO and hub.is_id(wanted.source) and not Path(wanted.source).expanduser().is_dir()
+    return on_hub(wanted)
 
 
 def _load(workspace: Workspace) -> None:

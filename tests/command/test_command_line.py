@@ -118,6 +118,7 @@ def test_every_option_of_a_trace_is_tried_here():
 
 
 LOADING = {"--revision": "v1", "--dtype": "bfloat16", "--quantisation": "int8", "--device-map": "cpu"}
+LOADING |= {"--file": "x.Q8_0.gguf", "--base": "owner/base", "--adapter-scale": "0.5"}
 
 
 @pytest.mark.parametrize("command", [["trace", "x", "--model"], ["check"]])
@@ -134,7 +135,13 @@ def test_loading_options_make_the_spec(capsys, monkeypatch, command):
     monkeypatch.setattr(options, "open_model", note)
     with pytest.raises(Stop):
         run(capsys, *command, "owner/name", *(word for pair in LOADING.items() for word in pair))
-    assert asked == [ModelSpec("owner/name", "v1", "bfloat16", "int8", "cpu")]
+    assert asked == [ModelSpec("owner/name", "v1", "bfloat16", "int8", "cpu", "x.Q8_0.gguf", "owner/base", 0.5)]
+
+
+def test_a_file_that_lies_elsewhere_is_refused(capsys):
+    code, _, err = run(capsys, "trace", PROMPT, "--model", "owner/name", "--file", "../x.gguf")
+    assert code != 0
+    assert "file: expected a name such as" in err
 
 
 @pytest.mark.parametrize("arguments", [["--chat"], ["--system", "ab"]])

@@ -41,6 +41,15 @@ def _no_token_in_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapt
     search.nowhere(fake_hub.GOOD_TOKEN, [caplog.text])
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder without models of other programs."""
+    empty = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(empty))
+    monkeypatch.setenv("OLLAMA_MODELS", str(empty / "ollama"))
+    return empty
+
+
 @pytest.fixture
 def hub(
     tiny_llama: Path,

@@ -14,6 +14,7 @@ import intravisto_core as iv
 from intravisto_core import records
 from intravisto_core.engine.trace_info import TraceInfo
 from intravisto_core.records import Experts, Record
+from tests.tiny import PROMPT
 
 CLASSES = [thing for _, thing in inspect.getmembers(records, is_dataclass) if inspect.isclass(thing)]
 LONG = 200
@@ -59,7 +60,7 @@ def made(case: Any) -> dict[str, Any]:
         *(trace.graph(), trace.route(), trace.attribution(), trace.compare(edited)),
         *(trace.check_links([iv.Link("mlp", 1, -1)]), engine.direction("it", ["ab", "ba"], ["c"])),
         *(engine.view(view) for view in views),
-        *(engine.estimate(5), engine.describe(trace.id)),
+        *(engine.estimate(5), engine.describe(trace.id), iv.compare_models(engine, engine, PROMPT)),
     ]
     return {type(one).__name__: one for one in found}
 

@@ -24,7 +24,7 @@ HEAVY = ("torch", "transformers", "plotly", "pandas", "streamlit")
 FACE = {
     "record": (
         "Activation AttentionSink Attribution CellShares Comparison ConceptDirection ContributionGraph "
-        "DecodedGrid Disagreement Experts Flow HeadShares LinkCheck Logits NextTokens Pattern Record Route "
+        "DecodedGrid Disagreement Experts Flow HeadShares LinkCheck Logits ModelDifference NextTokens Pattern Record Route "
         "Shares TokenQuery UpdateTokens"
     ),
     "part of a record": "Check MemoryEstimate ModelCard Token Watched",
@@ -47,7 +47,7 @@ FACE = {
     ),
     "engine": "Engine Job LocalEngine OfferedModel Pool Progress Trace TraceInfo",
     "function": (
-        "cached_models check_token diagnostics estimate_memory from_json offer_is_closed offered_models "
+        "cached_models check_token compare_models diagnostics estimate_memory from_json offer_is_closed offered_models "
         "open_model row_label tensors to_json with_tensors"
     ),
     "module": "figures",
