@@ -24,8 +24,8 @@ HEAVY = ("torch", "transformers", "plotly", "pandas", "streamlit")
 FACE = {
     "record": (
         "Activation AttentionSink Attribution CellShares Comparison ConceptDirection ContributionGraph "
-        "DecodedGrid Disagreement Experts Flow HeadShares LinkCheck Logits ModelDifference NextTokens Pattern Record Route "
-        "Shares TokenQuery UpdateTokens"
+        "DecodedGrid Disagreement Experts Flow HeadShares LinkCheck Logits ModelDifference NextTokens Pattern "
+        "Record Route Shares TokenQuery UpdateTokens"
     ),
     "part of a record": "Check MemoryEstimate ModelCard Token Watched",
     "view": (
