@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from intravisto_core.architectures import names, refusal
 from intravisto_core.demo import MODEL_FOLDER
 from intravisto_core.errors import ModelError, expected
 from intravisto_core.models import checkpoint
+from intravisto_core.models.json_file import parse_object
 from intravisto_core.models.quantisation import check_stored
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -66,12 +66,14 @@ def read_config(folder: Path) -> dict[str, Any]:
             says.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parse_object((folder / "config.json").read_bytes())
         family = config["model_type"]
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
+        family = None
+    if not isinstance(family, str):
         raise ModelError(
             f"{shown(folder)}: expected config.json to be JSON with a model_type; it is not. Download or save it again"
-        ) from None
+        )
     if family not in names() and config.get("auto_map"):
         raise ModelError(
             f"{shown(folder)}: expected a family that transformers' own code runs; {family} brings its own code, which "
@@ -80,7 +82,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if family not in names() and (reason := refusal(config)):
         raise ModelError(f"{shown(folder)}: {family} is refused: {reason}. {another_family()}")
     check_stored(config, shown(folder))
-    return dict(config)
+    return config
 
 
 def check_weights(folder: Path) -> list[Path]:
@@ -104,9 +106,9 @@ def check_weights(folder: Path) -> list[Path]:
                 "any code when opened. Save the model again with save_pretrained, which writes safetensors"
             )
         raise ModelError(f"{shown(folder)}: expected weights (*.safetensors); found none. Copy or download them again")
-    if missing := [f.name for f in files if not f.is_file()]:
+    if missing := [f.name for f in files if not _is_file(f)]:
         raise ModelError(
-            f"{shown(folder)}: expected {len(files)} weight files; {missing[0]} is missing. Download it again"
+            f"{shown(folder)}: expected {len(files)} weight files; {missing[0][:80]} is missing. Download it again"
         )
     for file in (folder / "config.json", *files):
         _check_place(folder, file)
@@ -119,6 +121,14 @@ def check_weights(folder: Path) -> list[Path]:
                 "copy it again"
             ) from error
     return files
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:
+        # the name is longer than any file's may be
+        return False
 
 
 def _check_place(folder: Path, file: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from intravisto_core.architectures import Architecture, auto_class, bind, find, names
@@ -24,7 +24,9 @@ from intravisto_core.models.loaded import LoadedModel, measure
 from intravisto_core.models.memory import estimate, require_room
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.placement import Placement, place
+from intravisto_core.models.plausible import check_plausible
 from intravisto_core.models.reading import telling
+from intravisto_core.models.settings import in_one_line, read_settings
 from intravisto_core.models.source import locate
 from intravisto_core.models.tokenizer_files import describe_differences, open_tokenizer
 from intravisto_core.models.weights import Weights, read_in
@@ -59,25 +61,39 @@ def load(
     folder = locate(spec, token, report)
     config = folders.read_config(folder)
     files = folders.check_weights(folder)
-    quantisation.check_asked(config, spec, folders.shown(folder))
-    needed = estimate(spec, folder, checkpoint.headers(checkpoint.weight_files(folder)))
+    shown = folders.shown(folder)
+    quantisation.check_asked(config, spec, shown)
+    settings, tensors = read_settings(config, shown), checkpoint.headers(files)
+    check_plausible(settings, tensors, shown)
+    needed = estimate(spec, folder, tensors)
     make_room(needed.weights)
     require_room(replace(needed, free=all_free()), spec.source)
     report(0, 0, "reading the weights")
-    tokenizer = open_tokenizer(folder, folders.shown(folder))
-    settings = _settings(folder)
-    said = read_generation(folder, settings, folders.shown(folder))
+    tokenizer = open_tokenizer(folder, settings, shown)
+    said = read_generation(folder, settings, shown)
     family = settings.get_text_config().model_type
     declared = find(family) if family in names() else None
     kernel = declared.kernel(settings) if declared else "eager"
     with loading(report), telling(report, files):
         in_few_bits = bool(spec.quantisation or config.get("quantization_config"))
         where = place(spec.device_map, settings, needed.weights, packed=in_few_bits)
-        network = _network(folder, spec, where, settings, kernel, said)
+        network, info = _network(folder, spec, where, settings, kernel, said)
+    check_complete(info, settings, tensors, shown)
     read_in(network, report)
     report(0, 0, "checking that what it shows will be true")
     notes = (*_notes(settings), *said.notes, *describe_differences(folder, tokenizer))
-    return _bound(spec, folder, files, network, declared or infer(network), tokenizer, where, notes)
+    found = _Found(folders.name(spec.source, folder), folders.weights_hash(folder, files), shown, notes)
+    return _bound(spec, found, network, declared or infer(network), tokenizer, where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was read. digest: a hash of its files. shown: how messages call it. notes: for its card."""
+
+    name: str
+    digest: str
+    shown: str
+    notes: tuple[str, ...] = ()
 
 
 def _notes(settings: Any) -> list[str]:
@@ -87,25 +103,23 @@ def _notes(settings: Any) -> list[str]:
 
 def _bound(
     spec: ModelSpec,
-    folder: Path,
-    files: list[Path],
+    found: _Found,
     network: PreTrainedModel,
     architecture: Architecture,
     tokenizer: Any,
     where: Placement,
-    notes: tuple[str, ...],
 ) -> LoadedModel:
     """A model that was read, with its parts found."""
     blueprint = bind(architecture, network)
     weights = Weights(blueprint, network.dtype, where.device)
-    _check_vocabulary(folder, tokenizer, weights.n_rows("embed"))
+    _check_vocabulary(found.shown, tokenizer, weights.n_rows("embed"))
     packed = quantisation.quantised(network)
     how = "" if packed is None else f":{packed}"
     dtype = str(network.dtype).removeprefix("torch.")
     return LoadedModel(
         spec=spec,
-        name=folders.name(spec.source, folder),
-        resolved=f"{folders.weights_hash(folder, files)}:{dtype}{how}:{where.device.type}:{ATTENTION_PATH}",
+        name=found.name,
+        resolved=f"{found.digest}:{dtype}{how}:{where.device.type}:{ATTENTION_PATH}",
         network=network,
         tokenizer=tokenizer,
         blueprint=blueprint,
@@ -117,25 +131,15 @@ def _bound(
         dtype=network.dtype,
         quantisation=packed,
         scratch=where.scratch,
-        notes=notes,
+        notes=found.notes,
     )
 
 
-def _settings(folder: Path) -> Any:
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(
-            f"{folders.shown(folder)}: transformers could not read config.json ({type(error).__name__}: {error}). "
-            "Download or save it again"
-        ) from error
-
-
-def _check_vocabulary(folder: Path, tokenizer: Any, n_rows: int) -> None:
+def _check_vocabulary(name: str, tokenizer: Any, n_rows: int) -> None:
     """Added tokens beyond the table are refused only where a text has them: many a checkpoint has one for padding."""
     if tokenizer.vocab_size > n_rows:
         raise ModelError(
-            f"{folders.shown(folder)}: expected a tokenizer of at most {n_rows} tokens, the rows of this model's "
+            f"{name}: expected a tokenizer of at most {n_rows} tokens, the rows of this model's "
             f"table; its own has {tokenizer.vocab_size}. They do not belong together: save the model's own tokenizer "
             "into the folder"
         )
@@ -143,7 +147,7 @@ def _check_vocabulary(folder: Path, tokenizer: Any, n_rows: int) -> None:
 
 def _network(
     folder: Path, spec: ModelSpec, where: Placement, settings: Any, kernel: str, said: GenerationFile
-) -> PreTrainedModel:
+) -> tuple[PreTrainedModel, Any]:
     transformers_logging.disable_progress_bar()
     dtype = "auto" if spec.dtype == "auto" else getattr(torch, spec.dtype)
     options = dict(where.options)
@@ -152,6 +156,7 @@ def _network(
     try:
         loaded: Any = auto_class(settings).from_pretrained(
             folder,
+            config=settings,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
@@ -167,11 +172,9 @@ def _network(
         if is_short(error) or isinstance(error, IntravistoError):
             raise
         raise ModelError(
-            f"{folders.shown(folder)}: transformers could not load it ({type(error).__name__}: {error}). "
+            f"{folders.shown(folder)}: transformers could not load it ({type(error).__name__}: {in_one_line(error)}). "
             "Check that config.json and the weights belong together"
         ) from error
     network, info = loaded
-    check_complete(info, settings, checkpoint.headers(checkpoint.weight_files(folder)), folders.shown(folder))
     quantisation.keep_packed_as_loaded(network)
-    model: PreTrainedModel = network.eval().requires_grad_(False)
-    return model
+    return network.eval().requires_grad_(False), info

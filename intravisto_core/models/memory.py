@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
-from intravisto_core.errors import MemoryShortError, ModelError
+from intravisto_core.errors import MemoryShortError
 from intravisto_core.models import checkpoint, hub
 from intravisto_core.models.checkpoint import TensorHeader
-from intravisto_core.models.folder import read_config
+from intravisto_core.models.folder import read_config, shown
 from intravisto_core.models.free_memory import all_free, free_bytes
+from intravisto_core.models.guard import refusing_damage
 from intravisto_core.models.loaded import Dimensions, LoadedModel, exact_context
 from intravisto_core.models.placement import device_of
 from intravisto_core.models.quantisation import INT8, NF4
+from intravisto_core.models.settings import read_settings
 from intravisto_core.models.source import is_local, locate
 from intravisto_core.models.weights import CHUNK
 from intravisto_core.records.memory import MemoryEstimate, size
@@ -201,12 +202,13 @@ def estimate_memory(
         ModelError: the model cannot be had or read.
     """
     spec = source if isinstance(source, ModelSpec) else ModelSpec(str(source))
-    if is_local(spec.source) or not hub.is_id(spec.source):
-        folder = locate(spec)
-        tensors = checkpoint.headers(checkpoint.weight_files(folder))
-    else:
-        folder, tensors = hub.config_and_headers(spec.source, spec.revision, token)
-    return estimate(spec, folder, tensors, prompt_tokens, new_tokens, sites)
+    with refusing_damage(spec.source):
+        if is_local(spec.source) or not hub.is_id(spec.source):
+            folder = locate(spec)
+            tensors = checkpoint.headers(checkpoint.weight_files(folder))
+        else:
+            folder, tensors = hub.config_and_headers(spec.source, spec.revision, token)
+        return estimate(spec, folder, tensors, prompt_tokens, new_tokens, sites)
 
 
 def estimate(
@@ -219,14 +221,8 @@ def estimate(
 ) -> MemoryEstimate:
     """`estimate_memory` of a model whose headers were read."""
     config = read_config(folder)
-    try:
-        settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        shape = dimensions(settings.get_text_config(), tensors)
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise ModelError(
-            f"{folder / 'config.json'}: transformers could not read it ({type(error).__name__}: {error}). "
-            "Download or save it again"
-        ) from error
+    settings = read_settings(config, shown(folder))
+    shape = dimensions(settings.get_text_config(), tensors)
 
     def made(spec: ModelSpec, prompt: int, sites: Any) -> MemoryEstimate:
         dtype = checkpoint.stored_dtype(config, tensors) if spec.dtype == "auto" else getattr(torch, spec.dtype)

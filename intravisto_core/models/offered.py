@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from huggingface_hub import constants
 from intravisto_core.architectures import names, refusal
 from intravisto_core.errors import IntravistoError, ModelError, expected
 from intravisto_core.models import hub
+from intravisto_core.models.json_file import parse_object
 from intravisto_core.records.memory import size
 from intravisto_core.request import ModelSpec
 
@@ -143,7 +143,7 @@ def cached_models() -> tuple[OfferedModel, ...]:
 
 def _could_be_shown(folder: Path) -> bool:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parse_object((folder / "config.json").read_bytes())
         return config["model_type"] in names() or not (config.get("auto_map") or refusal(config))
     except (OSError, ValueError, KeyError, TypeError):
         return False

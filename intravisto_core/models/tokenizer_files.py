@@ -9,6 +9,8 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from intravisto_core.errors import ModelError
+from intravisto_core.models.guard import is_of_a_library
+from intravisto_core.models.settings import in_one_line
 
 FILE = "tokenizer.json"
 PROBE = (
@@ -24,15 +26,17 @@ PROBE = (
 SEEN = "azAZ09.,!?é東ж😀"
 
 
-def open_tokenizer(folder: Path, name: str) -> Any:
-    """The tokenizer, as transformers' own code reads it.
+def open_tokenizer(folder: Path, settings: Any, name: str) -> Any:
+    """The tokenizer, as transformers' own code reads it. settings: transformers' configuration of the model.
 
     Raises:
         ModelError: its files are missing or damaged, or it needs code of its own.
     """
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
+        return AutoTokenizer.from_pretrained(folder, config=settings, local_files_only=True, trust_remote_code=False)
+    except BaseException as error:
+        if not is_of_a_library(error):
+            raise
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"{name}: expected a tokenizer that transformers' own code runs; this one brings its "
@@ -40,7 +44,8 @@ def open_tokenizer(folder: Path, name: str) -> Any:
             ) from None
         raise ModelError(
             f"{name}: expected tokenizer files (tokenizer.json); they are missing or damaged "
-            f"({type(error).__name__}). Copy the model's own tokenizer into its folder, or choose another model"
+            f"({type(error).__name__}: {in_one_line(error)}). Copy the model's own tokenizer into its folder, or "
+            "choose another model"
         ) from error
 
 
@@ -63,10 +68,11 @@ def _other_tokens(file: Path, tokenizer: Any) -> list[str]:
         expected, own = stored.encode(text, add_special_tokens=False).ids, _ids(tokenizer, text)
         if expected != own:
             at = next((i for i, pair in enumerate(zip(own, expected, strict=False)) if pair[0] != pair[1]), 0)
+            said = f"{text!r} becomes {_ids_from(own, at)} instead of {_ids_from(expected, at)}"
             return [
                 f"transformers reads its tokenizer as {type(tokenizer).__name__}, which makes other tokens than "
-                f"{FILE} says: {text!r} becomes {_ids_from(own, at)} instead of {_ids_from(expected, at)}. Texts may be read "
-                "otherwise than in training; check tokenizer_class in tokenizer_config.json"
+                f"{FILE} says: {said}. Texts may be read otherwise than in training; check tokenizer_class in "
+                "tokenizer_config.json"
             ]
     return []
 
