@@ -89,7 +89,7 @@ def logit_matrix(model: LoadedModel, projection: Projection) -> Float[Tensor, "n
     """
     a, x = projection.mix[:, None], projection.x_hat
     n, lead, trail = x.shape[0], _leading(projection.mix == 0), _leading(projection.mix.flip(0) == 1)
-    z = torch.empty((n, model.weights.n_rows("unembed")), device=x.device)
+    z = torch.empty((n, model.weights.n_rows("unembed")), dtype=torch.float32, device=x.device)
     z[:lead] = 0
     if lead < n:
         for start, table in model.weights.chunks("unembed"):
@@ -117,5 +117,5 @@ def finish(model: LoadedModel, z: Float[Tensor, "n V"], capped: bool) -> Float[T
 
 def output_logits(model: LoadedModel, x: Tensor) -> Tensor:
     """The output lens with the final norm on any vectors (n, d) → (n, V)."""
-    ones = torch.ones(x.shape[0], device=x.device)
+    ones = torch.ones(x.shape[0], dtype=torch.float32, device=x.device)
     return logit_matrix(model, Projection(model.final_state(x), ones))

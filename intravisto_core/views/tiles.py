@@ -97,7 +97,7 @@ def _state_cells(
     """Decode states; the model's final state is the last row, put there where the tile has it not itself."""
     if not (kind.component is Component.BLOCK and kind.lens in _OWN_REFERENCE):
         final = model.final_state(data.final[positions])
-        ones = torch.ones(shape[1], device=final.device)
+        ones = torch.ones(shape[1], dtype=torch.float32, device=final.device)
         projection = replace(
             projection, x_hat=torch.cat([projection.x_hat, final]), mix=torch.cat([projection.mix, ones])
         )
@@ -121,7 +121,9 @@ def watch_tile(
     if kind.lens is Lens.MAX:
         projection = _decided(model, data, kind, positions, projection, shape)
     z = logit_matrix(model, projection)
-    log_sum = torch.full(shape, torch.nan) if kind.is_update else sums(z, z.amax(-1)).log_sum.view(shape)
+    log_sum = (
+        torch.full(shape, torch.nan, dtype=torch.float32) if kind.is_update else sums(z, z.amax(-1)).log_sum.view(shape)
+    )
     out = {}
     for token in tokens:
         rank, logit = ranks(z, token)
