@@ -9,9 +9,11 @@ import re
 import threading
 import unicodedata
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
+from intravisto_core.chat_template import ChatTemplate
 from intravisto_core.errors import RequestError
 from intravisto_core.records import Token
 from intravisto_core.request import Turn
@@ -24,6 +26,7 @@ _CODED = ("Cc", "Cf", "Cn", "Zl", "Zp", "Zs")
 _JOINERS = ("\u200c", "\u200d")
 _BYTE_PIECE = re.compile(r"^<0x([0-9A-Fa-f]{2})>$")
 _CONTROL_PICTURES = 0x2400
+LONGEST_TEXT = 8_000_000
 
 
 @lru_cache(maxsize=1)
@@ -63,27 +66,43 @@ class TokenReader:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._lock = threading.RLock()
+        takes_turns = getattr(tokenizer, "takes_turns", True)
+        self._lock: AbstractContextManager[object] = threading.RLock() if takes_turns else nullcontext()
         added = getattr(tokenizer, "added_tokens_decoder", {})
         self._special = frozenset({*tokenizer.all_special_ids, *(i for i, t in added.items() if t.special)})
         self._unknown = tokenizer.unk_token_id
         self._size = max(tokenizer.get_vocab().values(), default=-1) + 1
+        self._written_for: tuple[str, ChatTemplate] | None = None
         self._names: list[str] = []
         self._bytes: dict[int, bytes] = {}
 
     @property
     def has_chat_template(self) -> bool:
         """Whether the model says how a conversation is written for it."""
-        template = getattr(self._tokenizer, "chat_template", None)
-        return "default" in template if isinstance(template, dict) else bool(template)
+        return bool(self._template_source())
+
+    def _template_source(self) -> str:
+        """The text of the chat template, of several the usual one; or ""."""
+        source = getattr(self._tokenizer, "chat_template", None)
+        return str((source.get("default") if isinstance(source, dict) else source) or "")
+
+    def _template(self) -> ChatTemplate:
+        source = self._template_source()
+        if self._written_for is None or self._written_for[0] != source:
+            named = {name: _plain(token) for name, token in self._tokenizer.special_tokens_map.items()}
+            self._written_for = source, ChatTemplate(source, named)
+        return self._written_for[1]
 
     def encode(self, text: str, add_special_tokens: bool) -> list[int]:
         """Ids of a text.
 
         Raises:
-            RequestError: it holds half of a character (a lone surrogate), which no encoding can write.
+            RequestError: it holds half of a character (a lone surrogate), which no encoding can write, or is longer
+                than any model's context.
         """
         _check_whole(text)
+        if len(text) > LONGEST_TEXT:
+            raise RequestError(f"text: expected at most {LONGEST_TEXT:,} characters; got {len(text):,}. Shorten it")
         with self._lock:
             ids = self._tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
         return [int(i) for i in ids]
@@ -102,27 +121,22 @@ class TokenReader:
     def encode_chat(self, conversation: Sequence[Turn]) -> list[int]:
         """Ids of a conversation as the model's own template writes it, up to where its answer begins.
 
-        The template writes the special tokens too, so none is put first again. It comes with the model, and
-        transformers runs it in jinja's sandbox.
+        The template writes the special tokens too, so none is put first again. It comes with the model, and runs in
+        jinja's sandbox in a process of its own, with limits.
 
         Raises:
-            RequestError: the model has no template, or the template refuses these roles.
+            RequestError: the model has no template, or the template refuses these roles, leaves out a text, or does not
+                come to an end.
         """
         if not self.has_chat_template:
             raise RequestError("chat: expected a model with a chat template; this one has none. Run it without chat")
         for _, text in conversation:
             _check_whole(text)
-        said = [{"role": role, "content": text} for role, text in conversation]
-        try:
-            with self._lock:
-                text = self._tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
-        except Exception as error:
-            roles = ", ".join(role for role, _ in conversation)
-            raise RequestError(
-                f"chat: this model's template refuses a conversation of {roles} ({error}). Leave out a role, or change "
-                "their order"
-            ) from error
-        return self.encode(text, add_special_tokens=False)
+        return self.encode(self._template().write(conversation), add_special_tokens=False)
+
+    def own_system_prompt(self, conversation: Sequence[Turn]) -> str:
+        """The system prompt that the model's template writes of its own into a conversation, or ""."""
+        return self._template().own_system_prompt(conversation) if self.has_chat_template else ""
 
     def doubled_start(self, ids: Sequence[int]) -> str:
         """The special token that a text begins with twice, as it is shown, or ""."""
@@ -220,6 +234,10 @@ class TokenReader:
                 found |= {start + n: (visible(text), n) for n in range(p + 1 - start)}
                 start, together = p + 1, b""
         return found
+
+
+def _plain(token: Any) -> Any:
+    return [str(t) for t in token] if isinstance(token, list | tuple) else str(token)
 
 
 def _check_whole(text: str) -> None:

@@ -39,7 +39,7 @@ class Moved:
         """`v W_O` through the post-norm's γ and centring and the multiplier, a stretch of sources at a time."""
         d, n_heads, _ = self.w_o.shape
         step = max(1, BLOCK_ELEMENTS // (d * n_heads))
-        one = torch.ones((), device=self.v.device)
+        one = torch.ones((), dtype=torch.float32, device=self.v.device)
         for start in range(0, self.v.shape[1], step):
             sources = slice(start, start + step)
             v = self.v[:, sources].float().repeat_interleave(n_heads // self.v.shape[0], 0)
@@ -214,7 +214,7 @@ def _along(along: Float[Tensor, "*H Tq T"], what: Moved, squares: Float[Tensor, 
     """Parts along all that attention wrote, over its length squared. squares: Σ_j ‖c_ij‖²."""
     length = what.total.square().sum(-1)
     bias = (what.bias * what.total).sum(-1)
-    edit, sink = torch.zeros_like(bias), torch.zeros(along.shape[:-1], device=along.device)
+    edit, sink = torch.zeros_like(bias), torch.zeros(along.shape[:-1], dtype=torch.float32, device=along.device)
     size = squares + what.bias.square().sum(-1)
     if what.edit is not None:
         edit, size = (what.edit * what.total).sum(-1), size + what.edit.square().sum(-1)

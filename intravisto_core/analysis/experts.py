@@ -70,7 +70,7 @@ def _n_routed(model: LoadedModel, layer: int) -> int:
 def _shared_weight(routing: Routing) -> Float[Tensor, " T"]:
     assert routing.shared_act is not None
     if routing.shared_logit is None:
-        return torch.ones(routing.shared_act.shape[0], device=routing.shared_act.device)
+        return torch.ones(routing.shared_act.shape[0], dtype=torch.float32, device=routing.shared_act.device)
     return routing.shared_logit[:, 0].sigmoid().float()
 
 
@@ -94,7 +94,7 @@ def run_expert(model: LoadedModel, layer: int, expert: int, routing: Routing) ->
 def sum_experts(model: LoadedModel, layer: int, routing: Routing) -> Float[Tensor, "T d"]:
     """All neurons of all experts and the biases together, with the routers' weights: `mlp_out`, rebuilt."""
     ids, _ = read_mixture(model, layer, routing)
-    total = torch.zeros((len(ids), model.dimensions.d_model), device=ids.device)
+    total = torch.zeros((len(ids), model.dimensions.d_model), dtype=torch.float32, device=ids.device)
     for expert in ids.unique().tolist():
         part = run_expert(model, layer, expert, routing)
         name = f"expert_out.{layer}.{expert}"

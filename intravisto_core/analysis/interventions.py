@@ -23,7 +23,7 @@ def compute_token_vector(model: LoadedModel, ids: Sequence[int], lens: Lens, row
     """The row of E or U, or their mix at a heatmap row, of a token; of several, their mean."""
     a = _mix(model, lens, row, len(ids))[:, None]
     chosen = torch.tensor(list(ids), device=model.device)
-    rows = torch.zeros((len(ids), model.dimensions.d_model), device=model.device)
+    rows = torch.zeros((len(ids), model.dimensions.d_model), dtype=torch.float32, device=model.device)
     if bool((a < 1).any()):
         rows = rows + (1 - a) * model.weights.get("embed", chosen).float()
     if bool((a > 0).any()):
@@ -66,7 +66,7 @@ def decode_top_tokens(
     policy = default_norm(Component.ATTENTION if update else Component.BLOCK, lens, Reading.TOP)
     as_it_is = torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
     if policy is NormPolicy.STREAM:
-        x_hat = model.norm.linear(x, torch.ones((x.shape[0], 1), device=x.device))
+        x_hat = model.norm.linear(x, torch.ones((x.shape[0], 1), dtype=torch.float32, device=x.device))
     else:
         x_hat = normalise(model, x, x, policy, as_it_is)
     mix = _mix(model, lens, row, x.shape[0]).to(x.device)

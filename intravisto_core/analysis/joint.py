@@ -45,7 +45,7 @@ def compute_joint_shares(
     size = sum((p.abs().sum(-1) for p in fixed), torch.zeros_like(length))
     raw = [(length - (whole - p).abs().sum(-1)).clamp(min=0) for p in fixed]
     n_heads, n_queries, n_sources = what.weights.shape
-    parts = torch.zeros((n_heads if by_head else 1, n_queries, n_sources), device=whole.device)
+    parts = torch.zeros((n_heads if by_head else 1, n_queries, n_sources), dtype=torch.float32, device=whole.device)
     for sources, values in what.values():
         lengths = values.abs().sum(-1)
         size = size + torch.einsum("hin,hn->i", what.weights[:, :, sources], lengths)

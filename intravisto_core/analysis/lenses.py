@@ -19,7 +19,7 @@ def compute_logits(model: LoadedModel, projection: Projection) -> Float[Tensor, 
     """
     a, x = projection.mix[:, None], projection.x_hat
     n, lead, trail = x.shape[0], _leading(projection.mix == 0), _leading(projection.mix.flip(0) == 1)
-    z = torch.empty((n, model.weights.n_rows("unembed")), device=x.device)
+    z = torch.empty((n, model.weights.n_rows("unembed")), dtype=torch.float32, device=x.device)
     z[:lead] = 0
     if lead < n:
         for start, table in model.weights.chunks("unembed"):
@@ -47,5 +47,5 @@ def scale_logits(model: LoadedModel, z: Float[Tensor, "n V"], capped: bool) -> F
 
 def compute_output_logits(model: LoadedModel, x: Tensor) -> Tensor:
     """The output lens with the final norm on any vectors (n, d) → (n, V)."""
-    ones = torch.ones(x.shape[0], device=x.device)
+    ones = torch.ones(x.shape[0], dtype=torch.float32, device=x.device)
     return compute_logits(model, Projection(model.final_state(x), ones))

@@ -65,6 +65,6 @@ def compute_logit_divergences(
     model: LoadedModel, x_hat: Float[Tensor, "n d"], upper: Int[Tensor, " pairs"], lower: Int[Tensor, " pairs"]
 ) -> Float[Tensor, " pairs"]:
     """KL(upper ‖ lower) in nats from the logits themselves, for a model with a soft-cap; n·V·4 bytes are held."""
-    z = compute_logits(model, Projection(x_hat, torch.ones(len(x_hat), device=x_hat.device)))
+    z = compute_logits(model, Projection(x_hat, torch.ones(len(x_hat), dtype=torch.float32, device=x_hat.device)))
     pairs = zip(upper.split(64), lower.split(64), strict=True)
     return torch.cat([compute_divergence(z[u], z[low]) for u, low in pairs])

@@ -16,6 +16,7 @@ from intravisto_core.experiments.self_check import check_model
 from intravisto_core.models import load
 from intravisto_core.models.construction import computing
 from intravisto_core.models.free_memory import allocations_apart, freeing, give_back, trim
+from intravisto_core.models.guard import GuardedReport, refusing_damage
 from intravisto_core.models.loading import nothing
 from intravisto_core.models.memory import run_estimate
 from intravisto_core.models.threads import threads_for, using_threads
@@ -57,8 +58,9 @@ class LocalEngine:
         limits: Limits = NO_LIMITS,
     ) -> None:
         self._spec = spec
-        with freeing(f"opening {spec.source}"), allocations_apart():
-            model = load(spec, token, report, make_room)
+        told = GuardedReport(report)
+        with freeing(f"opening {spec.source}"), allocations_apart(), refusing_damage(spec.source, told):
+            model = load(spec, token, told, make_room)
             threads = threads_for(model)
             with using_threads(threads), computing():
                 self._card = check_model(model)

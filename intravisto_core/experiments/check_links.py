@@ -57,7 +57,7 @@ def check_links(
     predicted = torch.stack([-gradients.along(link, e) for link, e in zip(links, vectors, strict=True)])
     whole = float(metric(model.logits(data.final[metric.position : metric.position + 1])[0]))
     first = _first_of_same(links, vectors, model.blueprint.parallel)
-    measured, noise = torch.zeros(len(links)), 0.0
+    measured, noise = torch.zeros(len(links), dtype=torch.float32), 0.0
     chosen = sorted(set(first))
     batches = _batches([links[i] for i in chosen], metric.position, model.dimensions.n_layers, in_full)
     ends = _longest_and_shortest([[links[chosen[i]] for i in batch] for batch in batches])

@@ -176,7 +176,7 @@ def build(config: Any, seed: int = 0) -> Any:
     model = auto_class(config).from_config(config, attn_implementation="eager").eval().float()
     generator = torch.Generator().manual_seed(seed + 1)
     for parameter in model.parameters():
-        parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+        parameter.data.add_(torch.randn(parameter.shape, dtype=torch.float32, generator=generator) * 0.1)
     return model
 
 

@@ -11,6 +11,7 @@ from intravisto_core.models.gguf import check_asked, check_kinds
 from intravisto_core.models.gguf_header import GgufHeader, read_header
 from intravisto_core.models.gguf_memory import estimate_gguf
 from intravisto_core.models.gguf_settings import read_settings
+from intravisto_core.models.guard import refusing_damage
 from intravisto_core.models.memory import estimate
 from intravisto_core.models.source import is_local, locate, name
 from intravisto_core.records.memory import MemoryEstimate
@@ -32,7 +33,11 @@ def estimate_memory(
         ModelError: the model cannot be had or read.
     """
     spec = source if isinstance(source, ModelSpec) else ModelSpec(str(source))
-    run = (prompt_tokens, new_tokens, sites)
+    with refusing_damage(spec.source):
+        return _estimate(spec, (prompt_tokens, new_tokens, sites), token)
+
+
+def _estimate(spec: ModelSpec, run: tuple[int, int, Any], token: str | None) -> MemoryEstimate:
     source, file = gguf_files.named(spec)
     if is_local(source):
         found = _looked(locate(spec), spec)

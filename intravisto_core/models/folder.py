@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from intravisto_core.architectures import names, refusal
 from intravisto_core.demo import MODEL_FOLDER
 from intravisto_core.errors import ModelError, expected
 from intravisto_core.models import checkpoint
+from intravisto_core.models.json_file import parse_object
 from intravisto_core.models.quantisation import check_stored
 
+_READ = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".vocab", ".bpe", ".safetensors")
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -65,13 +67,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         ModelError: it is not JSON, needs remote code, is packed in a way that cannot be read, or is refused by what it
             says.
     """
+    check_place(folder, folder / "config.json")
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parse_object((folder / "config.json").read_bytes())
         family = config["model_type"]
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
+        family = None
+    if not isinstance(family, str):
         raise ModelError(
             f"{shown(folder)}: expected config.json to be JSON with a model_type; it is not. Download or save it again"
-        ) from None
+        )
     if family not in names() and config.get("auto_map"):
         raise ModelError(
             f"{shown(folder)}: expected a family that transformers' own code runs; {family} brings its own code, which "
@@ -80,7 +85,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if family not in names() and (reason := refusal(config)):
         raise ModelError(f"{shown(folder)}: {family} is refused: {reason}. {another_family()}")
     check_stored(config, shown(folder))
-    return dict(config)
+    return config
 
 
 def check_weights(folder: Path) -> list[Path]:
@@ -104,11 +109,12 @@ def check_weights(folder: Path) -> list[Path]:
                 "any code when opened. Save the model again with save_pretrained, which writes safetensors"
             )
         raise ModelError(f"{shown(folder)}: expected weights (*.safetensors); found none. Copy or download them again")
-    if missing := [f.name for f in files if not f.is_file()]:
+    _check_names(folder, files)
+    if missing := [f.name for f in files if not _is_file(f)]:
         raise ModelError(
-            f"{shown(folder)}: expected {len(files)} weight files; {missing[0]} is missing. Download it again"
+            f"{shown(folder)}: expected {len(files)} weight files; {missing[0][:80]} is missing. Download it again"
         )
-    for file in (folder / "config.json", *files):
+    for file in (*_read_by_name(folder), *files):
         check_place(folder, file)
     for file in files:
         try:
@@ -119,6 +125,40 @@ def check_weights(folder: Path) -> list[Path]:
                 "copy it again"
             ) from error
     return files
+
+
+def _check_names(folder: Path, files: list[Path]) -> None:
+    """Refuse weights under names that transformers does not look for."""
+    if (folder / checkpoint.SINGLE).exists() or (folder / checkpoint.INDEX).exists():
+        return
+    found = files[0].name
+    if found.startswith("consolidated"):
+        todo = (
+            "It holds the weights under the names of its makers' own program. Download the model in the form of "
+            "transformers (model-*.safetensors and its index)"
+        )
+    elif re.fullmatch(r"model-\d+-of-\d+\.safetensors", found):
+        todo = f"Download {checkpoint.INDEX} too"
+    else:
+        todo = f"If it is the whole model, rename it to {checkpoint.SINGLE}"
+    raise ModelError(
+        f"{shown(folder)}: expected weights in {checkpoint.SINGLE}, or in several files with {checkpoint.INDEX}; found "
+        f"{found}. {todo}"
+    )
+
+
+def _read_by_name(folder: Path) -> list[Path]:
+    """Files that transformers may read from a folder besides the weights, and folders of templates."""
+    inside = [file for part in folder.iterdir() if part.is_dir() for file in (part, *part.glob("*.jinja"))]
+    return [*(file for file in folder.iterdir() if file.suffix in _READ), *inside]
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:
+        # the name is longer than any file's may be
+        return False
 
 
 def check_place(folder: Path, file: Path) -> None:

@@ -7,7 +7,6 @@ checksum before anybody reads it.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from intravisto_core.models import adapters, checkpoint, download, folder, gguf_
 from intravisto_core.models.download import Report as FileReport
 from intravisto_core.models.gguf_header import GgufHeader, read_begun, read_header
 from intravisto_core.models.hub_errors import explained, full_disk, said_by_the_hub
+from intravisto_core.models.json_file import parse_object
 from intravisto_core.models.quantisation import check_asked
 from intravisto_core.progress import Report, quiet
 from intravisto_core.request import ModelSpec
@@ -213,7 +213,7 @@ class _Repository:
         api = HfApi(token=self.token)
         found = self._ask(lambda: api.get_safetensors_metadata(self.source, revision=self.commit))
         entries = {
-            name: {"shape": info.shape, "dtype": info.dtype}
+            name: {"shape": list(info.shape), "dtype": info.dtype, "data_offsets": info.data_offsets}
             for file in found.files_metadata.values()
             for name, info in file.tensors.items()
         }
@@ -272,7 +272,7 @@ class _Repository:
 
     def _shards(self) -> list[str]:
         try:
-            index = json.loads(self._small(checkpoint.INDEX).read_text(encoding="utf-8"))
+            index = parse_object(self._small(checkpoint.INDEX).read_bytes())
             names = sorted(set(index["weight_map"].values()))
         except (ValueError, KeyError, AttributeError, TypeError):
             names = []

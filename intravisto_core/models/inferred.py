@@ -105,7 +105,7 @@ def _logit_scale(config: Any) -> float:
 def _with_norm(architecture: Architecture, norm: nn.Module, d_model: int) -> Architecture:
     """The formula that a norm follows on random vectors; where none fits, the self-check will say so."""
     own = next((parameter(norm, name) for name, _ in norm.named_parameters(recurse=False)), None)
-    x = 3 * torch.randn((N_PROBE, d_model), generator=torch.Generator().manual_seed(0)) + 1
+    x = 3 * torch.randn((N_PROBE, d_model), dtype=torch.float32, generator=torch.Generator().manual_seed(0)) + 1
     x = x if own is None else x.to(own.device, own.dtype)
     wanted = norm(x).float()
     for kind, offset in product(NormKind, (0.0, 1.0)):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from intravisto_core.architectures import Architecture, auto_class, bind, find, names
@@ -26,7 +26,9 @@ from intravisto_core.models.loaded import LoadedModel, measure
 from intravisto_core.models.memory import estimate, require_room
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.placement import Placement, place
+from intravisto_core.models.plausible import check_plausible
 from intravisto_core.models.reading import telling
+from intravisto_core.models.settings import in_one_line, read_settings
 from intravisto_core.models.source import locate, locate_base, name
 from intravisto_core.models.tokenizer_files import describe_differences, open_tokenizer
 from intravisto_core.models.weights import Weights, read_in
@@ -69,15 +71,18 @@ def load(
         return _load_gguf(spec, folder, adapter, report, make_room)
     config = folders.read_config(folder)
     files = folders.check_weights(folder)
-    quantisation.check_asked(config, spec, folders.shown(folder))
-    needed = adapters.add_to(estimate(spec, folder, checkpoint.headers(checkpoint.weight_files(folder))), adapter)
+    shown = folders.shown(folder)
+    quantisation.check_asked(config, spec, shown)
+    settings, tensors = read_settings(config, shown), checkpoint.headers(files)
+    check_plausible(settings, tensors, shown)
+    needed = adapters.add_to(estimate(spec, folder, tensors), adapter)
     make_room(needed.weights)
     require_room(replace(needed, free=all_free()), spec.source)
     report(0, 0, "reading the weights")
-    words = adapter.folder if adapter is not None and adapter.has_tokenizer else folder
-    tokenizer = open_tokenizer(words, folders.shown(words))
-    settings = _settings(folder)
-    said = read_generation(folder, settings, folders.shown(folder))
+    own_words = adapter is not None and adapter.has_tokenizer
+    words = adapter.folder if adapter is not None and own_words else folder
+    tokenizer = open_tokenizer(words, settings, folders.shown(words))
+    said = read_generation(folder, settings, shown)
     family = settings.get_text_config().model_type
     declared = find(family) if family in names() else None
     kernel = declared.kernel(settings) if declared else "eager"
@@ -85,13 +90,14 @@ def load(
         in_few_bits = bool(spec.quantisation or config.get("quantization_config"))
         where = place(spec.device_map, settings, needed.weights, packed=in_few_bits)
         with adapters.without_adapter(folder) as plain:
-            network = _network(plain, spec, where, settings, kernel, said)
+            network, info = _network(plain, spec, where, settings, kernel, said)
+        check_complete(info, settings, tensors, shown)
         network = adapters.merge(network, adapter, where)
     read_in(network, report)
     report(0, 0, "checking that what it shows will be true")
     source = spec.source if adapter is None else adapter.base.source
     notes = (*_notes(settings), *said.notes, *describe_differences(words, tokenizer))
-    found = _Found(folders.name(source, folder), folders.weights_hash(folder, files), folders.shown(folder), notes)
+    found = _Found(folders.name(source, folder), folders.weights_hash(folder, files), shown, notes)
     found = found.with_adapter(adapter)
     return _bound(spec, found, network, declared or infer(network), tokenizer, where)
 
@@ -106,7 +112,7 @@ def _load_gguf(
     make_room(needed.weights)
     require_room(replace(needed, free=all_free()), model.name)
     report(0, 0, "reading the vocabulary")
-    tokenizer = _adapter_tokenizer(adapter) or gguf.read_tokenizer(model)
+    tokenizer = _adapter_tokenizer(adapter, model.settings) or gguf.read_tokenizer(model)
     family = model.settings.model_type
     declared = find(family) if family in names() else None
     with loading(report):
@@ -125,11 +131,11 @@ def _notes(settings: Any) -> list[str]:
     return [f"{task}: it is read as one"] if task else []
 
 
-def _adapter_tokenizer(adapter: Adapter | None) -> Any:
+def _adapter_tokenizer(adapter: Adapter | None, settings: Any) -> Any:
     """The tokenizer that an adapter brings, or None."""
     if adapter is None or not adapter.has_tokenizer:
         return None
-    return open_tokenizer(adapter.folder, folders.shown(adapter.folder))
+    return open_tokenizer(adapter.folder, settings, folders.shown(adapter.folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +190,6 @@ def _bound(
     )
 
 
-def _settings(folder: Path) -> Any:
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(
-            f"{folders.shown(folder)}: transformers could not read config.json ({type(error).__name__}: {error}). "
-            "Download or save it again"
-        ) from error
-
-
 def _check_vocabulary(name: str, tokenizer: Any, n_rows: int) -> None:
     """Added tokens beyond the table are refused only where a text has them: many a checkpoint has one for padding."""
     if tokenizer.vocab_size > n_rows:
@@ -206,7 +202,7 @@ def _check_vocabulary(name: str, tokenizer: Any, n_rows: int) -> None:
 
 def _network(
     folder: Path, spec: ModelSpec, where: Placement, settings: Any, kernel: str, said: GenerationFile
-) -> PreTrainedModel:
+) -> tuple[PreTrainedModel, Any]:
     transformers_logging.disable_progress_bar()
     dtype = "auto" if spec.dtype == "auto" else getattr(torch, spec.dtype)
     options = dict(where.options)
@@ -215,6 +211,7 @@ def _network(
     try:
         loaded: Any = auto_class(settings).from_pretrained(
             folder,
+            config=settings,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
@@ -230,11 +227,9 @@ def _network(
         if is_short(error) or isinstance(error, IntravistoError):
             raise
         raise ModelError(
-            f"{folders.shown(folder)}: transformers could not load it ({type(error).__name__}: {error}). "
+            f"{folders.shown(folder)}: transformers could not load it ({type(error).__name__}: {in_one_line(error)}). "
             "Check that config.json and the weights belong together"
         ) from error
     network, info = loaded
-    check_complete(info, settings, checkpoint.headers(checkpoint.weight_files(folder)), folders.shown(folder))
     quantisation.keep_packed_as_loaded(network)
-    model: PreTrainedModel = network.eval().requires_grad_(False)
-    return model
+    return network.eval().requires_grad_(False), info

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 
-from intravisto_core.errors import MemoryShortError, ModelError
+from intravisto_core.errors import MemoryShortError
 from intravisto_core.models import checkpoint
 from intravisto_core.models.checkpoint import TensorHeader
-from intravisto_core.models.folder import read_config
+from intravisto_core.models.folder import read_config, shown
 from intravisto_core.models.free_memory import all_free, free_bytes
 from intravisto_core.models.loaded import Dimensions, LoadedModel, exact_context
 from intravisto_core.models.placement import device_of
 from intravisto_core.models.quantisation import INT8, NF4
+from intravisto_core.models.settings import read_settings
 from intravisto_core.models.weights import CHUNK
 from intravisto_core.records.memory import MemoryEstimate, size
 from intravisto_core.request import ModelSpec
@@ -196,14 +196,8 @@ def estimate(
 ) -> MemoryEstimate:
     """`estimates.estimate_memory` of a folder whose headers were read."""
     config = read_config(folder)
-    try:
-        settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        shape = dimensions(settings.get_text_config(), tensors)
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise ModelError(
-            f"{folder / 'config.json'}: transformers could not read it ({type(error).__name__}: {error}). "
-            "Download or save it again"
-        ) from error
+    settings = read_settings(config, shown(folder))
+    shape = dimensions(settings.get_text_config(), tensors)
 
     def weigh(spec: ModelSpec) -> tuple[WeightBytes, torch.dtype]:
         dtype = checkpoint.stored_dtype(config, tensors) if spec.dtype == "auto" else getattr(torch, spec.dtype)

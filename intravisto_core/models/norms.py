@@ -40,7 +40,7 @@ class NormFormula:
         if eps is None:
             raise ModelError(f"norm: expected a module with an eps; got {type(module).__name__}")
         weight, bias = parameter(module, "weight"), parameter(module, "bias")
-        scale = torch.ones(()) if weight is None else weight.float() + architecture.norm_offset
+        scale = torch.ones((), dtype=torch.float32) if weight is None else weight.float() + architecture.norm_offset
         shift = None if bias is None else bias.float()
         return cls(architecture.norm, scale, shift, float(eps))
 

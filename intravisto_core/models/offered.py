@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from intravisto_core.errors import IntravistoError, ModelError, expected
 from intravisto_core.models import hub, ollama
 from intravisto_core.models.gguf_header import peek_architecture
 from intravisto_core.models.gguf_settings import FAMILIES
+from intravisto_core.models.json_file import parse_object
 from intravisto_core.records.memory import size
 from intravisto_core.request import ModelSpec
 
@@ -164,7 +164,7 @@ def _of_program(found: Iterable[ollama.LocalModel], group: str, program: str) ->
 
 def _could_be_shown(folder: Path) -> bool:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parse_object((folder / "config.json").read_bytes())
         return config["model_type"] in names() or not (config.get("auto_map") or refusal(config))
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from intravisto_core.errors import MissingProgramError, ModelError
+from intravisto_core.errors import MissingProgramError, ModelError, expected
 from intravisto_core.request import ModelSpec
 
 INT8, NF4 = "int8", "nf4"
@@ -52,9 +52,13 @@ def check_stored(model_config: dict[str, Any], name: str) -> None:
     Raises:
         ModelError: it is quantised otherwise than by bitsandbytes.
     """
-    stored = model_config.get("quantization_config") or {}
-    if not stored:
+    stored = model_config.get("quantization_config")
+    if stored is None or stored == {}:
         return
+    if not isinstance(stored, dict):
+        raise ModelError(
+            f"{name}: {expected('quantization_config in config.json', 'an object', stored, 'Download the file again')}"
+        )
     method = str(stored.get("quant_method") or "an unnamed method")
     if method != "bitsandbytes":
         raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,11 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from intravisto_core.errors import ModelError
+from intravisto_core.limited import LimitReached, ProgramError
+from intravisto_core.models.guard import is_of_a_library
+from intravisto_core.models.json_file import read_object
+from intravisto_core.models.settings import in_one_line
+from intravisto_core.models.tokenizer_limits import LimitedTokenizer, described_rules, limited_program, may_explode
 
 FILE = "tokenizer.json"
 PROBE = (
@@ -24,15 +30,19 @@ PROBE = (
 SEEN = "azAZ09.,!?é東ж😀"
 
 
-def open_tokenizer(folder: Path, name: str) -> Any:
-    """The tokenizer, as transformers' own code reads it.
+def open_tokenizer(folder: Path, settings: Any, name: str) -> Any:
+    """The tokenizer, as transformers' own code reads it. settings: transformers' configuration of the model.
 
     Raises:
         ModelError: its files are missing or damaged, or it needs code of its own.
     """
+    _check_rules(folder / FILE, name)
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
+        found = AutoTokenizer.from_pretrained(folder, config=settings, local_files_only=True, trust_remote_code=False)
+        return LimitedTokenizer(found) if may_explode(*described_rules(found)) else found
+    except BaseException as error:
+        if not is_of_a_library(error):
+            raise
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"{name}: expected a tokenizer that transformers' own code runs; this one brings its "
@@ -40,7 +50,8 @@ def open_tokenizer(folder: Path, name: str) -> Any:
             ) from None
         raise ModelError(
             f"{name}: expected tokenizer files (tokenizer.json); they are missing or damaged "
-            f"({type(error).__name__}). Copy the model's own tokenizer into its folder, or choose another model"
+            f"({type(error).__name__}: {in_one_line(error)}). Copy the model's own tokenizer into its folder, or "
+            "choose another model"
         ) from error
 
 
@@ -53,20 +64,48 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
     return [int(i) for i in tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
 
 
+def _check_rules(file: Path, name: str) -> None:
+    """Try rules that could explode on a text, with limits, before this process meets them."""
+    if not file.is_file():
+        return
+    described = read_object(file, name)
+    if may_explode(*(described.get(part) for part in ("normalizer", "pre_tokenizer", "decoder"))):
+        try:
+            stored = _stored(file, limited=True)
+            for text in PROBE:
+                stored(text)
+        except (LimitReached, ProgramError) as error:
+            raise ModelError(
+                f"{name}: expected a {FILE} that splits a short text into tokens; it {error}. Choose another model"
+            ) from None
+
+
+def _stored(file: Path, limited: bool) -> Callable[[str], list[int]]:
+    """What a file makes of texts, without special tokens."""
+    described = file.read_text(encoding="utf-8")
+    if limited:
+        program = limited_program(described)
+        return lambda text: list(program.ask({"text": text, "special": False}))
+    stored = Tokenizer.from_str(described)
+    stored.no_truncation()
+    stored.no_padding()
+    return lambda text: list(stored.encode(text, add_special_tokens=False).ids)
+
+
 def _other_tokens(file: Path, tokenizer: Any) -> list[str]:
     if not file.is_file():
         return []
-    stored = Tokenizer.from_file(str(file))
-    stored.no_truncation()
-    stored.no_padding()
+    stored = _stored(file, limited=isinstance(tokenizer, LimitedTokenizer))
     for text in PROBE:
-        expected, own = stored.encode(text, add_special_tokens=False).ids, _ids(tokenizer, text)
+        expected, own = stored(text), _ids(tokenizer, text)
         if expected != own:
+            made_as = tokenizer.made_as if isinstance(tokenizer, LimitedTokenizer) else type(tokenizer).__name__
             at = next((i for i, pair in enumerate(zip(own, expected, strict=False)) if pair[0] != pair[1]), 0)
+            said = f"{text!r} becomes {_ids_from(own, at)} instead of {_ids_from(expected, at)}"
             return [
-                f"transformers reads its tokenizer as {type(tokenizer).__name__}, which makes other tokens than "
-                f"{FILE} says: {text!r} becomes {_ids_from(own, at)} instead of {_ids_from(expected, at)}. Texts may "
-                "be read otherwise than in training; check tokenizer_class in tokenizer_config.json"
+                f"transformers reads its tokenizer as {made_as}, which makes other tokens than "
+                f"{FILE} says: {said}. Texts may be read otherwise than in training; check tokenizer_class in "
+                "tokenizer_config.json"
             ]
     return []
 

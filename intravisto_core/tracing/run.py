@@ -90,6 +90,8 @@ def prepare(model: LoadedModel, request: TraceRequest) -> Prepared:
     if context and length + n_new > context:
         n_new = context - length
         notes.append(f"stopped at the model's context of {context} tokens")
+    if request.chat and (own := model.reader.own_system_prompt(request.conversation)):
+        notes.append(f"the model's chat template adds a system prompt of its own: “{own}”")
     if start := model.reader.doubled_start(prompt):
         notes.append(f"begins with the start token {start} twice: models are trained with one")
     return Prepared(prompt, forced, n_new, tuple(notes))

@@ -10,7 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from intravisto_core.errors import TraceError
 from intravisto_core.request import Generation
+
+# float32 has no smaller number that it could divide by
+LEAST_TEMPERATURE = 1e-37
 
 
 def compute_next_distribution(logits: Float[Tensor, " V"], generation: Generation) -> Float[Tensor, " V"]:
@@ -29,10 +33,20 @@ def compute_next_distribution(logits: Float[Tensor, " V"], generation: Generatio
 
 
 def choose_token(logits: Float[Tensor, " V"], generation: Generation, step: int) -> int:
-    """The next token id: the most probable, or drawn with a number that depends on (seed, step) alone."""
-    if generation.temperature is None:
+    """The next token id: the most probable, or drawn with a number that depends on (seed, step) alone.
+
+    Raises:
+        TraceError: the logits are no numbers.
+    """
+    if generation.temperature is None or generation.temperature < LEAST_TEMPERATURE:
         return int(logits.argmax())
-    cumulative = compute_next_distribution(logits, generation).double().cumsum(-1)
+    probabilities = compute_next_distribution(logits, generation)
+    if bool(probabilities.isnan().any()):
+        if bool(logits.isnan().any()):
+            raise TraceError("logits: expected numbers to draw a token by; the model gave NaN. Check its weights")
+        # scores over a tiny temperature are infinite: all of the distribution is on the most probable token
+        return int(logits.argmax())
+    cumulative = probabilities.double().cumsum(-1)
     draw = np.random.Generator(np.random.Philox(key=generation.seed, counter=step)).random()
     index = torch.searchsorted(cumulative, draw * cumulative[-1], right=True)
     return int(index.clamp(max=cumulative.shape[0] - 1))

@@ -47,7 +47,7 @@ def compute_update(context: ViewContext, view: UpdateView) -> Generator[Progress
     before = pre if is_attention or model.blueprint.parallel else pre + attention
     update = attention if is_attention else mlp
     x_hat = model.norm.linear(update, model.norm.sigma(post))[None]
-    one = torch.ones(1, device=x_hat.device)
+    one = torch.ones(1, dtype=torch.float32, device=x_hat.device)
     change = compute_logits(model, Projection(x_hat, one, bias=False, capped=False))
     yield Progress(1, 2, "decoding")
     states = compute_output_logits(model, torch.stack([before, before + update]))

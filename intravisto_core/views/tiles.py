@@ -101,7 +101,7 @@ def _state_cells(
     """Decode states; the model's final state is the last row, put there where the tile has it not itself."""
     if not (kind.component is Component.BLOCK and kind.lens.ends_at_the_model):
         final = model.final_state(data.final[positions])
-        ones = torch.ones(shape[1], device=final.device)
+        ones = torch.ones(shape[1], dtype=torch.float32, device=final.device)
         projection = replace(
             projection, x_hat=torch.cat([projection.x_hat, final]), mix=torch.cat([projection.mix, ones])
         )
@@ -125,7 +125,11 @@ def decode_watched(
     if kind.lens.compares_tables:
         projection = _decided(model, data, kind, positions, projection, shape)
     z = compute_logits(model, projection)
-    log_sum = torch.full(shape, torch.nan) if kind.is_update else compute_sums(z, z.amax(-1)).log_sum.view(shape)
+    log_sum = (
+        torch.full(shape, torch.nan, dtype=torch.float32)
+        if kind.is_update
+        else compute_sums(z, z.amax(-1)).log_sum.view(shape)
+    )
     out = {}
     for token in tokens:
         rank, logit = compute_ranks(z, token)

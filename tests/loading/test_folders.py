@@ -87,6 +87,18 @@ def link_out(folder: Path) -> None:
     (folder / "model.safetensors").symlink_to(outside)
 
 
+def half_precision_alone(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model.fp16.safetensors")
+
+
+def consolidated(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "consolidated.safetensors")
+
+
+def shards_without_an_index(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").unlink()
+
+
 SINGLE, SHARDED = "tiny_llama", "sharded"
 BROKEN = [
     (SINGLE, no_config, "config.json; found none"),
@@ -101,6 +113,9 @@ BROKEN = [
     (SINGLE, no_tokenizer, "tokenizer files"),
     (SINGLE, larger_tokenizer, "at most 90 tokens"),
     (SINGLE, link_out, "link that leads out of it"),
+    (SINGLE, half_precision_alone, r"found model.fp16.safetensors. If it is the whole model, rename it"),
+    (SINGLE, consolidated, r"found consolidated.safetensors. It holds the weights under the names of its makers' own"),
+    (SHARDED, shards_without_an_index, r"found model-00001-of-\d+.safetensors. Download model.safetensors.index.json"),
 ]
 
 
@@ -176,3 +191,31 @@ def test_other_files_beside_the_model_are_not_read(tiny_llama, tmp_path):
     configure(folder, auto_map={"AutoModelForCausalLM": "modeling_llama.Own"})
     iv.open_model(folder).close()
     assert not (tmp_path / "ran").exists()
+
+
+LINKED = [
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("chat_template.jinja", "vocab.json", "merges.txt", "tokenizer.model", "additional_chat_templates/rag.jinja"),
+]
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_no_file_is_read_through_a_link_that_leads_out(tiny_llama, tmp_path, name):
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    file, outside = folder / name, tmp_path / "outside"
+    file.parent.mkdir(exist_ok=True)
+    if file.exists():
+        file.rename(outside)
+    else:
+        outside.write_text("{}")
+    file.symlink_to(outside)
+    with pytest.raises(iv.ModelError, match=f"{file.name} is a link that leads out of it"):
+        iv.open_model(folder)
+
+
+def test_no_folder_of_templates_is_read_through_a_link(tiny_llama, tmp_path):
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    (tmp_path / "outside").mkdir()
+    (folder / "additional_chat_templates").symlink_to(tmp_path / "outside")
+    with pytest.raises(iv.ModelError, match="additional_chat_templates is a link"):
+        iv.open_model(folder)

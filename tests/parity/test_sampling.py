@@ -9,6 +9,9 @@ import pytest
 import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+import intravisto_core as iv
+from intravisto_core.request import Generation
+from intravisto_core.tracing.sampling import choose_token
 from tests.reference import plain
 from tests.tiny import PROMPT, VOCABULARY
 
@@ -111,3 +114,17 @@ def test_every_step_draws_anew(case):
     """So hot that all tokens are about equally likely: one draw used for all steps would repeat one token."""
     trace = case("gpt2").engine.trace(PROMPT, max_new_tokens=12, temperature=1e4, seed=1)
     assert len(set(new_ids(trace))) > 6
+
+
+@pytest.mark.parametrize("temperature", [1e-30, 1e-36, 1e-38, 1e-45, 1e-300])
+def test_a_tiny_temperature_is_greedy(temperature):
+    logits = torch.tensor([900.0, -3.0, 1000.0, 999.0, -50.0])
+    for step in range(5):
+        assert choose_token(logits, Generation(max_new_tokens=1, temperature=temperature), step) == 2
+    assert choose_token(-logits.abs(), Generation(max_new_tokens=1, temperature=temperature), 0) == 1
+
+
+def test_logits_that_are_no_numbers_draw_nothing():
+    logits = torch.tensor([1.0, float("nan"), 2.0])
+    with pytest.raises(iv.TraceError, match="NaN"):
+        choose_token(logits, Generation(max_new_tokens=1, temperature=0.5), 0)

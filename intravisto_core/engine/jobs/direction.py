@@ -34,7 +34,9 @@ def run_direction(
     means = []
     for prompts in (request.positive, request.negative):
         runs = yield from run_prompts(traces, prompts, (request.site,), control)
-        means.append(_mean(model, runs, request, layer) if runs else torch.zeros((), device=model.device))
+        means.append(
+            _mean(model, runs, request, layer) if runs else torch.zeros((), dtype=torch.float32, device=model.device)
+        )
     difference = means[0] - means[1]
     strength = float(difference.norm())
     if not strength > 0:

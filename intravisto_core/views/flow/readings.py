@@ -57,7 +57,7 @@ def collect_vectors(context: ViewContext, nodes: Sequence[Node], difference: boo
     """What the nodes decode; difference: less the stream of the row below."""
     top = context.model.dimensions.n_layers + 1
     device = context.data.final.device
-    x = torch.empty((len(nodes), context.model.dimensions.d_model), device=device)
+    x = torch.empty((len(nodes), context.model.dimensions.d_model), dtype=torch.float32, device=device)
     stream = torch.empty_like(x)
     for (component, row), at in _by_row(nodes).items():
         positions = [nodes[i].position for i in at]
@@ -79,7 +79,7 @@ def _by_row(nodes: Sequence[Node]) -> Groups:
 
 
 def _logits(model: LoadedModel, x_hat: Tensor, update: bool) -> Tensor:
-    ones = torch.ones(len(x_hat), device=x_hat.device)
+    ones = torch.ones(len(x_hat), dtype=torch.float32, device=x_hat.device)
     return compute_logits(model, Projection(x_hat, ones, bias=not update, capped=not update))
 
 
@@ -122,7 +122,8 @@ def decode_iterative(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
     policy = default_norm(nodes[0].component, Lens.OUTPUT, Reading.ITERATIVE)
     x_hat = normalise(model, at.x, at.stream, policy, at.as_it_is)
     update = nodes[0].component in UPDATES
-    like = Projection(x_hat, torch.ones(len(nodes), device=x_hat.device), bias=not update, capped=not update)
+    ones = torch.ones(len(nodes), dtype=torch.float32, device=x_hat.device)
+    like = Projection(x_hat, ones, bias=not update, capped=not update)
     taken = subtract_tokens(model, at.x, freeze_norm(model, at.x, at.stream, policy, at.as_it_is), like, at.as_it_is)
     return {"ids": taken.ids.int().cpu().numpy(), "numbers": taken.coefficients.float().cpu().numpy()}
 
