@@ -129,11 +129,11 @@ if TYPE_CHECKING:
     from intravisto_core.engine import compare_models as compare_models
     from intravisto_core.engine import diagnostics as diagnostics
     from intravisto_core.models.estimates import estimate_memory as estimate_memory
-    from intravisto_core.models.hub import check_token as check_token
     from intravisto_core.models.offered import OfferedModel as OfferedModel
     from intravisto_core.models.offered import cached_models as cached_models
     from intravisto_core.models.offered import offer_is_closed as offer_is_closed
     from intravisto_core.models.offered import offered_models as offered_models
+    from intravisto_core.models.remote.hub import check_token as check_token
 
 __version__ = "0.1.0"
 
@@ -148,7 +148,7 @@ _LOADED_WHEN_USED = {
     "TraceInfo": "intravisto_core.engine",
     "compare_models": "intravisto_core.engine",
     "diagnostics": "intravisto_core.engine",
-    "check_token": "intravisto_core.models.hub",
+    "check_token": "intravisto_core.models.remote.hub",
     "estimate_memory": "intravisto_core.models.estimates",
     "OfferedModel": "intravisto_core.models.offered",
     "cached_models": "intravisto_core.models.offered",

@@ -15,8 +15,8 @@ from intravisto_core.errors import TraceError
 from intravisto_core.experiments.self_check import check_model
 from intravisto_core.models import load
 from intravisto_core.models.construction import computing
+from intravisto_core.models.files.guard import GuardedReport, refusing_damage
 from intravisto_core.models.free_memory import allocations_apart, freeing, give_back, trim
-from intravisto_core.models.guard import GuardedReport, refusing_damage
 from intravisto_core.models.loading import nothing
 from intravisto_core.models.memory import run_estimate
 from intravisto_core.models.threads import threads_for, using_threads

@@ -18,9 +18,10 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from intravisto_core.errors import MissingProgramError, ModelError, RequestError, expected
-from intravisto_core.models import checkpoint, quantisation
-from intravisto_core.models.checkpoint import TensorHeader
-from intravisto_core.models.folder import check_place, hash_edges, shown
+from intravisto_core.models import quantisation
+from intravisto_core.models.files import checkpoint
+from intravisto_core.models.files.checkpoint import TensorHeader
+from intravisto_core.models.files.folder import check_place, hash_edges, shown
 from intravisto_core.models.free_memory import is_short
 from intravisto_core.models.placement import Placement
 from intravisto_core.records.memory import MemoryEstimate

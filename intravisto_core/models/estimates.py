@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from intravisto_core.models import adapters, checkpoint, gguf_files, hub
-from intravisto_core.models.checkpoint import TensorHeader
-from intravisto_core.models.gguf import check_asked, check_kinds
-from intravisto_core.models.gguf_header import GgufHeader, read_header
-from intravisto_core.models.gguf_memory import estimate_gguf
-from intravisto_core.models.gguf_settings import read_settings
-from intravisto_core.models.guard import refusing_damage
+from intravisto_core.models import adapters
+from intravisto_core.models.files import checkpoint
+from intravisto_core.models.files.checkpoint import TensorHeader
+from intravisto_core.models.files.guard import refusing_damage
+from intravisto_core.models.gguf import gguf_files
+from intravisto_core.models.gguf.gguf import check_asked, check_kinds
+from intravisto_core.models.gguf.header import GgufHeader, read_header
+from intravisto_core.models.gguf.memory import estimate_gguf
+from intravisto_core.models.gguf.settings import read_settings
 from intravisto_core.models.memory import estimate
+from intravisto_core.models.remote import hub
 from intravisto_core.models.source import is_local, locate, name
 from intravisto_core.records.memory import MemoryEstimate
 from intravisto_core.request import ModelSpec

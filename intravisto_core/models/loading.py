@@ -13,24 +13,26 @@ from transformers.utils import logging as transformers_logging
 
 from intravisto_core.architectures import Architecture, auto_class, bind, find, names
 from intravisto_core.errors import IntravistoError, ModelError
-from intravisto_core.models import adapters, checkpoint, gguf, quantisation
-from intravisto_core.models import folder as folders
+from intravisto_core.models import adapters, quantisation
 from intravisto_core.models.adapters import Adapter
-from intravisto_core.models.completeness import another_task, check_complete
 from intravisto_core.models.construction import loading
+from intravisto_core.models.files import checkpoint
+from intravisto_core.models.files import folder as folders
+from intravisto_core.models.files.completeness import another_task, check_complete
+from intravisto_core.models.files.generation_file import GenerationFile, read_generation
+from intravisto_core.models.files.plausible import check_plausible
+from intravisto_core.models.files.settings import in_one_line, read_settings
+from intravisto_core.models.files.tokenizer_files import describe_differences, open_tokenizer
 from intravisto_core.models.free_memory import all_free, is_short
-from intravisto_core.models.generation_file import GenerationFile, read_generation
-from intravisto_core.models.gguf_memory import dtype_of, estimate_gguf
+from intravisto_core.models.gguf import gguf
+from intravisto_core.models.gguf.memory import dtype_of, estimate_gguf
 from intravisto_core.models.inferred import infer
 from intravisto_core.models.loaded import LoadedModel, measure
 from intravisto_core.models.memory import estimate, require_room
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.placement import Placement, place
-from intravisto_core.models.plausible import check_plausible
 from intravisto_core.models.reading import telling
-from intravisto_core.models.settings import in_one_line, read_settings
 from intravisto_core.models.source import locate, locate_base, name
-from intravisto_core.models.tokenizer_files import describe_differences, open_tokenizer
 from intravisto_core.models.weights import Weights, read_in
 from intravisto_core.progress import Report, quiet
 from intravisto_core.request import ModelSpec

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from intravisto_core.errors import MemoryShortError
-from intravisto_core.models import checkpoint
-from intravisto_core.models.checkpoint import TensorHeader
-from intravisto_core.models.folder import read_config, shown
+from intravisto_core.models.files import checkpoint
+from intravisto_core.models.files.checkpoint import TensorHeader
+from intravisto_core.models.files.folder import read_config, shown
+from intravisto_core.models.files.settings import read_settings
 from intravisto_core.models.free_memory import all_free, free_bytes
 from intravisto_core.models.loaded import Dimensions, LoadedModel, exact_context
 from intravisto_core.models.placement import device_of
 from intravisto_core.models.quantisation import INT8, NF4
-from intravisto_core.models.settings import read_settings
 from intravisto_core.models.weights import CHUNK
 from intravisto_core.records.memory import MemoryEstimate, size
 from intravisto_core.request import ModelSpec

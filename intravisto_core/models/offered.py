@@ -13,10 +13,11 @@ from huggingface_hub import constants
 
 from intravisto_core.architectures import names, refusal
 from intravisto_core.errors import IntravistoError, ModelError, expected
-from intravisto_core.models import hub, ollama
-from intravisto_core.models.gguf_header import peek_architecture
-from intravisto_core.models.gguf_settings import FAMILIES
-from intravisto_core.models.json_file import parse_object
+from intravisto_core.models import ollama
+from intravisto_core.models.files.json_file import parse_object
+from intravisto_core.models.gguf.header import peek_architecture
+from intravisto_core.models.gguf.settings import FAMILIES
+from intravisto_core.models.remote import hub
 from intravisto_core.records.memory import size
 from intravisto_core.request import ModelSpec
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intravisto_core.errors import ModelError, expected
-from intravisto_core.models.gguf_files import is_gguf, models
+from intravisto_core.models.gguf.gguf_files import is_gguf, models
 
 PREFIX = "ollama:"
 VARIABLE = "OLLAMA_MODELS"

@@ -10,8 +10,8 @@ from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
-from intravisto_core.models import checkpoint
 from intravisto_core.models.construction import constructed
+from intravisto_core.models.files import checkpoint
 from intravisto_core.progress import Report
 
 _BAR = "Loading weights"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from intravisto_core.errors import ModelError, RequestError, expected
-from intravisto_core.models import adapters, gguf_files, hub, ollama
-from intravisto_core.models import folder as folders
+from intravisto_core.models import adapters, ollama
+from intravisto_core.models.files import folder as folders
+from intravisto_core.models.gguf import gguf_files
+from intravisto_core.models.remote import hub
 from intravisto_core.progress import Report, quiet
 from intravisto_core.request import ModelSpec
 

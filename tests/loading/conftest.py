@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import constants
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from intravisto_core.models import download
+from intravisto_core.models.remote import download
 from tests.loading import fake_hub, search
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.models.guard import refusing_damage
+from intravisto_core.models.files.guard import refusing_damage
 from tests.loading.test_folders import configure
 
 DEEP = "[" * 100_000

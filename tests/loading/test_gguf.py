@@ -17,10 +17,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 import intravisto_core as iv
 from intravisto_core.experiments import tiny as families
-from intravisto_core.models import gguf_memory
-from intravisto_core.models.gguf_header import read_header
-from intravisto_core.models.gguf_settings import EPS, llama3_scaling
-from intravisto_core.models.gguf_settings import FAMILIES as READ
+from intravisto_core.models.gguf import memory
+from intravisto_core.models.gguf.header import read_header
+from intravisto_core.models.gguf.settings import EPS, llama3_scaling
+from intravisto_core.models.gguf.settings import FAMILIES as READ
 from tests import tiny
 from tests.loading.gguf_writing import of_folder, write
 
@@ -173,7 +173,7 @@ def test_memory_is_estimated_from_the_header(llama_file):
     assert "unpacked to float32" in found.text()
     halved = iv.estimate_memory(iv.ModelSpec(str(llama_file), dtype="bfloat16"))
     assert (halved.weights, "unpacked to bfloat16" in halved.text()) == (2 * n, True)
-    assert found.loading > gguf_memory.COPIES * 4 * 32 * len(tiny.VOCABULARY)
+    assert found.loading > memory.COPIES * 4 * 32 * len(tiny.VOCABULARY)
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_read(llama_file, monkeypatch):

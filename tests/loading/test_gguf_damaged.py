@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.models import gguf as gguf_models
-from intravisto_core.models.gguf_header import read_header
+from intravisto_core.models.gguf import gguf as gguf_models
+from intravisto_core.models.gguf.header import read_header
 from tests.loading.gguf_writing import of_folder
 
 MOST_BYTES = 16 << 20

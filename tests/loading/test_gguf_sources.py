@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.models import gguf_header, ollama
+from intravisto_core.models import ollama
+from intravisto_core.models.gguf import header
 from intravisto_ui.session import settings
 from tests.loading.gguf_writing import of_folder
 
@@ -89,7 +90,7 @@ def test_a_file_of_the_hub(hub, file, tiny_llama, tmp_path, monkeypatch):
     hub.repositories["owner/several"] = several
     with pytest.raises(iv.ModelError, match=r"owner/several: expected one GGUF file.*Q8/c.gguf, a.gguf, b.gguf"):
         iv.open_model("owner/several")
-    monkeypatch.setattr(gguf_header, "FIRST_PIECE", 2000)
+    monkeypatch.setattr(header, "FIRST_PIECE", 2000)
     found = iv.estimate_memory("owner/several:b.gguf")
     assert found.weights == iv.estimate_memory(file).weights
     assert not any((tmp_path / "cache").rglob("*.gguf"))

@@ -14,9 +14,9 @@ from huggingface_hub import constants
 
 import intravisto_core as iv
 from intravisto_core.errors import HubError
-from intravisto_core.models import download, hub_errors
-from intravisto_core.models import hub as hub_module
-from intravisto_core.models.hub import snapshot
+from intravisto_core.models.remote import download, hub_errors
+from intravisto_core.models.remote import hub as hub_module
+from intravisto_core.models.remote.hub import snapshot
 from intravisto_core.progress import quiet
 from tests.loading import search
 from tests.loading.fake_hub import COMMIT, GOOD_TOKEN, Faults

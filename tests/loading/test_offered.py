@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.models import hub as hub_module
-from intravisto_core.models.hub import snapshot
+from intravisto_core.models.remote import hub as hub_module
+from intravisto_core.models.remote.hub import snapshot
 from intravisto_core.progress import quiet
 
 

@@ -14,7 +14,8 @@ from transformers.utils import logging as transformers_logging
 
 import intravisto_core as iv
 from intravisto_core.cli import main
-from intravisto_core.models import checkpoint, construction, load, reading
+from intravisto_core.models import construction, load, reading
+from intravisto_core.models.files import checkpoint
 from intravisto_core.progress import quiet
 from tests import tiny
 from tests.inside import opening_of, wait_for_error

@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoTokenizer
 
 import intravisto_core as iv
-from intravisto_core.models.tokenizer_limits import LimitedTokenizer, is_harmless, may_explode
+from intravisto_core.models.files.tokenizer_limits import LimitedTokenizer, is_harmless, may_explode
 from intravisto_core.tokens import TokenReader
 
 HARMLESS = [

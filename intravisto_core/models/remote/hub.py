@@ -21,12 +21,15 @@ from huggingface_hub import HfApi, constants, get_token, hf_hub_download, is_off
 from huggingface_hub.file_download import repo_folder_name
 
 from intravisto_core.errors import HubError, ModelError, RequestError
-from intravisto_core.models import adapters, checkpoint, download, folder, gguf_files
-from intravisto_core.models.download import Report as FileReport
-from intravisto_core.models.gguf_header import GgufHeader, read_begun, read_header
-from intravisto_core.models.hub_errors import explained, full_disk, said_by_the_hub
-from intravisto_core.models.json_file import parse_object
+from intravisto_core.models import adapters
+from intravisto_core.models.files import checkpoint, folder
+from intravisto_core.models.files.json_file import parse_object
+from intravisto_core.models.gguf import gguf_files
+from intravisto_core.models.gguf.header import GgufHeader, read_begun, read_header
 from intravisto_core.models.quantisation import check_asked
+from intravisto_core.models.remote import download
+from intravisto_core.models.remote.download import Report as FileReport
+from intravisto_core.models.remote.hub_errors import explained, full_disk, said_by_the_hub
 from intravisto_core.progress import Report, quiet
 from intravisto_core.request import ModelSpec
 

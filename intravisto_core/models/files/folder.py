@@ -13,8 +13,8 @@ from huggingface_hub import constants
 from intravisto_core.architectures import names, refusal
 from intravisto_core.demo import MODEL_FOLDER
 from intravisto_core.errors import ModelError, expected
-from intravisto_core.models import checkpoint
-from intravisto_core.models.json_file import parse_object
+from intravisto_core.models.files import checkpoint
+from intravisto_core.models.files.json_file import parse_object
 from intravisto_core.models.quantisation import check_stored
 
 _READ = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".vocab", ".bpe", ".safetensors")

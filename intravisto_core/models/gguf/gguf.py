@@ -19,10 +19,10 @@ from transformers.utils.quantization_config import GgufConfig
 
 from intravisto_core.architectures import auto_class
 from intravisto_core.errors import IntravistoError, ModelError
-from intravisto_core.models.folder import hash_edges
+from intravisto_core.models.files.folder import hash_edges
 from intravisto_core.models.free_memory import is_short
-from intravisto_core.models.gguf_header import GgufHeader, read_header
-from intravisto_core.models.gguf_settings import FACTORS, read_settings
+from intravisto_core.models.gguf.header import GgufHeader, read_header
+from intravisto_core.models.gguf.settings import FACTORS, read_settings
 from intravisto_core.models.placement import Placement, empty
 from intravisto_core.progress import Report
 from intravisto_core.request import ModelSpec

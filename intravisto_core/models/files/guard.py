@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from intravisto_core.errors import IntravistoError, ModelError
+from intravisto_core.models.files.settings import in_one_line
 from intravisto_core.models.free_memory import is_short
-from intravisto_core.models.settings import in_one_line
 from intravisto_core.progress import Report
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from intravisto_core.models.json_file import parse_object
+from intravisto_core.models.files.json_file import parse_object
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

@@ -11,10 +11,15 @@ from transformers import AutoTokenizer
 
 from intravisto_core.errors import ModelError
 from intravisto_core.limited import LimitReached, ProgramError
-from intravisto_core.models.guard import is_of_a_library
-from intravisto_core.models.json_file import read_object
-from intravisto_core.models.settings import in_one_line
-from intravisto_core.models.tokenizer_limits import LimitedTokenizer, described_rules, limited_program, may_explode
+from intravisto_core.models.files.guard import is_of_a_library
+from intravisto_core.models.files.json_file import read_object
+from intravisto_core.models.files.settings import in_one_line
+from intravisto_core.models.files.tokenizer_limits import (
+    LimitedTokenizer,
+    described_rules,
+    limited_program,
+    may_explode,
+)
 
 FILE = "tokenizer.json"
 PROBE = (

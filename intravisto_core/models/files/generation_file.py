@@ -10,7 +10,7 @@ from typing import Any
 from transformers import GenerationConfig
 
 from intravisto_core.errors import ModelError
-from intravisto_core.models.json_file import read_object
+from intravisto_core.models.files.json_file import read_object
 
 NAME = "generation_config.json"
 # What changes the distribution or ends a run, with the value that does nothing. Options of sampling are the reader's.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from intravisto_core.errors import ModelError
-from intravisto_core.models.gguf_header import MAGIC
+from intravisto_core.models.gguf.header import MAGIC
 from intravisto_core.request import GGUF, ModelSpec
 
 # beside a model: the part that reads images, which no text goes through

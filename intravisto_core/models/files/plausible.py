@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from intravisto_core.errors import ModelError
-from intravisto_core.models.checkpoint import TensorHeader
+from intravisto_core.models.files.checkpoint import TensorHeader
 
 # Matrices that a model has by these two sizes may be packed in half a byte; what is far beyond all numbers in the files
 # is no size of their model.

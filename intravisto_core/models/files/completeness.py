@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from intravisto_core.errors import ModelError
-from intravisto_core.models.checkpoint import TensorHeader, is_made_anew
+from intravisto_core.models.files.checkpoint import TensorHeader, is_made_anew
 
 # Parts that are left out on purpose: towers for images and sound with what joins them to the text model, and layers
 # that were trained to predict further tokens.

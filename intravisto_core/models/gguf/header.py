@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from intravisto_core.errors import MissingProgramError, ModelError
-from intravisto_core.models.checkpoint import TensorHeader
+from intravisto_core.models.files.checkpoint import TensorHeader
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)

@@ -15,7 +15,7 @@ from transformers import AutoConfig
 from transformers.integrations import GGUF_CONFIG_MAPPING
 
 from intravisto_core.errors import ModelError
-from intravisto_core.models.gguf_header import GgufHeader
+from intravisto_core.models.gguf.header import GgufHeader
 
 MOST_LAYERS = 1000
 EPS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")

@@ -1,0 +1,1 @@
+"""GGUF files: header, settings, tokenizer and weights, read without trusting any of them."""
