@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from intravisto_core.errors import BusyError, RequestError
 from intravisto_core.request import DirectionRequest, PromptSet, TraceRequest
+from intravisto_core.request.fields import walk_values
 from intravisto_core.tokens import TokenReader
 
 MOST_CHARACTERS_A_TOKEN = 16  # a text with more characters than this a token is refused before it is tokenized
@@ -42,7 +42,7 @@ class Limits:
             RequestError: a prompt, a continuation, a set of prompts or a list of tokens is too long.
         """
         if self.prompt_tokens is not None:
-            longest = max((len(text) for text in _texts(request)), default=0)
+            longest = max((len(each) for each in walk_values(request) if isinstance(each, str)), default=0)
             most = MOST_CHARACTERS_A_TOKEN * self.prompt_tokens
             if longest > most:
                 _refuse("text", f"at most {most:,} characters", f"{longest:,}")
@@ -111,18 +111,6 @@ def _count_tokens(request: TraceRequest, reader: TokenReader) -> int:
     if request.chat:
         return len(reader.encode_chat(request.conversation))
     return len(reader.encode(request.prompt, request.add_special_tokens))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text of a request, however deep."""
-    if isinstance(value, str):
-        yield value
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from _texts(getattr(value, field.name))
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _texts(each)
 
 
 def _prompts(request: Any) -> Iterator[str]:

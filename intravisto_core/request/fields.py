@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -29,6 +29,17 @@ def read_fields(request: Any) -> None:
     kind: Any = type(request)
     for name, read in _readers(kind).items():
         object.__setattr__(request, name, read(getattr(request, name), name))
+
+
+def walk_values(value: Any) -> Iterator[Any]:
+    """A request and everything in it, however deep: requests, tuples and plain values."""
+    yield value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from walk_values(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from walk_values(each)
 
 
 def list_of(value: Any) -> list[Any]:

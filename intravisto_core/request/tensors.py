@@ -12,7 +12,7 @@ import numpy as np
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
-from intravisto_core.request.fields import list_of, read_whole_number
+from intravisto_core.request.fields import list_of, read_whole_number, walk_values
 
 
 def _read_shape(value: Any, name: str) -> tuple[int, ...]:
@@ -57,14 +57,7 @@ def tensors(request: Any) -> dict[str, np.ndarray]:
 
 def references(request: Any) -> Iterator[TensorRef]:
     """Every array that a request names."""
-    if isinstance(request, TensorRef):
-        yield request
-    elif dataclasses.is_dataclass(request) and not isinstance(request, type):
-        for each in dataclasses.fields(request):
-            yield from references(getattr(request, each.name))
-    elif isinstance(request, tuple):
-        for value in request:
-            yield from references(value)
+    return (value for value in walk_values(request) if isinstance(value, TensorRef))
 
 
 def with_tensors(request: Any, arrays: Mapping[str, np.ndarray]) -> Any:
