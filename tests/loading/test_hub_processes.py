@@ -16,7 +16,7 @@ from tests.loading.fake_hub import GOOD_TOKEN, Faults
 ROOT = Path(__file__).parents[2]
 BREAKS_OFF = """
 import sys
-from intravisto_core.models import download
+from intravisto_core.models.remote import download
 download.RETRIES = 0
 from intravisto_core.cli import main
 sys.exit(main(sys.argv[1:]))
