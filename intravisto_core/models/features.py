@@ -15,7 +15,7 @@ _QK_NORM = re.compile(r"(q|k|qk|query|key)_?(layer_?)?norm$")
 def features(model: LoadedModel) -> tuple[str, ...]:
     """Each as a short phrase: how it came about, then those of attention first."""
     attention = (*_heads(model), *_windows(model), *_scores(model), *_positions(model))
-    return (*model.notes, *attention, *_mlp(model), *_stream(model))
+    return (*attention, *_mlp(model), *_stream(model))
 
 
 def _heads(model: LoadedModel) -> Iterator[str]:

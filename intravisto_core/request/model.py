@@ -26,7 +26,7 @@ def _read_source(value: Any, name: str) -> str:
 
 def _read_file(value: Any, name: str) -> str | None:
     """The name of a GGUF file of a folder, and nothing outside of it."""
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value):
         return None
     plain = isinstance(value, str) and value.lower().endswith(GGUF) and not value.startswith("/") and "\\" not in value
     inside = plain and not {"", ".", ".."} & set(value.split("/"))

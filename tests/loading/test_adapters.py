@@ -78,8 +78,8 @@ def test_the_merged_model_is_pefts_own(family, options, tiny_folder, tmp_path):
         plain = expected(torch.tensor([IDS])).logits[0, -1].numpy()
     np.testing.assert_allclose(logits, plain, atol=2e-5)
     assert card.name == f"{base.name} + tuned"
-    assert card.features[0].startswith("LoRA adapter tuned (")
-    assert f"merged into {base.name} at scale 1: rank" in card.features[0]
+    assert card.notes[0].startswith("LoRA adapter tuned (")
+    assert f"merged into {base.name} at scale 1: rank" in card.notes[0]
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, -2.0])
@@ -149,7 +149,7 @@ def test_a_gguf_file_as_base(adapter, tiny_llama, tmp_path):
     expected = by_peft(tiny_llama, adapter).state_dict()
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
     assert card.name == "base + tuned"
-    assert [f.split(" ")[0] for f in card.features[:2]] == ["LoRA", "read"]
+    assert [f.split(" ")[0] for f in card.notes[:2]] == ["LoRA", "read"]
 
 
 def test_the_adapters_own_tokenizer(adapter, tiny_llama, tmp_path):

@@ -139,18 +139,18 @@ def test_what_a_way_to_split_a_text_means_besides(tiny_llama, tmp_path):
     pieces.close()
     of_llama3 = iv.open_model(of_folder(tiny_llama, tmp_path / "3.gguf", tokens=words, split="llama-bpe", bos=None))
     assert [t.id for t in of_llama3.tokenize(" Rome")] == [tiny.BOS, len(words) - 1]
-    assert "way to split" not in " ".join(of_llama3.model.features)
+    assert "way to split" not in " ".join(of_llama3.model.notes)
     of_llama3.close()
     silent = iv.open_model(of_folder(tiny_llama, tmp_path / "silent.gguf", split="new-bpe", bos=None))
     assert not silent.tokenize("ab")[0].is_special
-    assert silent.model.features[1].startswith("its way to split a text (new-bpe) is not known here")
+    assert silent.model.notes[1].startswith("its way to split a text (new-bpe) is not known here")
     silent.close()
 
 
 def test_the_card_counts_tensors_by_quantisation(tiny_llama, tmp_path):
     engine = iv.open_model(of_folder(tiny_llama, tmp_path / "tiny.Q8_0.gguf", kind="Q8_0"))
     plain = iv.open_model(tiny_llama)
-    assert engine.model.features[0].endswith("tensors by quantisation: Q8_0 20, F32 10")
+    assert engine.model.notes[0].endswith("tensors by quantisation: Q8_0 20, F32 10")
     assert (engine.model.name, engine.model.dtype) == ("tiny.Q8_0", "float32")
     weights, before = engine.traces.model.weights.get("w_o.1"), plain.traces.model.weights.get("w_o.1")
     # a block's largest number is 127 steps

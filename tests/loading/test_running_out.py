@@ -131,9 +131,9 @@ def test_how_long_a_model_stays(monkeypatch):
         settings.read({"INTRAVISTO_IDLE_MINUTES": "soon"})
     assert iv.Pool(idle_seconds=60).lease_seconds == 60
     monkeypatch.setenv("INTRAVISTO_IDLE_MINUTES", "0")
-    from intravisto_ui.session.pool import pool
+    from intravisto_ui.session import pool
 
-    made = pool.__wrapped__()
-    assert made.idle_seconds == math.inf
+    monkeypatch.setattr(pool, "_make_pool", pool._make_pool.__wrapped__)
+    assert pool.pool().idle_seconds == math.inf
     monkeypatch.setattr(free_memory, "group_limit", lambda: 1000)
-    assert pool.__wrapped__().byte_budget == 500
+    assert pool.pool().byte_budget == 500

@@ -16,10 +16,9 @@ _PRODUCTS = (
     ("hidden_size", "hidden_size"),
     ("intermediate_size", "hidden_size"),
     ("moe_intermediate_size", "hidden_size"),
-    ("num_experts", "hidden_size"),
-    ("num_local_experts", "hidden_size"),
     ("num_attention_heads", "hidden_size"),
 )
+_EXPERTS = (("num_experts", "hidden_size"), ("num_local_experts", "hidden_size"))
 
 
 def check_plausible(settings: Any, tensors: Iterable[TensorHeader], name: str) -> None:
@@ -38,7 +37,9 @@ def check_plausible(settings: Any, tensors: Iterable[TensorHeader], name: str) -
             f"have; got {texts.num_hidden_layers}. They do not belong together: download the model again"
         )
     most = _FAR * sum(t.numel for t in tensors)
-    for first, second in _PRODUCTS:
+    # some configs state a number of experts for models that have none
+    experts = _EXPERTS if getattr(texts, "is_moe", True) else ()
+    for first, second in (*_PRODUCTS, *experts):
         one, other = getattr(texts, first, None), getattr(texts, second, None)
         if isinstance(one, int) and isinstance(other, int) and one * other > most:
             raise ModelError(
