@@ -59,6 +59,12 @@ class Site(Choice):
         return self in (Site.Q, Site.K, Site.V, Site.Z, Site.PATTERN, Site.HEAD_OUT)
 
     @property
+    def edit_capability(self) -> Capability | None:
+        """The identity that an edit there rests on; None where it needs none."""
+        needed = {Site.Z: Capability.HEADS, Site.ACT: Capability.NEURONS, Site.PATTERN: Capability.PATTERN}
+        return needed.get(self)
+
+    @property
     def captured(self) -> tuple[Site, ...]:
         """The sites that must be captured for it: itself, unless it is computed from others."""
         return {Site.PATTERN: (Site.Q, Site.K), Site.HEAD_OUT: (Site.Z,)}.get(self, (self,))

@@ -13,7 +13,7 @@ from intravisto_core.experiments.identities import allowed_error, compute_relati
 from intravisto_core.models import LoadedModel
 from intravisto_core.progress import Progress, relay_positions
 from intravisto_core.request import Intervention, PromptSet, TraceRequest, to_json
-from intravisto_core.sites import Capability, Site, TextMode
+from intravisto_core.sites import Site, TextMode
 from intravisto_core.traces.entry import TraceEntry
 from intravisto_core.traces.plain_runs import prepare_replay, read_plain_data, run_prompts
 from intravisto_core.traces.trace_store import Traces
@@ -25,8 +25,6 @@ from intravisto_core.tracing.no_op import is_no_op
 from intravisto_core.tracing.operands import Operands, Text
 from intravisto_core.tracing.reuse import Reuse, find_obstacle
 from intravisto_core.tracing.run import Prepared
-
-REQUIRED_CAPABILITIES = {Site.Z: Capability.HEADS, Site.ACT: Capability.NEURONS, Site.PATTERN: Capability.PATTERN}
 
 
 def find_baseline(traces: Traces, request: TraceRequest, session: str) -> TraceEntry:
@@ -53,8 +51,8 @@ def run_edit(
         ModelError: it needs an identity that this model fails.
     """
     for each in request.interventions:
-        if each.site in REQUIRED_CAPABILITIES:
-            traces.card.require(REQUIRED_CAPABILITIES[each.site])
+        if each.site.edit_capability is not None:
+            traces.card.require(each.site.edit_capability)
     base = find_baseline(traces, request, session)
     data, reused = yield from _compute(traces, request, base, session, control)
     entry = traces.remember(request, session, data, _named(traces, request, base, session))

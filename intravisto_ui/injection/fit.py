@@ -6,11 +6,10 @@ from intravisto_core.errors import IntravistoError, RequestError, expected
 from intravisto_core.records import ModelCard
 from intravisto_core.request import Intervention, Patch, Replace, ReplaceMain, TensorRef
 from intravisto_core.request.positions import resolve
-from intravisto_core.sites import BlockKind, Capability, Site
+from intravisto_core.request.ranges import index
+from intravisto_core.sites import BlockKind, Site
 from intravisto_ui.parts import edit_sources
 from intravisto_ui.session.workspace import Shown
-
-_NEEDS = {Site.Z: Capability.HEADS, Site.ACT: Capability.NEURONS, Site.PATTERN: Capability.PATTERN}
 
 
 def check(what: Intervention, shown: Shown) -> None:
@@ -20,7 +19,7 @@ def check(what: Intervention, shown: Shown) -> None:
         RequestError: a layer, head, neuron or position out of range, with the range; a site that this model lacks.
     """
     model, trace = shown.engine.model, shown.trace
-    _check_index(what.layer, model.n_layers, "layer")
+    _check_layer(what.layer, model.n_layers, "layer")
     _check_site(what, model)
     acted_on: tuple[int, ...] = ()
     for name in ("positions", "queries", "keys"):
@@ -44,15 +43,18 @@ def describe_misfit(what: Intervention, shown: Shown) -> str:
     return ""
 
 
-def _check_index(value: int, n: int, name: str) -> None:
-    if not -n <= value < n:
-        raise RequestError(expected(name, f"0 to {n - 1}, or negative from the end", value))
+def _check_layer(value: int, n_layers: int, name: str) -> None:
+    """The same range as the run's, in the words of a form."""
+    try:
+        index(value, n_layers, name)
+    except RequestError:
+        raise RequestError(expected(name, f"0 to {n_layers - 1}, or negative from the end", value)) from None
 
 
 def _check_site(what: Intervention, model: ModelCard) -> None:
     if what.site is Site.RESID_MID and model.block == BlockKind.PARALLEL:
         raise RequestError("resid_mid: a parallel block adds attention and MLP at once and has none")
-    needed = _NEEDS.get(what.site)
+    needed = what.site.edit_capability
     found = None if needed is None else model.capabilities.get(needed)
     if found is not None and not found.ok:
         raise RequestError(f"{what.site}: expected a model whose {needed} were found; {found.reason}")
@@ -63,16 +65,15 @@ def _check_parts(what: Intervention, model: ModelCard) -> None:
     listed = [] if heads is None or isinstance(heads, str) else list(heads)
     listed += [head] if (head := getattr(what, "head", None)) is not None else []
     for each in listed:
-        if not 0 <= each < model.n_heads:
-            raise RequestError(expected("head", f"0 to {model.n_heads - 1}", each))
+        index(each, model.n_heads, "head", negatives=False)
     neuron = getattr(what, "neuron", None)
     if neuron is None:
         return
     if isinstance(neuron, tuple) != (model.d_mlp == 0):
         wanted = "(expert, neuron)" if model.d_mlp == 0 else f"0 to {model.d_mlp - 1}: this model has no experts"
         raise RequestError(expected("neuron", wanted, neuron))
-    if model.d_mlp and not 0 <= neuron < model.d_mlp:
-        raise RequestError(expected("neuron", f"0 to {model.d_mlp - 1}", neuron))
+    if model.d_mlp:
+        index(neuron, model.d_mlp, "neuron", negatives=False)
 
 
 def _check_directions(what: Intervention, model: ModelCard) -> None:
@@ -94,7 +95,7 @@ def _check_token(text: str, shown: Shown) -> None:
 def _check_source(what: Patch, shown: Shown, count: int) -> None:
     """Positions on the other prompt; a chat's markers are only known to its run."""
     if what.source_layer is not None:
-        _check_index(what.source_layer, shown.engine.model.n_layers, "layer of the other prompt")
+        _check_layer(what.source_layer, shown.engine.model.n_layers, "layer of the other prompt")
     prompt, given = edit_sources.source_prompt(what), what.source_positions
     if prompt is None or shown.request.chat:
         return

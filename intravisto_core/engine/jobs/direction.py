@@ -13,7 +13,6 @@ from intravisto_core.records import ConceptDirection
 from intravisto_core.request import DirectionRequest
 from intravisto_core.request.positions import resolve
 from intravisto_core.request.ranges import index
-from intravisto_core.traces.edited_runs import REQUIRED_CAPABILITIES
 from intravisto_core.traces.plain_runs import run_prompts
 from intravisto_core.traces.trace_store import Traces
 from intravisto_core.tracing import RunControl, TraceData
@@ -28,7 +27,7 @@ def run_direction(
         RequestError: a place out of range, or two sets whose means are equal.
     """
     model = traces.model
-    if request.site in REQUIRED_CAPABILITIES:
+    if request.site.edit_capability is not None:
         raise RequestError(f"site: expected one in the stream's space; got {request.site}")
     layer = index(request.layer, model.dimensions.n_layers, "layer")
     means = []
