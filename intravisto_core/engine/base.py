@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from intravisto_core.engine.job import Job
 from intravisto_core.engine.trace_info import TraceInfo
@@ -215,6 +215,18 @@ class Trace(TraceViews):
     def view(self, view: View[R]) -> R:
         """The record of a view request on this trace."""
         return self._engine.view(view, session=self._session)
+
+    def __copy__(self) -> Trace:
+        return self
+
+    def __deepcopy__(self, _: object) -> Trace:
+        return self
+
+    def __reduce_ex__(self, _: object) -> NoReturn:
+        raise TraceError(
+            "trace: expected to stay in this process, where its engine holds the activations; it cannot be pickled or "
+            "sent to another one. Save its records, or run its request there"
+        )
 
     def __repr__(self) -> str:
         return f"Trace({self.id!r}, {len(self.tokens)} tokens of {self._engine.model.name})"

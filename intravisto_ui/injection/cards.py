@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from intravisto_core.errors import IntravistoError, RequestError
-from intravisto_core.request import Intervention, from_json, in_words, tensors, to_json, with_tensors
+from intravisto_core.request import Intervention, from_json, tensors, to_json, with_tensors
 from intravisto_core.request.tensors import references
 from intravisto_ui.injection import card_words, fit, form
 from intravisto_ui.parts import edit_sources, problems
@@ -163,7 +163,8 @@ def read_stack(body: bytes) -> tuple[tuple[Intervention, bool], ...]:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RequestError(f"{wanted}got something else") from None
     for what, _ in found:
-        in_words(what)
+        if not isinstance(what, Intervention):
+            raise RequestError(f"{wanted}got a card that holds a {type(what).__name__}, which changes nothing inside")
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -328,3 +330,11 @@ def test_the_same_request_has_the_same_fingerprint_and_another_id(case):
     assert other.fingerprint != first.fingerprint
     assert case("gpt2").engine.trace(PROMPT, max_new_tokens=2).fingerprint != first.fingerprint
     np.testing.assert_array_equal(first.logits(), second.logits())
+
+
+def test_a_trace_is_a_handle_that_stays_in_its_process(case):
+    trace = case("llama").trace
+    assert copy.copy(trace) is trace
+    assert copy.deepcopy({"kept": trace})["kept"] is trace
+    with pytest.raises(iv.TraceError, match=r"pickled.*Save its records"):
+        pickle.dumps(trace)

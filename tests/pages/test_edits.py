@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 import intravisto_core as iv
 from intravisto_core.errors import RequestError
+from intravisto_core.request import Generation, HeatmapView, Span, to_json
 from intravisto_ui.injection import cards
 from intravisto_ui.parts import edit_python, edit_values
 from intravisto_ui.session.edit_stack import Card, Edits
@@ -150,3 +153,10 @@ def test_a_typed_list_of_positions() -> None:
     assert edit_values.parse_positions(" 3, 5 -1") == (3, 5, -1)
     with pytest.raises(RequestError, match="3, 5, -1"):
         edit_values.parse_positions("3 to 5")
+
+
+@pytest.mark.parametrize("card", [HeatmapView("an id"), Span(0, 2), Generation()], ids=lambda c: type(c).__name__)
+def test_a_stack_holds_interventions_alone(card) -> None:
+    body = json.dumps({"cards": [{"edit": json.loads(to_json(card)), "on": True}]}).encode()
+    with pytest.raises(RequestError, match=f"holds a {type(card).__name__}"):
+        cards.read_stack(body)
