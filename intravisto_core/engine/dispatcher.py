@@ -91,12 +91,12 @@ class Dispatcher:
         with self._wake:
             if self._closed:
                 raise TraceError("engine: expected an open one; it was closed. Open the model again")
-            self._limits.check_queue(sum(task.priority <= priority for task in self._tasks))
-            if slot:
-                for task in self._tasks:
-                    if task.slot == slot and task.job.session == job.session:
-                        task.job.error = Superseded("a newer view of the same page took this one's place")
-                        task.job.cancelled = True
+            replaced = [t for t in self._tasks if slot and t.slot == slot and t.job.session == job.session]
+            others = [t for t in self._tasks if t not in replaced]
+            self._limits.check_queue(sum(task.priority <= priority for task in others))
+            for task in replaced:
+                task.job.error = Superseded("a newer view of the same page took this one's place")
+                task.job.cancelled = True
             self._tasks.append(_Task(job, work, priority, slot, next(self._numbers), on_cancel))
             job.on_cancel = on_cancel
             self._set_places()

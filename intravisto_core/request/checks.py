@@ -38,11 +38,6 @@ def check_whole(value: int | None, name: str, least: int, most: int = LARGEST, a
     check(value is None or least <= value <= most, name, words, value)
 
 
-def is_whole(value: object, low: int, high: int) -> bool:
-    """Whether it is a whole number from `low` to `high`, both allowed."""
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
 @frozen_request
 class Span:
     """Rows or positions from `start` up to, not with, `stop`. Negatives count from the end."""
