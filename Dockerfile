@@ -24,4 +24,6 @@ ENV HF_HOME=/models \
 VOLUME /models
 EXPOSE 8501
 HEALTHCHECK --start-period=60s CMD python -c "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/_stcore/health', timeout=5)"
-CMD ["sh", "-c", "exec streamlit run app.py --server.address=0.0.0.0 --server.port=${PORT}"]
+# A Space is shown in a frame of huggingface.co, where browsers keep back the cookie that uploads are checked by. Such
+# requests of other sites are refused without it, too, and the name of a session cannot be guessed.
+CMD ["sh", "-c", "[ -z \"$SPACE_ID\" ] || export STREAMLIT_SERVER_ENABLE_XSRF_PROTECTION=false; exec streamlit run app.py --server.address=0.0.0.0 --server.port=${PORT}"]

@@ -107,9 +107,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start_app(port: int, **environment: str) -> subprocess.Popen[bytes]:
-    """`streamlit run app.py` on that port, with more variables in its environment; the caller ends it."""
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
+def start_app(port: int, script: str = "app.py", **environment: str) -> subprocess.Popen[bytes]:
+    """`streamlit run` of a script on that port, with more variables in its environment; the caller ends it."""
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / script), "--server.port", str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(
         [*command, "--server.headless", "true"], cwd=ROOT, env={**os.environ, **environment}, **quiet

@@ -45,7 +45,7 @@ def main() -> None:
         engine = iv.open_model(folder)
         # A decoded tile is kept, so each repetition reads a trace that was not looked at yet.
         traces = [engine.trace(random_ids(TOKENS, seed)) for seed in range(2 * options.repetitions + 2)]
-        weights = engine.traces.model.weights
+        weights = engine.kept_traces.model.weights
         embed, unembed = weights.get("embed"), weights.get("unembed")
         rows_table = []
         for component, n_rows in (("block", LAYERS + 2), ("mid", LAYERS)):

@@ -54,7 +54,7 @@ def edit(trace, layer: int, position: int, in_full: bool) -> Callable[[int], Non
     def work(repetition: int) -> None:
         with reuse_off(in_full):
             edited = trace.edit(iv.Scale("resid_pre", layer, position, factor=2.0 + repetition))
-        assert (trace.engine.traces.entry(edited.id, edited.session).reused is None) == in_full
+        assert (trace.engine.kept_traces.entry(edited.id, edited.session).reused is None) == in_full
         trace.engine.forget(edited.id)
 
     return work
@@ -112,7 +112,7 @@ def plain_pass(trace) -> Callable[[int], None]:
     """A forward pass of the whole text as transformers makes it."""
     import torch
 
-    network, ids = trace.engine.traces.model.network, torch.tensor([[t.id for t in trace.tokens]])
+    network, ids = trace.engine.kept_traces.model.network, torch.tensor([[t.id for t in trace.tokens]])
 
     def work(_: int) -> None:
         with torch.no_grad():

@@ -160,7 +160,7 @@ def views(trace: Any, n_layers: int, length: int) -> dict[str, Callable[[], obje
         "shares, projection": lambda: trace.shares("projection"),
         "shares of a cell": lambda: trace.cell_shares(middle, -1),
         "one head's pattern": lambda: trace.pattern(middle, 1),
-        "attention sink, all heads": lambda: trace.attention_sink(),
+        "attention sinks": lambda: trace.sinks(),
         "q of a layer": lambda: trace.activation("q", 3),
         "what a cell's MLP wrote": lambda: trace.written("mlp", middle, length - 1),
         "next tokens": lambda: trace.next_tokens(),

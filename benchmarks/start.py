@@ -10,13 +10,17 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 from common import ROOT, free_port, interleaved, machine, start_app, table, wait_for_port
 
 IMPORTS = "import torch, transformers, streamlit, plotly"
 TO_LOAD = f"{IMPORTS}; from transformers import AutoModelForCausalLM, PreTrainedModel"
 LIMIT = 180.0
+# long enough for `first_record` to take it for a figure
+BARE = "import streamlit as st\nst.write('intravisto_grid' + 'x' * 5000)\n"
 
 
 def first_record(port: int) -> int:
@@ -56,9 +60,9 @@ def first_record(port: int) -> int:
     raise TimeoutError(f"no figure after {LIMIT:.0f} s")
 
 
-def app() -> None:
+def app(script: str = "app.py") -> None:
     port = free_port()
-    process = start_app(port)
+    process = start_app(port, script)
     try:
         wait_for_port(port)
         first_record(port)
@@ -75,20 +79,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=5)
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bare_script = Path(folder) / "bare.py"
+        bare_script.write_text(BARE)
+        compare(str(bare_script), options.repetitions)
+
+
+def compare(bare_script: str, repetitions: int) -> None:
     works = {
         "import torch, transformers, streamlit, plotly": lambda _: imports(IMPORTS),
         "the same and transformers' model classes": lambda _: imports(TO_LOAD),
         "streamlit run app.py, to the first figure record": lambda _: app(),
+        "import streamlit": lambda _: imports("import streamlit"),
+        "streamlit run of a script that writes one line, to that line": lambda _: app(bare_script),
     }
     for work in works.values():
         work(0)
-    found = interleaved(works, options.repetitions)
-    bare, to_load, _ = found.values()
+    found = interleaved(works, repetitions)
+    bare, to_load, _, alone, _ = found.values()
     print(machine())
     table(
-        f"start, medians of {options.repetitions}, files in the system's cache (goal ≤ 1.3 of the first line)",
-        ["", "seconds", "of line 1", "of line 2"],
-        [[name, took, took / bare, took / to_load] for name, took in found.items()],
+        f"start, medians of {repetitions}, files in the system's cache (goal ≤ 1.3 of the first line)",
+        ["", "seconds", "of line 1", "of line 2", "of line 4"],
+        [[name, took, took / bare, took / to_load, took / alone] for name, took in found.items()],
     )
 
 

@@ -83,7 +83,7 @@ def server(repetitions: int) -> None:
             rows.append([name, took, size / 1000])
         table("view, server: 34 × 200, tiles warm (goal ≤ 0.1 s)", ["change", "seconds", "kB to the browser"], rows)
 
-        weights = engine.traces.model.weights
+        weights = engine.kept_traces.model.weights
         x = torch.randn((LAYERS + 2) * POSITIONS, WIDTH)
 
         def products() -> None:

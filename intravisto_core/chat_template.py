@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from intravisto_core.errors import RequestError
@@ -11,6 +11,7 @@ from intravisto_core.limited import SECONDS, LimitedProgram, LimitReached, Progr
 from intravisto_core.request import Turn
 
 _MARK = "7f3e9c1d5a"
+MARKS, SYSTEM = "marks", "system"
 
 
 class ChatTemplate:
@@ -18,6 +19,14 @@ class ChatTemplate:
 
     def __init__(self, source: str, variables: dict[str, Any], seconds: float = SECONDS) -> None:
         self._program = LimitedProgram({"template": source, "variables": variables}, seconds)
+
+    def what_is_broken(self) -> str:
+        """Why the template cannot be read at all, or ""; nothing of it is run."""
+        try:
+            self._program.check()
+        except (LimitReached, ProgramError) as error:
+            return str(error)
+        return ""
 
     def write(self, conversation: Sequence[Turn]) -> str:
         """The text of a conversation, up to where its answer begins.
@@ -72,6 +81,39 @@ class ChatTemplate:
         if not found or not (written.startswith(before) and written.endswith(after)):
             return ""
         return written[len(before) : len(written) - len(after)].strip()
+
+
+def mark_tokens(
+    conversation: Sequence[Turn], written: str, own: str, ids: Sequence[int], encode: Callable[[str], list[int]]
+) -> tuple[str, ...]:
+    """What the template wrote of a conversation, by id: "marks" of roles, or "system" for a system prompt of its own;
+    "" for what the reader typed. Empty where that cannot be told, as where a template changes the texts.
+
+    written: the conversation as text; own: the template's system prompt, or "". encode: ids of a text.
+    """
+    found = [MARKS] * len(ids)
+    spans = _find_typed(conversation, written, own)
+    for start, stop, kind in spans:
+        first, last = encode(written[:start]), encode(written[:stop])
+        if list(ids[: len(first)]) != first or len(last) > len(ids):
+            return ()
+        found[len(first) : len(last)] = [kind] * (len(last) - len(first))
+    return tuple(found) if spans else ()
+
+
+def _find_typed(conversation: Sequence[Turn], written: str, own: str) -> list[tuple[int, int, str]]:
+    """Where the reader's texts stand, and the template's own system prompt: (start, stop, "" or "system"), in order;
+    nothing where one of them is not there as it was typed.
+    """
+    wanted = [(own, SYSTEM)] if own else []
+    found, at = [], 0
+    for text, kind in (*wanted, *((text.strip(), "") for _, text in conversation)):
+        start = written.find(text, at)
+        if start < 0:
+            return []
+        at = start + len(text)
+        found.append((start, at, kind))
+    return found
 
 
 def _messages(conversation: Sequence[Turn], in_parts: bool) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+LONGEST_VALUE = 400
+
 
 class IntravistoError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -15,6 +17,10 @@ class RequestError(IntravistoError):
 
 class ModelError(IntravistoError):
     """A model that cannot be opened, or that fails the identities of docs/methods.md §2."""
+
+
+class PendingError(ModelError):
+    """What is asked for rests on an identity that is still being checked; the engine waits for it and asks again."""
 
 
 class HubError(ModelError):
@@ -37,6 +43,14 @@ class TraceError(IntravistoError):
     """A run that could not give a trace, or a trace that lacks what a view asks for."""
 
 
+class LostTraceError(TraceError):
+    """A trace that the engine does not have: never made there, forgotten, or lost with the machine that held it."""
+
+
+class NotSavedError(TraceError):
+    """A saved run does not hold what is asked for; its model could answer it."""
+
+
 class Cancelled(IntravistoError):
     """The job was cancelled before it had a result."""
 
@@ -46,7 +60,22 @@ class Superseded(Cancelled):
 
 
 class BusyError(IntravistoError):
-    """What is asked for would take something that others are using; the message says until when."""
+    """What is asked for would take something that others are using; the message says until when.
+
+    after: seconds to wait before it is asked again, or None where that is not known.
+    """
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class TooLargeError(RequestError):
+    """What is asked for, or sent, is larger than the service hands over; the message names the slice to ask for."""
+
+
+class ServiceError(IntravistoError):
+    """A service that cannot be reached, refuses the token, or answers with something else than what was asked for."""
 
 
 class MissingProgramError(IntravistoError):
@@ -57,4 +86,21 @@ def expected(what: str, allowed: Iterable[object] | str, got: object, todo: str 
     """One message in the house form: `what: expected …; got …. …`."""
     listed = allowed if isinstance(allowed, str) else "one of " + ", ".join(str(a) for a in allowed)
     tail = f". {todo}" if todo else ""
-    return f"{what}: expected {listed}; got {got!r}{tail}"
+    return f"{what}: expected {listed}; got {show_value(got)}{tail}"
+
+
+def show_value(value: object) -> str:
+    """A value as Python writes it, cut where it is long; of one that cannot be written, its type."""
+    try:
+        text = repr(value)
+    except Exception:  # a class's own repr, or a number of too many digits
+        return f"{type(value).__name__} (it cannot be shown)"
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}… ({len(text):,} characters)"
+
+
+def describe_error(error: BaseException) -> str:
+    """`ValueError: its message`, of errors whose message cannot be made too."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__} (its message cannot be shown)"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from intravisto_core.errors import RequestError
 
 NEW_FILE = 0o666
+BESIDE = ".part"
+LEFT_OVER_S = 3600
 
 
 def write_file(path: str | Path, content: bytes) -> Path:
@@ -36,7 +40,9 @@ def write_file(path: str | Path, content: bytes) -> Path:
 
 
 def _replace(place: Path, content: bytes) -> None:
-    handle, beside = tempfile.mkstemp(prefix=f".{place.name[:40]}.", dir=place.parent)
+    prefix = f".{place.name[:40]}."
+    _clear(place.parent, prefix)
+    handle, beside = tempfile.mkstemp(prefix=prefix, suffix=BESIDE, dir=place.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -48,6 +54,14 @@ def _replace(place: Path, content: bytes) -> None:
         with suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def _clear(folder: Path, prefix: str) -> None:
+    """Take away what a process that was killed left of the same file; what is new may still be written."""
+    for left in folder.glob(f"{glob.escape(prefix)}*{BESIDE}"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_OVER_S:
+                left.unlink()
 
 
 def _umask() -> int:

@@ -12,10 +12,13 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+
+from intravisto_core.errors import Cancelled
 
 PROGRAM = Path(__file__).with_name("limited_program.py")
 SECONDS = 5.0
@@ -33,6 +36,53 @@ class ProgramError(Exception):
     def __init__(self, message: str, broken: bool = False) -> None:
         super().__init__(message)
         self.broken = broken
+
+
+class Stop:
+    """Ends what one thread waits for from another one."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._end: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+
+    def ask(self) -> None:
+        """End what is waited for now, and whatever would be waited for next."""
+        with self._lock:
+            self.asked = True
+            if self._end is not None:
+                self._end()
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Within this context, in this thread, programs are ended when this is asked for."""
+        earlier = _heeded.set(self)
+        try:
+            yield
+        finally:
+            _heeded.reset(earlier)
+
+    @contextmanager
+    def ending(self, end: Callable[[], None]) -> Iterator[None]:
+        """Within this context something is waited for that `end` would end.
+
+        Raises:
+            Cancelled: it was asked for, before or meanwhile.
+        """
+        with self._lock:
+            self._end = end
+            if self.asked:
+                end()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._end = None
+        if self.asked:
+            raise Cancelled("cancelled before there was anything to show")
+
+
+_heeded: ContextVar[Stop | None] = ContextVar("_heeded", default=None)
 
 
 class LimitedProgram:
@@ -54,16 +104,31 @@ class LimitedProgram:
         Raises:
             LimitReached: it went beyond a limit.
             ProgramError: it ended in an error.
+            Cancelled: the `Stop` that this thread heeds was asked for.
         """
         with self._lock:
-            process = self._idle.pop() if self._idle else None
-        line = self._answer(process or _start(), b"" if process else self._setup, json.dumps(what).encode() + b"\n")
+            idle = self._idle.pop() if self._idle else None
+        process, stop = idle or _start(), _heeded.get()
+        with stop.ending(process.kill) if stop is not None else nullcontext():
+            line = self._answer(process, b"" if idle else self._setup, json.dumps(what).encode() + b"\n")
         said = json.loads(line) if line else {"limit": f"does not end within {self._seconds:g} s"}
         if "found" in said:
             return said["found"]
         if "limit" in said:
             raise LimitReached(said["limit"])
         raise ProgramError(said.get("broken") or said["error"], broken="broken" in said)
+
+    def check(self) -> None:
+        """Read the program and run nothing of it; its process is not kept.
+
+        Raises:
+            LimitReached: reading went beyond a limit.
+            ProgramError: it cannot be read.
+        """
+        self.ask(None)
+        with self._lock:
+            idle, self._idle[:] = list(self._idle), []
+        _end_all(idle)
 
     def _answer(self, process: subprocess.Popen[bytes], setup: bytes, asked: bytes) -> bytes:
         """A whole line, or nothing where the process ended or had to be."""

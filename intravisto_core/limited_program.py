@@ -1,7 +1,8 @@
 """A program of its own, for `limited.py`: renders a chat template or splits texts into tokens, with limits.
 
 It imports nothing of this package, so that it starts in a tenth of a second. The first line of its input says what it
-has, every later one asks for something, and each of these is answered by one line.
+has, every later one asks for something, and each of these is answered by one line. `null` asks only whether what it has
+could be read.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ def main() -> None:
     for line in lines:
         limit_seconds(setup["seconds"] + 1)
         try:
-            said = {"broken": failed} if answer is None else answer(json.loads(line))
+            asked = json.loads(line)
+            said = {"broken": failed} if answer is None else {"found": None} if asked is None else answer(asked)
         except MemoryError:
             said = {"limit": f"takes more than {MEMORY[kind] >> 20} MB of memory"}
         except Exception as error:

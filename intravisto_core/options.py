@@ -10,6 +10,9 @@ from intravisto_core.errors import RequestError, expected
 
 Result = TypeVar("Result")
 
+# options that were called otherwise once, and what to write now
+RENAMED = {"hide_start": 'sinks="hide"', "reweigh": 'sinks="renormalise"'}
+
 
 def refuse_unknown(what: str, known: Iterable[str], given: Iterable[str]) -> None:
     """Refuse options that there are not.
@@ -20,7 +23,8 @@ def refuse_unknown(what: str, known: Iterable[str], given: Iterable[str]) -> Non
     known = list(known)
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise RequestError(expected(f"options of {what}", known or "none", ", ".join(unknown)))
+        now = "; ".join(f"Write {RENAMED[name]} for {name}" for name in unknown if name in RENAMED)
+        raise RequestError(expected(f"options of {what}", known or "none", ", ".join(unknown), now))
 
 
 def option_names(call: Callable[..., Any], n_first: int = 0) -> list[str] | None:

@@ -19,11 +19,17 @@ Report = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: `done` of `total` steps, and what the last one was."""
+    """How far a job is: `done` of `total` steps, and what the last one was.
+
+    partial: what can be shown of the result by now, or None. elsewhere: whether the work waits for something outside
+    this process, and others may go first.
+    """
 
     done: int = 0
     total: int = 0
     text: str = ""
+    partial: object = None
+    elsewhere: bool = False
 
 
 def quiet(done: int, total: int, text: str) -> None:

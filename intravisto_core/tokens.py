@@ -5,6 +5,8 @@ And how texts and conversations become ids.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import threading
 import unicodedata
@@ -13,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
-from intravisto_core.chat_template import ChatTemplate
+from intravisto_core.chat_template import ChatTemplate, mark_tokens
 from intravisto_core.errors import RequestError
 from intravisto_core.records import Token
 from intravisto_core.request import Turn
@@ -66,11 +68,14 @@ class TokenReader:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        takes_turns = getattr(tokenizer, "takes_turns", True)
-        self._lock: AbstractContextManager[object] = threading.RLock() if takes_turns else nullcontext()
+        self.is_limited = not getattr(tokenizer, "takes_turns", True)
+        """Whether texts become ids in a process of its own, which may take seconds."""
+        self._lock: AbstractContextManager[object] = nullcontext() if self.is_limited else threading.RLock()
         added = getattr(tokenizer, "added_tokens_decoder", {})
         self._special = frozenset({*tokenizer.all_special_ids, *(i for i, t in added.items() if t.special)})
         self._unknown = tokenizer.unk_token_id
+        self._texts: dict[int, str] = {}
+        self._known: dict[int, tuple[str, str, bool, TokenKind]] = {}
         self._size = max(tokenizer.get_vocab().values(), default=-1) + 1
         self._written_for: tuple[str, ChatTemplate] | None = None
         self._names: list[str] = []
@@ -85,6 +90,12 @@ class TokenReader:
         """The text of the chat template, of several the usual one; or ""."""
         source = getattr(self._tokenizer, "chat_template", None)
         return str((source.get("default") if isinstance(source, dict) else source) or "")
+
+    def hashes(self) -> tuple[str, str]:
+        """Hashes of the vocabulary and of the chat template; "" where there is no template."""
+        with self._lock:
+            vocabulary = json.dumps(sorted(self._tokenizer.get_vocab().items()))
+        return _hash(vocabulary), _hash(self._template_source()) if self.has_chat_template else ""
 
     def _template(self) -> ChatTemplate:
         source = self._template_source()
@@ -134,6 +145,15 @@ class TokenReader:
             _check_whole(text)
         return self.encode(self._template().write(conversation), add_special_tokens=False)
 
+    def find_template(self, conversation: Sequence[Turn], ids: Sequence[int]) -> tuple[str, ...]:
+        """What the model's template wrote of a conversation with these ids, see `chat_template.mark_tokens`."""
+        written, own = self._template().write(conversation), self.own_system_prompt(conversation)
+        return mark_tokens(conversation, written, own, ids, lambda text: self.encode(text, False))
+
+    def what_is_broken_in_template(self) -> str:
+        """Why the model's chat template cannot be read, or ""; without one too."""
+        return self._template().what_is_broken() if self.has_chat_template else ""
+
     def own_system_prompt(self, conversation: Sequence[Turn]) -> str:
         """The system prompt that the model's template writes of its own into a conversation, or ""."""
         return self._template().own_system_prompt(conversation) if self.has_chat_template else ""
@@ -152,6 +172,22 @@ class TokenReader:
                     known, skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
                 )
             )
+
+    def _text_of(self, token_id: int) -> str:
+        """The text of one id, decoded once."""
+        found = self._texts.get(token_id)
+        if found is None:
+            found = self._texts[token_id] = self.decode([token_id], skip_special_tokens=False)
+        return found
+
+    def _described(self, token_id: int) -> tuple[str, str, bool, TokenKind]:
+        """Text, as shown, whether it is special, and kind of an id, found once."""
+        found = self._known.get(token_id)
+        if found is None:
+            special = token_id in self._special
+            found = (self._text_of(token_id), self.shown(token_id), special, self.kind(token_id))
+            self._known[token_id] = found
+        return found
 
     def shown(self, token_id: int) -> str:
         """One token as a cell shows it; an id below 0 (blank) is empty. Two ids are never shown alike."""
@@ -200,21 +236,22 @@ class TokenReader:
             text = " " + text
         return visible(text)
 
-    def tokens(self, ids: Sequence[int], prompt_length: int) -> tuple[Token, ...]:
+    def tokens(self, ids: Sequence[int], prompt_length: int, template: Sequence[str] = ()) -> tuple[Token, ...]:
         """The tokens of a text whose first `prompt_length` are the prompt's."""
         spelled = self._spelled(ids)
         whole = ("", 0)
         return tuple(
             Token(
-                id=i,
-                text=self.decode([i], skip_special_tokens=False),
-                shown=self.shown(i),
-                position=p,
-                is_prompt=p < prompt_length,
-                is_special=i in self._special,
-                kind=self.kind(i),
+                i,
+                (own := self._described(i))[0],
+                own[1],
+                p,
+                p < prompt_length,
+                own[2],
+                own[3],
                 spells=spelled.get(p, whole)[0],
                 part=spelled.get(p, whole)[1],
+                template=template[p] if p < len(template) else "",
             )
             for p, i in enumerate(ids)
         )
@@ -234,6 +271,10 @@ class TokenReader:
                 found |= {start + n: (visible(text), n) for n in range(p + 1 - start)}
                 start, together = p + 1, b""
         return found
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _plain(token: Any) -> Any:

@@ -17,17 +17,24 @@ class Case:
     `run`, `decoder` and `cells` are for the models that read characters, `plain` for those of the families.
     """
 
-    def __init__(self, folder: Path, prompt: str | tuple[int, ...], n_new: int, **options: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        prompt: str | tuple[int, ...],
+        n_new: int,
+        engine: iv.Engine | None = None,
+        **options: Any,
+    ) -> None:
         self.folder = folder
         self.prompt = prompt
-        self.engine = iv.open_model(str(folder), **options)
+        self.engine = engine or iv.open_model(str(folder), **options)
         self.trace = self.engine.trace(prompt, max_new_tokens=n_new)
         self.trace.pin()
         self.ids = tuple(token.id for token in self.trace.tokens)
 
     @classmethod
-    def of_characters(cls, folder: Path) -> Case:
-        return cls(folder, tiny.PROMPT, tiny.N_NEW)
+    def of_characters(cls, folder: Path, engine: iv.Engine | None = None) -> Case:
+        return cls(folder, tiny.PROMPT, tiny.N_NEW, engine)
 
     @classmethod
     def of_family(cls, name: str, folder: Path, device_map: str = "cpu") -> Case:

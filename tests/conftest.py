@@ -1,4 +1,4 @@
-"""What all tests share: tiny models on disk, their engines, and a browser."""
+"""What all tests share: tiny models on disk, their engines, the real model, and a browser."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from unittest.mock import patch
 
 import pytest
 
+import intravisto_core as iv
 from intravisto_core.models.threads import using_threads
 from tests import tiny
 from tests.case import Case
+from tests.real.fetch import find_model
 
+# the app keeps workspaces and runs in a folder of the user; tests ask for one of their own
+os.environ["INTRAVISTO_HOME"] = "off"
+
+SERVED = ("llama", "gpt2", "gemma2", "granite")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_FLAGS = [
     "--headless",
@@ -26,6 +32,34 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the real model come first, marked `real`: one process then gets them all, and opens it once."""
+    for item in items:
+        if "real_model" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.real)
+    items.sort(key=lambda item: item.get_closest_marker("real") is None)
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Path:
+    """The file of a real model, as a person has it: SmolLM2-135M-Instruct, 30 layers, 9 heads, a chat template."""
+    found = find_model()
+    if found is None:
+        missing = "The real model is not here (python -m tests.real.fetch): its tests are skipped"
+        if os.environ.get("CI"):
+            pytest.fail(missing.replace("are skipped", "must not be skipped where CI is set"))
+        pytest.skip(missing)
+    return found
+
+
+@pytest.fixture(scope="session")
+def real_engine(real_model: Path) -> Iterator[iv.Engine]:
+    """The real model, opened once for all tests. Only read it, and forget the traces that you make."""
+    engine = iv.open_model(str(real_model))
+    yield engine
+    engine.close()
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +119,22 @@ def make_once(make: Callable[[str], Case]) -> Iterator[Callable[[str], Case]]:
 def case(tiny_folder: tiny.Folders) -> Iterator[Callable[[str], Case]]:
     """`case("llama")`: that tiny model opened and traced, once for all tests. Only read it."""
     yield from make_once(lambda name: Case.of_characters(tiny_folder(name)))
+
+
+@pytest.fixture(scope="session")
+def service(tiny_folder: tiny.Folders) -> Iterator[str]:
+    """The address of a service in this process that offers the demo model and the tiny ones by their names."""
+    from tests.service.serving import serving
+
+    models = {name: iv.ModelSpec(str(tiny_folder(name))) for name in SERVED}
+    with serving({"demo": iv.ModelSpec("demo"), **models}) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def case_at_service(service: str, tiny_folder: tiny.Folders) -> Iterator[Callable[[str], Case]]:
+    """`case_at_service("llama")`: as `case`, with an engine of the service."""
+    yield from make_once(lambda name: Case.of_characters(tiny_folder(name), iv.connect(service, name)))
 
 
 @pytest.fixture(scope="session")

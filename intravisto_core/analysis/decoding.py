@@ -13,11 +13,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from intravisto_core.analysis.lenses import FLOOR, compute_logits
-from intravisto_core.lenses import Projection
+from intravisto_core.analysis.token_lengths import TokenLengths, changes_of, sort_by_angle
+from intravisto_core.lenses import Projection, VocabularyLens
 from intravisto_core.models import LoadedModel
 from intravisto_core.request import TOP_K_KEPT
 
-_GROUPS = 32
+_GROUPS = 16
 _BLOCK_ELEMENTS = 1 << 18
 TILE_BYTES = 64 << 20
 
@@ -56,10 +57,11 @@ def find_top_tokens(z: Float[Tensor, "n V"], k: int = TOP_K_KEPT) -> tuple[Float
         return best.values, best.indices
     whole = width * _GROUPS
     peaks = z[:, :whole].unflatten(1, (_GROUPS, width))
-    stripes = peaks.amax(1).topk(k, -1, sorted=False).indices
+    # with the stripes in order, what they hold is in order of ids too
+    stripes = peaks.amax(1).topk(k, -1, sorted=False).indices.sort(1).values
     ids = (stripes[:, None, :] + torch.arange(_GROUPS, device=z.device)[:, None] * width).reshape(n, _GROUPS * k)
     rest = torch.arange(whole, vocab, device=z.device).expand(n, -1)
-    ids = torch.cat([ids, rest], 1).sort(1).values
+    ids = torch.cat([ids, rest], 1)
     best = z.gather(1, ids).topk(k, -1)
     return best.values, ids.gather(1, best.indices)
 
@@ -122,11 +124,26 @@ class Cells:
     winner: Bool[Tensor, "R P"] | None = None
 
 
-def decode_update(model: LoadedModel, projection: Projection, shape: tuple[int, int]) -> Cells:
-    """Cells under the stream policy: tokens promoted and suppressed, by their change of logit."""
-    z = compute_logits(model, projection)
+def decode_update(
+    model: LoadedModel,
+    projection: Projection,
+    shape: tuple[int, int],
+    room: Float[Tensor, " z"] | None = None,
+    lengths: TokenLengths | None = None,
+) -> Cells:
+    """Cells under the stream policy: tokens promoted and suppressed, with their change of logit.
+
+    room: as in `compute_logits`. lengths: where given, tokens are in order of the angle, else of the change of logit.
+    """
+    z = compute_logits(model, projection, room)
+    mean = None
+    if lengths is not None:
+        z, mean = sort_by_angle(z, projection.mix, lengths)
     high, high_ids = find_top_tokens(z)
     low, low_ids = find_top_tokens(z.neg_())
+    if lengths is not None and mean is not None:
+        high = changes_of(high, high_ids, mean, projection.mix, lengths)
+        low = changes_of(-low, low_ids, mean, projection.mix, lengths).neg_()
     return Cells(*(x.unflatten(0, shape) for x in (high_ids, high, low_ids, low.neg_())))
 
 
@@ -136,18 +153,20 @@ def decode_state(
     shape: tuple[int, int],
     next_ids: Int[Tensor, " P"],
     best_table: bool,
+    room: Float[Tensor, " z"] | None = None,
 ) -> Cells:
     """Cells with probabilities.
 
     projection: R·P vectors, the *last* row being the model's final state under the output lens, which every row is
     compared with. next_ids: the token that comes after each position, −1 for none. best_table: decide cell by cell
     between input and output table by the higher top-1 probability (the max-probability lens); a tie is the output's.
+    room: as in `compute_logits`.
     """
     winner = None
     if best_table:
         z, winner = _surer_table(model, projection, shape)
     else:
-        z = compute_logits(model, projection)
+        z = compute_logits(model, projection, room)
     top, ids = find_top_tokens(z)
     all_sums = compute_sums(z, top[:, 0], shape)
     log_sum = all_sums.log_sum.unflatten(0, shape)
@@ -169,17 +188,37 @@ def decode_state(
 def _surer_table(
     model: LoadedModel, projection: Projection, shape: tuple[int, int]
 ) -> tuple[Float[Tensor, "n V"], Bool[Tensor, "R P"]]:
-    tables = []
     last = torch.zeros(shape, dtype=torch.bool, device=projection.x_hat.device)
     last[-1] = True
+    z, winner = compute_surer_logits(model, projection, last.flatten())
+    return z, winner.view(shape)
+
+
+def read_logits(
+    model: LoadedModel, projection: Projection, lens: VocabularyLens, own: Bool[Tensor, " n"]
+) -> Float[Tensor, "n V"]:
+    """All logits of n vectors under a lens. own: those at row L+1, which no table is compared for."""
+    if lens.compares_tables:
+        return compute_surer_logits(model, projection, own)[0]
+    return compute_logits(model, projection)
+
+
+def compute_surer_logits(
+    model: LoadedModel, projection: Projection, own: Bool[Tensor, " n"]
+) -> tuple[Float[Tensor, "n V"], Bool[Tensor, " n"]]:
+    """Logits of n vectors by whichever table has the higher top-1 probability, and where that is the output table.
+
+    own: vectors that the output table reads in any case.
+    """
+    tables = []
     for mix in (1.0, 0.0):
         z = compute_logits(model, _with_mix(projection, mix))
         peak = z.amax(-1)
         tables.append((z, (peak.double() - compute_sums(z, peak).log_sum)))
     (z, log_p), (z_input, log_p_input) = tables
-    winner = (log_p >= log_p_input) | last.flatten()
+    winner = (log_p >= log_p_input) | own
     z[~winner] = z_input[~winner]
-    return z, winner.view(shape)
+    return z, winner
 
 
 def _with_mix(projection: Projection, mix: float) -> Projection:

@@ -17,6 +17,20 @@ SMALLEST = 1e-6
 BLOCK_ELEMENTS = 1 << 24
 
 
+def project_values(
+    v: Float[Tensor, "Hkv T d_v"], w_o: Float[Tensor, "d H d_v"], norm: NormFormula | None, multiplier: float
+) -> Iterator[tuple[slice, Float[Tensor, "H n d"]]]:
+    """`v W_O` through the post-norm's γ and centring and the multiplier, a stretch of sources at a time."""
+    d, n_heads, _ = w_o.shape
+    step = max(1, BLOCK_ELEMENTS // (d * n_heads))
+    one = torch.ones((), dtype=torch.float32, device=v.device)
+    for start in range(0, v.shape[1], step):
+        sources = slice(start, start + step)
+        values = v[:, sources].float().repeat_interleave(n_heads // v.shape[0], 0)
+        out = torch.bmm(values, w_o.permute(1, 2, 0))
+        yield sources, (out if norm is None else norm.linear(out, one)) * multiplier
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """What attention moves: head h brings `weights[h,i,j] · value(h, j)` from position j to query i.
@@ -36,15 +50,8 @@ class Moved:
     edit: Float[Tensor, "Tq d"] | None = None
 
     def values(self) -> Iterator[tuple[slice, Float[Tensor, "H n d"]]]:
-        """`v W_O` through the post-norm's γ and centring and the multiplier, a stretch of sources at a time."""
-        d, n_heads, _ = self.w_o.shape
-        step = max(1, BLOCK_ELEMENTS // (d * n_heads))
-        one = torch.ones((), dtype=torch.float32, device=self.v.device)
-        for start in range(0, self.v.shape[1], step):
-            sources = slice(start, start + step)
-            v = self.v[:, sources].float().repeat_interleave(n_heads // self.v.shape[0], 0)
-            out = torch.bmm(v, self.w_o.permute(1, 2, 0))
-            yield sources, (out if self.norm is None else self.norm.linear(out, one)) * self.multiplier
+        """See `project_values`."""
+        return project_values(self.v, self.w_o, self.norm, self.multiplier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from intravisto_core.analysis.decoding import compute_sums
 from intravisto_core.analysis.divergence import compute_divergence
+from intravisto_core.sites import Patching
 
-NOISE_FLOORS = 10
+# a distance of two runs from which on shares of it are told
+FLOORS_OF_WHOLE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,12 @@ class Predictions:
     difference: Float[np.ndarray, " C"]
     kl: Float[np.ndarray, " C"]
     top: Int[np.ndarray, " C"]
+
+
+def compute_two_steps(logits: Float[Tensor, " n"], dtype: torch.dtype) -> float:
+    """Two steps of a dtype at the size of the largest of some logits: what rounding alone may move them by."""
+    size = float(logits.abs().max())
+    return 2 * (torch.finfo(dtype).eps * 2.0 ** math.floor(math.log2(size)) if size else torch.finfo(dtype).tiny)
 
 
 def compute_predictions(
@@ -75,12 +84,17 @@ def _joined(parts: list[tuple[Tensor, ...]]) -> Predictions:
     return Predictions(columns[0], columns[1], columns[2], columns[3].astype(np.int32))
 
 
-def compute_recovered_share(m_edit: float, m_clean: float, m_corrupt: float, noise: float) -> float:
-    """`(m_edit − m_corrupt)/(m_clean − m_corrupt)`; NaN where the denominator is under 10 noise floors."""
+def compute_recovered_share(
+    m_edit: float, m_clean: float, m_corrupt: float, noise: float, direction: Patching = Patching.DENOISE
+) -> float:
+    """Denoise: `(m_edit − m_corrupt)/(m_clean − m_corrupt)`; noise: `(m_clean − m_edit)/(m_clean − m_corrupt)`.
+
+    0 is "nothing happened" in both. NaN where the denominator is under 5 noise floors.
+    """
     whole = m_clean - m_corrupt
-    if whole == 0 or abs(whole) < NOISE_FLOORS * noise:
+    if whole == 0 or abs(whole) < FLOORS_OF_WHOLE * noise:
         return float("nan")
-    return (m_edit - m_corrupt) / whole
+    return (m_edit - m_corrupt if direction is Patching.DENOISE else m_clean - m_edit) / whole
 
 
 def rank_values(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from intravisto_core.progress import finish_turns
-from intravisto_core.sites import NodeKind
+from intravisto_core.sites import NodeKind, SinkHandling
 
 Array = np.ndarray
 
@@ -53,8 +53,8 @@ class Junctions:
 @dataclass(frozen=True, slots=True)
 class Sources:
     """How each query's attention divides: positions (query, T), and the terminals (query,). A row sums to 1, or is
-    NaN where undefined. intervention: what an edit wrote in the attention's place. start: what position 0 took before
-    it was hidden, None where it was not. Of some queries alone, the first axis is theirs.
+    NaN where undefined. intervention: what an edit wrote in the attention's place. taken: Σ|share| of the layer's
+    attention sinks, set aside or not; None before `with_sinks`. Of some queries alone, the first axis is theirs.
     """
 
     positions: Float[Array, "query T"]
@@ -62,7 +62,7 @@ class Sources:
     bias: Float[Array, " query"]
     hidden: Float[Array, " query"]
     intervention: Float[Array, " query"]
-    start: Float[Array, " query"] | None = None
+    taken: Float[Array, " query"] | None = None
 
     @classmethod
     def of(cls, positions: Array, sink: Array, bias: Array, intervention: Array) -> Sources:
@@ -70,11 +70,6 @@ class Sources:
         positions, sink, bias, edit = (a.astype(np.float64) for a in (positions, sink, bias, intervention))
         total = positions.sum(1) + sink + bias + edit
         return cls(positions / total[:, None], sink / total, bias / total, 0 * total, edit / total)
-
-    def to_start(self) -> Float[Array, " query"]:
-        """What position 0 takes, hidden or not."""
-        taken: Array = self.positions[:, 0] if self.start is None else self.start
-        return taken
 
     def stretches(self, queries: Int[Array, " n"]) -> Iterator[tuple[Int[Array, " n"], Sources]]:
         """The rows of some queries, in order."""
@@ -84,16 +79,19 @@ class Sources:
         named = {f.name: a for f in fields(self) if (a := getattr(self, f.name)) is not None}
         yield queries, Sources(**{name: a[queries] for name, a in named.items()})
 
-    def without_start(self, reweigh: bool) -> Sources:
-        """Attention to position 0 taken away: into the terminal *hidden*, or by renormalising what is left.
+    def with_sinks(self, sinks: Int[Array, " n"], handling: SinkHandling) -> Sources:
+        """What becomes of attention to some positions: shown, or in the terminal *hidden*, or made up for by the rest.
 
         Where nothing would be left, it is hidden even so.
         """
-        start = self.positions[:, 0]
+        given = self.positions[:, sinks]
+        taken, start = np.abs(given).sum(1), given.sum(1)
+        if handling is SinkHandling.SHOW:
+            return replace(self, taken=taken)
         positions = self.positions.copy()
-        positions[:, 0] = 0
-        if not reweigh:
-            return replace(self, positions=positions, hidden=self.hidden + start, start=start)
+        positions[:, sinks] = 0
+        if handling is SinkHandling.HIDE:
+            return replace(self, positions=positions, hidden=self.hidden + start, taken=taken)
         left = 1 - start
         size = np.abs(positions).sum(1) + np.abs(self.sink) + np.abs(self.bias) + np.abs(self.intervention)
         alone = np.abs(left) <= SMALLEST * np.maximum(size, 1)
@@ -104,7 +102,7 @@ class Sources:
             self.bias * scale,
             np.where(alone, start, 0.0),
             self.intervention * scale,
-            start,
+            taken,
         )
 
 
@@ -112,20 +110,21 @@ class Sources:
 class PassingSources:
     """The sources of a long text: the rows of a stretch of queries are made when they are asked for, and not kept.
 
-    make: the rows of some queries, in order, a stretch at a time. reweigh: None where position 0 is not hidden.
+    make: the rows of some queries, in order, a stretch at a time. sinks, handling: as `Sources.with_sinks` takes them.
     """
 
     make: Callable[[Int[Array, " n"]], Iterator[tuple[Int[Array, " n"], Sources]]]
-    reweigh: bool | None = None
+    sinks: Int[Array, " n"] | None = None
+    handling: SinkHandling = SinkHandling.SHOW
 
     def stretches(self, queries: Int[Array, " n"]) -> Iterator[tuple[Int[Array, " n"], Sources]]:
         """The rows of some queries, in order."""
         for at, rows in self.make(queries):
-            yield at, rows if self.reweigh is None else rows.without_start(self.reweigh)
+            yield at, rows if self.sinks is None else rows.with_sinks(self.sinks, self.handling)
 
-    def without_start(self, reweigh: bool) -> PassingSources:
-        """See `Sources.without_start`."""
-        return replace(self, reweigh=reweigh)
+    def with_sinks(self, sinks: Int[Array, " n"], handling: SinkHandling) -> PassingSources:
+        """See `Sources.with_sinks`."""
+        return replace(self, sinks=sinks, handling=handling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ class Masses:
     """Mass through every node, by heatmap row; rows without such nodes are 0.
 
     block, mid, mlp, attention: (R, S, T). lost: (R, S, 5) into the terminals of a row, in the order of `TERMINALS`.
-    to_start: (R, S) Σ|mass| that attention hands to position 0, or would if it were not hidden.
+    to_sinks: (R, S) Σ|mass| that attention hands to the attention sinks of a layer, or would if they were not hidden.
     """
 
     block: Float[Array, "R S T"]
@@ -155,7 +154,7 @@ class Masses:
     mlp: Float[Array, "R S T"]
     attention: Float[Array, "R S T"]
     lost: Float[Array, "R S 5"]
-    to_start: Float[Array, "R S"]
+    to_sinks: Float[Array, "R S"]
 
     def error(self, row: int) -> float:
         """The largest |1 − Σ of a full cut| from the start's row down: conservation."""
@@ -182,8 +181,8 @@ def hand_down(
     """The same; yields each row once it is done."""
     n_rows = len(blocks) + 2
     block, mid, mlp, attention = np.zeros((4, n_rows, *start.shape))
-    lost, to_start = np.zeros((n_rows, len(start), len(TERMINALS))), np.zeros((n_rows, len(start)))
-    masses = Masses(block, mid, mlp, attention, lost, to_start)
+    lost, to_sinks = np.zeros((n_rows, len(start), len(TERMINALS))), np.zeros((n_rows, len(start)))
+    masses = Masses(block, mid, mlp, attention, lost, to_sinks)
     masses.block[row] = start
     if row == n_rows - 1:
         masses.block[row - 1] = start
@@ -231,7 +230,8 @@ def _attend(masses: Masses, r: int, sources: Sources | PassingSources) -> None:
         mass = masses.attention[r][:, queries]
         positions, ends = fill_undefined_sources(rows)
         masses.block[r - 1] += mass @ positions
-        masses.to_start[r] += np.abs(mass) @ np.abs(np.nan_to_num(rows.to_start()))
+        if rows.taken is not None:
+            masses.to_sinks[r] += np.abs(mass) @ np.nan_to_num(rows.taken)
         for terminal, share in enumerate(ends):
             masses.lost[r, :, terminal] += mass @ share
 

@@ -8,14 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from intravisto_core.analysis.lenses import compute_logits
+from intravisto_core.analysis.read_back import PlaceReading
 from intravisto_core.analysis.readings import compute_token_directions
-from intravisto_core.lenses import Projection, normalise, table_lens
+from intravisto_core.lenses import table_lens
 from intravisto_core.models import LoadedModel
-from intravisto_core.request.views import default_norm
-from intravisto_core.sites import Component, Lens, NormPolicy, Reading
+from intravisto_core.sites import Lens
 
-_TILE = 64
 SMALLEST = 1e-12
 
 
@@ -31,15 +29,16 @@ def compute_token_vector(model: LoadedModel, ids: Sequence[int], lens: Lens, row
     return rows.mean(0)
 
 
-def compute_token_direction(model: LoadedModel, ids: Sequence[int], lens: Lens, row: int) -> Float[Tensor, " d"]:
-    """ê of a token under a lens at a heatmap row; of several, their mean scaled to 1."""
+def compute_token_direction(model: LoadedModel, ids: Sequence[int], reading: PlaceReading) -> Float[Tensor, " d"]:
+    """ê of a token at a place that is read so; of several, their mean scaled to 1."""
     chosen = torch.tensor(list(ids), device=model.device)
-    return scale_to_unit(_directions(model, chosen, lens, row).mean(0))
+    return scale_to_unit(_directions(model, chosen, reading).mean(0))
 
 
-def _directions(model: LoadedModel, ids: Int[Tensor, " n"], lens: Lens, row: int) -> Float[Tensor, "n d"]:
+def _directions(model: LoadedModel, ids: Int[Tensor, " n"], reading: PlaceReading) -> Float[Tensor, "n d"]:
     as_it_is = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    return compute_token_directions(model, ids, _mix(model, lens, row, len(ids)).to(ids.device), as_it_is)
+    mix = _mix(model, reading.lens, reading.row, len(ids)).to(ids.device)
+    return compute_token_directions(model, ids, mix, reading.policy, as_it_is)
 
 
 def _mix(model: LoadedModel, lens: Lens, row: int, n: int) -> Float[Tensor, " n"]:
@@ -56,32 +55,11 @@ def match_norm(v: Float[Tensor, "n d"], x: Float[Tensor, "n d"]) -> Float[Tensor
     return v / v.norm(dim=-1, keepdim=True).clamp(min=SMALLEST) * x.norm(dim=-1, keepdim=True)
 
 
-def decode_top_tokens(
-    model: LoadedModel, x: Float[Tensor, "n d"], lens: Lens, row: int, update: bool
-) -> Int[Tensor, " n"]:
-    """The top token of each vector under a lens and the default norm policy of §3.
-
-    update: x is what attention or MLP adds; the stream's σ scales all its logits alike, so 1 serves for it.
-    """
-    policy = default_norm(Component.ATTENTION if update else Component.BLOCK, lens, Reading.TOP)
-    as_it_is = torch.zeros(x.shape[0], dtype=torch.bool, device=x.device)
-    if policy is NormPolicy.STREAM:
-        x_hat = model.norm.linear(x, torch.ones((x.shape[0], 1), dtype=torch.float32, device=x.device))
-    else:
-        x_hat = normalise(model, x, x, policy, as_it_is)
-    mix = _mix(model, lens, row, x.shape[0]).to(x.device)
-    tiles = (
-        compute_logits(model, Projection(x_hat[i : i + _TILE], mix[i : i + _TILE], bias=not update, capped=not update))
-        for i in range(0, x.shape[0], _TILE)
-    )
-    return torch.cat([z.argmax(-1) for z in tiles])
-
-
 def replace_main(
-    model: LoadedModel, x: Float[Tensor, "n d"], top: Int[Tensor, " n"], ids: Sequence[int], lens: Lens, row: int
+    model: LoadedModel, x: Float[Tensor, "n d"], top: Int[Tensor, " n"], ids: Sequence[int], reading: PlaceReading
 ) -> Float[Tensor, "n d"]:
     """`x − c ê₁ + c ê_new`, `c = ⟨x, ê₁⟩`, rescaled to ‖x‖; x itself where its top token is the new one already."""
-    main, new = _directions(model, top, lens, row), compute_token_direction(model, ids, lens, row)
+    main, new = _directions(model, top, reading), compute_token_direction(model, ids, reading)
     c = (x * main).sum(-1, keepdim=True)
     changed = match_norm(x - c * main + c * new, x)
     same = (top == ids[0]) if len(ids) == 1 else torch.zeros_like(top, dtype=torch.bool)

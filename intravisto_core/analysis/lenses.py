@@ -12,14 +12,21 @@ from intravisto_core.models import LoadedModel
 FLOOR = -1e30
 
 
-def compute_logits(model: LoadedModel, projection: Projection) -> Float[Tensor, "n V"]:
+def compute_logits(
+    model: LoadedModel, projection: Projection, room: Float[Tensor, " z"] | None = None
+) -> Float[Tensor, "n V"]:
     """Logits of n vectors. The tables are read by chunks and the mixed one is never formed; n·V·4 bytes are held.
 
     Leading vectors of the input table alone, and trailing ones of the output table alone, take one product, not two.
+    room: memory that the logits may be written into, where it is large enough; the first touch of new memory costs a
+    tenth of a product.
     """
     a, x = projection.mix[:, None], projection.x_hat
     n, lead, trail = x.shape[0], _leading(projection.mix == 0), _leading(projection.mix.flip(0) == 1)
-    z = torch.empty((n, model.weights.n_rows("unembed")), dtype=torch.float32, device=x.device)
+    size = n * (d_vocab := model.weights.n_rows("unembed"))
+    if room is None or len(room) < size:
+        room = torch.empty(size, dtype=torch.float32, device=x.device)
+    z = room[:size].view(n, d_vocab)
     z[:lead] = 0
     if lead < n:
         for start, table in model.weights.chunks("unembed"):
@@ -30,6 +37,20 @@ def compute_logits(model: LoadedModel, projection: Projection) -> Float[Tensor, 
             z[: n - trail, start : start + len(table)].addmm_(weighted, table.T)
     if projection.bias and (bias := model.weights.bias("unembed")) is not None:
         z.addcmul_(a, bias.clamp(min=FLOOR))
+    return scale_logits(model, z, projection.capped)
+
+
+def compute_token_logits(
+    model: LoadedModel, projection: Projection, tokens: tuple[int, ...]
+) -> Float[Tensor, "n tokens"]:
+    """Logits of n vectors for a few tokens: products with their rows of the tables alone."""
+    a, x = projection.mix[:, None], projection.x_hat
+    ids = torch.tensor(tokens, device=x.device)
+    z = a * (x @ model.weights.get("unembed", ids).float().T)
+    if bool((projection.mix != 1).any()):
+        z += (1 - a) * (x @ model.weights.get("embed", ids).float().T)
+    if projection.bias and (bias := model.weights.bias("unembed")) is not None:
+        z.addcmul_(a, bias[ids].clamp(min=FLOOR))
     return scale_logits(model, z, projection.capped)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from intravisto_core.analysis.lenses import compute_logits
+from intravisto_core.analysis.whitening import enter_stream
 from intravisto_core.lenses import Projection
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import NormPolicy
@@ -56,13 +57,12 @@ def freeze_norm(
 
 
 def compute_token_directions(
-    model: LoadedModel, ids: Int[Tensor, " n"], mix: Float[Tensor, " n"], as_it_is: Tensor
+    model: LoadedModel, ids: Int[Tensor, " n"], mix: Float[Tensor, " n"], policy: NormPolicy, as_it_is: Tensor
 ) -> Float[Tensor, "n d"]:
-    """Unit token directions ê_t in stream space; at row L+1 in the space of the normed state."""
+    """Unit token directions ê_t in stream space, as it is read under a policy; at row L+1 in the normed state's."""
     a = mix[:, None]
     rows = (1 - a) * _centred(model, "embed", ids) + a * _centred(model, "unembed", ids)
-    in_stream = model.norm.centre(model.norm.scale * rows)
-    u = torch.where(as_it_is[:, None], rows, in_stream)
+    u = torch.where(as_it_is[:, None], rows, enter_stream(model, rows, policy))
     return u / u.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(u.dtype).tiny)
 
 
@@ -75,6 +75,7 @@ def subtract_tokens(
     x: Float[Tensor, "n d"],
     norm: Callable[[Tensor], Tensor],
     like: Projection,
+    policy: NormPolicy,
     as_it_is: Tensor,
 ) -> Subtraction:
     """Take out the top token's direction again and again (`like` gives mix, bias and cap of the lens).
@@ -91,7 +92,7 @@ def subtract_tokens(
     for step in range(STEPS):
         z = compute_logits(model, replace(like, x_hat=norm(x)))
         top = z.max(-1)
-        direction = compute_token_directions(model, top.indices, like.mix, as_it_is)
+        direction = compute_token_directions(model, top.indices, like.mix, policy, as_it_is)
         c = (x * direction).sum(-1)
         if step:
             repeated = (torch.stack(ids) == top.indices).any(0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from intravisto_core.architectures.declaration import Architecture, ExpertPaths, Order
+from intravisto_core.architectures.declaration import Architecture, ExpertPaths, Layout, Order
 from intravisto_core.errors import ModelError
 
 
@@ -29,6 +29,35 @@ class ExpertModules:
 
 
 @dataclass(frozen=True, slots=True)
+class MlpReader:
+    """How the MLP of a block reads the stream (see `MlpPaths`).
+
+    norm: through which, or None. gate: None in an MLP without one, and `up` itself where its rows come first there. up,
+    act: None where the block has a mixture of experts alone.
+    """
+
+    norm: nn.Module | None
+    gate: nn.Module | None = None
+    up: nn.Module | None = None
+    act: nn.Module | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionReader:
+    """How the attention of a block reads the stream.
+
+    norm: through which, or None. projections: of queries, keys and values, or one for all three; empty where none was
+    found. q_norm, k_norm: of queries and keys, or None.
+    """
+
+    norm: nn.Module | None
+    projections: tuple[nn.Module, ...]
+    layout: Layout | None
+    q_norm: nn.Module | None
+    k_norm: nn.Module | None
+
+
+@dataclass(frozen=True, slots=True)
 class BlockModules:
     """The modules of one block that are read (see `Architecture` for what each is)."""
 
@@ -41,7 +70,10 @@ class BlockModules:
     mid_reader: nn.Module | None
     attn_post_norm: nn.Module | None
     mlp_post_norm: nn.Module | None
+    reader: AttentionReader
     experts: ExpertModules | None = None
+    mlp: MlpReader | None = None
+    """None where its norm or its projections were not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +118,46 @@ def _experts(layer: nn.Module, mlp: str, paths: ExpertPaths, family: str) -> Exp
     )
 
 
+def _mlp_reader(
+    layer: nn.Module, architecture: Architecture, experts: ExpertModules | None, config: Any
+) -> MlpReader | None:
+    """What is not where it is declared is left out: what fires neurons is then not shown."""
+    paths = architecture.mlp
+    path = paths.norm(config) if callable(paths.norm) else paths.norm
+    if path is not None and not _has(layer, path):
+        return None
+    norm = None if path is None else layer.get_submodule(path)
+    if architecture.w_out is not None:
+        holder = architecture.w_out.rpartition(".")[0]
+    elif experts is None or experts.shared_w_out is None or architecture.experts is None:
+        return None if experts is None else MlpReader(norm)
+    else:
+        holder = (architecture.experts.shared if experts.experts is not None else None) or architecture.mlp_out
+    inside = layer.get_submodule(holder)
+    wanted = [name for name in (paths.gate, paths.up, paths.act) if name is not None]
+    if not all(_has(inside, name) for name in wanted):
+        return None
+    gate = None if paths.gate is None else inside.get_submodule(paths.gate)
+    return MlpReader(norm, gate, inside.get_submodule(paths.up), inside.get_submodule(paths.act))
+
+
+def _reader(layer: nn.Module, attention: nn.Module, architecture: Architecture, config: Any) -> AttentionReader:
+    """What is not there is left out: all but the scores' parts can be shown without it."""
+    path = architecture.attn_norm
+    norm = path(config) if callable(path) else path
+    fused = architecture.fused
+    paths = (architecture.queries, architecture.keys, architecture.values) if fused is None else (fused.path,)
+    found = all(_has(attention, each) for each in paths)
+    q_norm, k_norm = (attention.get_submodule(n) if _has(attention, n) else None for n in architecture.qk_norms)
+    return AttentionReader(
+        norm=layer.get_submodule(norm) if norm is not None and _has(layer, norm) else None,
+        projections=tuple(attention.get_submodule(each) for each in paths) if found else (),
+        layout=None if fused is None else fused.layout,
+        q_norm=q_norm,
+        k_norm=k_norm,
+    )
+
+
 def _has(root: nn.Module, path: str) -> bool:
     try:
         root.get_submodule(path)
@@ -121,10 +193,12 @@ def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
         def part(path: str | None, layer: nn.Module = layer) -> nn.Module | None:
             return None if path is None else _module(layer, path, family)
 
+        experts = _experts(layer, architecture.mlp_out, paths, family) if paths else None
         blocks.append(
             BlockModules(
                 layer=layer,
-                attention=_module(layer, architecture.attention, family),
+                attention=(attention := _module(layer, architecture.attention, family)),
+                reader=_reader(layer, attention, architecture, config),
                 w_o=_module(layer, architecture.w_o, family),
                 w_out=part(architecture.w_out),
                 attn_out=_module(layer, architecture.attn_out, family),
@@ -132,7 +206,8 @@ def bind(architecture: Architecture, model: PreTrainedModel) -> Blueprint:
                 mid_reader=None if parallel else part(architecture.mid_reader),
                 attn_post_norm=part(architecture.attn_post_norm),
                 mlp_post_norm=part(architecture.mlp_post_norm),
-                experts=_experts(layer, architecture.mlp_out, paths, family) if paths else None,
+                experts=experts,
+                mlp=_mlp_reader(layer, architecture, experts, config),
             )
         )
     return Blueprint(

@@ -19,5 +19,5 @@ ALL = (
         experts=ExpertPaths(shared="mlp.shared_expert", shared_gate="mlp.shared_expert_gate"),
     ),
     replace(BY_ROUTER, family="phimoe", norm=NormKind.LAYER),
-    replace(BY_ROUTER, family="gpt_oss"),
+    replace(BY_ROUTER, family="gpt_oss", experts=ExpertPaths(router="mlp.router", interleaved=True)),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from intravisto_core.architectures.declaration import Architecture
+from intravisto_core.architectures.declaration import Architecture, Fused, Layout, MlpPaths
 
 LLAMA = Architecture(family="llama")
 GRANITE = replace(
@@ -22,8 +22,11 @@ GEMMA2 = replace(
     mid_reader="pre_feedforward_layernorm",
     attn_post_norm="post_attention_layernorm",
     mlp_post_norm="post_feedforward_layernorm",
+    mlp=MlpPaths(norm="pre_feedforward_layernorm"),
 )
-OLMO2 = replace(GEMMA2, family="olmo2", mid_reader="mlp", norm_offset=0.0)
+OLMO2 = replace(GEMMA2, family="olmo2", mid_reader="mlp", norm_offset=0.0, attn_norm=None, mlp=MlpPaths(norm=None))
+# One matrix holds gate and up.
+JOINED = MlpPaths(gate="gate_up_proj", up="gate_up_proj", act="activation_fn")
 GLM4 = replace(
     LLAMA,
     family="glm4",
@@ -31,11 +34,14 @@ GLM4 = replace(
     mlp_out="post_mlp_layernorm",
     attn_post_norm="post_self_attn_layernorm",
     mlp_post_norm="post_mlp_layernorm",
+    mlp=JOINED,
 )
 ALL = (
     LLAMA,
-    *(replace(LLAMA, family=name) for name in ("mistral", "qwen2", "qwen3", "phi3", "smollm3", "glm")),
+    *(replace(LLAMA, family=name) for name in ("mistral", "qwen2", "qwen3", "smollm3")),
+    replace(LLAMA, family="glm", mlp=JOINED),
     *(replace(LLAMA, family=name) for name in ("ministral3", "qwen2_vl_text", "qwen2_5_vl_text", "qwen3_vl_text")),
+    replace(LLAMA, family="phi3", mlp=JOINED, fused=Fused("qkv_proj", Layout.CONCAT)),
     # Its routers scale what an expert reads, so that a neuron has no weight of its own.
     replace(LLAMA, family="llama4_text", mlp_out="feed_forward", w_out=None),
     GRANITE,

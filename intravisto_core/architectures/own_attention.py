@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from intravisto_core.architectures.declaration import Architecture, AttentionKind, NormKind, Order
+from intravisto_core.architectures.declaration import (
+    Architecture,
+    AttentionKind,
+    Fused,
+    Layout,
+    MlpPaths,
+    NormKind,
+    Order,
+)
 
 
 def _bloom_kinds(config: Any) -> str:
@@ -19,6 +27,20 @@ def _falcon_parallel(config: Any) -> bool:
     return bool(config.new_decoder_architecture or config.parallel_attn)
 
 
+def _falcon_mlp_norm(config: Any) -> str:
+    """A serial block has a norm of its own for the MLP; the new decoder too, unless the config says one for both."""
+    if not _falcon_parallel(config):
+        return "post_attention_layernorm"
+    two = config.new_decoder_architecture and config.num_ln_in_parallel_attn in (None, 2)
+    return "ln_mlp" if two else "input_layernorm"
+
+
+def _falcon_norm(config: Any) -> str:
+    """The new decoder has two norms where the config says so, or says nothing."""
+    two = config.new_decoder_architecture and config.num_ln_in_parallel_attn in (None, 2)
+    return "ln_attn" if two else "input_layernorm"
+
+
 def _falcon_kernel(config: Any) -> str:
     """With ALiBi, the eager code of transformers adds the bias twice (once inside the mask); sdpa adds it once."""
     return "sdpa" if config.alibi else "eager"
@@ -30,9 +52,11 @@ GPT_NEO = Architecture(
     final_norm="ln_f",
     attention="attn.attention",
     attention_kind=AttentionKind.GPT_NEO,
+    attn_norm="ln_1",
     w_o="attn.attention.out_proj",
     w_out="mlp.c_proj",
     attn_out="attn",
+    mlp=MlpPaths(norm="ln_2", gate=None, up="c_fc", act="act"),
     mid_reader="ln_2",
     norm=NormKind.LAYER,
 )
@@ -42,8 +66,10 @@ GPTJ = Architecture(
     final_norm="ln_f",
     attention="attn",
     attention_kind=AttentionKind.GPTJ,
+    attn_norm="ln_1",
     w_o="attn.out_proj",
     w_out="mlp.fc_out",
+    mlp=MlpPaths(norm="ln_1", gate=None, up="fc_in", act="act"),
     attn_out="attn",
     norm=NormKind.LAYER,
     parallel=lambda config: True,
@@ -56,10 +82,12 @@ BLOOM = Architecture(
     final_norm="ln_f",
     attention="self_attention",
     attention_kind=AttentionKind.BLOOM,
+    fused=Fused("query_key_value", Layout.BY_GROUP),
     w_o="self_attention.dense",
     w_out="mlp.dense_4h_to_h",
     attn_out="self_attention.dense",
     mlp_out="mlp.dense_4h_to_h",
+    mlp=MlpPaths(gate=None, up="dense_h_to_4h", act="gelu_impl"),
     norm=NormKind.LAYER,
     alibi=lambda config: True,
     refuse=_bloom_kinds,
@@ -70,10 +98,13 @@ FALCON = Architecture(
     final_norm="ln_f",
     attention="self_attention",
     attention_kind=AttentionKind.FALCON,
+    attn_norm=_falcon_norm,
+    fused=Fused("query_key_value", Layout.BY_GROUP),
     kernel=_falcon_kernel,
     w_o="self_attention.dense",
     w_out="mlp.dense_4h_to_h",
     attn_out="self_attention",
+    mlp=MlpPaths(norm=_falcon_mlp_norm, gate=None, up="dense_h_to_4h", act="act"),
     norm=NormKind.LAYER,
     parallel=_falcon_parallel,
     alibi=lambda config: bool(config.alibi),
@@ -85,10 +116,13 @@ MPT = Architecture(
     final_norm="norm_f",
     attention="attn",
     attention_kind=AttentionKind.MPT,
+    attn_norm="norm_1",
+    fused=Fused("Wqkv", Layout.CONCAT),
     w_o="attn.out_proj",
     w_out="ffn.down_proj",
     attn_out="attn",
     mlp_out="ffn.down_proj",
+    mlp=MlpPaths(norm="norm_2", gate=None, up="up_proj", act="act"),
     mid_reader="norm_2",
     norm=NormKind.LAYER,
     alibi=lambda config: bool(config.attn_config.alibi),

@@ -9,27 +9,48 @@ from pathlib import Path
 from typing import Any
 
 from intravisto_core.cli.options import FORMAT
-from intravisto_core.errors import MissingProgramError
+from intravisto_core.errors import MissingProgramError, expected
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
     app = commands.add_parser(
         "app",
-        help="start the app in the browser (from a clone of the repository)",
-        description="Start the app. Its pages are in the repository, not in the installed package: run this in a clone "
-        "(an editable install, `pip install -e .`, serves too).",
+        help="start the app in the browser",
+        description="Start the app: that of the clone that this program runs from, else that of the installed package.",
         **FORMAT,
     )
-    app.add_argument("--port", type=int, default=8501, help="port to listen on (default 8501)")
+    app.add_argument("--port", type=read_port, default=8501, help="port to listen on (default 8501)")
     app.set_defaults(run=_app)
 
 
+def read_port(text: str) -> int:
+    """A port as it is typed."""
+    if not text.isdecimal() or not 1 <= int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(expected("port", "a number from 1 to 65535", text))
+    return int(text)
+
+
 def _app(options: argparse.Namespace) -> int:
-    script = Path(__file__).resolve().parents[2] / "app.py"
-    if not script.is_file():
-        raise MissingProgramError(
-            f"app: expected {script.name} beside the package; found none. Run this in a clone of the repository"
-        )
+    script = find_script()
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(options.port)]
+    # Streamlit reads its settings from the folder where it is started
     return subprocess.call(command, cwd=script.parent)
+
+
+def find_script(root: Path = ROOT) -> Path:
+    """What Streamlit is to run. root: the folder of the packages: of a clone, or where packages are installed.
+
+    Raises:
+        MissingProgramError: it is in neither place.
+    """
+    places = (root / "app.py", root / "intravisto_ui" / "app" / "app.py")
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise MissingProgramError(
+            f"app: expected app.py in {places[0].parent} (a clone) or {places[1].parent} (an installed package); found "
+            "none. Install the package again, or run this in a clone of the repository"
+        )
+    return found

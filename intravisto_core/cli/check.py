@@ -33,8 +33,9 @@ def _check(options: argparse.Namespace) -> int:
     if options.model is None:
         raise RequestError("check: expected a model or --all-tiny; got nothing")
     engine = open_engine(options)
-    print(report(engine.model))
-    checks = engine.model.capabilities.values()
+    card = engine.finish_check() if engine.model.pending else engine.model
+    print(report(card))
+    checks = card.capabilities.values()
     return 0 if all(c.ok or c.error is None for c in checks) else 1
 
 

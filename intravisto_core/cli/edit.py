@@ -23,16 +23,17 @@ from intravisto_core.request import (
     Steer,
 )
 from intravisto_core.request.positions import Positions
-from intravisto_core.sites import Ablation, Lens, SteerUnit, TextMode
+from intravisto_core.sites import Ablation, Lens, SteerUnit, TextMode, TokenVector
 
 Make = Callable[[argparse.Namespace], Intervention]
 
-_PLACES = """places are SITE:LAYER:POSITIONS, as in attn_out:2:-1
+PLACES = """places are SITE:LAYER:POSITIONS, as in attn_out:2:-1
   SITE       resid_pre, resid_mid, resid_post, attn_out, mlp_out, z.HEAD or act.NEURON
   POSITIONS  a number (negatives count from the end of the prompt), several with commas, FROM..TO (TO is left out),
              gSTEP (the generated token of that step, from 0), prompt, or all (the default)
 
-examples:
+"""
+_EXAMPLES = """examples:
   intravisto edit "Q: What is the capital of Italy? A:" --max-new-tokens 3 --inject " Paris"@resid_post:3:-1
   intravisto edit "1 2 3 4" --ablate attn_out:2:-1 --ablate z.1:3:prompt --out difference.html
   intravisto edit "1 2 3 4" --knock-out 2:-1:0,1 --scale 0.5@mlp_out:3:all
@@ -42,24 +43,11 @@ examples:
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
     edit = commands.add_parser(
-        "edit", help="change something inside a run and see what follows", epilog=_PLACES, **FORMAT
+        "edit", help="change something inside a run and see what follows", epilog=PLACES + _EXAMPLES, **FORMAT
     )
     add_prompt(edit)
 
-    def option(name: str, metavar: str, read: Callable[[str], Make], says: str) -> None:
-        edit.add_argument(name, dest="edits", action="append", type=_reader(read), metavar=metavar, help=says)
-
-    option("--inject", "TOKEN@PLACE", _inject, "put a token's vector there")
-    option("--inject-main", "TOKEN@PLACE", _inject_main, "give the main component's share to a token")
-    option("--ablate", "PLACE", _ablate, "take out what is there (see --how)")
-    option("--scale", "FACTOR@PLACE", _scale, "multiply what is there")
-    option("--steer", "TOKEN*STRENGTH@PLACE", _steer, "add a token's direction, in median lengths of the stream")
-    option("--knock-out", "LAYER:QUERIES:KEYS[:HEADS]", _knock_out, "hide keys from queries")
-    edit.add_argument("--how", choices=[str(a) for a in (Ablation.ZERO, Ablation.MEAN)], default="zero")
-    edit.add_argument(
-        "--lens", choices=["output", "input", "linear", "quadratic"], default="output", help="of --inject"
-    )
-    edit.add_argument("--keep-norm", action="store_true", help="--inject a vector as long as it is in the table")
+    add_edits(edit)
     edit.add_argument(
         "--text", choices=[str(m) for m in TextMode], default="free", help="feed the same tokens, or go on"
     )
@@ -69,10 +57,40 @@ def add(commands: Any) -> None:
     edit.set_defaults(run=_edit)
 
 
-def _edit(options: argparse.Namespace) -> int:
+def add_edits(parser: argparse.ArgumentParser) -> None:
+    """What is changed, and how; `read_edits` reads it."""
+
+    def option(name: str, metavar: str, read: Callable[[str], Make], says: str) -> None:
+        parser.add_argument(name, dest="edits", action="append", type=_reader(read), metavar=metavar, help=says)
+
+    option("--inject", "TOKEN@PLACE", _inject, "put a token's vector there")
+    option("--inject-main", "TOKEN@PLACE", _inject_main, "give the main component's share to a token")
+    option("--ablate", "PLACE", _ablate, "take out what is there (see --how)")
+    option("--scale", "FACTOR@PLACE", _scale, "multiply what is there")
+    option("--steer", "TOKEN*STRENGTH@PLACE", _steer, "add a token's direction, in median lengths of the stream")
+    option("--knock-out", "LAYER:QUERIES:KEYS[:HEADS]", _knock_out, "hide keys from queries")
+    parser.add_argument("--how", choices=[str(a) for a in (Ablation.ZERO, Ablation.MEAN)], default="zero")
+    parser.add_argument(
+        "--lens",
+        choices=[str(v) for v in TokenVector],
+        help="the vector of --inject: whitened (reads back as the token; the default in the stream), or a table's row",
+    )
+    parser.add_argument("--keep-norm", action="store_true", help="--inject a vector as long as it is in the table")
+
+
+def read_edits(options: argparse.Namespace) -> list[Intervention]:
+    """The interventions that the options of `add_edits` ask for.
+
+    Raises:
+        RequestError: there is none.
+    """
     if not options.edits:
         raise RequestError("edit: expected at least one of --inject, --ablate and the like; got none")
-    interventions = [made(options) for made in options.edits]
+    return [made(options) for made in options.edits]
+
+
+def _edit(options: argparse.Namespace) -> int:
+    interventions = read_edits(options)
     request = read_request(options)
     trace = run_prompt(request, open_engine(options))
     edited = trace.edit(*interventions, text=options.text)
@@ -155,13 +173,13 @@ def _at(text: str, what: str) -> tuple[str, dict[str, Any]]:
 def _inject(text: str) -> Make:
     token, where = _at(text, "TOKEN")
     made = Replace(**where, token=token)
-    return lambda options: Replace(**where, token=made.token, lens=Lens(options.lens), match_norm=not options.keep_norm)
+    return lambda options: Replace(**where, token=made.token, lens=options.lens, match_norm=not options.keep_norm)
 
 
 def _inject_main(text: str) -> Make:
     token, where = _at(text, "TOKEN")
     made = ReplaceMain(**where, token=token)
-    return lambda options: ReplaceMain(**where, token=made.token, lens=Lens(options.lens))
+    return lambda options: ReplaceMain(**where, token=made.token, lens=options.lens or Lens.OUTPUT)
 
 
 def _ablate(text: str) -> Make:

@@ -9,13 +9,15 @@ import numpy as np
 
 from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
 from intravisto_core.cli.printing import print_notes, print_text
+from intravisto_core.figures.head_list import name_part, rank_heads, sum_heads, sum_others
 from intravisto_core.figures.numbers import change, share
 from intravisto_core.figures.words import part_names, score_in_words
 from intravisto_core.records import Attribution, Flow
-from intravisto_core.request import GENERATED, Span
-from intravisto_core.sites import AttentionDivision, NodeKind, Refinement, ShareMeasure
+from intravisto_core.request import FLOW_DIVISION, FLOW_MEASURE, GENERATED, Span
+from intravisto_core.sites import AttentionDivision, NodeKind, Refinement, ShareMeasure, SinkHandling
 
 LISTED = 12
+LISTED_HEADS = 20
 
 
 def add(commands: Any) -> None:
@@ -35,15 +37,24 @@ def _add_flow(commands: Any) -> None:
     flow.add_argument("--position", type=_position, default=-1, help=f'position, or "{GENERATED}" (default -1)')
     flow.add_argument("--row", type=int, help="heatmap row to start at (default: the final norm)")
     flow.add_argument("--rows", type=_rows, metavar="A:B", help="rows to draw, from A up to but not B (default all)")
-    flow.add_argument("--measure", choices=list(map(str, ShareMeasure)), default="norm", help="shares of a sum's parts")
     flow.add_argument(
-        "--attention", choices=list(map(str, AttentionDivision)), default="weights", help="shares of the sources"
+        "--measure",
+        choices=list(map(str, ShareMeasure)),
+        default=str(FLOW_MEASURE),
+        help=f"shares of a sum's parts (default {FLOW_MEASURE})",
+    )
+    flow.add_argument(
+        "--attention",
+        choices=list(map(str, AttentionDivision)),
+        default=str(FLOW_DIVISION),
+        help=f"shares of the sources (default {FLOW_DIVISION})",
     )
     flow.add_argument("--attention-links", type=int, metavar="K", help="sources drawn a node at most (default all)")
     flow.add_argument("--min-weight", type=float, default=0.0, metavar="W", help="least share of a drawn source")
     flow.add_argument("--min-mass", type=float, default=1e-4, metavar="M", help="least mass of a drawn link")
-    flow.add_argument("--hide-start", action="store_true", help="leave out attention to position 0")
-    flow.add_argument("--reweigh", action="store_true", help="with --hide-start: share the rest out anew")
+    flow.add_argument(
+        "--sinks", choices=list(map(str, SinkHandling)), default="show", help="attention to sinks (default show)"
+    )
     add_out(flow)
     flow.set_defaults(run=_flow)
 
@@ -53,7 +64,7 @@ def _add_attribute(commands: Any) -> None:
         "attribute",
         help="show what each part of the model adds to a token's logit",
         epilog='example:\n  intravisto attribute "Q: What is the capital of Italy? A:" --target " Rome" '
-        '--contrast " Paris"',
+        '--contrast " Paris"\n  intravisto attribute "Q: What is the capital of Italy? A:" --by heads',
         **FORMAT,
     )
     add_prompt(attribute)
@@ -98,8 +109,7 @@ def _flow(options: argparse.Namespace) -> int:
         top_k=options.attention_links,
         min_mass=options.min_mass,
         min_weight=options.min_weight,
-        hide_start=options.hide_start,
-        reweigh=options.reweigh,
+        sinks=options.sinks,
     )
     print_text(trace.text)
     if options.out is None:
@@ -139,6 +149,8 @@ def _attribute(options: argparse.Namespace) -> int:
 
 def bars(found: Attribution) -> str:
     """The largest parts in the order of the model, their sum and the remainder."""
+    if found.by is Refinement.HEADS:
+        return head_bars(found)
     names = part_names(found)
     largest = np.sort(np.argsort(-np.abs(found.value), kind="stable")[: 2 * LISTED])
     lines = [f"{score_in_words(found)}, after position {found.position}: {change(found.logit)}"]
@@ -146,4 +158,16 @@ def bars(found: Attribution) -> str:
     if len(largest) < len(names):
         rest = float(found.value.sum() - found.value[largest].sum())
         lines.append(f"{change(rest):>9}  {len(names) - len(largest):,} other parts")
+    return "\n".join([*lines, f"{change(found.remainder):>9}  remainder"])
+
+
+def head_bars(found: Attribution) -> str:
+    """The heads of all layers, the largest first; the smaller ones and every other kind of part as a sum each."""
+    ranked = rank_heads(found)
+    lines = [f"{score_in_words(found)}, after position {found.position}: {change(found.logit)}"]
+    lines += [f"{change(float(found.value[i])):>9}  {name_part(found, i)}" for i in ranked[:LISTED_HEADS]]
+    groups = sum_others(found)
+    if len(ranked) > LISTED_HEADS:
+        groups.insert(0, sum_heads(found, ranked[LISTED_HEADS:]))
+    lines += [f"{change(group.value):>9}  {group.name}" for group in groups]
     return "\n".join([*lines, f"{change(found.remainder):>9}  remainder"])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from intravisto_core import open_model
+from intravisto_core import connect, open_model
 from intravisto_core.cli import opening
 from intravisto_core.errors import ModelError, RequestError, expected
 from intravisto_core.figures.export import kind_of
 from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, Generation, ModelSpec, TraceRequest
 
 if TYPE_CHECKING:
-    from intravisto_core.engine import LocalEngine, Trace
+    from intravisto_core.engine import Engine, Trace
 
 SOURCES = (
     '"demo", a model folder, a .gguf file, a name on the Hugging Face Hub (or owner/name:file.gguf), ollama:NAME, or a '
@@ -21,21 +22,35 @@ SOURCES = (
 )
 FORMAT: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
 
+# what is taken for an option, as it begins with a dash; by the words of argparse
+_DASHES = {
+    "expected one argument": "; a value that begins with a dash is joined with =, as in --system=-x",
+    "are required": "; a text that begins with a dash stands last, behind --",
+    "unrecognized": "; a text that begins with a dash stands last, behind --",
+}
+
 
 class Parser(argparse.ArgumentParser):
     """Says one clear line instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        hint = next((hint for words, hint in _DASHES.items() if words in message), "")
+        self.exit(2, f"{self.prog}: error: {message}{hint} (see {self.prog} --help)\n")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model a command works on, and how it is loaded."""
-    parser.add_argument("--model", default="demo", help=f"{SOURCES} (default demo)")
+    parser.add_argument("--model", help=f"{SOURCES} (default demo); with --engine its name there")
     add_loading(parser)
 
 
 def add_loading(parser: argparse.ArgumentParser) -> None:
+    """Where a model is, and how it is loaded."""
+    parser.add_argument("--engine", metavar="URL", help="use a service (intravisto serve); token: $INTRAVISTO_TOKEN")
+    add_spec(parser)
+
+
+def add_spec(parser: argparse.ArgumentParser) -> None:
     """How a model is loaded."""
     parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit of a model on the Hub (default main)")
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="dtype to load in (default the checkpoint's)")
@@ -81,20 +96,60 @@ def _read_out(text: str) -> Path:
         kind_of(path)
     except RequestError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(expected(text, "a file in a folder that is there", str(path.parent)))
+    check_place(path)
     return path
 
 
-def open_engine(options: argparse.Namespace) -> LocalEngine:
-    """The engine that `model` and the options of `add_loading` ask for.
+def check_place(path: Path) -> None:
+    """Raises:
+    argparse.ArgumentTypeError: no file can be written there.
+    """
+    wanted, got = "a file that can be written", ""
+    try:
+        if not path.parent.is_dir():
+            wanted, got = "a file in a folder that is there", str(path.parent)
+        elif path.is_dir():
+            got = "a folder"
+        elif not os.access(path.parent, os.W_OK):
+            got = f"{path.parent}, where nothing may be written"
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        got = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if got:
+        raise argparse.ArgumentTypeError(expected(str(path)[:80], wanted, got))
+
+
+def open_engine(options: argparse.Namespace) -> Engine:
+    """The engine that `model` and the options of `add_loading` ask for: opened here, or of a service.
 
     Raises:
         IntravistoError: it cannot be opened; a path that leads nowhere is refused before torch is loaded.
     """
-    _check_path(options.model)
-    spec = ModelSpec(
-        options.model,
+    if options.engine is not None:
+        usual = argparse.ArgumentParser()
+        add_spec(usual)
+        here = [name for name, value in vars(usual.parse_args([])).items() if getattr(options, name) != value]
+        if here:
+            raise RequestError(
+                expected("engine", "a model as its service has opened it", f"--{here[0].replace('_', '-')}")
+            )
+        return connect(options.engine, options.model)
+    spec = read_spec(options, options.model or "demo")
+    with opening.report_opening() as report:
+        return open_model(spec, report=report)
+
+
+def read_spec(options: argparse.Namespace, source: str) -> ModelSpec:
+    """A model as the options of `add_spec` say.
+
+    Raises:
+        IntravistoError: an option does not serve, or a path leads nowhere.
+    """
+    _check_path(source)
+    return ModelSpec(
+        source,
         revision=options.revision,
         dtype=options.dtype,
         quantisation=options.quantisation,
@@ -103,12 +158,10 @@ def open_engine(options: argparse.Namespace) -> LocalEngine:
         base=options.base,
         adapter_scale=options.adapter_scale,
     )
-    with opening.report_opening() as report:
-        return open_model(spec, report=report)
 
 
 def _check_path(source: str) -> None:
-    if source.startswith(("/", "./", "../", "~/")) and not Path(source).expanduser().is_dir():
+    if source.startswith(("/", "./", "../", "~/")) and not os.path.exists(os.path.expanduser(source)):
         raise ModelError(expected("model", SOURCES, source, "Check the path"))
 
 
@@ -136,7 +189,7 @@ def read_request(options: argparse.Namespace) -> TraceRequest:
     )
 
 
-def run_prompt(request: TraceRequest, engine: LocalEngine) -> Trace:
+def run_prompt(request: TraceRequest, engine: Engine) -> Trace:
     """Run a request and wait."""
     trace: Trace = engine.submit(request).result()
     return trace

@@ -5,11 +5,13 @@ A local engine, one on another machine and one that reads saved runs keep the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from intravisto_core.engine.job import Job
+from intravisto_core.engine.saving import Described, Held, save_run
 from intravisto_core.engine.trace_info import TraceInfo
 from intravisto_core.engine.trace_views import TraceViews
 from intravisto_core.errors import TraceError
@@ -35,7 +37,16 @@ class Engine(Protocol):
 
     @property
     def model(self) -> ModelCard:
-        """The loaded model and its checked capabilities."""
+        """The loaded model and its checked capabilities, as far as they are known; see `finish_check`."""
+        ...
+
+    def finish_check(self, timeout: float | None = None) -> ModelCard:
+        """Wait until the whole self-check is done, at most so many seconds; gives the card with nothing pending."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What names the exact model: hashes of its weights, tokenizer and chat template, and what it computes in."""
         ...
 
     @property
@@ -49,8 +60,18 @@ class Engine(Protocol):
         """The tokens that a prompt would have, without running anything."""
         ...
 
-    def estimate(self, prompt_tokens: int, new_tokens: int = 0, sites: Sequence[Site] | None = None) -> MemoryEstimate:
-        """What such a run takes beside the loaded model, in bytes, and what is free for it."""
+    def estimate(
+        self,
+        prompt_tokens: int,
+        new_tokens: int = 0,
+        sites: Sequence[Site] | None = None,
+        whitened: bool = False,
+        modules: str | Sequence[str] = (),
+    ) -> MemoryEstimate:
+        """What such a run takes beside the loaded model, in bytes, and what is free for it.
+
+        whitened: with an edit that puts a whitened vector in, whose first one measures the whole vocabulary.
+        """
         ...
 
     def expected_seconds(self, prompt_tokens: int, new_tokens: int = 0) -> float | None:
@@ -93,6 +114,14 @@ class Engine(Protocol):
         """Take one pin back."""
         ...
 
+    def rest(self, session: str) -> None:
+        """Nobody looks at a session for now: its pins keep nothing until `resume`."""
+        ...
+
+    def resume(self, session: str) -> None:
+        """Somebody looks at a session again: its pins count again."""
+        ...
+
     def close(self) -> None:
         """Stop working and let go of the model."""
         ...
@@ -105,8 +134,12 @@ class Trace(TraceViews):
     tokens, BOS included. cancelled: whether it was stopped early. notes: sentences that the reader must know.
     """
 
-    def __init__(self, engine: Engine, info: TraceInfo, session: str = "") -> None:
+    def __init__(
+        self, engine: Engine, info: TraceInfo, session: str = "", held: Mapping[str, Held] | None = None
+    ) -> None:
         self._engine, self._info, self._session = engine, info, session
+        # of what file it was opened from, by trace: of this one and of its baseline
+        self._held: Mapping[str, Held] = held or {}
 
     @property
     def engine(self) -> Engine:
@@ -215,6 +248,39 @@ class Trace(TraceViews):
     def view(self, view: View[R]) -> R:
         """The record of a view request on this trace."""
         return self._engine.view(view, session=self._session)
+
+    def save(
+        self,
+        path: str | Path,
+        views: Iterable[str | View[Any]] | str | View[Any] | None = None,
+        activations: Iterable[Site | str] | Site | str | None = None,
+    ) -> Path:
+        """Write the run to one `.intravisto` file, which `open_trace` opens without the model; gives the path.
+
+        views: what it will answer, by name (`heatmap`, `flow`, …) or as view requests; None keeps the usual heatmap,
+        shares, flow, last logits and sinks. activations: sites whose values are kept too, in the model's data type;
+        None keeps none. Of a run that was opened from a file, None keeps what that file holds. Of an edited run the
+        baseline is kept beside it.
+
+        Raises:
+            RequestError: a view or a site that there is not, or the file cannot be written.
+            ModelError: a view that was asked for is not shown for this model.
+        """
+        return save_run(self._described(), path, views, activations)
+
+    def _described(self) -> Described:
+        engine, before = self._engine, self.baseline
+        if before is not None:
+            before._held = self._held
+        return Described(
+            trace=self,
+            info=engine.describe(self.id, self._session),
+            spec=engine.spec,
+            card=engine.model,
+            identity=dict(engine.identity),
+            baseline=None if before is None else before._described(),
+            held=self._held.get(self.id),
+        )
 
     def __copy__(self) -> Trace:
         return self

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -15,7 +18,15 @@ import torch
 
 from intravisto_core.engine.job import Job
 from intravisto_core.engine.limits import Limits
-from intravisto_core.errors import Cancelled, IntravistoError, MemoryShortError, RequestError, Superseded, TraceError
+from intravisto_core.errors import (
+    Cancelled,
+    IntravistoError,
+    MemoryShortError,
+    RequestError,
+    Superseded,
+    TraceError,
+    describe_error,
+)
 from intravisto_core.models.construction import computing
 from intravisto_core.models.free_memory import forget, give_back, is_short
 from intravisto_core.models.threads import using_threads
@@ -33,6 +44,7 @@ MORE_ROOM = (
 
 
 NO_LIMITS = Limits()
+EXIT_S = 10.0
 
 
 class Priority(IntEnum):
@@ -40,6 +52,7 @@ class Priority(IntEnum):
 
     VIEW = 0
     TRACE = 1
+    CHECK = 2
 
 
 @dataclass(slots=True)
@@ -58,7 +71,8 @@ class Dispatcher:
     """Runs generators in turns on one thread; each `next` is a turn.
 
     threads: of the processor, for every torch call. limits: on the queue and on the time of one job. Among the jobs of
-    the best priority the session that waited longest is served, and of its jobs the oldest.
+    the best priority the session that waited longest is served, and of its jobs the oldest. One that waits for
+    something outside this process comes no sooner than a trace, and after the others of its session.
     """
 
     def __init__(self, name: str, threads: int, limits: Limits = NO_LIMITS) -> None:
@@ -69,8 +83,10 @@ class Dispatcher:
         self._numbers = itertools.count()
         self._served: dict[str, int] = {}
         self._closed = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._loop, name=f"intravisto-{name}", daemon=True)
         self._thread.start()
+        _open.add(self)
 
     def submit(
         self,
@@ -85,9 +101,10 @@ class Dispatcher:
         on_cancel: called once from the cancelling thread, so that work inside a long call can stop early.
 
         Raises:
-            TraceError: the dispatcher was closed.
+            TraceError: the dispatcher was closed, or is of the process that this one was forked from.
             BusyError: too much waits already.
         """
+        self._check_process()
         with self._wake:
             if self._closed:
                 raise TraceError("engine: expected an open one; it was closed. Open the model again")
@@ -103,15 +120,33 @@ class Dispatcher:
             self._wake.notify()
         return job
 
-    def close(self) -> None:
-        """Cancel everything and end the thread."""
+    def close(self, timeout: float | None = None) -> None:
+        """Cancel everything and end the thread; wait for that, at most `timeout` seconds.
+
+        Nothing is to be done in a fork of the process that it is of.
+        """
+        if self._process != os.getpid():
+            return
         with self._wake:
             self._closed = True
             for task in self._tasks:
                 task.job.cancel()
             self._wake.notify()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(timeout)
+
+    def _check_process(self) -> None:
+        """A fork copies no threads: work that is submitted there would wait for ever, perhaps for this lock already."""
+        if self._process != os.getpid():
+            raise TraceError(
+                f"engine: expected the process that opened it ({self._process}); this one ({os.getpid()}) was forked "
+                "from it, and has no thread for the model. Open the model in each process, or start them by spawning"
+            )
+
+    @property
+    def on_its_thread(self) -> bool:
+        """Whether the caller is the thread that makes the torch calls, inside somebody's turn."""
+        return threading.current_thread() is self._thread
 
     @property
     def n_waiting(self) -> int:
@@ -133,8 +168,9 @@ class Dispatcher:
                 self._tasks,
                 key=lambda t: (
                     not t.job.cancelled,
-                    t.priority,
+                    max(t.priority, Priority.TRACE) if t.job.progress.elsewhere else t.priority,
                     self._served.get(t.job.session, -1),
+                    t.job.progress.elsewhere,
                     t.number,
                 ),
             )
@@ -163,7 +199,7 @@ class Dispatcher:
             self._end(task, JobState.CANCELLED, error=error)
         except IntravistoError as error:
             self._end(task, JobState.FAILED, error=error)
-        except Exception as error:
+        except BaseException as error:  # whatever it is: a thread that ended would let everyone wait for ever
             self._end(task, JobState.FAILED, error=_wrapped(error))
 
     def _advance(self, task: _Task) -> None:
@@ -187,14 +223,22 @@ class Dispatcher:
         task.job.end(state, result, error)
 
 
-def _wrapped(error: Exception) -> IntravistoError:
+_open: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread that is inside torch when Python ends takes the whole process down with an error."""
+    for dispatcher in list(_open):
+        dispatcher.close(EXIT_S)
+
+
+def _wrapped(error: BaseException) -> IntravistoError:
     if is_short(error):
         forget(error)
         give_back()
         return MemoryShortError(MORE_ROOM)
     _log.error("a job failed unexpectedly", exc_info=error)
-    wrapped = TraceError(
-        f"something unexpected failed inside the model or this program: {type(error).__name__}: {error}"
-    )
+    wrapped = TraceError(f"something unexpected failed inside the model or this program: {describe_error(error)}")
     wrapped.__cause__ = error
     return wrapped

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from intravisto_core.errors import Cancelled, IntravistoError
+from intravisto_core.errors import Cancelled, IntravistoError, TraceError
 from intravisto_core.progress import Progress
 from intravisto_core.request import ModelSpec, Request
 from intravisto_core.sites import JobState
@@ -31,8 +33,10 @@ class Job:
         self.seconds = 0.0
         self.cancelled = False
         self.on_cancel: Callable[[], None] = _nothing
+        self._on_end: list[Callable[[], None]] = []
         self._result: Any = None
         self._ended = threading.Event()
+        self._process = os.getpid()
 
     def cancel(self) -> None:
         """Ask the job to stop; it ends at the next layer or turn."""
@@ -46,11 +50,24 @@ class Job:
             TimeoutError: not ended within `timeout` seconds; the job goes on.
             IntravistoError: why there is no result.
         """
+        if self._process != os.getpid() and not self.state.ended:
+            raise TraceError(
+                f"job: expected the process that submitted it ({self._process}); this one ({os.getpid()}) was forked "
+                "from it, and will not hear of its end. Open the model in each process"
+            )
         if not self._ended.wait(timeout):
             raise TimeoutError(f"the job has not ended within {timeout} s; it goes on")
         if self.error is not None:
             raise self.error
         return self._result
+
+    def when_ended(self, tell: Callable[[], None]) -> None:
+        """Call a function once the job has ended, from whatever thread; at once where it has ended already."""
+        self._on_end.append(tell)
+        if self._ended.is_set():
+            with suppress(ValueError):  # the thread that ended it was quicker
+                self._on_end.remove(tell)
+                tell()
 
     def end(self, state: JobState, result: Any = None, error: IntravistoError | None = None) -> None:
         """Called once, by whoever runs the job."""
@@ -58,3 +75,5 @@ class Job:
         if state is JobState.CANCELLED and error is None and result is None:
             self.error = Cancelled("cancelled before there was anything to show")
         self._ended.set()
+        while self._on_end:
+            self._on_end.pop()()

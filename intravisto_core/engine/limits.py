@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from intravisto_core.errors import BusyError, RequestError
-from intravisto_core.request import DirectionRequest, PromptSet, TraceRequest
+from intravisto_core.request import (
+    ActiveTextsRequest,
+    CircuitRequest,
+    DirectionRequest,
+    EvidenceView,
+    Intervention,
+    MeasureTestRequest,
+    PatchingRequest,
+    PathPatchingRequest,
+    PromptSet,
+    SweepRequest,
+    TraceBatch,
+    TraceRequest,
+)
 from intravisto_core.request.fields import walk_values
 from intravisto_core.tokens import TokenReader
 
@@ -30,6 +43,8 @@ class Limits:
     """Pieces of work that may be ahead of a new one."""
     seconds: float | None = None
     """Of the model's time that one request may take."""
+    modules: int | None = None
+    """Modules that one run keeps beside its sites."""
     pinned_bytes: int | None = None
     """Of activations that all sessions together keep pinned; those unused for longest lose their pins first."""
     pinned_bytes_a_session: int | None = None
@@ -47,8 +62,9 @@ class Limits:
             if longest > most:
                 _refuse("text", f"at most {most:,} characters", f"{longest:,}")
         self._check_prompts(request, reader)
-        if isinstance(request, TraceRequest):
-            self._check_run(request, reader)
+        for run in request.requests if isinstance(request, TraceBatch) else (request,):
+            if isinstance(run, TraceRequest):
+                self._check_run(run, reader)
         watched = getattr(request, "watch", ())
         if self.tokens_typed is not None and len(watched) > self.tokens_typed:
             _refuse("watch", f"at most {self.tokens_typed:,} tokens", f"{len(watched):,}")
@@ -80,6 +96,8 @@ class Limits:
                 self._check_length(len(reader.encode(prompt, add_special_tokens=True)))
 
     def _check_run(self, request: TraceRequest, reader: TokenReader) -> None:
+        if self.modules is not None and len(request.modules) > self.modules:
+            _refuse("modules", f"at most {self.modules:,} of them", f"{len(request.modules):,}")
         if self.prompt_tokens is not None:
             said = sum(len(text) for _, text in request.messages) + len(request.prompt)
             if isinstance(request.prompt, str) and said > MOST_CHARACTERS_A_TOKEN * self.prompt_tokens:
@@ -117,10 +135,34 @@ def _prompts(request: Any) -> Iterator[str]:
     """Prompts that are run beside the request's own."""
     if isinstance(request, DirectionRequest):
         yield from (*request.positive, *request.negative)
+    if isinstance(request, ActiveTextsRequest):
+        yield from request.texts
+    if isinstance(request, EvidenceView):
+        yield from request.prompts or ()
+        yield from _prompts_of_sets(request.claim.edit)
+    if isinstance(request, MeasureTestRequest):
+        yield from request.prompts
+    if isinstance(request, CircuitRequest):
+        pairs = (*request.prompts, *(request.found_in or ()))
+        yield from (prompt for pair in pairs for prompt in pair if isinstance(prompt, str))
+    if isinstance(request, PatchingRequest | PathPatchingRequest):
+        given = request.corrupt if isinstance(request.corrupt, tuple) else ()
+        yield from (prompt for prompt in (*request.clean, *given) if isinstance(prompt, str))
+    if isinstance(request, SweepRequest):
+        yield from request.prompts
+    if isinstance(request, TraceBatch):
+        yield from (run.prompt for run in request.requests if isinstance(run.prompt, str))
+        for run in request.requests:
+            yield from _prompts(run)
     if isinstance(request, TraceRequest):
-        sets: dict[PromptSet, None] = {}
-        for each in request.interventions:
-            if each.prompt_source is not None:
-                sets[each.prompt_source] = None
-        for one in sets:
-            yield from one.prompts
+        yield from _prompts_of_sets(request.interventions)
+
+
+def _prompts_of_sets(interventions: Sequence[Intervention]) -> Iterator[str]:
+    """Prompts of the sets that means are taken over, each set once."""
+    sets: dict[PromptSet, None] = {}
+    for each in interventions:
+        if each.prompt_source is not None:
+            sets[each.prompt_source] = None
+    for one in sets:
+        yield from one.prompts

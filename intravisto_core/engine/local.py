@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, TypeVar
+import time
+import weakref
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
+from intravisto_core.engine.asking import Asking
 from intravisto_core.engine.base import Trace
-from intravisto_core.engine.dispatcher import NO_LIMITS, Dispatcher
+from intravisto_core.engine.checking import Checking
+from intravisto_core.engine.dictionaries import Dictionaries
+from intravisto_core.engine.dispatcher import NO_LIMITS, Dispatcher, Priority
+from intravisto_core.engine.estimates import estimate_run, read_counts
+from intravisto_core.engine.hook_block import HookBlock
 from intravisto_core.engine.job import Job
 from intravisto_core.engine.jobs.registry import kind_of
+from intravisto_core.engine.jobs.vectors import apply_module
 from intravisto_core.engine.limits import Limits
-from intravisto_core.engine.trace_info import TraceInfo
-from intravisto_core.errors import TraceError
-from intravisto_core.experiments.self_check import check_model
+from intravisto_core.engine.trace_info import TraceInfo, describe_entry
+from intravisto_core.errors import RequestError, TraceError
+from intravisto_core.inspection.inspector import Inspector
 from intravisto_core.models import load
 from intravisto_core.models.construction import computing
 from intravisto_core.models.files.guard import GuardedReport, refusing_damage
 from intravisto_core.models.free_memory import allocations_apart, freeing, give_back, trim
+from intravisto_core.models.identity import identify
 from intravisto_core.models.loading import nothing
-from intravisto_core.models.memory import run_estimate
 from intravisto_core.models.threads import threads_for, using_threads
-from intravisto_core.options import refuse_unknown
 from intravisto_core.progress import Progress, Report, quiet
-from intravisto_core.records import ConceptDirection, MemoryEstimate, ModelCard, Token
-from intravisto_core.request import DirectionRequest, Generation, ModelSpec, Request, TraceRequest, Turn, View
-from intravisto_core.request.checks import check_whole, read_messages
-from intravisto_core.request.fields import read_flag, read_text, read_whole_number
-from intravisto_core.request.run import read_sites
+from intravisto_core.records import MemoryEstimate, ModelCard, Token
+from intravisto_core.request import ModelSpec, Request, TraceBatch, TraceRequest, Turn
+from intravisto_core.request.checks import read_messages
+from intravisto_core.request.fields import read_flag, read_text
+from intravisto_core.request.modules import read_path
 from intravisto_core.sites import Site
 from intravisto_core.traces import TraceEntry, Traces
 from intravisto_core.traces.byte_store import ByteStore
 from intravisto_core.traces.trace_store import STORE_BYTES
 from intravisto_core.tracing import RunControl
+from intravisto_core.tracing.callbacks import Callback
+from intravisto_core.tracing.preparing import read_typed_in_turns
+from intravisto_core.tracing.run import make_id
+from intravisto_core.views.architecture import make_inspector, read_vocabulary
 
-R = TypeVar("R")
 
-
-class LocalEngine:
+class LocalEngine(Dictionaries, Asking):
     """Answers requests about one model.
 
     store_bytes: budget of activations and decoded tiles together. token: for the Hub, kept nowhere. report: is told how
@@ -60,14 +70,21 @@ class LocalEngine:
         self._spec = spec
         told = GuardedReport(report)
         with freeing(f"opening {spec.source}"), allocations_apart(), refusing_damage(spec.source, told):
+            began = time.perf_counter()
             model = load(spec, token, told, make_room)
-            threads = threads_for(model)
+            threads, loading = threads_for(model), time.perf_counter() - began
             with using_threads(threads), computing():
-                self._card = check_model(model)
+                self._checking = Checking(model, loading)
         trim()
+        self._card = self._checking.card
         self._traces: Traces | None = Traces(model, self._card, _store(store_bytes, limits))
+        self._checking.learnt = self._learn
         self._limits = limits
+        self._hook_blocks: list[HookBlock] = []
         self._dispatcher = Dispatcher(model.name, threads, limits)
+        self._rest: Job | None = None
+        if not self._checking.ended:
+            self._rest = self._dispatcher.submit(Job(spec), self._checking.finish(), Priority.CHECK)
 
     @property
     def spec(self) -> ModelSpec:
@@ -76,11 +93,32 @@ class LocalEngine:
 
     @property
     def model(self) -> ModelCard:
-        """The loaded model and its checked capabilities."""
+        """The loaded model and its checked capabilities, as far as they are known; see `finish_check`."""
         return self._card
 
+    def finish_check(self, timeout: float | None = None) -> ModelCard:
+        """Wait until the whole self-check is done; gives the card with nothing pending.
+
+        Raises:
+            TimeoutError: it is not done within `timeout` seconds; it goes on.
+            ModelError: the model is refused.
+        """
+        if self._rest is not None:
+            self._rest.result(timeout)
+        return self.model
+
+    @cached_property
+    def identity(self) -> Mapping[str, str]:
+        """What names the exact model: hashes of its weights, tokenizer and chat template, and what it computes in."""
+        return identify(self.kept_traces.model)
+
+    @cached_property
+    def inspector(self) -> Inspector:
+        """The loaded model opened for looking: its tree, its modules, the flow of its tensors; its runs take turns."""
+        return make_inspector(self.kept_traces.model, self._take_turn)
+
     @property
-    def traces(self) -> Traces:
+    def kept_traces(self) -> Traces:
         """The traces of this model; for experiments and tests in this process.
 
         Raises:
@@ -101,68 +139,76 @@ class LocalEngine:
         """The tokens that a prompt would have, without running anything; see `TraceRequest` for chat and messages."""
         text, messages = read_text(text, "text"), read_messages(messages, "messages")
         add_special_tokens, chat = read_flag(add_special_tokens, "add_special_tokens"), read_flag(chat, "chat")
-        reader = self.traces.model.reader
-        ids = reader.encode_chat((*messages, ("user", text))) if chat else reader.encode(text, add_special_tokens)
-        return reader.tokens(ids, len(ids))
+        reader = self.kept_traces.model.reader
+        if not chat:
+            ids = reader.encode(text, add_special_tokens)
+            return reader.tokens(ids, len(ids))
+        conversation = (*messages, ("user", text))
+        ids = reader.encode_chat(conversation)
+        return reader.tokens(ids, len(ids), reader.find_template(conversation, ids))
 
-    def estimate(self, prompt_tokens: int, new_tokens: int = 0, sites: Sequence[Site] | None = None) -> MemoryEstimate:
-        """What such a run takes beside the loaded model, in bytes, and what is free for it."""
-        n_prompt, n_new = _token_counts(prompt_tokens, new_tokens)
-        return run_estimate(self.traces.model, n_prompt, n_new, read_sites(sites, "sites"))
+    def estimate(
+        self,
+        prompt_tokens: int,
+        new_tokens: int = 0,
+        sites: Sequence[Site] | None = None,
+        whitened: bool = False,
+        modules: str | Sequence[str] = (),
+    ) -> MemoryEstimate:
+        """What such a run takes beside the loaded model, in bytes, and what is free for it; see `Engine.estimate`.
+
+        modules: as in `TraceRequest`; what they give is measured once, by two short runs.
+        """
+        return estimate_run(self.kept_traces, prompt_tokens, new_tokens, sites, whitened, modules, self._measured)
 
     def expected_seconds(self, prompt_tokens: int, new_tokens: int = 0) -> float | None:
         """How long such a run takes by what earlier ones took, or None before the first."""
-        return self.traces.times.expected(*_token_counts(prompt_tokens, new_tokens))
+        return self.kept_traces.times.expected(*read_counts(prompt_tokens, new_tokens))
 
-    def submit(self, request: Request, *, session: str = "", slot: str = "") -> Job:
+    def submit(
+        self, request: Request, *, session: str = "", slot: str = "", new_id: Callable[[], str] = make_id
+    ) -> Job:
         """Queue a request; its job carries every error. Everything that is asked of the model passes here.
 
+        new_id: gives the id of each trace that is made; a service that has told others an id makes its trace again.
+
         Raises:
+            ModelError: the model failed its self-check after it had opened.
             RequestError: it is no request at all, or it asks for more than this server allows.
             BusyError: too much waits already.
             TraceError: the engine was closed.
         """
-        kind = kind_of(request)
-        self._limits.check(request, self.traces.model.reader)
-        control = RunControl()
-        work = self._answering(kind.work(self.traces, request, session, control), session)
+        if self._dispatcher.on_its_thread:
+            raise RequestError(
+                "engine: a function inside a run cannot wait for another request of the same engine. Look at `seen`, "
+                "use `engine.apply(path, x)`, or ask before and after the run"
+            )
+        kind, traces = kind_of(request), self.kept_traces
+        read_text(session, "session")
+        read_text(slot, "slot")
+        self._checking.refuse()
+        self._limits.check(request, traces.model.reader)
+        control = RunControl(callbacks=self._callbacks_of(request, session), new_id=new_id)
+        work = self._answering(request, lambda: kind.work(traces, request, session, control), session)
         return self._dispatcher.submit(Job(request, session), work, kind.priority, slot, control.cancel)
 
-    def view(self, view: View[R], *, session: str = "", slot: str = "") -> R:
-        """Submit a view and wait for its record."""
-        record: R = self.submit(view, session=session, slot=slot).result()
-        return record
+    def hook(self, *, session: str = "") -> HookBlock:
+        """A `with` block: functions around modules, that act on the runs that this session asks for inside it.
 
-    def trace(
-        self,
-        prompt: str | tuple[int, ...],
-        max_new_tokens: int = 0,
-        *,
-        add_special_tokens: bool = True,
-        sites: Any = None,
-        chat: bool = False,
-        messages: Any = (),
-        interventions: Any = (),
-        **generation: Any,
-    ) -> Trace:
-        """Run the model over a prompt and wait; greedy by default.
-
-        chat, messages: a conversation, written by the model's own template (see `TraceRequest`).
-        interventions: what is changed inside; the unedited run is made first and is the trace's `baseline`.
-        generation: temperature, top_k, top_p, seed, stop, forced (see `Generation`).
-
-        Raises:
-            IntravistoError: the prompt or an option does not serve, or the model gave infinite values.
+        with engine.hook() as h:
+            h.post("model.layers.3.mlp", lambda module, input, output: print(output.shape))
+            trace = engine.trace("a prompt")
         """
-        refuse_unknown("trace", Generation.__dataclass_fields__, generation)
-        asked = Generation(max_new_tokens, **generation)
-        request = TraceRequest(prompt, asked, add_special_tokens, sites, chat, messages, interventions)
-        trace: Trace = self.submit(request).result()
-        return trace
+        model, session = self.kept_traces.model, read_text(session, "session")
+        block = HookBlock(model.network, session, self._hook_blocks.remove, model.name, read_vocabulary(model))
+        self._hook_blocks.append(block)
+        return block
 
-    def direction(self, name: str, positive: Any, negative: Any = (), **options: Any) -> ConceptDirection:
-        """A concept direction from prompts; site, layer and positions as in `DirectionRequest`."""
-        return self.view(DirectionRequest(name, positive, negative, **options))
+    def apply(self, path: str, x: Any) -> Any:
+        """What a module makes of any array; see `Asking.apply`."""
+        if self._dispatcher.on_its_thread:
+            return apply_module(self.kept_traces.model, read_path(path, "path"), x)[1]
+        return super().apply(path, x)
 
     def find(self, trace: str, session: str = "") -> Trace:
         """The handle of a trace that this session made.
@@ -170,7 +216,7 @@ class LocalEngine:
         Raises:
             TraceError: there is none of that id, or it belongs to somebody else.
         """
-        return Trace(self, self.describe(trace, session), session)
+        return self._handle(self.kept_traces.entry(trace, session), session)
 
     def describe(self, trace: str, session: str = "") -> TraceInfo:
         """What is known of a trace now.
@@ -178,7 +224,7 @@ class LocalEngine:
         Raises:
             TraceError: see `find`.
         """
-        return _info(self.traces.entry(trace, session))
+        return describe_entry(self.kept_traces.entry(trace, session))
 
     def forget(self, trace: str, session: str = "") -> None:
         """Drop a trace; an edit lets go of its baseline and sources.
@@ -186,7 +232,7 @@ class LocalEngine:
         Raises:
             TraceError: see `find`.
         """
-        self.traces.forget(trace, session)
+        self.kept_traces.forget(trace, session)
 
     def pin(self, trace: str, session: str = "") -> None:
         """Keep a trace's activations whatever the byte budget; pins count.
@@ -194,7 +240,7 @@ class LocalEngine:
         Raises:
             TraceError: see `find`.
         """
-        self.traces.pin(trace, session)
+        self.kept_traces.pin(trace, session)
 
     def unpin(self, trace: str, session: str = "") -> None:
         """Take one pin back.
@@ -202,48 +248,76 @@ class LocalEngine:
         Raises:
             TraceError: see `find`.
         """
-        self.traces.unpin(trace, session)
+        self.kept_traces.unpin(trace, session)
+
+    def rest(self, session: str) -> None:
+        """Nobody looks at a session for now: its pins keep nothing until `resume`."""
+        self.kept_traces.rest(read_text(session, "session"))
+
+    def resume(self, session: str) -> None:
+        """Somebody looks at a session again: its pins count again."""
+        self.kept_traces.resume(read_text(session, "session"))
 
     def close(self) -> None:
         """Stop working and let go of the model and its traces."""
         self._dispatcher.close()
+        self._checking.close()
+        self.__dict__.pop("inspector", None)
         if self._traces is not None:
             self._traces.clear()
         self._traces = None
         give_back()
 
-    def _answering(self, work: Generator[Progress, None, Any], session: str) -> Generator[Progress, None, Any]:
+    def _learn(self, card: ModelCard) -> None:
+        self._card = self.kept_traces.card = card
+
+    def _callbacks_of(self, request: Request, session: str) -> tuple[Callback, ...]:
+        """The functions of the session's blocks, for a run."""
+        if not isinstance(request, TraceRequest | TraceBatch):
+            return ()
+        return tuple(c for block in list(self._hook_blocks) if block.session == session for c in block.callbacks)
+
+    def _take_turn(self, work: Callable[[], Any]) -> Any:
+        """Do something with the model on the thread that calls torch."""
+        if self._dispatcher.on_its_thread:
+            return work()
+        self.kept_traces  # noqa: B018  (an engine that was closed says so)
+
+        def turn() -> Generator[Progress, None, Any]:
+            yield Progress(0, 1, "looking at the modules")
+            return work()
+
+        return self._dispatcher.submit(Job(TraceRequest((0,))), turn(), Priority.VIEW).result()
+
+    def _measured(self, paths: tuple[str, ...]) -> Callable[[int], int]:
+        """What modules give, by the length of a text; measured by the thread that calls torch."""
+        traces = self.kept_traces
+
+        def work() -> Generator[Progress, None, Callable[[int], int]]:
+            yield Progress(0, 1, "measuring modules")
+            return traces.module_sizes.measure(traces.model, paths)
+
+        job = self._dispatcher.submit(Job(TraceRequest((0,), modules=paths)), work(), Priority.VIEW)
+        sizes: Callable[[int], int] = job.result()
+        return sizes
+
+    def _answering(
+        self, request: Request, work: Callable[[], Generator[Progress, None, Any]], session: str
+    ) -> Generator[Progress, None, Any]:
         """The work, with a handle in place of what is remembered of a new trace."""
-        found = yield from work
-        return Trace(self, _info(found), session) if isinstance(found, TraceEntry) else found
+        yield from read_typed_in_turns(self.kept_traces.model, request)
+        found = yield from self._checking.answer(work)
+        if isinstance(found, list):
+            return [self._handle(each, session) for each in found]
+        return self._handle(found, session)
+
+    def _handle(self, found: Any, session: str) -> Any:
+        if not isinstance(found, TraceEntry):
+            return found
+        trace = Trace(self, describe_entry(found), session)
+        weakref.finalize(trace, self.kept_traces.hand_out(found.id)).atexit = False
+        return trace
 
 
 def _store(nbytes: int, limits: Limits) -> ByteStore:
     return ByteStore(nbytes, limits.pinned_bytes, limits.pinned_bytes_a_session)
-
-
-def _token_counts(prompt_tokens: int, new_tokens: int) -> tuple[int, int]:
-    """Both counts, read and checked.
-
-    Raises:
-        RequestError: one is no whole number from 0.
-    """
-    n_prompt = read_whole_number(prompt_tokens, "prompt_tokens")
-    n_new = read_whole_number(new_tokens, "new_tokens")
-    check_whole(n_prompt, "prompt_tokens", 0)
-    check_whole(n_new, "new_tokens", 0)
-    return n_prompt, n_new
-
-
-def _info(entry: TraceEntry) -> TraceInfo:
-    return TraceInfo(
-        id=entry.id,
-        fingerprint=entry.fingerprint,
-        request=entry.request,
-        tokens=entry.tokens,
-        prompt_length=entry.prompt_length,
-        text=entry.text,
-        cancelled=entry.cancelled,
-        baseline=entry.baseline,
-        notes=tuple(entry.notes),
-    )

@@ -44,7 +44,7 @@ def compare_models(
             raise RequestError(expected(name, "a LocalEngine, as open_model gives", type(given).__name__))
     if refused := {"interventions", "sites"} & set(options):
         raise RequestError(expected("compare_models", "options of a plain run", sorted(refused)[0]))
-    one, two = engine.traces.model, other.traces.model
+    one, two = engine.kept_traces.model, other.kept_traces.model
     _check_shapes(one, two)
     _check_tokenizers(one, two)
     errors = dict(weight_errors(one, two))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from intravisto_core.records import Token
 from intravisto_core.records.base import Summarised
 from intravisto_core.request import TraceRequest
+
+if TYPE_CHECKING:
+    from intravisto_core.traces import TraceEntry
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,3 +39,18 @@ class TraceInfo(Summarised):
     def _summary(self) -> tuple[str, ...]:
         sizes = f"{len(self.tokens)} tokens, {self.prompt_length} of the prompt"
         return (self.id, sizes, "edited" if self.baseline else "", "cancelled" if self.cancelled else "")
+
+
+def describe_entry(entry: TraceEntry) -> TraceInfo:
+    """What is known now of a trace that an engine remembers."""
+    return TraceInfo(
+        id=entry.id,
+        fingerprint=entry.fingerprint,
+        request=entry.request,
+        tokens=entry.tokens,
+        prompt_length=entry.prompt_length,
+        text=entry.text,
+        cancelled=entry.cancelled,
+        baseline=entry.baseline,
+        notes=tuple(entry.notes),
+    )

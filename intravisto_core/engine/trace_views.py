@@ -2,53 +2,71 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
+from intravisto_core.engine.trace_layer import TraceLayer
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.options import refuse_unknown
 from intravisto_core.records import (
-    AttentionSink,
+    Architecture,
     Attribution,
     CellShares,
     Comparison,
     ContributionGraph,
     DecodedGrid,
     Disagreement,
+    Evidence,
     Experts,
+    Explanation,
     Flow,
     HeadShares,
     LinkCheck,
     NextTokens,
+    ReadBack,
     Route,
+    Saliency,
     Shares,
+    Sinks,
     TokenQuery,
     UpdateTokens,
 )
 from intravisto_core.request import (
+    FLOW_DIVISION,
+    FLOW_MEASURE,
     ActivationView,
-    AttentionSinkView,
+    ArchitectureView,
     AttributionView,
     CellSharesView,
+    Claim,
     CompareView,
     DisagreementView,
+    EvidenceView,
     ExpertsView,
+    ExplainView,
     FlowView,
     Generation,
+    GradientView,
     GraphView,
     HeadSharesView,
     HeatmapView,
     Link,
     LinkCheckView,
     LogitsView,
+    ModuleView,
     NextTokensView,
     PatternView,
     QueryView,
+    ReadBackView,
+    Replace,
+    ReplaceMain,
     RouteView,
+    SaliencyView,
     SharesView,
+    SinksView,
     Span,
     UpdateView,
     View,
@@ -57,10 +75,14 @@ from intravisto_core.request.checks import TokenChoice
 from intravisto_core.sites import (
     AttentionDivision,
     Component,
+    ControlKind,
     Lens,
+    ModuleSide,
     NormPolicy,
     Reading,
     Refinement,
+    SaliencyMethod,
+    SaliencyReference,
     ShareMeasure,
     Site,
 )
@@ -69,7 +91,7 @@ R = TypeVar("R")
 Places = Span | Sequence[int] | None
 
 
-class TraceViews(ABC):
+class TraceViews(TraceLayer):
     """The views of a trace as its methods."""
 
     @property
@@ -104,25 +126,38 @@ class TraceViews(ABC):
         """How much attention and MLP count at every junction (docs/methods.md §5)."""
         return self._ask(SharesView, measure=measure, **options)
 
-    def activation(self, site: Site | str, layer: int, head: int | None = None, **options: Any) -> np.ndarray:
-        """Captured values, float32: (T, width), or (heads, T, width) of a site with heads and no head named."""
-        return self._ask(ActivationView, site=site, layer=layer, head=head, **options).values
+    def activation(
+        self, site: Site | str, layer: int, head: int | None = None, step: int | None = None, **options: Any
+    ) -> np.ndarray:
+        """Captured values, float32: (T, width), or (heads, T, width) of a site with heads and no head named.
+
+        step: only what was computed in one step: 0 the prompt, n the position that reads generated token n − 1.
+        """
+        return self._ask(ActivationView, site=site, layer=layer, head=head, step=step, **options).values
+
+    def module(self, path: str, what: ModuleSide | str = ModuleSide.OUTPUT, **options: Any) -> Any:
+        """What a module named in the request's `modules` returned, or was given; see `ModuleValue.value`."""
+        return self._ask(ModuleView, path=path, what=what, **options).value
+
+    def architecture(self, **options: Any) -> Architecture:
+        """The modules that the text ran through, the flow between them, what is measured; see `ArchitectureView`."""
+        return self._ask(ArchitectureView, **options)
 
     def pattern(self, layer: int, head: int, **options: Any) -> np.ndarray:
         """Attention of one head, (T query, T key), float32."""
         return self._ask(PatternView, layer=layer, head=head, **options).values
 
-    def attention_sink(self, **options: Any) -> AttentionSink:
-        """How much of all attention goes to position 0 and to learned sinks, for each head."""
-        return self._ask(AttentionSinkView, **options)
+    def sinks(self, **options: Any) -> Sinks:
+        """Which positions of which layers are attention sinks, and what decided (docs/methods.md §5)."""
+        return self._ask(SinksView, **options)
 
     def experts(self, layer: int, expert: int | None = None, **options: Any) -> Experts:
         """Which experts of a layer each position went to, and the neurons of one of them."""
         return self._ask(ExpertsView, layer=layer, expert=expert, **options)
 
-    def logits(self, position: int = -1, **options: Any) -> np.ndarray:
-        """The model's own logits after a position, (V,), float32."""
-        return self._ask(LogitsView, position=position, **options).values
+    def logits(self, position: int = -1, row: int | None = None, **options: Any) -> np.ndarray:
+        """All logits after a position, (V,), float32: the model's own, or those of a cell; see `LogitsView`."""
+        return self._ask(LogitsView, position=position, row=row, **options).values
 
     def written(self, component: Component | str, row: int, position: int, n: int = 15, **options: Any) -> UpdateTokens:
         """What attention or MLP promoted and suppressed at a cell, with ranks before and after."""
@@ -156,6 +191,10 @@ class TraceViews(ABC):
         options |= {"target": target, "contrast": contrast, "position": position}
         return self._ask(CompareView, edited=other, **options)
 
+    def read_back(self, edit: Replace | ReplaceMain, top_k: int = 5, **options: Any) -> ReadBack:
+        """What the vector of an edit will read back as at its places, without running it; see `ReadBackView`."""
+        return self._ask(ReadBackView, edit=edit, top_k=top_k, **options)
+
     def check_links(
         self,
         links: Link | Iterable[Link],
@@ -172,8 +211,8 @@ class TraceViews(ABC):
         self,
         row: int | None = None,
         position: int | str = -1,
-        measure: ShareMeasure | str = ShareMeasure.NORM,
-        attention: AttentionDivision | str = AttentionDivision.WEIGHTS,
+        measure: ShareMeasure | str = FLOW_MEASURE,
+        attention: AttentionDivision | str = FLOW_DIVISION,
         rows: Places = None,
         top_k: int | None = None,
         min_mass: float = 1e-4,
@@ -199,8 +238,8 @@ class TraceViews(ABC):
 
     def route(
         self,
-        measure: ShareMeasure | str = ShareMeasure.NORM,
-        attention: AttentionDivision | str = AttentionDivision.WEIGHTS,
+        measure: ShareMeasure | str = FLOW_MEASURE,
+        attention: AttentionDivision | str = FLOW_DIVISION,
         **options: Any,
     ) -> Route:
         """Where each generated token came from: sources, layers, heads; see `RouteView`."""
@@ -217,3 +256,55 @@ class TraceViews(ABC):
         """What each part of the final stream adds to a logit (difference); see `AttributionView`."""
         options |= {"target": target, "contrast": contrast, "position": position, "by": by}
         return self._ask(AttributionView, **options)
+
+    def explain(
+        self,
+        target: str | int | None = None,
+        contrast: str | int | None = None,
+        position: int | None = None,
+        tests: bool = True,
+        **options: Any,
+    ) -> Explanation:
+        """Where a token comes from: which words it uses, when it comes up, who adds to it; see `ExplainView`."""
+        options |= {"target": target, "contrast": contrast, "position": position, "tests": tests}
+        return self._ask(ExplainView, **options)
+
+    def test(
+        self,
+        claim: Claim,
+        prompts: Iterable[str] | None = None,
+        controls: Iterable[ControlKind | str] | ControlKind | str = "default",
+        draws: int = 5,
+        seed: int = 0,
+        **options: Any,
+    ) -> Evidence:
+        """A claim that was found in this trace, tested over prompts beside controls; see `EvidenceView`."""
+        options |= {"claim": claim, "prompts": prompts, "controls": controls, "draws": draws, "seed": seed}
+        return self._ask(EvidenceView, **options)
+
+    def gradient(
+        self,
+        target: str | int | None = None,
+        contrast: str | int | None = None,
+        site: Site | str = Site.RESID_PRE,
+        layer: int = 0,
+        position: int = -1,
+        **options: Any,
+    ) -> np.ndarray:
+        """The slope of a logit (difference) along a site, (T, width), float32; see `GradientView`."""
+        options |= {"target": target, "contrast": contrast, "position": position}
+        return self._ask(GradientView, site=site, layer=layer, **options).values
+
+    def saliency(
+        self,
+        target: str | int | None = None,
+        contrast: str | int | None = None,
+        position: int | None = None,
+        method: SaliencyMethod | str = SaliencyMethod.GRADIENT_INPUT,
+        steps: int = 32,
+        reference: SaliencyReference | str = SaliencyReference.MEAN,
+        **options: Any,
+    ) -> Saliency:
+        """How much a logit (difference) depends on each token of the text; see `SaliencyView`."""
+        options |= {"target": target, "contrast": contrast, "position": position, "method": method}
+        return self._ask(SaliencyView, steps=steps, reference=reference, **options)

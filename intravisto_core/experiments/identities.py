@@ -91,17 +91,17 @@ def check_logits(model: LoadedModel, data: TraceData, reference: Float[Tensor, "
     return compute_relative_error(scale_logits(model, z, capped=True), reference)[None]
 
 
-def check_patterns(model: LoadedModel, data: TraceData) -> Errors:
-    """Identity 5: recomputed pattern times v is z, for every head."""
-    found = []
+def check_patterns(model: LoadedModel, data: TraceData) -> Iterator[Errors]:
+    """Identity 5: recomputed pattern times v is z, for every head; layer by layer."""
     for layer in range(model.dimensions.n_layers):
         v, z = data.site(Site.V, layer), data.site(Site.Z, layer)
-        found.append(compute_relative_error(pick_head_values(data.pattern(layer), v), z))
-    return torch.cat(found)
+        yield compute_relative_error(pick_head_values(data.pattern(layer), v), z)
 
 
-def check_heads(model: LoadedModel, data: TraceData) -> Errors:
-    """Identity 6: heads and bias add up to `attn_out`; 16 random heads equal what an ablation takes away."""
+def check_heads(model: LoadedModel, data: TraceData) -> Iterator[Errors]:
+    """Identity 6: heads and bias add up to `attn_out`, layer by layer; 16 random heads equal what an ablation takes
+    away.
+    """
 
     def rebuilt(layer: int) -> Tensor:
         each, bias = split_attention(model, layer, data.site(Site.Z, layer))
@@ -115,13 +115,14 @@ def check_heads(model: LoadedModel, data: TraceData) -> Errors:
         full, less = (module(x.transpose(0, 1).flatten(1)[None])[0].float() for x in (z, without))
         return _against(full - less, compute_head_outputs(model, layer, z)[head], full)
 
-    samples = _samples(model.dimensions.n_layers, model.dimensions.n_heads)
-    layers = range(model.dimensions.n_layers)
-    return torch.cat([*(rebuilt(i) for i in layers), *(ablated(i, h)[None] for i, h in samples)])
+    yield from (rebuilt(layer) for layer in range(model.dimensions.n_layers))
+    yield from (ablated(i, h)[None] for i, h in _samples(model.dimensions.n_layers, model.dimensions.n_heads))
 
 
-def check_neurons(model: LoadedModel, data: TraceData) -> Errors:
-    """Identity 7: neurons and bias add up to `mlp_out`; 16 random neurons equal what an ablation takes away."""
+def check_neurons(model: LoadedModel, data: TraceData) -> Iterator[Errors]:
+    """Identity 7: neurons and bias add up to `mlp_out`, layer by layer; 16 random neurons equal what an ablation takes
+    away.
+    """
 
     def rebuilt(layer: int) -> Tensor:
         return compute_relative_error(
@@ -138,12 +139,11 @@ def check_neurons(model: LoadedModel, data: TraceData) -> Errors:
         column = model.weights.get(f"w_out.{layer}")[:, neuron].float()
         return _against(full - less, act[:, neuron, None].float() * column, full)
 
-    samples = _samples(model.dimensions.n_layers, model.dimensions.d_mlp)
-    layers = range(model.dimensions.n_layers)
-    return torch.cat([*(rebuilt(i) for i in layers), *(ablated(i, n)[None] for i, n in samples)])
+    yield from (rebuilt(layer) for layer in range(model.dimensions.n_layers))
+    yield from (ablated(i, n)[None] for i, n in _samples(model.dimensions.n_layers, model.dimensions.d_mlp))
 
 
-def check_experts(model: LoadedModel, data: TraceData) -> Errors:
+def check_experts(model: LoadedModel, data: TraceData) -> Iterator[Errors]:
     """Identity 7 of a mixture: the neurons of all experts and the biases add up to `mlp_out`; 16 random neurons of a
     layer's routed experts equal what is missing when that neuron is silent in all of them.
     """
@@ -173,8 +173,8 @@ def check_experts(model: LoadedModel, data: TraceData) -> Errors:
         if logits is None or logits.shape[-1] != n:
             raise ModelError(f"router of layer {layer}: expected logits over {n} experts; it gives something else")
     width = model.weights.get(f"expert_out.{mixed[0]}.0").shape[1] if mixed else 0
-    samples = _samples(len(mixed), width)
-    return torch.cat([*(rebuilt(i) for i in layers), *(ablated(mixed[i], n)[None] for i, n in samples)])
+    yield from (rebuilt(layer) for layer in layers)
+    yield from (ablated(mixed[i], n)[None] for i, n in _samples(len(mixed), width))
 
 
 def _run_experts(model: LoadedModel, layer: int, routing: Routing, silent: int | None) -> Float[Tensor, "T d"]:

@@ -20,26 +20,24 @@ from intravisto_core.models import LoadedModel
 from intravisto_core.request import Link
 from intravisto_core.sites import Component, Site
 from intravisto_core.tracing import TraceData
+from intravisto_core.tracing.edit_rows import group_starts
 from intravisto_core.tracing.reuse import fill_cache, last_row_only, only_layers
 
-BATCH_ROWS = 512
-MOST_IN_BATCH = 64
-# What a call costs beside its rows, in rows of a layer: the weights are read once.
-CALL_ROWS = 200
 # Up to so many positions, running a block on all of them is cheaper than one more call.
 SHORT = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Logit of `target` less that of `contrast`, after `position`."""
+    """Logit of `target` less that of `contrast`, after `position`; without a contrast the logit alone."""
 
     target: int
-    contrast: int
+    contrast: int | None
     position: int
 
     def __call__(self, logits: Float[Tensor, "*n V"]) -> Float[Tensor, "*n"]:
-        return logits[..., self.target].float() - logits[..., self.contrast].float()
+        found = logits[..., self.target].float()
+        return found if self.contrast is None else found - logits[..., self.contrast].float()
 
 
 def enters_after_mlp(link: Link) -> bool:
@@ -53,21 +51,8 @@ def group_links(links: Sequence[Link], last: int, n_layers: int) -> list[list[in
     last: the metric's position; links after it can change nothing, and are in no group.
     """
 
-    def cost(group: Sequence[int]) -> int:
-        layer, position = find_start(links[i] for i in group)
-        return CALL_ROWS + len(group) * (n_layers - layer) * (last + 1 - position)
-
-    seen = [i for i, link in enumerate(links) if link.position <= last]
-    found: list[list[int]] = []
-    for i in sorted(seen, key=lambda i: (links[i].position, links[i].layer)):
-        joined = [*found[-1], i] if found else []
-        rows = last + 1 - links[joined[0]].position if joined else 0
-        room = len(joined) <= min(MOST_IN_BATCH, max(1, BATCH_ROWS // max(rows, 1)))
-        if joined and room and cost(joined) <= cost(found[-1]) + cost([i]):
-            found[-1] = joined
-        else:
-            found.append([i])
-    return found
+    places = [(link.layer, link.position) for link in links]
+    return group_starts(places, last + 1, n_layers)
 
 
 def find_start(links: Iterable[Link]) -> tuple[int, int]:

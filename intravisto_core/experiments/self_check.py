@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -21,12 +22,14 @@ from intravisto_core.records import Check, ModelCard
 from intravisto_core.request import Generation
 from intravisto_core.sites import Capability
 from intravisto_core.tracing import TraceData, run, use_traced_attention
-from intravisto_core.tracing.run import Prepared, stop_ids
+from intravisto_core.tracing.preparing import Prepared
+from intravisto_core.tracing.run import stop_ids
 
 PROBE_LENGTH = 24
 LONGEST_PROBE = 640
 N_GREEDY = 3
 WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
+PENDING = "not checked yet; it is being checked now, and what rests on it waits for that"
 NO_NEURONS = "mixture of experts of a kind of its own: no neurons with a weight each"
 
 
@@ -49,77 +52,163 @@ def choose_probe_ids(model: LoadedModel) -> tuple[tuple[int, ...], str]:
     return tuple(allowed[i] for i in picks), f"{length} random tokens{note}"
 
 
-@torch.no_grad()
+class SelfCheck:
+    """The identities of a model, measured on one probe in turns.
+
+    The first turn measures what every number rests on, identities 1 to 3: what is traced is the model's own run. Each
+    further turn is short: one call, or the parts of one layer.
+    """
+
+    def __init__(self, model: LoadedModel) -> None:
+        ids, said = choose_probe_ids(model)
+        self._checks = {each: Check(ok=False, error=None, reason=PENDING, pending=True) for each in Capability}
+        self._card = describe(model, self._checks, None, said)
+        self._turns = self._measure(model, ids)
+        self.ended = False
+
+    @property
+    def card(self) -> ModelCard:
+        """The card as far as it is known; what is not measured yet is pending."""
+        return replace(self._card, capabilities=dict(self._checks))
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Measure one turn more; `ended` says afterwards whether it was the last.
+
+        Raises:
+            ModelError: one of the essential identities fails; the message has the measured error.
+        """
+        try:
+            next(self._turns)
+        except StopIteration:
+            self.ended = True
+        except BaseException:
+            self.ended = True
+            raise
+
+    def close(self) -> None:
+        """Measure no more, and let go of the model."""
+        self._turns.close()
+        self.ended = True
+
+    def _measure(self, model: LoadedModel, ids: tuple[int, ...]) -> Generator[None, None, None]:
+        allowed = identities.allowed_error(model.dtype, model.quantisation)
+        plain = _Plain(model, ids)
+        stock = plain.logits
+        use_traced_attention(model)
+        data = _traced(model, ids)
+        traced = torch.cat(data.step_logits)
+        errors, exact = identities.check_residual(model, data)
+        misdeclared = explain_misdeclared(model, ids)
+        self._note(Capability.RESIDUAL, identities.summarise_errors(errors, allowed, exact, misdeclared))
+        self._note(Capability.LOGITS, _measured(lambda: identities.check_logits(model, data, traced), allowed))
+        difference = identities.compute_relative_error(traced, stock)[None]
+        same = identities.summarise_errors(difference, allowed, exact=torch.equal(traced, stock))
+        self._refuse(Capability.TRACED, same)
+        yield
+        self._note(Capability.CAUSAL, _measured(lambda: _causal(model, ids, traced), allowed))
+        yield
+        reason = _explain_greedy(model, ids, plain.go_on())
+        same = identities.summarise_errors(difference, allowed, exact=same.exact, reason=reason) if reason else same
+        self._note(Capability.TRACED, same)
+        yield
+        patterns, heads = identities.check_patterns(model, data), identities.check_heads(model, data)
+        self._note(Capability.PATTERN, (yield from _measure_in_turns(patterns, allowed)))
+        self._note(Capability.HEADS, (yield from _measure_in_turns(heads, allowed)))
+        self._note(Capability.NEURONS, (yield from _neurons(model, data, allowed)))
+        sdpa = _sdpa(model, ids)
+        if sdpa is not None:
+            largest = float(identities.compute_relative_error(traced, sdpa).max())
+            self._card = replace(self._card, stock_difference=largest)
+
+    def _note(self, capability: Capability, found: Check) -> None:
+        self._refuse(capability, found)
+        self._checks[capability] = found
+
+    def _refuse(self, capability: Capability, found: Check) -> None:
+        if capability.essential and not found.ok:
+            raise ModelError(
+                f"{self._card.name}: refused: its self-check failed at “{capability.label}” ({capability}): "
+                f"{found.reason}. What this program would show of it would be wrong"
+            )
+
+
 def check_model(model: LoadedModel) -> ModelCard:
     """Measure every identity on a probe.
 
     Raises:
         ModelError: one of the essential identities fails; the message has the measured error.
     """
-    ids, said = choose_probe_ids(model)
-    stock, greedy = _stock(model, ids)
-    sdpa = _sdpa(model, ids)
-    use_traced_attention(model)
-    data = _traced(model, ids)
-    traced_logits = torch.cat(data.step_logits)
-    allowed = identities.allowed_error(model.dtype, model.quantisation)
-    errors, exact = identities.check_residual(model, data)
-    checks = {
-        Capability.RESIDUAL: identities.summarise_errors(errors, allowed, exact, explain_misdeclared(model, ids)),
-        Capability.LOGITS: _measured(lambda: identities.check_logits(model, data, traced_logits), allowed),
-        Capability.TRACED: _same_run(model, ids, traced_logits, stock, greedy, allowed),
-        Capability.CAUSAL: _measured(lambda: _causal(model, ids, traced_logits), allowed),
-        Capability.PATTERN: _measured(lambda: identities.check_patterns(model, data), allowed),
-        Capability.HEADS: _measured(lambda: identities.check_heads(model, data), allowed),
-        Capability.NEURONS: _neurons(model, data, allowed),
-    }
-    difference = None if sdpa is None else float(identities.compute_relative_error(traced_logits, sdpa).max())
-    card = describe(model, checks, difference, said)
-    for capability, found in checks.items():
-        if capability.essential and not found.ok:
-            raise ModelError(
-                f"{card.name}: refused: its self-check failed at “{capability.label}” ({capability}): {found.reason}. "
-                "What this program would show of it would be wrong"
-            )
-    return card
+    check = SelfCheck(model)
+    while not check.ended:
+        check.advance()
+    return check.card
 
 
 def _measured(measure: Callable[[], Tensor], allowed: float) -> Check:
     try:
         return identities.summarise_errors(measure(), allowed)
     except (IntravistoError, RuntimeError) as error:
-        return Check(ok=False, error=None, reason=f"could not be measured: {error}", allowed=allowed)
+        return _not_measured(error, allowed)
 
 
-def _neurons(model: LoadedModel, data: TraceData, allowed: float) -> Check:
+def _measure_in_turns(errors: Iterator[Tensor], allowed: float) -> Generator[None, None, Check]:
+    """As `_measured`, a turn for each part."""
+    found: list[Tensor] = []
+    while True:
+        try:
+            part = next(errors, None)
+        except (IntravistoError, RuntimeError) as error:
+            return _not_measured(error, allowed)
+        if part is None:
+            return identities.summarise_errors(torch.cat(found), allowed)
+        found.append(part)
+        yield
+
+
+def _not_measured(error: Exception, allowed: float) -> Check:
+    return Check(ok=False, error=None, reason=f"could not be measured: {error}", allowed=allowed)
+
+
+def _neurons(model: LoadedModel, data: TraceData, allowed: float) -> Generator[None, None, Check]:
     architecture = model.blueprint.architecture
     if architecture.experts is not None:
-        return _measured(lambda: identities.check_experts(model, data), allowed)
+        return (yield from _measure_in_turns(identities.check_experts(model, data), allowed))
     if architecture.w_out is None:
         return Check(ok=False, error=None, reason=NO_NEURONS, allowed=allowed)
-    return _measured(lambda: identities.check_neurons(model, data), allowed)
+    return (yield from _measure_in_turns(identities.check_neurons(model, data), allowed))
 
 
-def _stock(model: LoadedModel, ids: tuple[int, ...]) -> tuple[Float[Tensor, "T V"], list[int]]:
-    """Logits of the model as it comes (stock attention, no hook), by the probe's schedule; and its most likely ids.
+class _Plain:
+    """The model as it comes (stock attention, no hook), run by the probe's schedule: its logits, and how it goes on."""
 
-    The ids are those of plain calls: `generate` would also follow what the checkpoint's generation_config.json says.
-    """
-    network: Any = model.network
-    if model.blueprint.architecture.attention_kind is AttentionKind.INTERFACE:
-        network.set_attn_implementation("eager")
-    cache = DynamicCache(config=network.config)
+    def __init__(self, model: LoadedModel, ids: tuple[int, ...]) -> None:
+        self._model = model
+        self._cache = DynamicCache(config=model.network.config)
+        self._use_stock_attention()
+        self.logits: Float[Tensor, "T V"] = torch.cat([self._read(ids[:-1]), self._read(ids[-1:])])
 
-    def read(part: tuple[int, ...]) -> Float[Tensor, "n V"]:
-        tokens = torch.tensor([part], device=model.device)
-        found: Tensor = network(input_ids=tokens, past_key_values=cache, use_cache=True).logits[0].float()
+    def go_on(self) -> list[int]:
+        """The most likely ids of further plain calls.
+
+        They are not those of `generate`, which would also follow what the checkpoint's generation_config.json says.
+        """
+        self._use_stock_attention()
+        said = [int(self.logits[-1].argmax())]
+        while len(said) < N_GREEDY:
+            said.append(int(self._read((said[-1],))[-1].argmax()))
+        use_traced_attention(self._model)
+        return said
+
+    def _use_stock_attention(self) -> None:
+        network: Any = self._model.network
+        if self._model.blueprint.architecture.attention_kind is AttentionKind.INTERFACE:
+            network.set_attn_implementation("eager")
+
+    def _read(self, ids: tuple[int, ...]) -> Float[Tensor, "n V"]:
+        tokens, network = torch.tensor([ids], device=self._model.device), cast(Any, self._model.network)
+        found: Tensor = network(input_ids=tokens, past_key_values=self._cache, use_cache=True).logits[0].float()
         return found
-
-    logits = torch.cat([read(ids[:-1]), read(ids[-1:])])
-    said = [int(logits[-1].argmax())]
-    while len(said) < N_GREEDY:
-        said.append(int(read((said[-1],))[-1].argmax()))
-    return logits, said
 
 
 def _sdpa(model: LoadedModel, ids: tuple[int, ...]) -> Float[Tensor, "T V"] | None:
@@ -131,6 +220,8 @@ def _sdpa(model: LoadedModel, ids: tuple[int, ...]) -> Float[Tensor, "T V"] | No
         return model.network(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0].float()
     except (ValueError, ImportError, RuntimeError):
         return None
+    finally:
+        use_traced_attention(model)
 
 
 def _traced(model: LoadedModel, ids: tuple[int, ...]) -> TraceData:
@@ -148,24 +239,12 @@ def _finish(model: LoadedModel, prepared: Prepared, checking: bool) -> TraceData
     return finish_turns(run(model, prepared, Generation(), checking=checking))
 
 
-def _same_run(
-    model: LoadedModel, ids: tuple[int, ...], traced: Tensor, stock: Tensor, greedy: list[int], allowed: float
-) -> Check:
-    """Identity 3: logits and greedy ids of the traced run are the plain model's."""
-    found = identities.summarise_errors(
-        identities.compute_relative_error(traced, stock)[None], allowed, exact=torch.equal(traced, stock)
-    )
-    if not found.ok:
-        return found
+def _explain_greedy(model: LoadedModel, ids: tuple[int, ...], greedy: list[int]) -> str:
+    """Why the traced run goes on otherwise than the plain model, or ""."""
     own = list(_finish(model, Prepared(ids, (), N_GREEDY), checking=False).ids[len(ids) :])
     stops = stop_ids(model, Generation())
     expected = greedy[: next((n for n, i in enumerate(greedy, 1) if i in stops), N_GREEDY)]
-    if own != expected:
-        reason = f"greedy ids: expected {expected}, the plain model's; got {own}"
-        return identities.summarise_errors(
-            identities.compute_relative_error(traced, stock)[None], allowed, reason=reason
-        )
-    return found
+    return "" if own == expected else f"greedy ids: expected {expected}, the plain model's; got {own}"
 
 
 def _causal(model: LoadedModel, ids: tuple[int, ...], logits: Float[Tensor, "T V"]) -> Tensor:

@@ -7,12 +7,13 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from intravisto_core.errors import RequestError, expected
 from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import probability, share, significant
 from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT
-from intravisto_core.records import Activation, AttentionSink, Logits, Pattern, Shares
+from intravisto_core.records import Activation, DecodedVectors, Logits, ModuleValue, Pattern, Shares
 
 TOP_LOGITS = 30
 
@@ -43,44 +44,26 @@ def pattern_figure(pattern: Pattern, dark: bool = False) -> go.Figure:
     return style_figure(figure, title, dark=dark, width=side + 220, height=side + 240, above=130)
 
 
-@draws(AttentionSink, "figure")
-def attention_sink_figure(sink: AttentionSink, dark: bool = False) -> go.Figure:
-    """Layers down, heads across: the share of each head's attention that goes to position 0."""
-    trace = go.Heatmap(
-        z=sink.first,
-        customdata=[
-            [f"layer {layer}, head {head}: {share(float(v))}" for head, v in enumerate(row)]
-            for layer, row in enumerate(sink.first)
-        ],
-        hovertemplate="%{customdata}<extra></extra>",
-        zmin=0,
-        zmax=1,
-        colorscale=plotly_scale("attention", dark),
-        colorbar=colour_bar("share of attention", tickformat=".0%"),
-    )
-    figure = go.Figure(trace)
-    figure.update_xaxes(title_text="head", dtick=1)
-    figure.update_yaxes(title_text="layer", autorange="reversed", dtick=1)
-    layers, heads = sink.first.shape
-    title = f"Attention to position 0: {share(sink.share)} on average"
-    width, height = max(420, min(1100, 220 + 28 * heads)), max(260, min(1000, 160 + 26 * layers))
-    return style_figure(figure, title, dark=dark, width=width, height=height)
-
-
-@draws(AttentionSink, "frame")
-def attention_sink_frame(sink: AttentionSink) -> pd.DataFrame:
-    """One line a head: layer, head, share of position 0, share of learned sinks."""
-    layer, head = np.indices(sink.first.shape).reshape(2, -1)
-    columns = {"layer": layer, "head": head, "first": sink.first.ravel(), "learned": sink.learned.ravel()}
-    return pd.DataFrame(columns)
-
-
 @draws(Activation, "figure")
 def activation_figure(activation: Activation, dark: bool = False) -> go.Figure:
     """Positions down, dimensions across (heads one after the other), on a scale around 0."""
     values = activation.values
     heads = 1 if values.ndim == 2 else len(values)
     flat = values if values.ndim == 2 else np.concatenate(list(values), axis=1)
+    figure = draw_signed(flat, dark)
+    for head in range(1, heads):
+        x = head * values.shape[-1] - 0.5
+        figure.add_vline(x=x, line={"width": 1, "color": (DARK if dark else LIGHT).ink})
+    figure.update_xaxes(title_text="dimension" if heads == 1 else f"dimension, {heads} heads side by side")
+    figure.update_yaxes(title_text="position", autorange="reversed")
+    which = "" if activation.head is None else f", head {activation.head}"
+    step = "" if activation.step is None else f", step {activation.step}"
+    title = f"{activation.site.label}, layer {activation.layer}{which}{step}"
+    return style_figure(figure, title, dark=dark, width=980, height=max(320, min(1000, 160 + 18 * flat.shape[0])))
+
+
+def draw_signed(flat: np.ndarray, dark: bool) -> go.Figure:
+    """Rows down, columns across, on a scale around 0."""
     size = float(np.percentile(np.abs(flat), 99.5)) if flat.size else 1.0
     trace = go.Heatmap(
         z=flat,
@@ -90,15 +73,42 @@ def activation_figure(activation: Activation, dark: bool = False) -> go.Figure:
         colorscale=plotly_scale("diverging", dark),
         colorbar=colour_bar(f"value (ends at ±{significant(size)}, the 99.5th percentile)"),
     )
-    figure = go.Figure(trace)
-    for head in range(1, heads):
-        x = head * values.shape[-1] - 0.5
-        figure.add_vline(x=x, line={"width": 1, "color": (DARK if dark else LIGHT).ink})
-    figure.update_xaxes(title_text="dimension" if heads == 1 else f"dimension, {heads} heads side by side")
-    figure.update_yaxes(title_text="position", autorange="reversed")
-    which = "" if activation.head is None else f", head {activation.head}"
-    title = f"{activation.site.label}, layer {activation.layer}{which}"
-    return style_figure(figure, title, dark=dark, width=980, height=max(320, min(1000, 160 + 18 * flat.shape[0])))
+    return go.Figure(trace)
+
+
+@draws(ModuleValue, "figure")
+def module_figure(module: ModuleValue, part: int = 0, dark: bool = False) -> go.Figure:
+    """One array of the value, its last axis across and all others down. part: which, where there are several."""
+    found = module.arrays()
+    if not 0 <= part < len(found):
+        allowed = f"0 to {len(found) - 1}" if found else "a value with a tensor in it: this one has none"
+        raise RequestError(expected("part", allowed, part))
+    place, array = found[part]
+    flat = array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+    figure = draw_signed(flat, dark)
+    figure.update_xaxes(title_text="last axis")
+    figure.update_yaxes(title_text="all other axes", autorange="reversed")
+    shape = " × ".join(map(str, array.shape))
+    title = f"{module.what.label} of {module.path}{f', part {place}' if place else ''}: {shape}"
+    return style_figure(
+        figure, plotly_text(title), dark=dark, width=980, height=max(320, min(1000, 160 + 18 * flat.shape[0]))
+    )
+
+
+@draws(ModuleValue, "frame")
+def module_frame(module: ModuleValue) -> pd.DataFrame:
+    """One line a number: the part of the value, its index as a text, the number."""
+    tables = [
+        pd.DataFrame(
+            {
+                "part": place,
+                "index": [" ".join(map(str, i)) for i in np.ndindex(array.shape)],
+                "value": array.ravel(),
+            }
+        )
+        for place, array in module.arrays()
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["part", "index", "value"])
 
 
 @draws(Logits, "figure")
@@ -115,8 +125,48 @@ def logits_figure(logits: Logits, dark: bool = False) -> go.Figure:
     figure = go.Figure(trace)
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title_text="logit")
-    title = f"Highest {len(top)} of {len(logits.values):,} logits after position {logits.position}"
+    cell = "" if logits.row is None else f", {logits.component.label} of row {logits.row}, {logits.lens.label} lens"
+    title = f"Highest {len(top)} of {len(logits.values):,} logits after position {logits.position}{cell}"
     return style_figure(figure, title, dark=dark, width=680, height=120 + 20 * len(top))
+
+
+@draws(DecodedVectors, "figure")
+def decoded_figure(decoded: DecodedVectors, vector: int = 0, dark: bool = False) -> go.Figure:
+    """The tokens of one vector, as bars of their probabilities. vector: which of them."""
+    n, k = decoded.token_ids.shape
+    if not 0 <= vector < n:
+        raise RequestError(expected("vector", f"0 to {n - 1}", vector))
+    shown = [plotly_text(decoded.shown[int(i)]) for i in decoded.token_ids[vector]]
+    trace = go.Bar(
+        x=decoded.probabilities[vector],
+        y=[f"{place + 1}  {text}" for place, text in enumerate(shown)],
+        text=[probability(float(p)) for p in decoded.probabilities[vector]],
+        orientation="h",
+        marker={"color": ATTENTION if dark else LIGHT.accent},
+        hovertemplate="%{y}: %{text}<extra></extra>",
+    )
+    figure = go.Figure(trace)
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(tickformat=".0%", title_text="probability")
+    title = f"Vector {vector}, {decoded.lens.label} lens" if n > 1 else f"A vector, {decoded.lens.label} lens"
+    return style_figure(figure, title, dark=dark, width=680, height=120 + 26 * k)
+
+
+@draws(DecodedVectors, "frame")
+def decoded_frame(decoded: DecodedVectors) -> pd.DataFrame:
+    """One line a vector and token: vector, rank, id, token, logit, probability, the vector's entropy."""
+    n, k = decoded.token_ids.shape
+    return pd.DataFrame(
+        {
+            "vector": np.repeat(np.arange(n), k),
+            "rank": np.tile(np.arange(1, k + 1), n),
+            "token_id": decoded.token_ids.ravel(),
+            "token": [printable(decoded.shown[int(i)]) for i in decoded.token_ids.ravel()],
+            "logit": decoded.logits.ravel(),
+            "probability": decoded.probabilities.ravel(),
+            "entropy": np.repeat(decoded.entropy, k),
+        }
+    )
 
 
 @draws(Pattern, "frame")

@@ -15,10 +15,11 @@ from intravisto_core.figures.page import component_page
 from intravisto_core.figures.plots import style_figure
 from intravisto_core.figures.text import plotly_text, printable
 from intravisto_core.figures.theme import ATTENTION, LIGHT, MLP, RESIDUAL
+from intravisto_core.figures.web.heads_payload import heads_data
 from intravisto_core.figures.web.lines import Lines, lines_data, part_lines
 from intravisto_core.figures.words import as_sentence, part_names, score_in_words, score_sums
 from intravisto_core.records import Attribution, row_label
-from intravisto_core.sites import Part
+from intravisto_core.sites import Part, Refinement
 
 QUESTION = "Which parts wrote this token's score?"
 MOST_BARS = 40
@@ -104,7 +105,10 @@ def attribution_page(found: Attribution, heading: str = QUESTION, order: str = "
         "this run; what a part prepares for later layers is not counted. A bookkeeping, not causes.",
         *map(as_sentence, found.notes),
     ]
-    return component_page(heading, about, {"attribution": attribution_data(found, order)}, lines)
+    parts = {"attribution": attribution_data(found, order)}
+    if found.by is Refinement.HEADS:
+        parts = {"heads_map": heads_data(found), **parts}
+    return component_page(heading, about, parts, lines)
 
 
 def attribution_data(found: Attribution, order: str = "layer", most: int = MOST_PAGE_BARS) -> dict[str, Any]:

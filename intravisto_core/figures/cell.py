@@ -162,7 +162,7 @@ def query_figure(query: TokenQuery, dark: bool = False) -> go.Figure:
     ]
     columns = list(range(len(query.positions)))
     map_of_ranks = go.Heatmap(
-        z=-np.log10(query.rank),
+        z=-np.log10(np.where(query.rank > 0, query.rank, np.nan)),
         x=columns,
         y=labels,
         customdata=hover,

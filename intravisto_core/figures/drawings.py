@@ -50,7 +50,17 @@ def draw(record: Record, form: Form, **options: Any) -> Any:
             f"{type(record).__name__}: expected a record that is drawn; no function has @draws for its {form}"
         )
     made = call_with_options(f"{type(record).__name__}.{_METHODS[form]}", function, record, **options)
+    if form == "figure" or own is None:
+        # brings Plotly, which a table does without
+        from intravisto_core.figures.plots import name_model
+
+        made = name_model(made, _name_of_model(record), bool(options.get("dark")))
     return made if own else figure_page(made, type(record).__name__)
+
+
+def _name_of_model(record: Record) -> str:
+    """Every figure says which model it is of; `model` is a list of numbers where a sampler stands beside it."""
+    return str(getattr(record, "model_name", "") or getattr(record, "model", ""))
 
 
 def _function(record: type[Record], form: Form) -> Callable[..., Any] | None:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.page import HEATMAP_KEYS, component_page
-from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure, token_ticks
+from intravisto_core.figures.plots import MOST_TICKS, colour_bar, plotly_scale, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable
 from intravisto_core.figures.theme import DARK, LIGHT
 from intravisto_core.figures.web.comparison_payload import comparison_payload
@@ -19,7 +19,7 @@ from intravisto_core.records import Comparison, ConceptDirection, LinkCheck
 _MEASURES = {
     "kl": ("grid_kl", "KL, nats", "entropy"),
     "distance": ("grid_distance", "‖change‖ / ‖x‖", "entropy"),
-    "difference": ("grid_difference", "change of logit difference", "diverging"),
+    "difference": ("grid_difference", "change of the lead (logits)", "diverging"),
 }
 
 
@@ -52,7 +52,8 @@ def comparison_figure(comparison: Comparison, colour: str = "", dark: bool = Fal
     figure.update_xaxes(**token_ticks(comparison.tokens, len(tokens)))
     if len(tokens) != len(comparison.tokens):
         labels = [f"{t.position} {plotly_text(t.shown)}" for t in tokens]
-        figure.update_xaxes(tickmode="array", tickvals=list(range(len(tokens))), ticktext=labels)
+        every = max(1, -(-len(tokens) // MOST_TICKS))
+        figure.update_xaxes(tickmode="array", tickvals=list(range(0, len(tokens), every)), ticktext=labels[::every])
     rows, columns = values.shape
     size = {"width": max(640, min(1600, 240 + 42 * columns)), "height": 130 + min(900, 26 * rows)}
     return style_figure(figure, "; ".join(comparison.edits) or "Difference of two runs", dark=dark, **size)
@@ -99,7 +100,7 @@ def comparison_page(comparison: Comparison, colour: str = "", marks: tuple[Mark,
     payload = comparison_payload(comparison, colour, marks, comparison.edited)
     prompt_length = sum(t.is_prompt for t in comparison.edited_tokens)
     strip = strip_data(tokens, prompt_length, comparison.edited, int(comparison.rows.max(initial=0)))
-    about = "; ".join(comparison.edits) or "the same text in both runs"
+    about = f"{comparison.model} · {'; '.join(comparison.edits) or 'the same text in both runs'}"
     lines = [
         "Each cell shows the edited run's top token; the colour is how far the edits moved it from the cell of the "
         "baseline. At the pointer stand the top tokens of both runs.",

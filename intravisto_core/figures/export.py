@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from intravisto_core.figures.text import printable
 from intravisto_core.files import write_file
 from intravisto_core.options import refuse_unknown
 from intravisto_core.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PICTURES = ("png", "svg", "pdf")
 KINDS = ("html", "csv", "json", *PICTURES)
@@ -39,7 +42,16 @@ def render(record: Record, kind: str, **options: Any) -> bytes:
     refuse_unknown(f"a .{kind} file", (), options)
     if kind == "json":
         return _encode(to_json(record))
-    return record.frame().to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
+    return _name_model(record).to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
+
+
+def _name_model(record: Record) -> pd.DataFrame:
+    """The table of a record for a file, which says on each line whose numbers they are."""
+    table = record.frame()
+    if named := getattr(record, "model_name", ""):  # of a record whose `model` are numbers
+        return table.assign(model_name=named)
+    model = getattr(record, "model", "")
+    return table.assign(model=model) if model and "model" not in table else table
 
 
 def kind_of(path: str | Path) -> str:

@@ -17,7 +17,7 @@ from intravisto_core.figures.text import plotly_text, printable, shorten
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT, MLP, RESIDUAL
 from intravisto_core.figures.web.flow_payload import FlowStyle, LinkMark, flow_payload, title
 from intravisto_core.figures.web.strip import strip_data
-from intravisto_core.figures.words import flow_caption, start_words
+from intravisto_core.figures.words import flow_caption, sinks_in_words, start_words
 from intravisto_core.records import Disagreement, Flow, HeadShares, row_label
 from intravisto_core.sites import LinkKind, NodeKind
 
@@ -66,7 +66,8 @@ def flow_figure(flow: Flow, dark: bool = False) -> go.Figure:
         "hovertemplate": "%{customdata}<extra></extra>",
     }
     figure = go.Figure(go.Sankey(arrangement="fixed", orientation="h", node=nodes, link=links))
-    title = f"Flow to {start_words(flow.row, flow.starts, flow.n_layers)} · {share(flow.drawn_in_rows)} of it drawn"
+    where, drawn = start_words(flow.row, flow.starts, flow.n_layers), f"{share(flow.drawn_in_rows)} of it drawn"
+    title = " · ".join(filter(None, (f"Flow to {where}", drawn, sinks_in_words(flow.sinks))))
     return style_figure(figure, title, dark=dark, width=width, height=height, above=ABOVE)
 
 
@@ -146,7 +147,8 @@ def flow_page(
     """The interactive flow as a page; from `labels` on the options are the fields of `FlowStyle`."""
     payload = flow_payload(flow, FlowStyle(labels, canvas, scale, text_size, bright), marks, rev=flow.trace)
     strip = strip_data(flow.tokens, flow.prompt_length, flow.trace, flow.row)
-    about = f"{flow.model} · {title(flow)} · shares by {flow.measure.label}, attention by {flow.attention.label}"
+    how = f"shares by {flow.measure.label}, attention by {flow.attention.label}"
+    about = " · ".join(filter(None, (flow.model, title(flow), how, sinks_in_words(flow.sinks))))
     return component_page(heading, about, {"strip": strip, "flow": payload}, flow_caption(flow))
 
 

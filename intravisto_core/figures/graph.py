@@ -13,7 +13,7 @@ from intravisto_core.figures.plots import style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT, MLP, RESIDUAL
 from intravisto_core.figures.web.flow_graph_payload import graph_payload
-from intravisto_core.figures.words import graph_caption, start_in_words, start_words
+from intravisto_core.figures.words import graph_caption, sinks_in_words, start_in_words, start_words
 from intravisto_core.records import ContributionGraph, row_label
 
 QUESTION = "Which contributions are large?"
@@ -43,6 +43,7 @@ def graph_figure(graph: ContributionGraph, dark: bool = False) -> go.Figure:
     )
     where = start_words(graph.row, graph.starts, graph.n_layers)
     title = f"Contributions of at least {share(graph.threshold)}, down from {where}"
+    title = " · ".join(filter(None, (title, sinks_in_words(graph.sinks))))
     size = {"width": max(640, min(1900, 180 + 44 * length)), "height": max(360, min(1500, 160 + 34 * len(rows)))}
     return style_figure(figure.update_layout(showlegend=False), title, dark=dark, **size)
 
@@ -80,8 +81,11 @@ def _nodes(graph: ContributionGraph, dark: bool) -> go.Scatter:
     over = graph.node_mlp_over.astype(bool)
     texts = [
         f"<b>{row_label(int(r), graph.n_layers)}</b> · position {p} reads {plotly_text(graph.tokens[p].shown)}"
-        + (f"<br>MLP {share(float(m))}" if np.isfinite(m) else "")
-        for r, p, m in zip(graph.node_row, graph.node_position, graph.node_mlp, strict=True)
+        + (f"<br>MLP {share(float(m))} of the block output" if np.isfinite(m) else "")
+        + (f"<br>reads as {plotly_text(graph.shown[t])}" if t >= 0 else "")
+        for r, p, m, t in zip(
+            graph.node_row, graph.node_position, graph.node_mlp, graph.node_token.tolist(), strict=True
+        )
     ]
     marker = {
         "size": 9,
@@ -116,6 +120,7 @@ def graph_frame(graph: ContributionGraph) -> pd.DataFrame:
 @draws(ContributionGraph, "page")
 def graph_page(graph: ContributionGraph, scale: float = 1.0, heading: str = QUESTION) -> str:
     """The interactive contribution-threshold graph as a page."""
-    about = f"{graph.model} · from {start_in_words(graph.row, graph.starts, graph.n_layers)}"
+    where = f"from {start_in_words(graph.row, graph.starts, graph.n_layers)}"
+    about = " · ".join(filter(None, (graph.model, where, sinks_in_words(graph.sinks))))
     payload = graph_payload(graph, scale, rev=graph.trace)
     return component_page(heading, about, {"flow_graph": payload}, graph_caption(graph))

@@ -84,7 +84,7 @@ def heatmap_figure(
     labels = [grid.row_label(int(grid.rows[r])) for r in order]
     figure.update_yaxes(tickmode="array", tickvals=list(range(n_rows)), ticktext=labels, ticks="")
     figure.update_yaxes(range=[-0.5, n_rows - 0.5])
-    heading = f"{title(grid)}, {grid.norm.label} · {grid.model}"
+    heading = f"{title(grid)}, {grid.norm.label}"
     above = 92 if wide else 140
     size = {"width": column * n_positions + 240, "height": row * n_rows + above + 30, "above": above}
     return style_figure(figure, heading, dark=dark, **size)

@@ -47,7 +47,7 @@ def component_mount(place: str, source: str, data: str) -> str:
     return (
         f"{body}\nconst mount = function{exported}\n"
         f'mount({{ data: {data}, parentElement: document.getElementById("{place}"), '
-        "setStateValue() {}, setTriggerValue() {} });"
+        "setStateValue() {}, setTriggerValue() {}, standalone: true });"
     )
 
 

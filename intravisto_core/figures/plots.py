@@ -13,6 +13,8 @@ from intravisto_core.figures.theme import DARK, FONT, LIGHT, colour_scale, css
 from intravisto_core.records import Token
 
 MOST_TICKS = 60
+MOST_NAME = 90
+MODEL_LINE = 16
 
 
 def plotly_scale(name: str, dark: bool = False) -> list[list[Any]]:
@@ -28,6 +30,21 @@ def token_ticks(tokens: Sequence[Token], length: int, most: int = MOST_TICKS) ->
     at = list(range(0, length, step))
     labels = [f"{p} {plotly_text(shorten(shown[p], 14))}" if p in shown else str(p) for p in at]
     return {"tickmode": "array", "tickvals": at, "ticktext": labels}
+
+
+def name_model(figure: go.Figure, name: str, dark: bool = False) -> go.Figure:
+    """The figure with the name of its model in a line under its title; the rest moves down by that line."""
+    title = figure.layout.title.text
+    if not name or title is None:
+        return figure
+    colour = (DARK if dark else LIGHT).muted
+    line = f'<span style="font-size:12px;color:{colour}">{plotly_text(shorten(name, MOST_NAME))}</span>'
+    figure.update_layout(
+        title={"text": f"{title}<br>{line}"},
+        height=figure.layout.height + MODEL_LINE,
+        margin={"t": figure.layout.margin.t + MODEL_LINE},
+    )
+    return figure
 
 
 def style_figure(figure: go.Figure, title: str, *, dark: bool, width: int, height: int, above: int = 52) -> go.Figure:

@@ -14,7 +14,7 @@ from intravisto_core.figures.plots import share_map, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable, shorten
 from intravisto_core.figures.web.flow_route_payload import route_payload
 from intravisto_core.figures.web.strip import strip_data
-from intravisto_core.figures.words import route_caption
+from intravisto_core.figures.words import route_caption, sinks_in_words
 from intravisto_core.records import Route
 
 QUESTION = "Where did each generated token come from?"
@@ -51,6 +51,7 @@ def route_figure(route: Route, dark: bool = False) -> go.Figure:
     at = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": names, "tickangle": -60}
     figure.update_xaxes(**at)
     title = f"Where {len(names)} generated tokens come from, shares by {route.measure.label}"
+    title = " · ".join(filter(None, (title, sinks_in_words(route.sinks))))
     size = {
         "width": max(640, min(1800, 260 + 36 * len(names))),
         "height": min(1600, 340 + 16 * (last + route.n_layers)),
@@ -79,5 +80,6 @@ def route_page(found: Route, heading: str = QUESTION) -> str:
     top = found.n_layers + 1
     strip = strip_data(found.tokens, found.prompt_length, found.trace, top)
     how = f"shares by {found.measure.label}, attention by {found.attention_division.label}"
+    how = " · ".join(filter(None, (how, sinks_in_words(found.sinks))))
     parts = {"strip": strip, "flow_route": route_payload(found, top)}
     return component_page(heading, f"{found.model} · {how}", parts, route_caption(found))

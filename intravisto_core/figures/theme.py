@@ -9,7 +9,7 @@ from math import cos, pi, radians, sin
 RESIDUAL, ATTENTION, MLP = "#2f6fbd", "#1f8a4c", "#b3388c"
 FONT = "Source Sans, Source Sans Pro, system-ui, Segoe UI, Noto Sans, sans-serif"
 
-HUES = {"residual": 255.0, "attention": 155.0, "mlp": 345.0, "entropy": 70.0}
+HUES = {"residual": 255.0, "attention": 155.0, "mlp": 345.0, "entropy": 70.0, "observed": 290.0}
 NEGATIVE_HUE, POSITIVE_HUE = 50.0, 255.0
 VIRIDIS = (
     (68, 1, 84),

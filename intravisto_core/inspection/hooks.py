@@ -25,6 +25,20 @@ def with_first_input(args: tuple[Any, ...], kwargs: dict[str, Any], x: Tensor) -
     return ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
 
 
+def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What any module is given first, whatever it is called; None where it is given nothing."""
+    if args or "hidden_states" in kwargs:
+        return first_input(args, kwargs)
+    return next(iter(kwargs.values()), None)
+
+
+def with_first_argument(args: tuple[Any, ...], kwargs: dict[str, Any], x: Any) -> tuple[Any, dict[str, Any]]:
+    """A module's arguments with another one in the first's place."""
+    if args or "hidden_states" in kwargs:
+        return with_first_input(args, kwargs, x)
+    return args, {**kwargs, **dict.fromkeys(list(kwargs)[:1], x)}
+
+
 def output_of(output: Any) -> Tensor:
     """A module's output; of several the first."""
     x: Tensor = output[0] if isinstance(output, tuple) else output

@@ -17,11 +17,12 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from intravisto_core.errors import MissingProgramError, ModelError, RequestError, expected
+from intravisto_core.errors import MissingProgramError, ModelError, RequestError, expected, show_value
 from intravisto_core.models import quantisation
 from intravisto_core.models.files import checkpoint
 from intravisto_core.models.files.checkpoint import TensorHeader
-from intravisto_core.models.files.folder import check_place, hash_edges, shown
+from intravisto_core.models.files.folder import check_place, hash_edges, read_by_name, shown
+from intravisto_core.models.files.settings import in_one_line
 from intravisto_core.models.free_memory import is_short
 from intravisto_core.models.placement import Placement
 from intravisto_core.records.memory import MemoryEstimate
@@ -137,6 +138,8 @@ def read_adapter(folder: Path, spec: ModelSpec) -> Adapter:
     """
     called = shown(folder)
     require_package(called)
+    for file in read_by_name(folder):
+        check_place(folder, file)
     config = _config(folder, called)
     tensors = _headers(folder, called)
     _check_kind(config, tensors, called, spec)
@@ -182,13 +185,13 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _config(folder: Path, called: str) -> dict[str, Any]:
-    check_place(folder, folder / CONFIG)
     config = read_config(folder)
     if not isinstance(config.get("peft_type"), str):
         raise ModelError(f"{called}: expected {CONFIG} to be JSON with a peft_type; it is not. Download it again")
     if config["peft_type"] != "LORA":
+        kind = show_value(config["peft_type"][:80])
         raise ModelError(
-            f"{called}: expected a LoRA adapter; it is of the kind {config['peft_type']}, which cannot be merged into "
+            f"{called}: expected a LoRA adapter; it is of the kind {kind}, which cannot be merged into "
             "matrices here. Choose a merged model"
         )
     return config
@@ -206,7 +209,6 @@ def _headers(folder: Path, called: str) -> tuple[TensorHeader, ...]:
             f"{called}: {CONFIG} says that this is an adapter; expected its weights {WEIGHTS}, found none. Download "
             f"them; or take {CONFIG} away, if the weights beside it are a whole model"
         )
-    check_place(folder, file)
     try:
         return tuple(checkpoint.headers([file]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
@@ -274,9 +276,8 @@ def merge(network: PreTrainedModel, adapter: Adapter | None, where: Placement) -
     except Exception as error:
         if is_short(error) or isinstance(error, ModelError):
             raise
-        said = " ".join(str(error).split())
         raise ModelError(
-            f"{adapter.name}: peft could not merge it into {base} ({type(error).__name__}: {said}). "
+            f"{adapter.name}: peft could not merge it into {base} ({type(error).__name__}: {in_one_line(error)}). "
             "Check that adapter and base belong together"
         ) from error
     found: PreTrainedModel = merged.eval().requires_grad_(False)

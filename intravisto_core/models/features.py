@@ -74,7 +74,8 @@ def _positions(model: LoadedModel) -> Iterator[str]:
         context = model.dimensions.context
         end = f"; shown up to {context:,} positions" if kind in ("dynamic", "longrope") and context else ""
         yield f"rotary positions scaled ({kind}){end}"
-    if bare := model.blueprint.architecture.unrotated(config):
+    rotated = model.blueprint.architecture.rotated
+    if bare := sum(not rotated(config, layer) for layer in range(n_layers)):
         yield f"no rotary positions in {_of(bare, n_layers)}"
 
 

@@ -10,6 +10,8 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
@@ -101,11 +103,28 @@ def group_limit(root: Path = CGROUPS, own: Path = _OWN_GROUPS) -> int | None:
 def _limits(root: Path, own: Path) -> list[tuple[int, int]]:
     """Limit and use, without what the kernel can drop, of each control group that has a limit."""
     try:
-        lines = own.read_text().splitlines()
+        lines = _read(own)
     except OSError:
         return []
-    found: list[tuple[int, int]] = []
-    for line in lines:
+    rooms = [_room(group) for group in _list_groups(root, lines)]
+    return [room for room in rooms if room is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The files of a control group, and the name of what the kernel can drop."""
+
+    limit: str
+    used: str
+    stat: str
+    droppable: str
+
+
+@lru_cache(maxsize=8)
+def _list_groups(root: Path, lines: str) -> tuple[_Group, ...]:
+    """The control groups that the lines of a process name, with those above them; asked for at every run."""
+    found: list[_Group] = []
+    for line in lines.splitlines():
         number, controllers, path = line.split(":", 2)
         if number == "0" and not controllers:
             tops, names = (root, root / "unified"), ("memory.max", "memory.current", "inactive_file")
@@ -118,20 +137,25 @@ def _limits(root: Path, own: Path) -> list[tuple[int, int]]:
             # in a container its own group may be mounted as the root, whatever path is written
             folder = top / path.lstrip("/")
             for group in {top, folder, *(p for p in folder.parents if p.is_relative_to(top))}:
-                if (room := _room(group, *names)) is not None:
-                    found.append(room)
-    return found
+                limit, used, stat = (str(group / name) for name in (*names[:2], "memory.stat"))
+                found.append(_Group(limit, used, stat, names[2]))
+    return tuple(found)
 
 
-def _room(group: Path, limit: str, used: str, droppable: str) -> tuple[int, int] | None:
+def _room(group: _Group) -> tuple[int, int] | None:
     try:
-        allowed, taken = (group / limit).read_text().strip(), int((group / used).read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        allowed = _read(group.limit).strip()
+        if allowed == "max" or int(allowed) >= _NO_LIMIT:
+            return None
+        taken, stat = int(_read(group.used)), dict(line.split() for line in _read(group.stat).splitlines())
     except (OSError, ValueError):
         return None
-    if allowed == "max" or int(allowed) >= _NO_LIMIT:
-        return None
-    return int(allowed), taken - int(stat.get(droppable, 0))
+    return int(allowed), taken - int(stat.get(group.droppable, 0))
+
+
+def _read(path: str | Path) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def give_back() -> None:

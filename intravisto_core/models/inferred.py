@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from intravisto_core.architectures import Architecture, ExpertPaths, NormKind, Order, trunk_of
+from intravisto_core.architectures import Architecture, ExpertPaths, Fused, Layout, MlpPaths, NormKind, Order, trunk_of
 from intravisto_core.errors import ModelError
 from intravisto_core.inspection.hooks import Handles, Visit, on_input, on_output
 from intravisto_core.models.norms import NormFormula
@@ -27,6 +27,17 @@ ATTENTIONS = ("self_attn", "attn", "attention", "self_attention")
 MLPS = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe")
 W_OS = ("o_proj", "out_proj", "dense", "c_proj", "wo")
 W_OUTS = ("down_proj", "c_proj", "fc2", "dense_4h_to_h", "fc_out", "w2", "dense")
+FUSED = {
+    "c_attn": Layout.CONCAT,
+    "qkv_proj": Layout.CONCAT,
+    "Wqkv": Layout.CONCAT,
+    "query_key_value": Layout.BY_GROUP,
+}
+QK_NORMS = (("q_norm", "k_norm"), ("q_layernorm", "k_layernorm"))
+JOINED = ("gate_up_proj",)
+UPS = ("up_proj", *JOINED, "c_fc", "fc1", "dense_h_to_4h", "fc_in")
+GATES = ("gate_proj",)
+ACTS = ("act_fn", "activation_fn", "act")
 ROUTERS = ("gate", "router")
 SHARED = ("shared_expert", "shared_experts", "shared_mlp")
 SHARED_GATES = ("shared_expert_gate",)
@@ -62,7 +73,40 @@ def infer(network: PreTrainedModel) -> Architecture:
         inferred=True,
     )
     bare = _with_norm(bare, trunk.get_submodule(bare.final_norm), int(config.hidden_size))
-    return _with_sums(bare, _probe(network, last), attention, mlp, bare.residual_multiplier(config))
+    seen = _probe(network, last)
+    found = _with_sums(bare, seen, attention, mlp, bare.residual_multiplier(config))
+    found = _with_reader(found, last.get_submodule(attention), seen)
+    return _with_mlp(found, last, mlp, seen)
+
+
+def _with_reader(architecture: Architecture, attention: nn.Module, seen: _Seen) -> Architecture:
+    """How attention reads the stream: the norm whose output it is given, its projections, its norms."""
+    given, names = seen.inputs[architecture.attention], set(dict(attention.named_children()))
+    fused = next((Fused(name, layout) for name, layout in FUSED.items() if name in names), None)
+    norm = _source(given, seen, architecture.attention)
+    pairs = (pair for pair in QK_NORMS if pair[0] in names)
+    return replace(architecture, fused=fused, attn_norm=norm, qk_norms=next(pairs, architecture.qk_norms))
+
+
+def _with_mlp(architecture: Architecture, layer: nn.Module, mlp: str, seen: _Seen) -> Architecture:
+    """How the MLP reads the stream: the norm whose output it is given, its first projections, its activation."""
+    path = architecture.w_out
+    if path is None and architecture.experts is not None:
+        path = f"{architecture.experts.shared or mlp}.{architecture.experts.w_out}"
+    holder = layer.get_submodule(mlp if path is None else path.rpartition(".")[0])
+    names = [name for name, _ in holder.named_children()]
+    norm, usual = _source(seen.inputs[mlp], seen, mlp), architecture.mlp
+    up = next((name for name in UPS if name in names), None)
+    if up is None:
+        return replace(architecture, mlp=replace(usual, norm=norm))
+    gate = up if up in JOINED else next((name for name in GATES if name in names), None)
+    act = next((name for name in ACTS if name in names), usual.act)
+    return replace(architecture, mlp=MlpPaths(norm=norm, gate=gate, up=up, act=act))
+
+
+def _source(given: Tensor, seen: _Seen, reader: str) -> str | None:
+    """The part whose output a part is given as it is."""
+    return next((name for name, x in seen.outputs.items() if name != reader and _distance(given, x) == 0), None)
 
 
 def _first(root: nn.Module, names: tuple[str, ...]) -> str | None:

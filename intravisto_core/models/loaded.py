@@ -97,18 +97,25 @@ class LoadedModel:
         return hashlib.sha256(f"{self.resolved}\n{request}".encode()).hexdigest()[:32]
 
 
+def count_heads(network: PreTrainedModel, blueprint: Blueprint) -> tuple[int, int]:
+    """Query heads and kv heads, from the config or the attention module."""
+    config, attention = network.config.get_text_config(), blueprint.blocks[0].attention
+    n_heads = int(config.num_attention_heads)
+    kv_heads = getattr(config, "num_key_value_heads", None) or getattr(attention, "num_kv_heads", None)
+    return n_heads, int(kv_heads or n_heads)
+
+
 def measure(network: PreTrainedModel, blueprint: Blueprint, weights: Weights) -> Dimensions:
     """Read the sizes from config and weights."""
     config = network.config.get_text_config()
-    n_heads = int(config.num_attention_heads)
+    n_heads, n_kv_heads = count_heads(network, blueprint)
     d_model = int(config.hidden_size)
     attention = blueprint.blocks[0].attention
     d_head = getattr(config, "head_dim", None) or getattr(attention, "head_dim", 0)
-    kv_heads = getattr(config, "num_key_value_heads", None) or getattr(attention, "num_kv_heads", None)
     return Dimensions(
         n_layers=len(blueprint.blocks),
         n_heads=n_heads,
-        n_kv_heads=int(kv_heads or n_heads),
+        n_kv_heads=n_kv_heads,
         d_model=d_model,
         d_head=int(d_head or d_model // n_heads),
         d_value=weights.shape("w_o.0")[1] // n_heads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,12 @@ from intravisto_core.models.files.completeness import another_task, check_comple
 from intravisto_core.models.files.generation_file import GenerationFile, read_generation
 from intravisto_core.models.files.plausible import check_plausible
 from intravisto_core.models.files.settings import in_one_line, read_settings
-from intravisto_core.models.files.tokenizer_files import describe_differences, open_tokenizer
+from intravisto_core.models.files.tokenizer_files import describe_differences, describe_lost, open_tokenizer
 from intravisto_core.models.free_memory import all_free, is_short
 from intravisto_core.models.gguf import gguf
 from intravisto_core.models.gguf.memory import dtype_of, estimate_gguf
 from intravisto_core.models.inferred import infer
-from intravisto_core.models.loaded import LoadedModel, measure
+from intravisto_core.models.loaded import LoadedModel, count_heads, measure
 from intravisto_core.models.memory import estimate, require_room
 from intravisto_core.models.norms import NormFormula
 from intravisto_core.models.placement import Placement, place
@@ -84,11 +85,15 @@ def load(
     own_words = adapter is not None and adapter.has_tokenizer
     words = adapter.folder if adapter is not None and own_words else folder
     tokenizer = open_tokenizer(words, settings, folders.shown(words))
+    reader = TokenReader(tokenizer)
     said = read_generation(folder, settings, shown)
     family = settings.get_text_config().model_type
     declared = find(family) if family in names() else None
     kernel = declared.kernel(settings) if declared else "eager"
-    with loading(report), telling(report, files):
+    with _beside() as beside, loading(report), telling(report, files):
+        digest = beside.submit(folders.weights_hash, folder, files)
+        template = beside.submit(_notes_of_template, reader)
+        differences = beside.submit(describe_differences, words, tokenizer)
         in_few_bits = bool(spec.quantisation or config.get("quantization_config"))
         where = place(spec.device_map, settings, needed.weights, packed=in_few_bits)
         with adapters.without_adapter(folder) as plain:
@@ -98,10 +103,10 @@ def load(
     read_in(network, report)
     report(0, 0, "checking that what it shows will be true")
     source = spec.source if adapter is None else adapter.base.source
-    notes = (*_notes(settings), *said.notes, *describe_differences(words, tokenizer))
-    found = _Found(folders.name(source, folder), folders.weights_hash(folder, files), shown, notes)
-    found = found.with_adapter(adapter)
-    return _bound(spec, found, network, declared or infer(network), tokenizer, where)
+    notes = (*_notes(settings), *said.notes, *differences.result())
+    found = _Found(folders.name(source, folder), digest.result(), shown, notes)
+    found = found.with_adapter(adapter).with_notes(template.result())
+    return _bound(spec, found, network, declared or infer(network), tokenizer, reader, where)
 
 
 def _load_gguf(
@@ -115,22 +120,35 @@ def _load_gguf(
     require_room(replace(needed, free=all_free()), model.name)
     report(0, 0, "reading the vocabulary")
     tokenizer = _adapter_tokenizer(adapter, model.settings) or gguf.read_tokenizer(model)
+    reader = TokenReader(tokenizer)
     family = model.settings.model_type
     declared = find(family) if family in names() else None
-    with loading(report):
+    with _beside() as beside, loading(report):
+        template = beside.submit(_notes_of_template, reader)
         where = place(spec.device_map, model.settings, needed.weights)
         kernel = declared.kernel(model.settings) if declared else "eager"
         network = gguf.read_network(model, dtype_of(spec), where, kernel, report)
         network = adapters.merge(network, adapter, where)
     read_in(network, report)
     report(0, 0, "checking that what it shows will be true")
-    found = _Found(model.name, model.digest, model.name, model.notes).with_adapter(adapter)
-    return _bound(spec, found, network, declared or infer(network), tokenizer, where)
+    notes = (*model.notes, *describe_lost(tokenizer))
+    found = _Found(model.name, model.digest, model.name, notes).with_adapter(adapter).with_notes(template.result())
+    return _bound(spec, found, network, declared or infer(network), tokenizer, reader, where)
+
+
+def _beside() -> ThreadPoolExecutor:
+    """Threads for what needs neither the weights in memory nor a processor of its own while these are read."""
+    return ThreadPoolExecutor(2, thread_name_prefix="intravisto-beside-loading")
 
 
 def _notes(settings: Any) -> list[str]:
     task = another_task(settings)
     return [f"{task}: it is read as one"] if task else []
+
+
+def _notes_of_template(reader: TokenReader) -> list[str]:
+    broken = reader.what_is_broken_in_template()
+    return [f"its chat template cannot be read ({broken}): prompts are run without chat"] if broken else []
 
 
 def _adapter_tokenizer(adapter: Adapter | None, settings: Any) -> Any:
@@ -157,6 +175,10 @@ class _Found:
         notes = (adapter.note(self.name), *self.notes)
         return _Found(f"{self.name} + {adapter.called}", digest, adapter.name, notes)
 
+    def with_notes(self, notes: list[str]) -> _Found:
+        """The same with more to say of it."""
+        return replace(self, notes=(*self.notes, *notes))
+
 
 def _bound(
     spec: ModelSpec,
@@ -164,11 +186,12 @@ def _bound(
     network: PreTrainedModel,
     architecture: Architecture,
     tokenizer: Any,
+    reader: TokenReader,
     where: Placement,
 ) -> LoadedModel:
     """A model that was read, with its parts found."""
     blueprint = bind(architecture, network)
-    weights = Weights(blueprint, network.dtype, where.device)
+    weights = Weights(blueprint, network.dtype, where.device, count_heads(network, blueprint))
     _check_vocabulary(found.shown, tokenizer, weights.n_rows("embed"))
     packed = quantisation.quantised(network)
     how = "" if packed is None else f":{packed}"
@@ -183,7 +206,7 @@ def _bound(
         dimensions=measure(network, blueprint, weights),
         weights=weights,
         norm=NormFormula.of(blueprint.final_norm, architecture).to(where.device),
-        reader=TokenReader(tokenizer),
+        reader=reader,
         device=where.device,
         dtype=network.dtype,
         quantisation=packed,

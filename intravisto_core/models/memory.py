@@ -33,6 +33,7 @@ PART_FOR_TRACE = 0.5
 PART_OF_DISK = 0.8
 # a tile's logits, what its statistics take beside them, and what the C library keeps of one call for the next and all
 # libraries take at their first
+SMALL_RUN = 16 << 20
 TILE_BYTES = 64 << 20
 STATISTICS = 8 << 20
 HEAP = 48 << 20
@@ -44,6 +45,8 @@ PACKING = {NF4: 14, INT8: 10}
 JOINING = 2 / 3
 # bytes a number of the product with a packed matrix, and of its copy for sums over heads and neurons
 UNPACKING = {NF4: 4, INT8: 8}
+# what bitsandbytes keeps for good once it packed its first matrix and multiplied with it
+AFTER_PACKING = 40 << 20
 TABLES_OF_NF4 = 4 * (16 + 256 + 1)
 BITS_OF_NF4 = 4 + 8 / 64 + 32 / (64 * 256)
 # beside a matrix that was saved in 4 or 8 bits, in a dtype of their own
@@ -77,9 +80,19 @@ def captured_bytes(shape: Dimensions, parallel: bool, length: int, itemsize: int
     return length * itemsize * (shape.n_layers * width + shape.d_model)
 
 
+def is_small_run(model: LoadedModel, prompt: int, new: int, sites: Any, besides: Callable[[int], int]) -> bool:
+    """Whether a run takes so little that it is not held against what is free, as `require_free` does not either."""
+    itemsize, length = model.dtype.itemsize, prompt + new
+    kept = captured_bytes(model.dimensions, model.blueprint.parallel, length, itemsize, sites) + besides(length)
+    working = workspace_bytes(model.dimensions, prompt, length, itemsize, model.quantisation)
+    return kept + cache_bytes(model.dimensions, length, itemsize) + working <= SMALL_RUN
+
+
 def trace_goes_to_file(nbytes: int, free: int | None = None) -> bool:
     """Whether a trace of that size is kept in a mapped file: it would take most of the memory that is free, and there
     is room on the disk."""
+    if not nbytes or (free is None and nbytes <= SMALL_RUN):
+        return False
     free = free_bytes(torch.device("cpu")) if free is None else free
     return nbytes > PART_FOR_TRACE * free and nbytes < PART_OF_DISK * shutil.disk_usage(tempfile.gettempdir()).free
 
@@ -98,7 +111,7 @@ def workspace_bytes(shape: Dimensions, prompt: int, length: int, itemsize: int, 
     table = min(CHUNK, shape.d_vocab) * shape.d_model * (4 if itemsize < 4 else 0)
     matrix = shape.d_model * max(shape.d_mlp, shape.d_model) * UNPACKING[packed] if packed else 0
     taken = max(scores + mlp + matrix, cells + table + min(STATISTICS, cells))
-    return taken + min(HEAP, taken)
+    return taken + min(HEAP, taken) + (min(AFTER_PACKING, taken) if packed else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,13 +268,19 @@ def reckon(
     return replace(first, remedies=_remedies(first, tried))
 
 
-def run_estimate(model: LoadedModel, prompt_tokens: int, new_tokens: int, sites: Any = None) -> MemoryEstimate:
-    """What a run takes beside a model that is loaded."""
+def run_estimate(
+    model: LoadedModel,
+    prompt_tokens: int,
+    new_tokens: int,
+    sites: Any = None,
+    besides: Callable[[int], int] = lambda length: 0,
+) -> MemoryEstimate:
+    """What a run takes beside a model that is loaded. besides: bytes that are kept of a text of that length, too."""
     parallel, itemsize = model.blueprint.parallel, model.dtype.itemsize
 
     def made(prompt: int, sites: Any) -> MemoryEstimate:
         run = _run_of(model.dimensions, parallel, prompt, new_tokens, itemsize, sites, model.quantisation)
-        return replace(run, device=str(model.device))
+        return replace(run, device=str(model.device), trace=run.trace + besides(prompt + new_tokens))
 
     first = made(prompt_tokens, sites)
     if first.verdict == "fits":
@@ -271,6 +290,29 @@ def run_estimate(model: LoadedModel, prompt_tokens: int, new_tokens: int, sites:
         "fewer sites (only the streams)": made(prompt_tokens, (Site.RESID_PRE,)),
     }
     return replace(first, remedies=_remedies(first, others))
+
+
+def whitening_bytes(shape: Dimensions, n_covariances: int) -> int:
+    """What measuring the vocabulary takes: its covariances, and while they are put together four such matrices more."""
+    return (n_covariances + 4) * 8 * shape.d_model**2
+
+
+def add_whitening(found: MemoryEstimate, shape: Dimensions) -> MemoryEstimate:
+    """An estimate of a run with what the first whitened vector takes for one table, which comes before the run."""
+    return replace(found, workspace=max(found.workspace, whitening_bytes(shape, 1)))
+
+
+def whitening_estimate(model: LoadedModel, n_covariances: int) -> MemoryEstimate:
+    """What the first whitened vector of a model takes beside it."""
+    return MemoryEstimate(
+        weights=0,
+        loading=0,
+        kv_cache=0,
+        trace=0,
+        workspace=whitening_bytes(model.dimensions, n_covariances),
+        device=str(model.device),
+        free=all_free(),
+    )
 
 
 def require_room(found: MemoryEstimate, what: str) -> None:

@@ -19,12 +19,13 @@ EPS_NAMES = ("variance_epsilon", "eps", "epsilon", "norm_eps")
 class NormFormula:
     """RMSNorm `γ⊙x/σ` or LayerNorm `γ⊙(x − mean x)/σ + β`, in float32.
 
-    scale: γ (d,), with the family's offset added, or a single 1. shift: β (d,), or None.
+    scale: γ (d,), with the family's offset added, or a single 1. shift: β (d,), or None. A norm of queries or keys may
+    have one of each for every head.
     """
 
     kind: NormKind
-    scale: Float[Tensor, " d"] | Float[Tensor, ""]
-    shift: Float[Tensor, " d"] | None
+    scale: Float[Tensor, "*heads d"] | Float[Tensor, ""]
+    shift: Float[Tensor, "*heads d"] | None
     eps: float
 
     @classmethod

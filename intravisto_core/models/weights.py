@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate.utils import align_module_device
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from intravisto_core.architectures import Blueprint, ExpertModules
+from intravisto_core.architectures import AttentionReader, Blueprint, ExpertModules, Layout, MlpReader
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.models import quantisation
 from intravisto_core.progress import Report, quiet
@@ -83,34 +84,81 @@ def _rows(weight: Tensor, rows: slice | Tensor | None) -> Tensor:
     return weight[rows.to(weight.device) if isinstance(rows, Tensor) else rows]
 
 
+def _halves(experts: Any, interleaved: bool) -> dict[str, slice]:
+    """Which rows of an expert's stacked matrix are the gate's, and which are what it is multiplied with."""
+    if not experts.has_gate:
+        return {"up": slice(0, None)}
+    if interleaved:
+        return {"gate": slice(0, None, 2), "up": slice(1, None, 2)}
+    width = int(experts.down_proj.shape[1 if experts.is_transposed else 2])
+    return {"gate": slice(0, width), "up": slice(width, None)}
+
+
 class Weights:
     """Matrices of a model as (out, in), whatever the module that holds them.
 
-    Names: "embed" (V, d), "unembed" (V, d), and per block "w_o.3" (d, H·d_v), "w_out.3" (d, d_mlp); where
-    experts take turns, instead of w_out, "expert_in.3.7" (gate and up as they are stored, d) and "expert_out.3.7"
-    (d, d_expert) of expert 7; of a shared expert, which is numbered after them, "expert_out" alone. Offloaded matrices
-    are fetched, packed ones dequantised, at every call, and those of other devices brought to `device`, where captures
-    are.
+    Names: "embed" (V, d), "unembed" (V, d), and per block "w_q.3" (H·d_qk, d), "w_k.3" (Hkv·d_qk, d), "w_v.3"
+    (Hkv·d_v, d), which may be rows of one matrix, "w_o.3" (d, H·d_v), "w_out.3" (d, d_mlp); where experts take turns,
+    instead of w_out, "expert_in.3.7" (gate and up as they are stored, d) and "expert_out.3.7" (d, d_expert) of expert
+    7; of a shared expert, which is numbered after them, "expert_out" alone. What fires neurons are the rows of "gate.3"
+    and "up.3", of an expert "gate.3.7" and "up.3.7" (n, d), where they were found (see `has`); an MLP without a gate
+    has "up" alone. Offloaded matrices are fetched, packed ones dequantised, at every call, and those of other devices
+    brought to `device`, where captures are.
     """
 
-    def __init__(self, blueprint: Blueprint, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, blueprint: Blueprint, dtype: torch.dtype, device: torch.device, heads: tuple[int, int] = (1, 1)
+    ) -> None:
+        """heads: how many query heads, and how many kv heads."""
         self._device = device
+        self._heads = heads
+        self._fused: dict[str, Layout] = {}
         self._modules: dict[str, nn.Module] = {"embed": blueprint.embed, "unembed": blueprint.unembed}
         self._stacks: dict[str, tuple[nn.Module, str]] = {}
+        self._pieces: dict[str, tuple[str, slice]] = {}
         for layer, block in enumerate(blueprint.blocks):
             self._modules[f"w_o.{layer}"] = block.w_o
             if block.w_out is not None:
                 self._modules[f"w_out.{layer}"] = block.w_out
+            self._name_readers(layer, block.reader)
             if block.experts is not None:
-                self._name_experts(layer, block.experts)
+                self._name_experts(layer, block.experts, blueprint)
+            if block.mlp is not None and block.mlp.up is not None:
+                shared = "" if block.experts is None else f".{block.experts.n_routed}"
+                self._name_neurons(f"{layer}{shared}", block.mlp)
         self._dtype = dtype
         self._means: dict[str, Tensor] = {}
+        self._lengths: dict[str, Tensor] = {}
 
-    def _name_experts(self, layer: int, part: ExpertModules) -> None:
+    def _name_neurons(self, where: str, reader: MlpReader) -> None:
+        """where: the layer, or the layer and its shared expert."""
+        assert reader.up is not None
+        self._modules[f"up.{where}"] = reader.up
+        if reader.gate is reader.up:
+            half = self.n_rows(f"up.{where}") // 2
+            self._modules[f"gate_up.{where}"] = self._modules.pop(f"up.{where}")
+            self._pieces[f"gate.{where}"] = (f"gate_up.{where}", slice(0, half))
+            self._pieces[f"up.{where}"] = (f"gate_up.{where}", slice(half, None))
+        elif reader.gate is not None:
+            self._modules[f"gate.{where}"] = reader.gate
+
+    def _name_readers(self, layer: int, reader: AttentionReader) -> None:
+        parts = reader.projections
+        for name, module in zip(("w_q", "w_k", "w_v"), parts * 3 if len(parts) == 1 else parts, strict=bool(parts)):
+            self._modules[f"{name}.{layer}"] = module
+            if reader.layout is not None:
+                self._fused[f"{name}.{layer}"] = reader.layout
+
+    def _name_experts(self, layer: int, part: ExpertModules, blueprint: Blueprint) -> None:
         if part.experts is not None:
             first = "gate_up_proj" if part.experts.has_gate else "up_proj"
             self._stacks[f"expert_in.{layer}"] = (part.experts, first)
             self._stacks[f"expert_out.{layer}"] = (part.experts, "down_proj")
+            paths = blueprint.architecture.experts
+            for expert in range(part.n_routed):
+                whole = f"expert_in.{layer}.{expert}"
+                pieces = _halves(part.experts, paths is not None and paths.interleaved)
+                self._pieces |= {f"{name}.{layer}.{expert}": (whole, rows) for name, rows in pieces.items()}
         if part.shared_w_out is not None:
             self._modules[f"expert_out.{layer}.{part.n_routed}"] = part.shared_w_out
 
@@ -128,7 +176,7 @@ class Weights:
         try:
             return self._modules[name]
         except KeyError:
-            known = "embed, unembed, w_o.<layer>, w_out.<layer>, expert_in.<layer>.<expert> or expert_out.…"
+            known = "embed, unembed, w_o, w_q, w_k, w_v or w_out.<layer>, expert_in.<layer>.<expert> or expert_out.…"
             raise RequestError(expected("weight", known, name)) from None
 
     def get(self, name: str, rows: slice | Tensor | None = None) -> Float[Tensor, "out in"]:
@@ -137,13 +185,35 @@ class Weights:
         Raises:
             RequestError: no matrix has that name.
         """
+        if name in self._pieces:
+            whole, piece = self._pieces[name]
+            if rows is None:
+                return self.get(whole, piece)
+            if isinstance(rows, Tensor) and piece.start is not None:
+                # the rows alone, by their numbers in the whole
+                return self.get(whole, rows * (piece.step or 1) + piece.start)
+            return _rows(self.get(whole, piece), rows)
         return self._stored(name, rows).to(self._device)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a matrix of that name."""
+        return name in self._pieces or name in self._modules or self._stacked(name)
+
+    def lengths(self, name: str, through: Callable[[Tensor], Tensor] | None = None) -> Float[Tensor, " in"]:
+        """The length of every column of a matrix, float32, once a model. through: what columns (…, out) go through."""
+        if name not in self._lengths:
+            written = self.get(name).float()
+            self._lengths[name] = (written if through is None else through(written.T).T).norm(dim=0)
+        return self._lengths[name]
 
     def _stored(self, name: str, rows: slice | Tensor | None) -> Tensor:
         """As `get`, where the matrix lies."""
         if self._stacked(name):
             return self._slice(name, rows)
         module = self._module(name)
+        if name in self._fused:
+            own = self._rows_of(name)
+            rows = own if rows is None else own[rows.cpu() if isinstance(rows, Tensor) else rows]
         if quantisation.kind_of(module):
             return quantisation.dequantised(module, self._dtype, rows)
         weight = parameter(module, "weight")
@@ -151,6 +221,19 @@ class Weights:
         if isinstance(module, Conv1D):
             weight = weight.T
         return _rows(weight, rows)
+
+    def _rows_of(self, name: str) -> Tensor:
+        """The rows of a fused matrix that are queries, keys or values, by head."""
+        n_heads, n_kv = self._heads
+        width = self._stored_shape(name)[0] // (n_heads + 2 * n_kv)
+        which, group = name.partition(".")[0], n_heads // n_kv
+        rows = torch.arange((n_heads + 2 * n_kv) * width).view(-1, width)
+        if self._fused[name] is Layout.CONCAT:
+            start, stop = {"w_q": (0, n_heads), "w_k": (n_heads, n_heads + n_kv), "w_v": (-n_kv, None)}[which]
+            return rows[start:stop].flatten()
+        by_group = rows.view(n_kv, group + 2, width)
+        start, stop = {"w_q": (0, group), "w_k": (group, group + 1), "w_v": (group + 1, None)}[which]
+        return by_group[:, start:stop].flatten()
 
     def _slice(self, name: str, rows: slice | Tensor | None) -> Tensor:
         weight = self._expert(name)
@@ -161,7 +244,13 @@ class Weights:
 
     def bias(self, name: str) -> Float[Tensor, " out"] | None:
         """The bias beside a matrix, float32, or None."""
+        if name in self._pieces:
+            whole, piece = self._pieces[name]
+            found = self.bias(whole)
+            return None if found is None else found[piece]
         bias = self._expert(name, "_bias") if self._stacked(name) else parameter(self._module(name), "bias")
+        if bias is not None and name in self._fused:
+            bias = bias[self._rows_of(name).to(bias.device)]
         return None if bias is None else bias.float().to(self._device)
 
     def chunks(self, name: str, size: int = CHUNK) -> Iterator[tuple[int, Float[Tensor, "rows in"]]]:
@@ -181,6 +270,11 @@ class Weights:
 
     def shape(self, name: str) -> tuple[int, int]:
         """(out, in), without touching the numbers."""
+        if name in self._fused:
+            return len(self._rows_of(name)), self._stored_shape(name)[1]
+        return self._stored_shape(name)
+
+    def _stored_shape(self, name: str) -> tuple[int, int]:
         module = self._module(name)
         if quantisation.kind_of(module):
             return int(module.out_features), int(module.in_features)  # type: ignore[arg-type]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from jaxtyping import Float, Int
 
 from intravisto_core.records.base import Array, Record, check_shapes
 from intravisto_core.records.model import Token
-from intravisto_core.sites import Refinement
+from intravisto_core.sites import Part, Refinement
+
+MLP_PARTS = [str(p) for p in (Part.MLP, Part.NEURON, Part.OTHER_NEURONS, Part.MLP_BIAS)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,6 +69,21 @@ class Attribution(Record):
     def __post_init__(self) -> None:
         check_shapes(self, **{n: (getattr(self, n), self.value.shape) for n in ("kind", "layer", "index", "expert")})
         check_shapes(self, accumulated=(self.accumulated, (self.n_layers + 2,)))
+
+    @property
+    def head_values(self) -> Float[Array, "L H"]:
+        """What each head adds, by layer and head; NaN where a layer's attention was not cut into heads."""
+        at = np.flatnonzero(self.kind == Part.HEAD)
+        n_heads = int(self.index[at].max(initial=-1)) + 1
+        values = np.full((self.n_layers, n_heads), np.nan)
+        values[self.layer[at], self.index[at]] = self.value[at]
+        return values
+
+    @property
+    def mlp_values(self) -> Float[Array, " L"]:
+        """What each MLP adds, by layer; its neurons and its bias together where it was cut."""
+        at = np.flatnonzero(np.isin(self.kind, MLP_PARTS))
+        return np.bincount(self.layer[at], self.value[at], minlength=self.n_layers)
 
     def _summary(self) -> tuple[str, ...]:
         return (f"{len(self.value)} parts", f"by {self.by.value}", f"position {self.position}", self.model)

@@ -20,7 +20,7 @@ Array = np.ndarray
 LONGEST = 150
 
 
-def _figures(module: str) -> Any:
+def find_figures(module: str) -> Any:
     """A module of what draws and writes records. It stands above them, so it is found by name when it is needed."""
     return import_module(f"intravisto_core.figures.{module}")
 
@@ -49,7 +49,7 @@ class Record(Summarised):
         Raises:
             RequestError: an option that this figure does not have.
         """
-        return _figures("drawings").draw(self, "figure", **options)
+        return find_figures("drawings").draw(self, "figure", **options)
 
     def html(self, **options: Any) -> str:
         """A whole page as text, interactive, that works offline.
@@ -57,11 +57,11 @@ class Record(Summarised):
         Raises:
             RequestError: an option that this page does not have.
         """
-        return str(_figures("drawings").draw(self, "page", **options))
+        return str(find_figures("drawings").draw(self, "page", **options))
 
     def frame(self) -> pd.DataFrame:
         """The numbers as a table, one row a cell."""
-        return _figures("drawings").draw(self, "frame")
+        return find_figures("drawings").draw(self, "frame")
 
     def render(self, kind: str, **options: Any) -> bytes:
         """The record as a file's content. kind: "html", "csv", "json", or "png", "svg", "pdf" (these need Chromium).
@@ -72,7 +72,7 @@ class Record(Summarised):
             RequestError: another kind, or an option that there is not.
             MissingProgramError: a picture is asked for, and there is no Chromium to draw it.
         """
-        return bytes(_figures("export").render(self, kind, **options))
+        return bytes(find_figures("export").render(self, kind, **options))
 
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write `render` of the path's suffix to that path, and give the path.
@@ -81,7 +81,7 @@ class Record(Summarised):
             RequestError: as `render`; or the folder cannot be written to.
             MissingProgramError: as `render`.
         """
-        return Path(_figures("export").save(self, path, **options))
+        return Path(find_figures("export").save(self, path, **options))
 
     def _repr_html_(self) -> str:
         page = escape(self.html(), quote=True)

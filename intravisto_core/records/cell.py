@@ -46,6 +46,8 @@ class UpdateTokens(Record):
     """Rank of each of them just after it was added."""
     shown: Mapping[int, str]
     """Each token id that is listed, as text."""
+    model: str = ""
+    """Name of the model."""
 
     def __post_init__(self) -> None:
         n = self.promoted_ids.shape
@@ -85,6 +87,8 @@ class CellShares(Record):
     """Share of the stream where the MLP joins it; equal to the other in a parallel block."""
     missing: Mapping[ShareMeasure, str]
     """Why a measure has no value here, by measure."""
+    model: str = ""
+    """Name of the model."""
 
     def __post_init__(self) -> None:
         names = ("attention", "residual_attention", "mlp", "residual_mlp")
@@ -112,6 +116,8 @@ class NextTokens(Record):
     """How many tokens the sampler can draw."""
     shown: Mapping[int, str]
     """Each token id that is listed, as text."""
+    model_name: str = ""
+    """Name of the model."""
 
     def __post_init__(self) -> None:
         n = self.token_ids.shape
@@ -146,7 +152,7 @@ class TokenQuery(Record):
     tokens: tuple[Token, ...]
     """The tokens at these positions."""
     rank: Int[Array, "R P"]
-    """Rank of the token in each cell, 1 is the top."""
+    """Rank of the token in each cell, 1 is the top; 0 below the 32 that are listed, where ranks were not asked for."""
     probability: Float[Array, "R P"]
     """Its probability in each cell, in [0, 1]."""
     first_row: Int[Array, " P"]
@@ -157,6 +163,8 @@ class TokenQuery(Record):
     """Change of its logit by the MLP at that row; NaN at rows 0 and L+1, and for never."""
     writer: tuple[str, ...]
     """ "attention" or "mlp", which raised it more; "embeddings" at row 0, "final norm" at L+1, "" for never."""
+    model: str = ""
+    """Name of the model."""
 
     def __post_init__(self) -> None:
         rows, p = self.rank.shape

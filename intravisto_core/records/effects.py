@@ -189,6 +189,8 @@ class LinkCheck(Record):
     """The target and the contrast as text, by id."""
     notes: tuple[str, ...] = ()
     """Sentences that the reader must know."""
+    model: str = ""
+    """Name of the model."""
 
     def __post_init__(self) -> None:
         n = (len(self.labels),)

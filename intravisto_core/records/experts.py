@@ -35,6 +35,8 @@ class Experts(Record):
     """The n positions that went to it, or None."""
     act: Float[Array, "n d_expert"] | None = None
     """Values of its neurons there, before the weight; or None."""
+    model: str = ""
+    """Name of the model."""
 
     def __post_init__(self) -> None:
         length = len(self.chosen)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from intravisto_core.records.base import Array, Record, check_shapes
 from intravisto_core.records.model import Token
-from intravisto_core.sites import AttentionDivision, Reading, ShareMeasure
+from intravisto_core.sites import AttentionDivision, Reading, ShareMeasure, SinkHandling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,9 +102,15 @@ class Flow(Record):
     cut: Mapping[str, float]
     """What each limit took of Σ|all|: "rows", "attention" (top_k, min_weight), "mass" (min_mass), "count" (max_…)."""
     hidden: float
-    """Share of all attention mass, in absolute size, that position 0 takes, hidden or not."""
+    """Share of all attention mass, in absolute size, that the attention sinks of its layer take, set aside or not."""
     conservation: float
     """Largest |1 − Σ of a full cut|."""
+    sources: Float[Array, " T"]
+    """Mass that reaches row 0 at each position, drawn or not."""
+    lost: Float[Array, " 5"]
+    """Mass that ends in terminals: sink, bias, hidden, undefined, intervention, in that order; drawn or not."""
+    sinks: SinkHandling = SinkHandling.SHOW
+    """What was done to attention to the sinks of each layer."""
     notes: tuple[str, ...] = ()
     """Sentences that the reader must know."""
 
@@ -117,6 +123,7 @@ class Flow(Record):
         check_shapes(self, **{n: (getattr(self, n), links) for n in of_link})
         check_shapes(self, reading_numbers=(self.reading_numbers, readings[0]))
         check_shapes(self, reading_unit=(self.reading_unit, readings[1]))
+        check_shapes(self, sources=(self.sources, (len(self.tokens),)), lost=(self.lost, (5,)))
 
     def _summary(self) -> tuple[str, ...]:
         return (
@@ -210,8 +217,12 @@ class Disagreement(Record):
     """Spearman's correlation of all places; NaN for fewer than 2 links."""
     n_links: int
     """How many links either way draws."""
+    sinks: SinkHandling = SinkHandling.SHOW
+    """What was done to attention to the sinks of each layer."""
     notes: tuple[str, ...] = ()
     """Sentences that the reader must know."""
+    model: str = ""
+    """Name of the model."""
 
     def __post_init__(self) -> None:
         names = ("source", "target", "kind", "first_mass", "second_mass", "first_place", "second_place")
@@ -257,6 +268,8 @@ class HeadShares(Record):
     """Share of the MLP, in the joint form of a parallel block."""
     intervention: float = 0.0
     """Share of what an edit wrote in a head's place."""
+    model: str = ""
+    """Name of the model."""
 
     def __post_init__(self) -> None:
         check_shapes(self, sink=(self.sink, self.shares.shape[:1]))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxtyping import Float, Int
 
 from intravisto_core.records.base import Array, Record, check_shapes
 from intravisto_core.records.model import Token
+from intravisto_core.sites import SinkHandling
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,16 +55,24 @@ class ContributionGraph(Record):
     """Text: "residual" (the same position) or "attention" (summed over heads); a position may have both."""
     edge_share: Float[Array, " E"]
     """Share of all that joins there with attention, in the joint L1 form, in [0, 1]."""
+    node_token: Int[Array, " N"]
+    """Id of the token that the state of each node reads as, by the output lens; −1 without details."""
+    node_probability: Float[Array, " N"]
+    """Its probability; NaN without details."""
+    shown: Mapping[int, str]
+    """Each of these ids as text."""
     n_edges: int
     """How many edges of at least the threshold are reached from the start, in all rows."""
+    sinks: SinkHandling = SinkHandling.SHOW
+    """What was done to attention to the sinks of each layer."""
     notes: tuple[str, ...] = ()
     """Sentences that the reader must know."""
 
     def __post_init__(self) -> None:
-        names = ("node_position", "node_mlp", "node_mlp_over")
+        names = ("node_position", "node_mlp", "node_mlp_over", "node_token", "node_probability")
         check_shapes(self, **{n: (getattr(self, n), self.node_row.shape) for n in names})
-        names = ("edge_source", "edge_target", "edge_kind")
-        check_shapes(self, **{n: (getattr(self, n), self.edge_share.shape) for n in names})
+        of_edge = ("edge_source", "edge_target", "edge_kind")
+        check_shapes(self, **{n: (getattr(self, n), self.edge_share.shape) for n in of_edge})
 
     def _summary(self) -> tuple[str, ...]:
         return (

@@ -30,7 +30,7 @@ class Watched(Summarised):
     logit: Float[Array, "R P"]
     """Its logit in each cell, under the stream policy its change; NaN where blank."""
     rank: Int[Array, "R P"]
-    """Its rank in each cell, 1 is the top; 0 where blank."""
+    """Its rank in each cell, 1 is the top; 0 where blank, and everywhere if ranks were not asked for."""
 
     def _summary(self) -> tuple[str, ...]:
         return (self.shown, f"token {self.token_id}", "{} rows × {} positions".format(*self.rank.shape))

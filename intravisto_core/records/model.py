@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from intravisto_core.errors import ModelError
+from intravisto_core.errors import ModelError, PendingError
 from intravisto_core.records.base import Summarised
 from intravisto_core.sites import Capability, TokenKind
 
@@ -32,6 +32,12 @@ class Token:
     """Of bytes, the characters that they make, with their neighbours' where one is split; else empty."""
     part: int = 0
     """Which of the tokens that make these characters it is, from 0."""
+    template: str = ""
+    """In a chat: "marks" or "system" (a system prompt of its own) where the model's template wrote it; else empty."""
+
+    def __deepcopy__(self, _: object) -> Token:
+        # nothing in it can be written to, and every record of a long text holds thousands
+        return self
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -52,8 +58,12 @@ class Check(Summarised):
     """The largest e at position 0."""
     exact: bool | None = None
     """Whether it is bit-equal where that is claimed, else None."""
+    pending: bool = False
+    """Whether it is still to be measured; `ok` is false until then."""
 
     def _summary(self) -> tuple[str, ...]:
+        if self.pending:
+            return ("pending",)
         return ("ok" if self.ok else "not ok", "not measured" if self.error is None else f"error {self.error:.1e}")
 
 
@@ -113,12 +123,28 @@ class ModelCard(Summarised):
     def _summary(self) -> tuple[str, ...]:
         return (self.name, self.family, f"{self.n_layers} layers", f"width {self.d_model}", self.dtype)
 
+    @property
+    def pending(self) -> tuple[Capability, ...]:
+        """What the self-check has not measured yet."""
+        return tuple(each for each, found in self.capabilities.items() if found.pending)
+
     def require(self, capability: Capability) -> None:
         """Refuse what rests on an identity that this model fails.
 
         Raises:
+            PendingError: it is not measured yet.
             ModelError: with the reason that the self-check gave.
         """
+        if not self.holds(capability):
+            raise ModelError(f"{capability.label}: not shown for this model: {self.capabilities[capability].reason}")
+
+    def holds(self, capability: Capability) -> bool:
+        """Whether this model passes an identity.
+
+        Raises:
+            PendingError: it is not measured yet.
+        """
         found = self.capabilities[capability]
-        if not found.ok:
-            raise ModelError(f"{capability.label}: not shown for this model: {found.reason}")
+        if found.pending:
+            raise PendingError(f"{capability.label}: {found.reason}. Ask again in a moment")
+        return found.ok

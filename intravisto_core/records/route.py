@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from intravisto_core.records.base import Array, Record, check_shapes
 from intravisto_core.records.model import Token
-from intravisto_core.sites import AttentionDivision, ShareMeasure
+from intravisto_core.sites import AttentionDivision, ShareMeasure, SinkHandling
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,11 +42,13 @@ class Route(Record):
     mlp: Float[Array, "G L"]
     """Mass through the MLP of each layer."""
     heads: Float[Array, "G L H"]
-    """Mass that each head brings from *other* positions; not from position 0 where that is hidden."""
+    """Mass that each head brings from *other* positions; not from attention sinks where they are set aside."""
     lost: Float[Array, "G 5"]
     """Mass that ends in terminals: sink, bias, hidden, undefined, intervention, in that order."""
     conservation: float
     """Largest |1 − Σ of a full cut|."""
+    sinks: SinkHandling = SinkHandling.SHOW
+    """What was done to attention to the sinks of each layer."""
     notes: tuple[str, ...] = ()
     """Sentences that the reader must know."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
-from intravisto_core.request.fields import list_of, read_whole_number
+from intravisto_core.request.fields import list_of, read_list, read_whole_number
 
 LARGEST = 2**31
 
@@ -57,8 +57,10 @@ def read_whole_numbers(value: Any, name: str, allowed: str) -> tuple[int, ...]:
     """A list of whole numbers (NumPy's too) as a tuple."""
     if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
         try:
-            return tuple(operator.index(v) for v in value)
-        except TypeError:
+            return tuple(operator.index(v) for v in list_of(value))
+        except RequestError:
+            raise
+        except Exception:  # an object's own error, of one without an index or a length
             pass
     raise RequestError(expected(name, allowed, value))
 
@@ -74,8 +76,8 @@ def read_messages(value: Any, name: str) -> tuple[tuple[str, str], ...]:
     """What was said in a conversation, as (role, text) each."""
     allowed = 'pairs of role and text, as ("system", "Answer briefly.")'
     try:
-        pairs = tuple((role, text) for role, text in value)
-    except (TypeError, ValueError):
+        pairs = tuple((role, text) for role, text in read_list(value, name, "pairs"))
+    except Exception:  # also an object's own
         raise RequestError(expected(name, allowed, value)) from None
     check(all(isinstance(part, str) for pair in pairs for part in pair), name, allowed, value)
     check(all(role for role, _ in pairs), name, "a role that is not empty", value)

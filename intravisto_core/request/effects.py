@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from intravisto_core.records import Comparison, ConceptDirection, LinkCheck
+from intravisto_core.records import Comparison, ConceptDirection, LinkCheck, ReadBack
 from intravisto_core.request.base import View, frozen_request
 from intravisto_core.request.checks import Neuron, Selection, TokenChoice, TraceId, check, check_whole, read_texts
 from intravisto_core.request.fields import list_of
+from intravisto_core.request.interventions import Replace, ReplaceMain
 from intravisto_core.request.positions import Positions
+from intravisto_core.request.views import TOP_K_KEPT
 from intravisto_core.sites import Component, Lens, NormPolicy, Patching, Site
 
 MOST_LINKS_CHECKED = 500
@@ -44,7 +46,7 @@ class Link:
     component: `attention` or `mlp` (what they wrote), `mid` (the stream after attention, handed to the block's output)
     or `block` (the stream before the block, handed to what comes next in it). layer: 0-based; the link leads to row
     layer + 1. source: only what attention brought from that position. head: only that head. neuron: only that one; with
-    experts (expert, neuron).
+    experts (expert, neuron). Of layer and head, negatives count from the last one.
     """
 
     component: Component
@@ -58,7 +60,27 @@ class Link:
         by_attention, by_mlp = self.component is Component.ATTENTION, self.component is Component.MLP
         check(by_attention or (self.source is None and self.head is None), "component", "attention", self.component)
         check(by_mlp or self.neuron is None, "component", "mlp, since a neuron is named", self.component)
-        check_whole(self.head, "head", 0)
+
+
+def _read_edit(value: Any, name: str) -> Replace | ReplaceMain:
+    check(isinstance(value, Replace | ReplaceMain), name, "a Replace or a ReplaceMain", type(value).__name__)
+    found: Replace | ReplaceMain = value
+    return found
+
+
+@frozen_request
+class ReadBackView(View[ReadBack]):
+    """What the vector of an edit will read back as at its places, without running it (docs/methods.md §8).
+
+    trace: an unedited one. edit: a Replace or a ReplaceMain. top_k: 1 to 32 tokens a position.
+    """
+
+    trace: TraceId
+    edit: Annotated[Replace | ReplaceMain, _read_edit]
+    top_k: int = 5
+
+    def __post_init__(self) -> None:
+        check_whole(self.top_k, "top_k", 1, TOP_K_KEPT)
 
 
 def _read_links(value: Any, name: str) -> tuple[Link, ...]:
@@ -103,4 +125,4 @@ class DirectionRequest(View[ConceptDirection]):
         check(bool(self.positive), "positive", "at least one prompt", self.positive)
 
 
-EffectView = CompareView | LinkCheckView
+EffectView = CompareView | LinkCheckView | ReadBackView

@@ -9,8 +9,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from itertools import islice
+from os import PathLike
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -18,6 +21,7 @@ from intravisto_core.errors import RequestError, expected
 from intravisto_core.sites import Choice
 
 Reader = Callable[[Any, str], Any]
+MOST_MEMBERS = 1_000_000
 
 
 def read_fields(request: Any) -> None:
@@ -43,13 +47,41 @@ def walk_values(value: Any) -> Iterator[Any]:
 
 
 def list_of(value: Any) -> list[Any]:
-    """The members of a list of any kind; anything else, a text too, is a list of one."""
+    """The members of a list of any kind; anything else, a text too, is a list of one.
+
+    Raises:
+        RequestError: it has more members than any request needs, or never ends.
+    """
     if isinstance(value, str | bytes | Mapping):
         return [value]
     try:
-        return list(value)
-    except TypeError:  # also of an array without dimensions, which says that it can be iterated
+        found = list(islice(value, MOST_MEMBERS + 1))
+    except Exception:  # also of an array without dimensions, which says that it can be iterated
         return [value]
+    if len(found) > MOST_MEMBERS:
+        raise RequestError(expected("a list", f"at most {MOST_MEMBERS:,} members", type(value).__name__))
+    return found
+
+
+def read_list(value: Any, name: str, members: str) -> list[Any]:
+    """A list of any kind; what has no members is refused, a text too.
+
+    Raises:
+        RequestError: it is none; the message says what its members should be.
+    """
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise RequestError(expected(name, f"a list of {members}", value))
+    return list_of(value)
+
+
+def read_path_of_file(value: Any, name: str) -> Path:
+    """The path of a file or folder, `~` at its start too."""
+    if not isinstance(value, str | PathLike) or "\0" in str(value):
+        raise RequestError(expected(name, "the path of a file", value))
+    try:
+        return Path(value).expanduser()
+    except (RuntimeError, TypeError):  # no such home; a path that is made of bytes
+        raise RequestError(expected(name, "the path of a file", value)) from None
 
 
 def read_text(value: Any, name: str) -> str:
@@ -71,7 +103,7 @@ def read_whole_number(value: Any, name: str) -> int:
     try:
         if type(value).__name__ not in ("bool", "bool_"):
             return operator.index(value)
-    except TypeError:
+    except Exception:  # also an object's own
         pass
     raise RequestError(expected(name, "a whole number", value))
 
@@ -80,7 +112,7 @@ def read_number(value: Any, name: str) -> float:
     """A finite number, NumPy's too."""
     try:
         number = float(value) if hasattr(value, "__float__") and not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # also an object's own
         number = math.nan
     if not math.isfinite(number):
         raise RequestError(expected(name, "a finite number", value))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from intravisto_core.errors import RequestError, expected
-from intravisto_core.records import Attribution, ContributionGraph, Disagreement, Flow, HeadShares, Route
+from intravisto_core.records import Attribution, ContributionGraph, Disagreement, Explanation, Flow, HeadShares, Route
 from intravisto_core.request.base import View, frozen_request
 from intravisto_core.request.checks import Selection, TokenChoice, TraceId, check, check_whole, set_fields
 from intravisto_core.request.fields import read_whole_number
-from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
+from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure, SinkHandling
 
 MOST_NODES = 800
 MOST_LINKS = 2000
 GENERATED = "generated"
+FLOW_MEASURE = ShareMeasure.L1
+FLOW_DIVISION = AttentionDivision.VALUE_WEIGHTED
 
 
 def read_position(value: Any, name: str) -> int | str:
@@ -33,10 +35,6 @@ def _check_share(value: float, name: str) -> None:
     check(0 <= value <= 1, name, "a number from 0 to 1", value)
 
 
-def _check_reweigh(hide_start: bool, reweigh: bool) -> None:
-    check(hide_start or not reweigh, "reweigh", "False, since position 0 is not hidden", reweigh)
-
-
 @frozen_request
 class FlowView(View[Flow]):
     """Mass 1 from one cell, or from all positions that say a generated token, handed down to row 0.
@@ -46,29 +44,28 @@ class FlowView(View[Flow]):
     part divides over source positions. rows: heatmap rows whose nodes are drawn; None is all.
     top_k: attention links drawn at most for each attention node; None is all, 0 none. min_weight: least |share| of a
     drawn attention link. min_mass: least |mass| of a drawn link. max_nodes, max_links: the largest are drawn.
-    hide_start: attention to position 0 ends in the terminal *hidden*; with reweigh it is left out and the rest
-    renormalised. details: also KL and decoded differences of drawn links, and the tokens of drawn nodes.
+    sinks: what becomes of attention to the layer's sinks: `show`, `hide` (it ends in the terminal *hidden*), or
+    `renormalise` (the rest of a query's attention makes up for it). details: also KL and decoded differences of drawn
+    links, and the tokens of drawn nodes.
     reading: of the nodes, `top` or `iterative`.
     """
 
     trace: TraceId
     row: int | None = None
     position: Position = -1
-    measure: ShareMeasure = ShareMeasure.NORM
-    attention: AttentionDivision = AttentionDivision.WEIGHTS
+    measure: ShareMeasure = FLOW_MEASURE
+    attention: AttentionDivision = FLOW_DIVISION
     rows: Selection = None
     top_k: int | None = None
     min_mass: float = 1e-4
     min_weight: float = 0.0
-    hide_start: bool = False
-    reweigh: bool = False
+    sinks: SinkHandling = SinkHandling.SHOW
     reading: Reading = Reading.TOP
     details: bool = True
     max_nodes: int | None = MOST_NODES
     max_links: int | None = MOST_LINKS
 
     def __post_init__(self) -> None:
-        _check_reweigh(self.hide_start, self.reweigh)
         _check_share(self.min_mass, "min_mass")
         _check_share(self.min_weight, "min_weight")
         check(self.reading is not Reading.DIFFERENCE, "reading", "top or iterative", self.reading)
@@ -80,26 +77,24 @@ class FlowView(View[Flow]):
 class DisagreementView(View[Disagreement]):
     """Links of one flow whose places differ most between two ways to share it out.
 
-    The options up to `hide_start` are FlowView's. other_measure, other_attention: the second way; other_attention None
-    is the same division. n: how many links are listed.
+    The options up to `attention`, `rows`, `min_mass` and `sinks` are FlowView's. other_measure, other_attention: the
+    second way; other_attention None is the same division. n: how many links are listed.
     """
 
     trace: TraceId
     row: int | None = None
     position: Position = -1
-    measure: ShareMeasure = ShareMeasure.NORM
-    attention: AttentionDivision = AttentionDivision.WEIGHTS
+    measure: ShareMeasure = FLOW_MEASURE
+    attention: AttentionDivision = FLOW_DIVISION
     other_measure: ShareMeasure = ShareMeasure.PROJECTION
     other_attention: AttentionDivision | None = None
     rows: Selection = None
     min_mass: float = 1e-3
-    hide_start: bool = False
-    reweigh: bool = False
+    sinks: SinkHandling = SinkHandling.SHOW
     n: int = 30
 
     def __post_init__(self) -> None:
         set_fields(self, other_attention=self.other_attention or self.attention)
-        _check_reweigh(self.hide_start, self.reweigh)
         _check_share(self.min_mass, "min_mass")
         check_whole(self.n, "n", 1)
         same = (self.measure, self.attention) == (self.other_measure, self.other_attention)
@@ -126,7 +121,8 @@ class GraphView(View[ContributionGraph]):
     """The contribution-threshold graph: nodes token × row, edges whose share in the joint L1 form is large enough.
 
     row, position: where it starts, as in FlowView (row 1 to L; None and L+1 are L). threshold: least share of an edge.
-    rows: lowest to highest row that is drawn; None is all.
+    rows: lowest to highest row that is drawn; None is all. sinks: `hide` leaves out steps from the layer's attention
+    sinks; `renormalise` also divides the shares that are left by their sum. details: also the token of each node.
     """
 
     trace: TraceId
@@ -134,6 +130,8 @@ class GraphView(View[ContributionGraph]):
     position: Position = -1
     threshold: float = 0.04
     rows: Selection = None
+    sinks: SinkHandling = SinkHandling.SHOW
+    details: bool = True
 
     def __post_init__(self) -> None:
         _check_share(self.threshold, "threshold")
@@ -144,13 +142,9 @@ class RouteView(View[Route]):
     """Where each generated token came from: sources, layers and heads of the flow from the position that says it."""
 
     trace: TraceId
-    measure: ShareMeasure = ShareMeasure.NORM
-    attention: AttentionDivision = AttentionDivision.WEIGHTS
-    hide_start: bool = False
-    reweigh: bool = False
-
-    def __post_init__(self) -> None:
-        _check_reweigh(self.hide_start, self.reweigh)
+    measure: ShareMeasure = FLOW_MEASURE
+    attention: AttentionDivision = FLOW_DIVISION
+    sinks: SinkHandling = SinkHandling.SHOW
 
 
 @frozen_request
@@ -174,4 +168,20 @@ class AttributionView(View[Attribution]):
         check_whole(self.n, "n", 0, allowed="a whole number from 0, or None for all")
 
 
-FlowRequest = FlowView | DisagreementView | HeadSharesView | GraphView | RouteView | AttributionView
+@frozen_request
+class ExplainView(View[Explanation]):
+    """Where a token comes from: which words it uses, when it comes up, who adds to it (docs/methods.md §6).
+
+    target, contrast: as in AttributionView; without a contrast the target stands alone, held against the mean over the
+    vocabulary. position: the one that says the token; None is the last one of the prompt, negatives count from the end
+    of the text. tests: also run the model without the largest parts and with single words hidden.
+    """
+
+    trace: TraceId
+    target: TokenChoice = None
+    contrast: TokenChoice = None
+    position: int | None = None
+    tests: bool = True
+
+
+FlowRequest = FlowView | DisagreementView | HeadSharesView | GraphView | RouteView | AttributionView | ExplainView

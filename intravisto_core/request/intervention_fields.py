@@ -40,13 +40,15 @@ def read_direction(value: Any, name: str) -> str | TensorRef:
 
 
 def _read_array(value: Any, name: str, allowed: str) -> TensorRef:
+    plain = isinstance(value, str | bytes | bool | dict | set) or not hasattr(value, "__iter__")
+    held = None if plain else value if hasattr(value, "__array__") else list_of(value)
     try:
-        scalar = value is None or isinstance(value, str | bytes | bool | dict | set) or np.ndim(value) == 0
-    except ValueError:  # lists of different lengths
+        scalar = held is None or np.ndim(held) == 0
+    except Exception:  # lists of different lengths, or an object's own
         scalar = True
     if scalar:
         raise RequestError(expected(name, allowed, value))
-    return TensorRef.of(value)
+    return TensorRef.of(held)
 
 
 def read_value(value: Any, name: str) -> float | TensorRef:
@@ -72,12 +74,12 @@ def _read_vector_lens(value: Any, name: str) -> Lens:
 
 
 def _read_heads(value: Any, name: str) -> str | tuple[int, ...]:
-    allowed = '"all", a head or a list of them'
+    allowed = '"all", a head or a list of them (negatives count from the last one)'
     if isinstance(value, str):
         check(value == "all", name, allowed, value)
         return value
     found = read_whole_numbers(list_of(value), name, allowed)
-    check(bool(found) and min(found) >= 0, name, allowed, value)
+    check(bool(found), name, allowed, value)
     return found
 
 

@@ -6,13 +6,13 @@ A kind of intervention stands here with all that can be said of it without a mod
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import field
 from typing import ClassVar
 
-from intravisto_core.errors import RequestError, expected
+from intravisto_core.request.at_site import PATCH_SITES, STREAM_SITES, AtPattern, AtSite, ReadPosition
 from intravisto_core.request.base import frozen_request
-from intravisto_core.request.checks import Neuron, TraceId, check, check_whole
+from intravisto_core.request.checks import TraceId, check
+from intravisto_core.request.functions import Apply
 from intravisto_core.request.intervention_fields import (
     Direction,
     Heads,
@@ -28,108 +28,54 @@ from intravisto_core.request.phrases import (
     name_heads,
     name_positions,
     name_table,
+    name_vector,
     show_token,
 )
 from intravisto_core.request.positions import Positions
 from intravisto_core.request.tensors import TensorRef
-from intravisto_core.sites import Ablation, EditKind, Lens, Site, SteerUnit
-
-STREAM_SITES = (Site.RESID_PRE, Site.RESID_MID, Site.RESID_POST, Site.ATTN_OUT, Site.MLP_OUT)
-EDIT_SITES = (*STREAM_SITES, Site.Z, Site.ACT)
-_PARTS = {
-    Site.RESID_PRE: "block input",
-    Site.RESID_MID: "after attention",
-    Site.RESID_POST: "block output",
-    Site.ATTN_OUT: "attention",
-    Site.MLP_OUT: "MLP",
-    Site.Z: "all heads",
-    Site.ACT: "all neurons",
-}
-
-# How a position is written in a sentence.
-ReadPosition = Callable[[int], str]
-
-
-@frozen_request
-class AtSite:
-    """Where an intervention acts.
-
-    layer: negatives count from the last. positions: "prompt", "all" (with generated), a number, a list, a Span or
-    Generated(step); negatives count from the end of the *prompt*. head: at `z`. neuron: at `act`; with experts
-    (expert, neuron).
-    """
-
-    sites: ClassVar[tuple[Site, ...]] = EDIT_SITES
-    kind: ClassVar[EditKind] = EditKind.INJECTED
-    site: Site
-    layer: int
-    positions: Positions = "all"
-    head: int | None = None
-    neuron: Neuron = None
-
-    def __post_init__(self) -> None:
-        name, site = type(self).__name__, self.site
-        if site is Site.PATTERN:
-            raise RequestError(f"{name}: does not exist at the attention pattern; KnockOut and FreezePattern do")
-        if site not in EDIT_SITES:
-            raise RequestError(expected("site", [*EDIT_SITES, Site.PATTERN], str(site)))
-        if site not in self.sites:
-            raise RequestError(
-                f"{name}: refused at {site}, whose space is not the stream's: a token's vector or direction means "
-                f"nothing there. It exists at {', '.join(self.sites)}"
-            )
-        self._check_part(site)
-
-    def _check_part(self, site: Site) -> None:
-        head, neuron = self.head, self.neuron
-        if head is not None and site is not Site.Z:
-            raise RequestError(f'head: {site} is not split by head. Use site="z", or leave the head out')
-        if neuron is not None and site is not Site.ACT:
-            raise RequestError(f'neuron: {site} is not split by neuron. Use site="act", or leave the neuron out')
-        check_whole(head, "head", 0, allowed="a whole number from 0, or None for all")
-
-    @property
-    def trace_source(self) -> str | None:
-        """The id of another trace that the values are taken from, or None."""
-        return None
-
-    @property
-    def prompt_source(self) -> PromptSet | None:
-        """The prompts that the values are computed from, or None."""
-        return None
-
-    def describe(self, read: ReadPosition, main: str) -> str:
-        """Where it acts and what it does, in words; see `in_words`."""
-        return f"{name_positions(self.positions, read)}, {self._describe_part()}: {self.describe_effect(main)}"
-
-    def describe_effect(self, main: str) -> str:
-        """What becomes of the values, in words. main: what the main component is, where it is known."""
-        raise NotImplementedError
-
-    def _describe_part(self) -> str:
-        if self.head is not None:
-            return f"head {self.head}"
-        if isinstance(self.neuron, tuple):
-            return f"expert {self.neuron[0]}, neuron {self.neuron[1]}"
-        return _PARTS[self.site] if self.neuron is None else f"neuron {self.neuron}"
+from intravisto_core.sites import Ablation, EditKind, Lens, NormPolicy, Site, SteerUnit, TokenVector
 
 
 @frozen_request
 class Replace(AtSite):
-    """By the vector of a token text: a row of U or E, or their mix at this row; several tokens: their mean.
+    """By the vector of a token text; of several tokens their mean.
 
-    lens: output, input, linear or quadratic. match_norm: scaled to the norm of what it replaces.
+    lens: "whitened", the vector that reads back as the token, or its row of a table: output, input, linear or
+    quadratic (their mix at this row). None is whitened in the stream, output at `attn_out` and `mlp_out`.
+    match_norm: scaled to the norm of what it replaces. read_lens, read_norm: of a whitened one, the lens and norm
+    policy that it reads back under; None takes the policy's default of docs/methods.md §3.
     """
 
     sites: ClassVar[tuple[Site, ...]] = STREAM_SITES
     token: TokenText = field(kw_only=True)
-    lens: VectorLens = field(default=Lens.OUTPUT, kw_only=True)
+    lens: TokenVector | None = field(default=None, kw_only=True)
     match_norm: bool = field(default=True, kw_only=True)
+    read_lens: VectorLens = field(default=Lens.OUTPUT, kw_only=True)
+    read_norm: NormPolicy | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        AtSite.__post_init__(self)
+        if self.lens is None:
+            object.__setattr__(self, "lens", usual_vector(self.site))
+        given = self.read_lens is not Lens.OUTPUT or self.read_norm is not None
+        allowed = 'left out: only lens="whitened" makes a vector for a lens and a norm'
+        check(not given or self.vector is TokenVector.WHITENED, "read_lens, read_norm", allowed, str(self.read_lens))
+
+    @property
+    def vector(self) -> TokenVector:
+        """Which vector stands for the token."""
+        return self.lens or usual_vector(self.site)
 
     def describe_effect(self, main: str) -> str:
         """See `AtSite`."""
         scaled = "" if self.match_norm else ", not scaled"
-        return f"replaced by {show_token(self.token)}{name_table(self.lens)}{scaled}"
+        made = name_vector(self.vector, usual_vector(self.site), self.read_lens)
+        return f"replaced by {show_token(self.token)}{made}{scaled}"
+
+
+def usual_vector(site: Site) -> TokenVector:
+    """Which vector stands for a token at a site where none is named: an update is no state, and none reads back."""
+    return TokenVector.OUTPUT if site.is_update else TokenVector.WHITENED
 
 
 @frozen_request
@@ -183,12 +129,15 @@ class Ablate(AtSite):
 
 @frozen_request
 class Patch(AtSite):
-    """The values of another trace of the same model.
+    """The values of another trace of the same model; also of queries, keys and values, and rows of attention patterns.
 
+    q and k from other positions are turned as at their new ones. A pattern comes from a text of the same length, row by
+    row, and reads the run's own values.
     source: a trace or its id; it must be unedited. source_positions: as many as `positions`, or one for all; None
     reads `positions` on the source (negatives from the end of *its* prompt). source_layer: None is the same layer.
     """
 
+    sites: ClassVar[tuple[Site, ...]] = PATCH_SITES
     source: TraceId = field(kw_only=True)
     source_positions: Positions | None = field(default=None, kw_only=True)
     source_layer: int | None = field(default=None, kw_only=True)
@@ -278,17 +227,6 @@ class SetValue(AtSite):
 
 
 @frozen_request
-class AtPattern:
-    """What interventions at the attention pattern share."""
-
-    site: ClassVar[Site] = Site.PATTERN
-    kind: ClassVar[EditKind] = EditKind.INJECTED
-    trace_source: ClassVar[None] = None
-    prompt_source: ClassVar[None] = None
-    layer: int
-
-
-@frozen_request
 class KnockOut(AtPattern):
     """Queries no longer see keys, before the softmax: the rows renormalise; where no key is left, z = 0."""
 
@@ -317,7 +255,9 @@ class FreezePattern(AtPattern):
 
 SiteIntervention = Replace | ReplaceMain | Ablate | Patch | Steer | RemoveDirection | SwapDirection | Scale | SetValue
 PatternIntervention = KnockOut | FreezePattern
-Intervention = SiteIntervention | PatternIntervention
+# what can leave this process, and what cannot
+Written = SiteIntervention | PatternIntervention
+Intervention = Written | Apply
 
 
 def in_words(what: Intervention, read: ReadPosition = str, main: str = "") -> str:
@@ -326,5 +266,7 @@ def in_words(what: Intervention, read: ReadPosition = str, main: str = "") -> st
     read: how a position is written, such as `11 ‘:’`; its number alone where no text is at hand. main: what the main
     component is, where it is known.
     """
+    if what.layer is None:
+        return what.describe(read, main)
     layer = f"layer {what.layer}" if what.layer >= 0 else f"layer {what.layer} (from the end)"
     return f"{layer}, {what.describe(read, main)}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from intravisto_core.request.checks import Span
 from intravisto_core.request.positions import Generated, Positions
 from intravisto_core.request.tensors import TensorRef
-from intravisto_core.sites import Lens
+from intravisto_core.sites import Lens, TokenVector
 
 
 def is_one(positions: Positions) -> bool:
@@ -56,3 +56,10 @@ def name_direction(value: str | TensorRef) -> str:
 def name_table(lens: Lens) -> str:
     """The table that a token's vector is taken from, where it is not the output table."""
     return "" if lens is Lens.OUTPUT else f" ({lens.label} table)"
+
+
+def name_vector(vector: TokenVector, usual: TokenVector, read_lens: Lens) -> str:
+    """Which vector stands for a token, where it is not the usual one at its place."""
+    if vector is TokenVector.WHITENED and read_lens is not Lens.OUTPUT:
+        return f" ({vector.label}, for the {read_lens.label} lens)"
+    return "" if vector is usual else f" ({vector.label})"

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.checks import Selection, Span
+from intravisto_core.sites import Site
+
+Placed = TypeVar("Placed")
+LAYERS = ("layer", "source_layer")
 
 
 def index(value: int, n: int, name: str, negatives: bool = True) -> int:
@@ -41,3 +47,27 @@ def indices(selection: Selection, n: int, name: str) -> tuple[int, ...]:
     if not selection:
         raise RequestError(expected(name, f"at least one of 0 to {n - 1}", selection))
     return tuple(index(i, n, name) for i in selection)
+
+
+def resolve_layers_and_heads(what: Placed, n_layers: int, n_heads: int, n_kv_heads: int | None = None) -> Placed:
+    """A request with the layers and heads that it names counted from 0, where negatives count from the last one.
+
+    what: whatever has fields `layer`, `source_layer`, `head` or `heads`; those that are None or "all" stay. At `k` and
+    `v` a head is one of `n_kv_heads`.
+
+    Raises:
+        RequestError: one is out of range; the message names the range.
+    """
+    found: dict[str, Any] = {}
+    if n_kv_heads is not None and getattr(what, "site", None) in (Site.K, Site.V):
+        n_heads = n_kv_heads
+    for name in (*LAYERS, "head"):
+        value = getattr(what, name, None)
+        if value is not None:
+            found[name] = index(value, n_layers if name in LAYERS else n_heads, name)
+    heads = getattr(what, "heads", None)
+    if isinstance(heads, tuple):
+        found["heads"] = tuple(dict.fromkeys(index(h, n_heads, "heads") for h in heads))
+    changed = {name: value for name, value in found.items() if value != getattr(what, name)}
+    made: Placed = replace(what, **changed) if changed else what  # type: ignore[type-var]
+    return made

@@ -18,9 +18,11 @@ from intravisto_core.request.checks import (
 )
 from intravisto_core.request.fields import list_of
 from intravisto_core.request.interventions import Intervention
+from intravisto_core.request.modules import ModulePaths
 from intravisto_core.sites import Site, TextMode
 
 MAX_NEW_TOKENS = 1024
+MOST_PROMPTS = 10_000
 
 
 def _read_stop(value: Any, name: str) -> tuple[int | str, ...]:
@@ -94,6 +96,8 @@ class TraceRequest:
     markers, the opening of the answer. messages: what was said before, as (role, text), in order.
     interventions: what is changed inside, in this order at one site. baseline: the id of the unedited trace that the
     run is held against; "" makes one first. text: "held" feeds the baseline's tokens, "free" goes on by itself.
+    modules: what is kept besides, of any module of the model's tree: `"model.layers.3.mlp"` is what it returns,
+    `"model.layers.-1.self_attn.o_proj:input"` its first input; negative numbers count from the last.
     """
 
     prompt: Annotated[str | tuple[int, ...], _read_prompt]
@@ -105,6 +109,7 @@ class TraceRequest:
     interventions: Annotated[tuple[Intervention, ...], _read_interventions] = ()
     baseline: TraceId = ""
     text: TextMode = TextMode.FREE
+    modules: ModulePaths = ()
 
     def __post_init__(self) -> None:
         check(bool(self.interventions) or not self.baseline, "baseline", "none, since nothing is edited", self.baseline)
@@ -115,3 +120,21 @@ class TraceRequest:
     def conversation(self) -> tuple[Turn, ...]:
         """All that was said, the prompt last, as (role, text)."""
         return (*self.messages, ("user", str(self.prompt)))
+
+
+def _read_requests(value: Any, name: str) -> tuple[TraceRequest, ...]:
+    found = tuple(list_of(value))
+    good = 0 < len(found) <= MOST_PROMPTS and all(isinstance(one, TraceRequest) for one in found)
+    check(good, name, f"1 to {MOST_PROMPTS:,} TraceRequests", f"{len(found):,} things")
+    check(not any(one.baseline for one in found), name, "runs without a baseline of their own", "one with a baseline")
+    return found
+
+
+@frozen_request
+class TraceBatch:
+    """Many runs, answered by a list: each place holds the trace, or the error of that prompt alone.
+
+    Prompts are run together in padded batches where each then equals its run alone, else one by one.
+    """
+
+    requests: Annotated[tuple[TraceRequest, ...], _read_requests]

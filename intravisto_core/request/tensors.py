@@ -40,7 +40,7 @@ class TensorRef:
         """
         try:
             content = np.ascontiguousarray(array, dtype="<f4")
-        except (TypeError, ValueError):
+        except Exception:  # also an object's own
             raise RequestError(expected("tensor", "an array of numbers", type(array).__name__)) from None
         if not content.size or not np.isfinite(content).all():
             raise RequestError("tensor: expected finite numbers; got none, or some that are infinite or NaN")

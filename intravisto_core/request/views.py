@@ -7,22 +7,26 @@ from typing import Annotated
 
 from intravisto_core.records import (
     Activation,
-    AttentionSink,
     CellShares,
     DecodedGrid,
     Experts,
     Logits,
+    ModuleValue,
     NextTokens,
     Pattern,
     Shares,
+    Sinks,
     TokenQuery,
     UpdateTokens,
 )
+from intravisto_core.request.architecture import ArchitectureView, ModuleOutputView
 from intravisto_core.request.base import View, frozen_request
-from intravisto_core.request.checks import Selection, TraceId, check, check_whole, read_token, read_tokens
+from intravisto_core.request.checks import Selection, TraceId, check, check_whole, read_token, read_tokens, set_fields
 from intravisto_core.request.flow import FlowRequest
+from intravisto_core.request.layer import LayerRequest
+from intravisto_core.request.modules import ModulePath, split_path
 from intravisto_core.request.run import Generation
-from intravisto_core.sites import Component, Lens, NormPolicy, Reading, ShareMeasure, Site
+from intravisto_core.sites import Component, Lens, ModuleSide, NormPolicy, Reading, ShareMeasure, Site, TokenOrder
 
 TOP_K_KEPT = 32
 
@@ -40,7 +44,11 @@ class HeatmapView(View[DecodedGrid]):
 
     rows: heatmap rows 0 to L+1; positions: 0 to T-1; None is all, negatives count from the end.
     norm: None takes the default of docs/methods.md §3. top_k: 1 to 32. watch: what is followed,
-    texts (the first token of each) or token ids.
+    texts (the first token of each) or token ids. ranks: whether the places of watched tokens among all are counted;
+    without them their logits and probabilities cost next to nothing where cells are decoded already, and a rank is 0.
+    order: how the tokens of updates are put in order, which are listed with their change of logit either way.
+    first: positions that are decoded first; the others follow by their distance from these. within: seconds; the record
+    has the columns that are decoded by then, at least one tile more than before; None waits for all.
     """
 
     trace: TraceId
@@ -52,9 +60,15 @@ class HeatmapView(View[DecodedGrid]):
     top_k: int = 5
     watch: Annotated[tuple[str | int, ...], read_tokens] = ()
     reading: Reading = Reading.TOP
+    ranks: bool = True
+    order: TokenOrder = TokenOrder.LOGIT
+    first: Selection = None
+    within: float | None = None
 
     def __post_init__(self) -> None:
         check_whole(self.top_k, "top_k", 1, TOP_K_KEPT)
+        if self.within is not None:
+            check(self.within >= 0, "within", "seconds from 0, or None to wait for all columns", self.within)
 
 
 @frozen_request
@@ -67,12 +81,35 @@ class SharesView(View[Shares]):
 
 @frozen_request
 class ActivationView(View[Activation]):
-    """One site of one layer, one head of it where the site has heads."""
+    """One site of one layer, one head of it where the site has heads.
+
+    step: only the positions of one step: 0 is the prompt, n the position that reads generated token n − 1.
+    """
 
     trace: TraceId
     site: Site
     layer: int
     head: int | None = None
+    step: int | None = None
+
+    def __post_init__(self) -> None:
+        check_whole(self.step, "step", 0)
+
+
+@frozen_request
+class ModuleView(View[ModuleValue]):
+    """What a run kept of one module of the model's tree (see `TraceRequest.modules`).
+
+    path: as in the request; it may end with its side (`:input`). what: "output", or "input".
+    """
+
+    trace: TraceId
+    path: ModulePath
+    what: ModuleSide = ModuleSide.OUTPUT
+
+    def __post_init__(self) -> None:
+        path, side = split_path(self.path)
+        set_fields(self, path=path, what=self.what if side is ModuleSide.OUTPUT else side)
 
 
 @frozen_request
@@ -85,8 +122,8 @@ class PatternView(View[Pattern]):
 
 
 @frozen_request
-class AttentionSinkView(View[AttentionSink]):
-    """How much of all attention goes to position 0, and to learned sinks (docs/methods.md §5)."""
+class SinksView(View[Sinks]):
+    """Which positions of each layer are attention sinks, and what decided (docs/methods.md §5)."""
 
     trace: TraceId
 
@@ -102,17 +139,29 @@ class ExpertsView(View[Experts]):
 
 @frozen_request
 class LogitsView(View[Logits]):
-    """The model's own logits after one position; negatives count from the end of the text."""
+    """All logits after one position: the model's own, or with a row those of that cell of the heatmap.
+
+    position: negatives count from the end of the text. row: heatmap row, 0 to L+1; negatives count from the last.
+    component, lens, norm: as in HeatmapView, of a cell. Under the stream policy they are changes of logit.
+    """
 
     trace: TraceId
     position: int = -1
+    row: int | None = None
+    component: Component = Component.BLOCK
+    lens: Lens = Lens.OUTPUT
+    norm: NormPolicy | None = None
+
+    def __post_init__(self) -> None:
+        plain = self.component is Component.BLOCK and self.lens is Lens.OUTPUT and self.norm is None
+        check(plain or self.row is not None, "row", "a heatmap row, since component, lens or norm is set", self.row)
 
 
 @frozen_request
 class UpdateView(View[UpdateTokens]):
     """What attention or MLP promoted and suppressed at one cell, with ranks before and after.
 
-    row: 1 to L. n: how many tokens each way, 1 to 32.
+    row: 1 to L. n: how many tokens each way, 1 to 32. order: how they are put in order.
     """
 
     trace: TraceId
@@ -120,6 +169,7 @@ class UpdateView(View[UpdateTokens]):
     row: int
     position: int
     n: int = 15
+    order: TokenOrder = TokenOrder.LOGIT
 
     def __post_init__(self) -> None:
         writers = (Component.ATTENTION, Component.MLP)
@@ -156,13 +206,15 @@ class NextTokensView(View[NextTokens]):
 class QueryView(View[TokenQuery]):
     """Where a token first enters the top k of the stream (output lens, final norm), and what wrote it there.
 
-    token: a text, whose first token is meant, or a token id.
+    token: a text, whose first token is meant, or a token id. ranks: whether all places are counted; without them a rank
+    is 0 below the 32 that are listed, and nothing is computed of cells that are decoded already.
     """
 
     trace: TraceId
     token: Annotated[str | int, read_token]
     top_k: int = 5
     positions: Selection = None
+    ranks: bool = True
 
     def __post_init__(self) -> None:
         check_whole(self.top_k, "top_k", 1)
@@ -172,13 +224,17 @@ ViewRequest = (
     HeatmapView
     | SharesView
     | ActivationView
+    | ModuleView
     | PatternView
-    | AttentionSinkView
+    | SinksView
     | ExpertsView
     | LogitsView
     | UpdateView
     | CellSharesView
     | NextTokensView
     | QueryView
+    | ArchitectureView
+    | ModuleOutputView
     | FlowRequest
+    | LayerRequest
 )

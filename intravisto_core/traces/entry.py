@@ -9,14 +9,15 @@ from torch import Tensor
 
 from intravisto_core.records import Token
 from intravisto_core.request import TraceRequest
-from intravisto_core.tracing.reuse import Reuse
+from intravisto_core.tracing.reuse import Reused
 
 
 @dataclass(slots=True)
 class TraceEntry:
     """Request, ids and kept logits of a trace; enough to run it again with the same schedule of calls.
 
-    Of an edit also the id of its baseline, what of that was reused, and the traces that it keeps pinned.
+    Of an edit also the id of its baseline, what of that was reused, and the traces that it keeps pinned. only_once: why
+    it cannot be made again, or "".
     """
 
     id: str
@@ -31,8 +32,9 @@ class TraceEntry:
     cancelled: bool
     notes: list[str] = field(default_factory=list)
     baseline: str = ""
-    reused: Reuse | None = None
+    reused: Reused | None = None
     holds: tuple[str, ...] = ()
+    only_once: str = ""
 
     @property
     def ids(self) -> tuple[int, ...]:

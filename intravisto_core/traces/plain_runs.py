@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from intravisto_core.experiments.identities import allowed_error, compute_relative_error
-from intravisto_core.models.memory import require_room, run_estimate
+from intravisto_core.models.memory import is_small_run, require_room, run_estimate
 from intravisto_core.progress import Progress, relay_positions
 from intravisto_core.request import TraceRequest
 from intravisto_core.sites import Site
 from intravisto_core.traces.entry import TraceEntry
 from intravisto_core.traces.trace_store import Traces
-from intravisto_core.tracing import RunControl, TraceData, prepare, run
-from intravisto_core.tracing.run import Prepared
+from intravisto_core.tracing import RunControl, TraceData, prepare_in_turns, run
+from intravisto_core.tracing.preparing import Prepared
 
 
 def run_plain(traces: Traces, request: TraceRequest, control: RunControl) -> Generator[Progress, None, TraceData]:
@@ -21,11 +21,21 @@ def run_plain(traces: Traces, request: TraceRequest, control: RunControl) -> Gen
     Raises:
         RequestError: the prompt does not fit the model. MemoryShortError: there is no room for the run.
     """
-    prepared = prepare(traces.model, request)
+    prepared = yield from prepare_in_turns(traces.model, request)
     n_prompt, total = len(prepared.prompt), len(prepared.prompt) + prepared.n_new
-    require_room(run_estimate(traces.model, n_prompt, prepared.n_new, request.sites), "this run")
+    besides = traces.module_sizes.measure(traces.model, request.modules)
+    if not is_small_run(traces.model, n_prompt, prepared.n_new, request.sites, besides):
+        require_room(run_estimate(traces.model, n_prompt, prepared.n_new, request.sites, besides), "this run")
     yield Progress(0, total, "reading the prompt")
-    turns = run(traces.model, prepared, request.generation, request.sites, control)
+    turns = run(
+        traces.model,
+        prepared,
+        request.generation,
+        request.sites,
+        control,
+        modules=request.modules,
+        callbacks=control.callbacks,
+    )
     return (yield from relay_positions(traces.times.learning(turns, n_prompt), total, "generating"))
 
 
@@ -35,10 +45,16 @@ def prepare_replay(entry: TraceEntry) -> Prepared:
 
 
 def read_plain_data(traces: Traces, entry: TraceEntry) -> Generator[Progress, None, TraceData]:
-    """The activations of an unedited trace, run again where they were evicted."""
+    """The activations of an unedited trace, run again where they were evicted.
+
+    Raises:
+        TraceError: it cannot be made again.
+    """
     data = traces.kept_data(entry)
     if data is None:
-        turns = run(traces.model, prepare_replay(entry), entry.request.generation, entry.request.sites)
+        traces.require_repeatable(entry)
+        asked = entry.request
+        turns = run(traces.model, prepare_replay(entry), asked.generation, asked.sites, modules=asked.modules)
         data = yield from relay_positions(turns, entry.length, "running an evicted trace again")
         keep_again(traces, entry, data)
     return data
@@ -64,7 +80,8 @@ def run_prompts(
         data: TraceData | None = traces.store.get(key)
         if data is None:
             request = TraceRequest(prompt, sites=wanted)
-            turns = run(traces.model, prepare(traces.model, request), request.generation, wanted, control)
+            prepared = yield from prepare_in_turns(traces.model, request)
+            turns = run(traces.model, prepared, request.generation, wanted, control)
             data = yield from relay_positions(turns, len(prompts), f"prompt {number + 1} of {len(prompts)}")
             traces.store.put(key, data, data.nbytes)
         found.append(data)

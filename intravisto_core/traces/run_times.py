@@ -14,18 +14,22 @@ NEWEST = 0.3
 
 
 class RunTimes:
-    """Seconds of a model's calls: `step` for a new token, `rate` for each token of a prompt beyond that."""
+    """Seconds of a model's calls: `step` for a new token, and for each token of a prompt beyond that its rate.
+
+    The rate is a quotient of sums, so that a long prompt says more about it than a short one, whose few tokens take
+    hardly longer than one.
+    """
 
     def __init__(self) -> None:
         self._step: float | None = None
-        self._rate: float | None = None
+        self._read_s, self._read_tokens = 0.0, 0.0
 
     def expected(self, prompt_tokens: int, new_tokens: int) -> float | None:
         """Seconds that such a run will take, or None before anything was learnt about it."""
-        if self._rate is None or (new_tokens and self._step is None):
+        if not self._read_tokens or (new_tokens and self._step is None):
             return None
         step = self._step or 0.0
-        return step + self._rate * prompt_tokens + step * new_tokens
+        return step + self._read_s / self._read_tokens * prompt_tokens + step * new_tokens
 
     def learning(self, turns: Generator[int, None, T], n_prompt: int) -> Generator[int, None, T]:
         """The same turns, each timed; what is thrown in reaches them, and waiting between them does not count."""
@@ -49,7 +53,9 @@ class RunTimes:
         if generated and tokens == 1:
             self._step = _mixed(self._step, seconds)
         else:
-            self._rate = _mixed(self._rate, max(0.0, seconds - (self._step or 0.0)) / tokens)
+            beyond = max(0.0, seconds - (self._step or 0.0))
+            self._read_s = (1 - NEWEST) * self._read_s + beyond
+            self._read_tokens = (1 - NEWEST) * self._read_tokens + tokens
 
 
 def _mixed(known: float | None, seen: float) -> float:

@@ -36,6 +36,7 @@ def _listen_scores(attention: Any, layer: int, find_sink: FindSink) -> None:
     def scores(query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None) -> Any:
         sink = find_sink()
         if sink is not None:
+            query, key, value = sink.change_heads(layer, query, key, value)
             seen = _seen(attention_mask, query.shape[2], key.shape[2], query.device)
             # GPT-Neo keeps its local window in a buffer, not in the mask.
             if hasattr(attention, "layer_id"):
@@ -135,7 +136,7 @@ def _listen_falcon(attention: Any, layer: int, find_sink: FindSink) -> None:
             alibi = given["alibi"]
             if alibi is None:
                 query, key = rotate(query, key, *given["position_embeddings"])
-            bias = None if alibi is None else alibi[0, :, 0] * scaling
+            bias = None if alibi is None else alibi[:, :, 0].flatten(0, 1) * scaling
             seen = _seen(given["attention_mask"], query.shape[2], sink.stop, query.device)
             facts = AttentionFacts(scaling, key_bias=bias)
             key, value = key[:, ::repeated], value[:, ::repeated]

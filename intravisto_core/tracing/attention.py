@@ -16,7 +16,7 @@ from intravisto_core.architectures import AttentionKind
 from intravisto_core.errors import ModelError, TraceError
 from intravisto_core.models import LoadedModel
 from intravisto_core.tracing.adapters import listen
-from intravisto_core.tracing.capture import CaptureSink
+from intravisto_core.tracing.capture import BY_HEAD, CaptureSink
 from intravisto_core.tracing.trace_data import AttentionFacts
 
 ATTENTION_NAME = "intravisto"
@@ -34,6 +34,8 @@ def _traced_attention(
 ) -> tuple[Tensor, Tensor | None]:
     sink = _sink.get()
     if sink is not None:
+        query, key, value = sink.change_heads(int(cast(int, module.layer_idx)), query, key, value)
+    if sink is not None and not sink.wanted.isdisjoint(BY_HEAD):
         sinks = options.get("s_aux", getattr(module, "sinks", None))
         scaling = options.get("scaling")
         facts = AttentionFacts(
@@ -43,7 +45,8 @@ def _traced_attention(
         )
         layer = int(cast(int, module.layer_idx))
         sink.attention(layer, query, key, value, attention_mask, facts)
-        attention_mask = sink.masked(layer, attention_mask, query, key.shape[2])
+    if sink is not None:
+        attention_mask = sink.masked(int(cast(int, module.layer_idx)), attention_mask, query, key.shape[2])
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     if eager is None:
         raise TraceError(f"attention: expected {type(module).__name__} to have an eager function of its own")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,10 +14,50 @@ from torch import Tensor
 from intravisto_core.analysis.experts import Routing
 from intravisto_core.errors import TraceError
 from intravisto_core.models import LoadedModel
+from intravisto_core.models.loaded import Dimensions
 from intravisto_core.sites import Site
 from intravisto_core.tracing.buffers import BufferAllocator
 from intravisto_core.tracing.edits import Edits
+from intravisto_core.tracing.functions import ModuleEdit
+from intravisto_core.tracing.module_values import copy_value, join_calls
 from intravisto_core.tracing.trace_data import AttentionFacts, TraceData
+
+BY_HEAD = (Site.Q, Site.K, Site.V)
+
+
+def wanted_sites(model: LoadedModel, sites: tuple[Site, ...] | None, every_resid_post: bool) -> set[Site]:
+    """The sites that a run keeps by hooks of their own; see `CaptureSink`."""
+    wanted = {kept for site in (Site if sites is None else sites) for kept in site.captured}
+    if Site.RESID_POST in wanted:
+        wanted.add(Site.RESID_PRE)
+    if not every_resid_post:
+        wanted.discard(Site.RESID_POST)
+    if model.blueprint.parallel:
+        wanted.discard(Site.RESID_MID)
+    return wanted
+
+
+def route_experts(model: LoadedModel, wanted: set[Site]) -> list[Routing]:
+    """Where the experts of each layer go, in place of `act` among the wanted sites; none where there are no experts."""
+    architecture = model.blueprint.architecture
+    if architecture.w_out is not None:
+        return []
+    asked = Site.ACT in wanted
+    wanted.discard(Site.ACT)
+    routed = asked and architecture.experts is not None
+    return [Routing() for _ in range(model.dimensions.n_layers)] if routed else []
+
+
+def site_shapes(size: Dimensions, n: int) -> dict[Site, tuple[int, ...]]:
+    """What one layer of each site is, of n positions, as it is captured: z with its heads side by side."""
+    own = {
+        Site.Q: (size.n_heads, n, size.d_head),
+        Site.K: (size.n_kv_heads, n, size.d_head),
+        Site.V: (size.n_kv_heads, n, size.d_value),
+        Site.Z: (n, size.n_heads * size.d_value),
+        Site.ACT: (n, size.d_mlp),
+    }
+    return {site: own.get(site, (n, size.d_model)) for site in Site}
 
 
 class CaptureSink:
@@ -46,35 +87,24 @@ class CaptureSink:
         self.cancelled = False
         # an exception among accelerate's own hooks would leave weights where they were fetched to
         self.offloaded = model.offloaded
-        self.wanted: set[Site] = {kept for site in (Site if sites is None else sites) for kept in site.captured}
-        if Site.RESID_POST in self.wanted:
-            self.wanted.add(Site.RESID_PRE)
-        if not every_resid_post:
-            self.wanted.discard(Site.RESID_POST)
-        if model.blueprint.parallel:
-            self.wanted.discard(Site.RESID_MID)
+        self.wanted = wanted_sites(model, sites, every_resid_post)
         size, n_layers = model.dimensions, model.dimensions.n_layers
         self.length, n, n_kept = length, length - first_position, n_layers - first_layer
-        self.routing: list[Routing] = []
-        if model.blueprint.architecture.w_out is None:
-            if Site.ACT in self.wanted and model.blueprint.architecture.experts is not None:
-                self.routing = [Routing() for _ in range(n_layers)]
-            self.wanted.discard(Site.ACT)
-        shapes = {
-            Site.Q: (size.n_heads, n, size.d_head),
-            Site.K: (size.n_kv_heads, n, size.d_head),
-            Site.V: (size.n_kv_heads, n, size.d_value),
-            Site.Z: (n, size.n_heads * size.d_value),
-            Site.ACT: (n, size.d_mlp),
-        }
+        self.routing = route_experts(model, self.wanted)
+        shapes = site_shapes(size, n)
         dtype, device = model.dtype, model.device
-        kept = {site: (n_kept, *shapes.get(site, (n, size.d_model))) for site in Site if site in self.wanted}
+        kept = {site: (n_kept, *shapes[site]) for site in Site if site in self.wanted}
         self.shelf = BufferAllocator(sum(map(math.prod, kept.values())) * dtype.itemsize, device)
         self.buffers = {site: self.shelf.empty(shape, dtype) for site, shape in kept.items()}
         self.final = torch.empty((length, size.d_model), dtype=dtype, device=device)
         self.first = torch.zeros((n_layers, length), dtype=torch.int32, device=model.device)
         self.last = torch.zeros_like(self.first)
         self.facts: list[AttentionFacts | None] = [None] * n_layers
+        self.modules: dict[str, list[Any]] = {}
+        self.changed_by: set[str] = set()
+        self._counts: list[int] = []
+        self._there: set[tuple[Site, int]] = set()
+        self._passing: dict[str, Any] = {}
         self._n_heads = size.n_heads
         self._mask: tuple[Tensor | None, Tensor, Tensor] | None = None
 
@@ -96,11 +126,70 @@ class CaptureSink:
         for site, x in ((Site.Q, query), (Site.K, key), (Site.V, value)):
             if site in self.wanted:
                 self.buffers[site][layer - self.first_layer, :, self.rows] = x[0, :, -new:]
+                self._there.add((site, layer))
         if Site.Q in self.wanted:
             first, last = self._visible(mask, new, n_key or key.shape[2])
             self.first[layer, self.start : self.stop] = first
             self.last[layer, self.start : self.stop] = last
             self.facts[layer] = facts.on(self.first.device)
+
+    def change_heads(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (1, heads, positions, width) of one call after the edits there; old keys stay."""
+        if self.edits is None:
+            return query, key, value
+        return self.edits.apply_heads(layer, query, key, value, self.stop)
+
+    def keep(self, site: Site, layer: int, x: Tensor) -> None:
+        """Keep one call's rows of a site, of any shape (…, width)."""
+        self.buffers[site][layer - self.first_layer][self.rows] = x.reshape(-1, x.shape[-1])
+        self._there.add((site, layer))
+
+    def keep_final(self, x: Float[Tensor, "1 n d"]) -> None:
+        """Keep one call's rows of the final stream."""
+        self.final[self.start : self.stop] = x[0]
+
+    def edits_at(self, site: Site, layer: int) -> bool:
+        """Whether the run changes something there."""
+        return self.edits is not None and self.edits.at(site, layer)
+
+    def change(
+        self, x: Tensor, edit: Callable[[Edits, Tensor, int], Tensor], place: tuple[Site, int], scale: float = 1.0
+    ) -> Tensor | None:
+        """x after the edits of the run, or None where they change nothing.
+
+        edit: (edits, rows, first position) to rows. place: where it is. scale: what the stream gets of x.
+        """
+        if not self.active or self.edits is None:
+            return None
+        rows = x.reshape(-1, x.shape[-1])
+        new = edit(self.edits, rows, self.start)
+        return None if new is rows else new.view(x.shape)
+
+    def change_module(self, edit: ModuleEdit, value: Any) -> Any:
+        """What a function at a module makes of its value."""
+        assert self.edits is not None
+        self._passing[edit.path] = value
+        return edit.call(value, self.edits.seen)
+
+    def pass_module(self, path: str, value: Any) -> None:
+        """A module gave something: functions later in this call may look at it."""
+        self._passing[path] = value
+
+    def current(self, site: Site, layer: int, row: int = 0) -> Tensor | None:
+        """What this call computed of a site, (n, width) or (heads, n, width); None before it was there."""
+        assert self.edits is not None
+        found = self.edits.standing.get((site, layer))
+        if found is None:
+            if (site, layer) not in self._there:
+                return None
+            buffer = self.buffers[site][layer - self.first_layer]
+            found = buffer[:, self.rows] if site in BY_HEAD else buffer[self.rows]
+        found = found.to(self.final.device)
+        return found.unflatten(1, (self._n_heads, -1)).transpose(0, 1) if site is Site.Z else found
+
+    def current_module(self, path: str, row: int = 0) -> Any:
+        """What a module gave in this call; None before it was called."""
+        return self._passing.get(path)
 
     def masked(
         self, layer: int, mask: Tensor | None, query: Tensor, n_key: int, seen: Tensor | None = None
@@ -131,6 +220,15 @@ class CaptureSink:
             setattr(kept, part, x.new_empty((self.length, x.shape[-1])))
         getattr(kept, part)[self.start : self.stop] = x
 
+    def keep_module(self, path: str, value: Any) -> None:
+        """Keep what one call of a module gave; of several in one forward call the last stays."""
+        kept = self.modules.setdefault(path, [])
+        kept[len(self._counts) :] = [copy_value(value)]
+
+    def joined_modules(self) -> dict[str, Any]:
+        """What was kept of modules, the forward calls of the run joined."""
+        return {path: join_calls(kept, self._counts) for path, kept in self.modules.items()}
+
     def _visible(self, mask: Tensor | None, n_query: int, n_key: int) -> tuple[Tensor, Tensor]:
         """The stretch of keys that each query sees; layers of one call share a mask, so it is read once."""
         if self._mask is None or self._mask[0] is not mask:
@@ -143,13 +241,24 @@ class CaptureSink:
         before = self.stop
         self.start, self.stop = before, before + n
         self._mask, self.active = None, True
+        self._forget_call()
         try:
             yield
+            self._counts.append(n)
         except BaseException:
             self.stop = before
+            for kept in self.modules.values():
+                del kept[len(self._counts) :]
             raise
         finally:
             self.active = False
+            self._forget_call()
+
+    def _forget_call(self) -> None:
+        self._there.clear()
+        self._passing.clear()
+        if self.edits is not None:
+            self.edits.standing.clear()
 
     def finish(self, length: int) -> tuple[dict[Site, Tensor], Tensor, Tensor, Tensor]:
         """Buffers, final stream, first and last keys, cut to the positions that were run, as `routing` is."""
@@ -160,7 +269,7 @@ class CaptureSink:
 
         self.routing = [Routing(**{name: cut(x, 0) for name, x in r.tensors()}) for r in self.routing]
         n = length - self.first_position
-        buffers = {s: cut(b, 2 if s in (Site.Q, Site.K, Site.V) else 1, n) for s, b in self.buffers.items()}
+        buffers = {s: cut(b, 2 if s in BY_HEAD else 1, n) for s, b in self.buffers.items()}
         if Site.Z in buffers:
             z = buffers[Site.Z]
             buffers[Site.Z] = z.unflatten(2, (self._n_heads, -1)).transpose(1, 2)

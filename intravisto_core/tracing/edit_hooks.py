@@ -18,100 +18,84 @@ from intravisto_core.tracing.expert_edits import apply_experts, select_rows
 from intravisto_core.tracing.site_edits import Frozen
 
 
-def edit_hooks(
-    sink: CaptureSink, edits: Edits, block: BlockModules, layer: int, multiplier: float
-) -> Iterator[RemovableHandle]:
+def edit_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier: float) -> Iterator[RemovableHandle]:
     """Hooks of one block, in the order of the forward pass; they act while the sink is active."""
-    if edits.at(Site.RESID_PRE, layer):
-        yield _change_input(sink, edits, block.layer, Site.RESID_PRE, layer)
-    if edits.on_pattern(layer):
-        yield _change_pattern(sink, edits, block.w_o, layer)
-    if edits.at(Site.Z, layer):
-        yield _change_input(sink, edits, block.w_o, Site.Z, layer)
-    if edits.at(Site.ATTN_OUT, layer):
-        yield _change_output(sink, edits, block.attn_out, Site.ATTN_OUT, layer, multiplier)
-    if edits.at(Site.RESID_MID, layer) and block.mid_reader is not None:
-        yield _change_in_place(sink, edits, block.mid_reader, layer)
-    if edits.at(Site.ACT, layer) and block.w_out is not None:
-        yield _change_input(sink, edits, block.w_out, Site.ACT, layer)
-    if any(e.layer == layer for e in edits.experts):
-        yield _change_experts(sink, edits, block.mlp_out, layer)
-    if edits.at(Site.MLP_OUT, layer):
-        yield _change_output(sink, edits, block.mlp_out, Site.MLP_OUT, layer, multiplier)
-    if edits.at(Site.RESID_POST, layer):
-        yield _change_output(sink, edits, block.layer, Site.RESID_POST, layer, 1.0)
+    edits, at = sink.edits, sink.edits_at
+    if at(Site.RESID_PRE, layer):
+        yield _change_input(sink, block.layer, Site.RESID_PRE, layer)
+    if edits is not None and edits.on_pattern(layer):
+        yield _change_pattern(sink, block.w_o, layer)
+    if at(Site.Z, layer):
+        yield _change_input(sink, block.w_o, Site.Z, layer)
+    if at(Site.ATTN_OUT, layer):
+        yield _change_output(sink, block.attn_out, Site.ATTN_OUT, layer, multiplier)
+    if at(Site.RESID_MID, layer) and block.mid_reader is not None:
+        yield _change_in_place(sink, block.mid_reader, layer)
+    if at(Site.ACT, layer) and block.w_out is not None:
+        yield _change_input(sink, block.w_out, Site.ACT, layer)
+    if edits is not None and any(e.layer == layer for e in edits.experts):
+        yield _change_experts(sink, block.mlp_out, layer)
+    if at(Site.MLP_OUT, layer):
+        yield _change_output(sink, block.mlp_out, Site.MLP_OUT, layer, multiplier)
+    if at(Site.RESID_POST, layer):
+        yield _change_output(sink, block.layer, Site.RESID_POST, layer, 1.0)
 
 
-def _change_input(sink: CaptureSink, edits: Edits, module: nn.Module, site: Site, layer: int) -> RemovableHandle:
-    def change(x: Tensor) -> Tensor | None:
-        if not sink.active:
-            return None
-        rows = x.reshape(-1, x.shape[-1])
-        new = edits.apply(site, layer, rows, sink.start)
-        return None if new is rows else new.view(x.shape)
+def _change_input(sink: CaptureSink, module: nn.Module, site: Site, layer: int) -> RemovableHandle:
+    def edit(edits: Edits, rows: Tensor, start: int) -> Tensor:
+        return edits.apply(site, layer, rows, start)
 
-    return on_input(module, change)
+    return on_input(module, lambda x: sink.change(x, edit, (site, layer)))
 
 
-def _change_output(
-    sink: CaptureSink, edits: Edits, module: nn.Module, site: Site, layer: int, multiplier: float
-) -> RemovableHandle:
+def _change_output(sink: CaptureSink, module: nn.Module, site: Site, layer: int, multiplier: float) -> RemovableHandle:
     """multiplier: what the stream gets is that times the module's output; elements that stay keep their bits."""
 
-    def change(raw: Tensor) -> Tensor | None:
-        if not sink.active:
-            return None
-        rows = raw.reshape(-1, raw.shape[-1])
+    def edit(edits: Edits, rows: Tensor, start: int) -> Tensor:
         old = rows if multiplier == 1.0 else rows * multiplier
-        new = edits.apply(site, layer, old, sink.start)
+        new = edits.apply(site, layer, old, start)
         if new is old:
-            return None
-        if multiplier != 1.0:
-            new = torch.where(new == old, rows, new / multiplier)
-        return new.view(raw.shape)
+            return rows
+        if multiplier == 1.0:
+            return new
+        return new / multiplier if edits.for_slopes else torch.where(new == old, rows, new / multiplier)
 
-    return on_output(module, change)
-
-
-def _change_experts(sink: CaptureSink, edits: Edits, module: nn.Module, layer: int) -> RemovableHandle:
-    def change(raw: Tensor) -> Tensor | None:
-        if not sink.active:
-            return None
-        rows = raw.reshape(-1, raw.shape[-1])
-        routing = select_rows(sink.routing[layer], sink.start, sink.stop)
-        new = apply_experts([e for e in edits.experts if e.layer == layer], routing, rows, sink.start)
-        return None if new is rows else new.view(raw.shape)
-
-    return on_output(module, change)
+    return on_output(module, lambda x: sink.change(x, edit, (site, layer), multiplier))
 
 
-def _change_in_place(sink: CaptureSink, edits: Edits, reader: nn.Module, layer: int) -> RemovableHandle:
+def _change_experts(sink: CaptureSink, module: nn.Module, layer: int) -> RemovableHandle:
+    def edit(edits: Edits, rows: Tensor, start: int) -> Tensor:
+        routing = select_rows(sink.routing[layer], start, start + len(rows))
+        return apply_experts([e for e in edits.experts if e.layer == layer], routing, rows, start)
+
+    return on_output(module, lambda x: sink.change(x, edit, (Site.ACT, layer)))
+
+
+def _change_in_place(sink: CaptureSink, reader: nn.Module, layer: int) -> RemovableHandle:
     """`resid_mid`: its first reader is given the stream itself, so writing there changes the stream."""
 
+    def edit(edits: Edits, rows: Tensor, start: int) -> Tensor:
+        return edits.apply(Site.RESID_MID, layer, rows, start)
+
     def change(x: Tensor) -> None:
-        if sink.active:
-            rows = x.reshape(-1, x.shape[-1])
-            new = edits.apply(Site.RESID_MID, layer, rows, sink.start)
-            if new is not rows:
-                x.copy_(new.view(x.shape))
+        new = sink.change(x, edit, (Site.RESID_MID, layer))
+        if new is not None:
+            x.copy_(new)
 
     return on_input(reader, change)
 
 
-def _change_pattern(sink: CaptureSink, edits: Edits, w_o: nn.Module, layer: int) -> RemovableHandle:
+def _change_pattern(sink: CaptureSink, w_o: nn.Module, layer: int) -> RemovableHandle:
     """z, where no key is left or where the pattern is the baseline's."""
 
-    def change(x: Tensor) -> Tensor | None:
-        if not sink.active:
-            return None
-        rows = x.reshape(-1, x.shape[-1])
+    def edit(edits: Edits, rows: Tensor, start: int) -> Tensor:
         new = edits.silence(layer, rows)
         for frozen in edits.frozen:
             if frozen.layer == layer:
                 new = _frozen_values(sink, edits, layer, new, frozen)
-        return None if new is rows else new.view(x.shape)
+        return new
 
-    return on_input(w_o, change)
+    return on_input(w_o, lambda x: sink.change(x, edit, (Site.PATTERN, layer)))
 
 
 def _frozen_values(
@@ -121,10 +105,13 @@ def _frozen_values(
     start, stop = sink.start, min(sink.stop, frozen.base.length)
     if stop <= start:
         return z
-    moved = frozen.heads.to(z.device)[:, None] & _moved(sink, edits, layer, frozen, stop)
+    moved = frozen.heads.to(z.device)[:, None] & frozen.select(start, stop, z.device)
+    # a pattern that is frozen has no slope, whether it has moved or not
+    if not edits.for_slopes and frozen.source_layer is None:
+        moved = moved & _moved(sink, edits, layer, frozen, stop)
     if not bool(moved.any()):
         return z
-    rows = frozen.base.pattern(layer)[:, start:stop, :stop].to(z.dtype)
+    rows = frozen.read(slice(None), slice(start, stop))[..., :stop].to(z.dtype)
     values = sink.so_far(Site.V, layer)[:, :stop]
     new = rows @ values.repeat_interleave(rows.shape[0] // values.shape[0], 0)
     out = z.clone()

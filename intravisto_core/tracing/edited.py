@@ -41,30 +41,37 @@ class EditedData(TraceData):
             return own
         return torch.cat([self.base.site(site, layer).narrow(dim, 0, self.first_position), own], dim)
 
-    def cut(self, layer: int, heads: slice) -> Bool[Tensor, "H T T"] | None:
+    def cut(self, layer: int, heads: slice, queries: slice | Tensor) -> Bool[Tensor, "H Tq T"] | None:
         """Attention edges that an edit took away, or None."""
-        n, device = self.length, self.final.device
-        cut = None if self.edits is None else self.edits.cut(layer, 0, n, 0, n, device)
-        return None if cut is None else cut[0][heads]
+        places = torch.arange(self.length)[queries.cpu() if isinstance(queries, Tensor) else queries]
+        if self.edits is None or not len(places):
+            return None
+        start, stop = int(places.min()), int(places.max()) + 1
+        cut = self.edits.cut(layer, start, stop - start, 0, self.length, self.final.device)
+        return None if cut is None else cut[0][heads][:, (places - start).to(cut.device)]
 
     def expert(self, layer: int, expert: int, part: ExpertRun, start: int = 0) -> ExpertRun:
         """An expert with its neurons as the edits made them."""
         return part if self.edits is None else add_expert_edits(self.edits.experts, layer, expert, part, start)
 
     def pattern(
-        self, layer: int, heads: slice = slice(None), queries: slice | Tensor = slice(None)
-    ) -> Float[Tensor, "H Tq T"]:
+        self, layer: int, heads: slice = slice(None), queries: slice | Tensor = slice(None), keys: slice = slice(None)
+    ) -> Float[Tensor, "H Tq Tk"]:
         """Attention of query heads of a layer as the run had it: cut rows renormalised, frozen rows the baseline's."""
         here = [f for f in self.edits.frozen if f.layer == layer] if self.edits is not None else []
         if not here:
-            return TraceData.pattern(self, layer, heads, queries)
-        found = TraceData.pattern(self, layer, heads)
+            return TraceData.pattern(self, layer, heads, queries, keys)
+        found = TraceData.pattern(self, layer, heads, queries)
+        places = torch.arange(self.length)[queries.cpu() if isinstance(queries, Tensor) else queries]
         for frozen in here:
-            kept = frozen.base.pattern(layer, heads)
-            n, chosen = min(kept.shape[1], found.shape[1]), frozen.heads[heads]
-            found[chosen, :n] = 0.0
-            found[chosen, :n, :n] = kept[chosen, :n, :n]
-        return found[:, queries]
+            n = min(frozen.base.length, self.length)
+            chosen = (places < n) & frozen.select(0, self.length, places.device)[places]
+            rows = torch.nonzero(chosen)[:, 0].to(found.device)
+            kept = frozen.read(heads, places[chosen].to(found.device))
+            for head in torch.nonzero(frozen.heads[heads])[:, 0].tolist():
+                found[head, rows] = 0.0
+                found[head, rows, :n] = kept[head, :, :n]
+        return found[..., keys]
 
 
 def lay_over(base: TraceData, own: EditedData) -> EditedData:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -12,13 +12,25 @@ from torch.utils.hooks import RemovableHandle
 
 from intravisto_core.architectures import BlockModules, ExpertModules
 from intravisto_core.errors import Cancelled
-from intravisto_core.inspection.hooks import Handles, on_input, on_output, output_of
+from intravisto_core.inspection.hooks import (
+    Handles,
+    first_argument,
+    on_input,
+    on_output,
+    output_of,
+    with_first_argument,
+)
 from intravisto_core.models import LoadedModel
-from intravisto_core.sites import Site
+from intravisto_core.request.modules import join_path
+from intravisto_core.sites import ModuleSide, Site
+from intravisto_core.tracing.callbacks import Callback, callback_hook
 from intravisto_core.tracing.capture import CaptureSink
 from intravisto_core.tracing.edit_hooks import edit_hooks
+from intravisto_core.tracing.functions import ModuleEdit
+from intravisto_core.tracing.module_values import listen
 
 Keep = Callable[[Tensor], None]
+_NO_MODULES: Mapping[str, tuple[nn.Module, ModuleSide]] = {}
 
 
 def _keep_input(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHandle:
@@ -30,20 +42,14 @@ def _keep_output(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableH
 
 
 def _keeper(sink: CaptureSink, site: Site, layer: int, multiplier: float = 1.0) -> Keep:
-    buffer = sink.buffers[site][layer - sink.first_layer]
-
-    def keep(x: Tensor) -> None:
-        x = x.reshape(-1, x.shape[-1])
-        buffer[sink.rows] = x if multiplier == 1.0 else x * multiplier
-
-    return keep
+    return lambda x: sink.keep(site, layer, x if multiplier == 1.0 else x * multiplier)
 
 
 def _keep_final(sink: CaptureSink, layer: nn.Module) -> RemovableHandle:
     def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if sink.active:
             sink.layers_are_tuples = isinstance(output, tuple)
-            sink.final[sink.start : sink.stop] = output_of(output)[0]
+            sink.keep_final(output_of(output))
 
     return layer.register_forward_hook(hook)
 
@@ -92,17 +98,64 @@ def _expert_hooks(sink: CaptureSink, part: ExpertModules, layer: int) -> Iterato
         yield _keep_output(sink, part.shared_gate, partial(sink.route, layer, "shared_logit"))
 
 
+def _keep_module(sink: CaptureSink, path: str, module: nn.Module, side: ModuleSide) -> RemovableHandle:
+    return listen(module, side, lambda value: sink.keep_module(path, value) if sink.active else None)
+
+
+def _change_module(sink: CaptureSink, edit: ModuleEdit) -> RemovableHandle:
+    """The hook of a function at a module: what it returns takes the value's place."""
+
+    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not sink.active:
+            return None
+        old = first_argument(args, kwargs)
+        new = sink.change_module(edit, old)
+        return None if new is old else with_first_argument(args, kwargs, new)
+
+    def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        return sink.change_module(edit, output) if sink.active else None
+
+    if edit.side is ModuleSide.INPUT:
+        return edit.module.register_forward_pre_hook(before, with_kwargs=True)
+    return edit.module.register_forward_hook(after)
+
+
+def _watch_modules(sink: CaptureSink, network: nn.Module) -> Iterator[RemovableHandle]:
+    """What every module gives in a call is at hand until its end, for functions that look back."""
+    for path, module in network.named_modules():
+        for side in ModuleSide:
+            yield listen(module, side, partial(_pass, sink, join_path(path, side)))
+
+
+def _pass(sink: CaptureSink, key: str, value: Any) -> None:
+    if sink.active:
+        sink.pass_module(key, value)
+
+
 @contextmanager
-def capturing(model: LoadedModel, sink: CaptureSink) -> Iterator[None]:
-    """Hooks that stay for a whole run; they fill the sink only while it is active, since other runs take turns."""
-    multiplier = model.blueprint.multiplier
+def capturing(
+    model: LoadedModel,
+    sink: CaptureSink,
+    modules: Mapping[str, tuple[nn.Module, ModuleSide]] = _NO_MODULES,
+    callbacks: Sequence[Callback] = (),
+) -> Iterator[None]:
+    """Hooks that stay for a whole run; they fill the sink only while it is active, since other runs take turns.
+
+    modules: what is kept of besides, by path. callbacks: functions of the user's own, called after all edits.
+    """
+    blocks, multiplier = model.blueprint.blocks, model.blueprint.multiplier
+    layers = range(sink.first_layer, len(blocks))
     with Handles() as handles:
-        for layer, block in enumerate(model.blueprint.blocks):
-            if layer < sink.first_layer:
-                continue
-            # Edits come first: what is kept is what the model goes on with.
-            if sink.edits is not None:
-                handles.extend(edit_hooks(sink, sink.edits, block, layer, multiplier))
-            handles.extend(_block_hooks(sink, block, layer, multiplier))
-        handles.extend([_keep_final(sink, model.blueprint.blocks[-1].layer)])
+        # Edits come first, then callbacks: what is kept is what the model goes on with.
+        if sink.edits is not None:
+            handles.extend(_change_module(sink, edit) for edit in sink.edits.modules)
+            for layer in layers:
+                handles.extend(edit_hooks(sink, blocks[layer], layer, multiplier))
+        handles.extend(callback_hook(sink, callback) for callback in callbacks)
+        for layer in layers:
+            handles.extend(_block_hooks(sink, blocks[layer], layer, multiplier))
+        handles.extend([_keep_final(sink, blocks[-1].layer)])
+        handles.extend(_keep_module(sink, path, *found) for path, found in modules.items())
+        if sink.edits is not None and sink.edits.look_back:
+            handles.extend(_watch_modules(sink, model.network))
         yield

@@ -10,17 +10,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from intravisto_core.analysis import interventions as maths
-from intravisto_core.errors import RequestError, expected
+from intravisto_core.analysis.read_back import PlaceReading
+from intravisto_core.architectures import AttentionKind
+from intravisto_core.errors import ModelError, RequestError, expected
 from intravisto_core.models import LoadedModel
-from intravisto_core.request import PromptSet, TensorRef
+from intravisto_core.request import PromptSet, Replace, ReplaceMain, TensorRef
+from intravisto_core.request.at_site import AtSite
 from intravisto_core.request.intervention_fields import Direction
-from intravisto_core.request.interventions import AtSite
-from intravisto_core.sites import Lens, Site
+from intravisto_core.sites import Lens, NormPolicy, Site
+from intravisto_core.tracing.edits import INSIDE_ATTENTION
 from intravisto_core.tracing.expert_edits import ExpertNeuron
 from intravisto_core.tracing.trace_data import TraceData
 
+# kinds of attention whose queries, keys and values are given one by one, in one place
+OPEN_KINDS = (AttentionKind.INTERFACE, AttentionKind.GPT_NEO, AttentionKind.GPTJ)
 MOST_REPORTED = 8
-UPDATES = (Site.ATTN_OUT, Site.MLP_OUT)
+READS_BACK, RAISES = "the new vector reads back as", "the new vector raises most"
 
 Sources = Mapping[str | PromptSet, Sequence[TraceData]]
 # The columns of a site that an intervention is about: a head's or a neuron's; None is all of them.
@@ -40,6 +45,8 @@ class Operands:
     """What the operations of one edit take their values from.
 
     baseline: the unedited run. sources: other unedited runs, by trace id or by prompt set. notes: for the reader.
+    vectors: the whitened ones of the interventions that put one in. reports: whether what vectors read back as is said,
+    which takes a product with the whole table.
     """
 
     model: LoadedModel
@@ -47,6 +54,8 @@ class Operands:
     baseline: TraceData
     sources: Sources
     notes: list[str] = field(default_factory=list)
+    vectors: dict[Replace, Float[Tensor, " d"]] = field(default_factory=dict)
+    reports: bool = True
 
     def row(self, each: AtSite, layer: int) -> int:
         """The heatmap row of a site."""
@@ -59,10 +68,21 @@ class Operands:
             self.say(f"“{self.model.reader.shown(ids[0])}…” has {len(ids)} tokens: their mean is taken")
         return ids
 
+    def reading(self, each: Replace | ReplaceMain, layer: int) -> PlaceReading:
+        """How vectors at a place are read: by the lens that the new one is made for."""
+        if isinstance(each, ReplaceMain):
+            return PlaceReading.at(each.site, self.row(each, layer), each.lens)
+        return PlaceReading.at(each.site, self.row(each, layer), each.vector.table or each.read_lens, each.read_norm)
+
+    def whitened(self, each: Replace) -> Float[Tensor, " d"]:
+        """The whitened vector of an intervention, which was made before the run."""
+        return self.vectors[each]
+
     def direction(self, value: Direction, row: int) -> Float[Tensor, " d"]:
         """The vector of a direction, of unit norm."""
         if isinstance(value, str):
-            return maths.compute_token_direction(self.model, self.ids(value), Lens.OUTPUT, row)
+            reading = PlaceReading(Lens.OUTPUT, row, NormPolicy.FINAL)
+            return maths.compute_token_direction(self.model, self.ids(value), reading)
         vector = self.tensor(value, "direction")
         width = self.model.dimensions.d_model
         if vector.shape != (width,):
@@ -84,7 +104,7 @@ class Operands:
         if isinstance(columns, ExpertNeuron):
             return replace(columns, layer=layer).values(source)
         x = source.site(site, layer)
-        rows = x.transpose(0, 1).flatten(1) if site is Site.Z else x
+        rows = x.transpose(0, 1).flatten(1) if site.per_head else x
         return rows if columns is None else rows[:, columns]
 
     def source(self, key: str | PromptSet) -> Sequence[TraceData]:
@@ -96,7 +116,27 @@ class Operands:
         if note not in self.notes:
             self.notes.append(note)
 
-    def report(
+    @torch.no_grad()
+    def report_read_back(
+        self, each: Replace, layer: int, reading: PlaceReading, places: list[int], new: Float[Tensor, "n d"]
+    ) -> None:
+        """Say what a vector that was put in reads back as. new: as the stream keeps it, in its dtype."""
+        if not self.reports:
+            return
+        room = MOST_REPORTED - sum(any(words in note for words in (READS_BACK, RAISES)) for note in self.notes)
+        if len(places) > room:
+            self.say("further vectors were put in; only the first are listed")
+        if room <= 0:
+            return
+        for place, z in zip(places, reading.logits(self.model, new[:room]), strict=False):
+            top, lens = int(z.argmax()), "" if reading.lens is Lens.OUTPUT else f" under the {reading.lens.label} lens"
+            sure = "" if reading.is_update else f" ({write_percent(float(z.softmax(-1)[top]))})"
+            reads = RAISES if reading.is_update else READS_BACK
+            shown = self.model.reader.shown(top)
+            self.say(f"layer {layer}, position {place}, {each.site.label}: {reads} {shown}{sure}{lens}")
+
+    @torch.no_grad()
+    def report_main(
         self, layer: int, site: Site, places: list[int], before: Tensor, asked: list[int], after: Tensor
     ) -> None:
         """Say what a replaced main component came to: the new top token need not be the requested one."""
@@ -111,3 +151,23 @@ class Operands:
                     f"layer {layer}, position {place}, {site.label}: main component {shown(old)} became {new}; "
                     f"the top token there is now {shown(top)}"
                 )
+
+
+def require_site(model: LoadedModel, site: Site) -> None:
+    """Refuse a site that a model does not have.
+
+    Raises:
+        RequestError: it is the middle of parallel blocks.
+        ModelError: the family's code gives queries, keys and values in one piece, where none can be changed alone.
+    """
+    kind = model.blueprint.architecture.attention_kind
+    if site in INSIDE_ATTENTION and kind not in OPEN_KINDS:
+        allowed = f"a site outside of attention: {kind.label} gives its queries, keys and values in one piece"
+        raise ModelError(expected("site", allowed, str(site)))
+    if site is Site.RESID_MID and model.blueprint.parallel:
+        raise RequestError("resid_mid: a parallel block adds attention and MLP at once and has none")
+
+
+def write_percent(p: float) -> str:
+    """A probability in a sentence, with three digits: 99.9 %."""
+    return ">99.9 %" if p > 0.9995 else f"{100 * p:.3g} %"

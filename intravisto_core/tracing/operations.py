@@ -10,6 +10,7 @@ from torch import Tensor
 
 from intravisto_core.analysis import interventions as maths
 from intravisto_core.errors import RequestError, expected
+from intravisto_core.models.rotation import turn_between
 from intravisto_core.request import (
     Ablate,
     Patch,
@@ -23,10 +24,11 @@ from intravisto_core.request import (
 )
 from intravisto_core.request.positions import resolve
 from intravisto_core.request.ranges import index
-from intravisto_core.sites import Ablation, SteerUnit
+from intravisto_core.sites import Ablation, Site, SteerUnit, TokenVector
 from intravisto_core.tracing.expert_edits import ExpertNeuron
-from intravisto_core.tracing.operands import UPDATES, Columns, Operands
+from intravisto_core.tracing.operands import Columns, Operands
 from intravisto_core.tracing.site_edits import Change
+from intravisto_core.tracing.trace_data import TraceData
 
 # What becomes of the values; where not at all the positions that were asked about, with the positions.
 Operation = Callable[[Operands, Any, int, tuple[int, ...], Columns], "Change | tuple[tuple[int, ...], Change]"]
@@ -55,25 +57,30 @@ def place_rows(places: Sequence[int], rows: Tensor) -> Change:
 
 @performs(Replace)
 def _replace(operands: Operands, each: Replace, layer: int, *_: Any) -> Change:
-    row = operands.row(each, layer)
-    vector = maths.compute_token_vector(operands.model, operands.ids(each.token), each.lens, row)
+    ids, reading = operands.ids(each.token), operands.reading(each, layer)
+    if each.vector is TokenVector.WHITENED:
+        vector = operands.whitened(each)
+    else:
+        vector = maths.compute_token_vector(operands.model, ids, reading.lens, reading.row)
 
-    def change(x: Tensor, _: list[int]) -> Tensor:
+    def change(x: Tensor, places: list[int]) -> Tensor:
         new = vector.expand(x.shape)
-        return maths.match_norm(new, x.float()) if each.match_norm else new
+        new = maths.match_norm(new, x.float()) if each.match_norm else new
+        operands.report_read_back(each, layer, reading, places, new.to(x.dtype).float())
+        return new
 
     return change
 
 
 @performs(ReplaceMain)
 def _replace_main(operands: Operands, each: ReplaceMain, layer: int, *_: Any) -> Change:
-    model, ids, row, update = operands.model, operands.ids(each.token), operands.row(each, layer), each.site in UPDATES
+    model, ids, reading = operands.model, operands.ids(each.token), operands.reading(each, layer)
 
     def change(x: Tensor, places: list[int]) -> Tensor:
         old = x.float()
-        top = maths.decode_top_tokens(model, old, each.lens, row, update)
-        new = maths.replace_main(model, old, top, ids, each.lens, row)
-        operands.report(layer, each.site, places, top, ids, maths.decode_top_tokens(model, new, each.lens, row, update))
+        top = reading.top_tokens(model, old)
+        new = maths.replace_main(model, old, top, ids, reading)
+        operands.report_main(layer, each.site, places, top, ids, reading.top_tokens(model, new.to(x.dtype).float()))
         return new
 
     return change
@@ -150,6 +157,25 @@ def _patch(
 ) -> tuple[tuple[int, ...], Change]:
     """The positions that a patch changes, and the donor's values there; positions are matched one to one."""
     donor = operands.source(each.source)[0]
+    places, chosen = match_places(operands, each, donor)
+    from_layer = layer
+    if each.source_layer is not None:
+        from_layer = index(each.source_layer, operands.model.dimensions.n_layers, "source_layer")
+    rows = operands.values(donor, each.site, from_layer, columns)[list(chosen)].clone()
+    if each.site in (Site.Q, Site.K) and (chosen != places or from_layer != layer):
+        heads = rows.unflatten(1, (-1, operands.model.dimensions.d_head)).transpose(0, 1)
+        turned = turn_between(operands.model, heads, (from_layer, chosen), (layer, places))
+        rows = turned.transpose(0, 1).flatten(1)
+    return places, place_rows(places, rows)
+
+
+def match_places(operands: Operands, each: Patch, donor: TraceData) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The positions that a patch changes, and those of the donor that stand for them, one to one.
+
+    Raises:
+        RequestError: they cannot be matched, or one is out of range.
+    """
+    places = resolve(each.positions, operands.text.prompt_length, operands.text.length)
     given = each.positions if each.source_positions is None else each.source_positions
     name = "positions on the source" if each.source_positions is None else "source_positions"
     chosen = resolve(given, donor.prompt_length, donor.length, name)
@@ -162,8 +188,4 @@ def _patch(
         chosen = chosen * len(places)
     if len(chosen) != len(places):
         raise RequestError(expected(name, f"{len(places)} positions, or one for all", f"{len(chosen)} positions"))
-    from_layer = layer
-    if each.source_layer is not None:
-        from_layer = index(each.source_layer, operands.model.dimensions.n_layers, "source_layer")
-    rows = operands.values(donor, each.site, from_layer, columns)[list(chosen)].clone()
-    return places, place_rows(places, rows)
+    return places, chosen

@@ -39,6 +39,19 @@ class Reuse:
     known: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """What an edit took from its baseline, without the baseline; see `Reuse`."""
+
+    layer: int
+    position: int
+    known: int
+
+    def of(self, base: TraceData) -> Reuse:
+        """The same on the baseline's activations, which may have been made again."""
+        return Reuse(base, self.layer, self.position, self.known)
+
+
 def find_obstacle(model: LoadedModel, base: TraceData) -> str:
     """Why later rows cannot be run alone, or ""; what the reader is told."""
     config = model.network.config
@@ -46,7 +59,7 @@ def find_obstacle(model: LoadedModel, base: TraceData) -> str:
         return "the model's family is not declared, so nobody has held reuse to a full run"
     if "int8" in str(model.quantisation):
         return "8-bit layers scale their inputs over all positions, so earlier rows change too"
-    if reason := _moving_rope(config, base.length):
+    if reason := find_moving_rope(config, base.length):
         return reason
     if model.blueprint.architecture.w_out is None and model.dtype != torch.float32:
         return "below float32 rounding can send a position to other experts"
@@ -60,7 +73,8 @@ def find_obstacle(model: LoadedModel, base: TraceData) -> str:
     return ""
 
 
-def _moving_rope(config: Any, length: int) -> str:
+def find_moving_rope(config: Any, length: int) -> str:
+    """Why positions of a text of that length do not stay as they are, or ""."""
     rope = getattr(config, "rope_parameters", None) or {}
     for kind in (rope, *(v for v in rope.values() if isinstance(v, dict))):
         if kind.get("rope_type") not in ("dynamic", "longrope"):
@@ -76,24 +90,27 @@ def fill_cache(model: LoadedModel, base: TraceData, stop: int) -> DynamicCache:
     cache = DynamicCache(config=model.network.config)
     if stop:
         for layer in range(model.dimensions.n_layers):
-            _fill(model, cache, base, layer, 0, stop)
+            fill_layer(model, cache, base, layer, 0, stop)
     return cache
 
 
 def catch_up(model: LoadedModel, cache: DynamicCache, reuse: Reuse) -> None:
     """Give the layers that were left out the baseline's keys and values of the known positions."""
     for layer in range(reuse.layer):
-        _fill(model, cache, reuse.base, layer, reuse.position, reuse.known)
+        fill_layer(model, cache, reuse.base, layer, reuse.position, reuse.known)
 
 
-def _fill(model: LoadedModel, cache: DynamicCache, base: TraceData, layer: int, start: int, stop: int) -> None:
+def fill_layer(
+    model: LoadedModel, cache: DynamicCache, base: TraceData, layer: int, start: int, stop: int, batch: int = 1
+) -> None:
+    """Put the baseline's keys and values of positions start … stop into one layer of a cache, for each row alike."""
     repeats = 1
     if model.blueprint.architecture.attention_kind is AttentionKind.FALCON:
         # Falcon's new decoder keeps every key once for each of its query heads.
         new = model.network.config.new_decoder_architecture
         repeats = model.dimensions.n_heads // model.dimensions.n_kv_heads if new else 1
     k, v = (base.site(s, layer)[:, start:stop].repeat_interleave(repeats, 0)[None] for s in (Site.K, Site.V))
-    cache.update(k.contiguous(), v.contiguous(), layer)
+    cache.update(k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1), layer)
 
 
 def copy_rows(sink: CaptureSink, reuse: Reuse) -> None:

@@ -2,99 +2,67 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from collections.abc import Generator as Turns
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from intravisto_core.errors import Cancelled, RequestError, TraceError
+from intravisto_core.errors import Cancelled, TraceError
 from intravisto_core.models import LoadedModel
 from intravisto_core.models.memory import prefill_chunk
-from intravisto_core.request import Generation, TraceRequest
+from intravisto_core.request import Generation
 from intravisto_core.sites import Site
 from intravisto_core.tracing.attention import captured_by
+from intravisto_core.tracing.callbacks import Callback
 from intravisto_core.tracing.capture import CaptureSink
 from intravisto_core.tracing.edited import EditedData, lay_over
 from intravisto_core.tracing.edits import Edits
+from intravisto_core.tracing.functions import Seen
 from intravisto_core.tracing.hooks import capturing
+from intravisto_core.tracing.module_values import find_modules, needs_all_logits
+from intravisto_core.tracing.preparing import Prepared
 from intravisto_core.tracing.reuse import Reuse, catch_up, copy_rows, fill_cache, skipping
 from intravisto_core.tracing.sampling import choose_token
 from intravisto_core.tracing.trace_data import TraceData
 
 PREFILL_CHUNK = 512
+CHANGED_BY_FUNCTION = "a function changed it (Apply)"
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A run ready to start.
+class Stoppable(Protocol):
+    """What a run looks at between layers: set `cancelled` to stop it."""
 
-    forced: ids that the continuation begins with, run in one go. n_new: new tokens in all. replay: new tokens of an
-    earlier run, fed one by one instead of being chosen, so that the schedule of calls is the same.
-    """
+    cancelled: bool
 
-    prompt: tuple[int, ...]
-    forced: tuple[int, ...]
-    n_new: int
-    notes: tuple[str, ...] = ()
-    replay: tuple[int, ...] = ()
 
-    @classmethod
-    def replaying(cls, ids: tuple[int, ...], prompt_length: int, forced_length: int) -> Prepared:
-        """An earlier run's ids, to be fed by its own schedule of calls."""
-        forced = ids[prompt_length : prompt_length + forced_length]
-        return cls(ids[:prompt_length], forced, len(ids) - prompt_length, replay=ids[prompt_length:])
+def make_id() -> str:
+    """A random handle of a trace, which nobody guesses."""
+    return secrets.token_urlsafe(12)
 
 
 @dataclass(slots=True)
 class RunControl:
-    """The caller's hand on a run under way: set `cancelled` from any thread."""
+    """The caller's hand on a run under way: set `cancelled` from any thread.
+
+    callbacks: functions around modules, of the run that was asked for; not of others that it needs. new_id: gives the
+    handle of each trace that is remembered of it.
+    """
 
     cancelled: bool = False
-    sink: CaptureSink | None = None
+    sink: Stoppable | None = None
+    callbacks: tuple[Callback, ...] = ()
+    new_id: Callable[[], str] = make_id
 
     def cancel(self) -> None:
         """Stop at the next layer."""
         self.cancelled = True
         if self.sink is not None:
             self.sink.cancelled = True
-
-
-def prepare(model: LoadedModel, request: TraceRequest) -> Prepared:
-    """Turn a request into ids and check them against the model.
-
-    Raises:
-        RequestError: no token, an id that the model lacks, or a prompt longer than the context.
-    """
-    generation, context = request.generation, model.dimensions.context
-    if request.chat:
-        prompt = tuple(model.reader.encode_chat(request.conversation))
-    elif isinstance(request.prompt, str):
-        prompt = tuple(model.reader.encode(request.prompt, request.add_special_tokens))
-    else:
-        prompt = request.prompt
-    if not prompt:
-        raise RequestError("prompt: expected at least one token; got none. Type something to trace.")
-    forced = generation.forced or ()
-    if isinstance(forced, str):
-        forced = tuple(model.reader.encode(forced, add_special_tokens=False))
-    for i in (*prompt, *forced):
-        if not 0 <= i < model.weights.n_rows("embed"):
-            raise RequestError(f"token id: expected 0 to {model.weights.n_rows('embed') - 1}; got {i}")
-    length, n_new, notes = len(prompt), max(generation.max_new_tokens, len(forced)), []
-    if context and length + len(forced) > context:
-        raise RequestError(
-            f"prompt: expected at most {context} tokens, this model's context; got {length + len(forced)}. Shorten it"
-        )
-    if context and length + n_new > context:
-        n_new = context - length
-        notes.append(f"stopped at the model's context of {context} tokens")
-    if request.chat and (own := model.reader.own_system_prompt(request.conversation)):
-        notes.append(f"the model's chat template adds a system prompt of its own: “{own}”")
-    if start := model.reader.doubled_start(prompt):
-        notes.append(f"begins with the start token {start} twice: models are trained with one")
-    return Prepared(prompt, forced, n_new, tuple(notes))
 
 
 class _Run:
@@ -105,11 +73,15 @@ class _Run:
         generation: Generation,
         sink: CaptureSink,
         reuse: Reuse | None = None,
+        all_logits: bool = False,
     ) -> None:
         self.model, self.prepared, self.generation, self.sink = model, prepared, generation, sink
-        self.reuse = reuse
+        self.reuse, self.all_logits = reuse, all_logits
         self.ids: list[int] = []
-        if reuse is None:
+        self.cache: DynamicCache | None = None
+        if reuse is None and self.in_one_call:
+            pass  # nothing comes after it that would ask a cache
+        elif reuse is None:
             self.cache = DynamicCache(config=model.network.config)
         else:
             self.cache = fill_cache(model, reuse.base, reuse.position)
@@ -117,15 +89,30 @@ class _Run:
         self.logits: Tensor = torch.empty(0)
         self.kept: list[Tensor] = []
 
+    @property
+    def call_size(self) -> int:
+        """Positions of the prompt in one forward call."""
+        length = len(self.prepared.prompt) + len(self.prepared.forced)
+        if self.sink.edits is not None and self.sink.edits.have_functions:
+            return length  # a function is called once for the prompt
+        return _chunk(self.model, length)
+
+    @property
+    def in_one_call(self) -> bool:
+        """Whether all there is to run is the prompt, in one call."""
+        n_prompt = len(self.prepared.prompt)
+        return not self.prepared.n_new and not self.prepared.forced and n_prompt <= self.call_size
+
     def forward(self, ids: tuple[int, ...], keep_all: bool = False) -> None:
         """Run these ids after those in the cache; on success they are part of the trace."""
         model, sink = self.model, self.sink
-        options = {"logits_to_keep": 1} if model.blueprint.keeps_last_logits and not keep_all else {}
+        last_only = model.blueprint.keeps_last_logits and not keep_all and not self.all_logits
+        options = {"logits_to_keep": 1} if last_only else {}
         with sink.call(len(ids)), captured_by(sink):
             out = model.network(
                 input_ids=torch.tensor([ids], device=model.device),
                 past_key_values=self.cache,
-                use_cache=True,
+                use_cache=self.cache is not None,
                 **options,
             )
         if not bool(torch.isfinite(sink.final[sink.start : sink.stop]).all()):
@@ -137,13 +124,20 @@ class _Run:
 
     def ended(self, stops: frozenset[int]) -> bool:
         """Whether the text generated so far ends the run."""
-        if self.ids[-1] in stops:
-            return True
-        texts = [s for s in self.generation.stop if isinstance(s, str)]
-        if not texts:
-            return False
-        new = self.model.reader.decode(self.ids[len(self.prepared.prompt) :], skip_special_tokens=False)
-        return any(t in new for t in texts)
+        return text_ends(self.model, self.ids, len(self.prepared.prompt), self.generation, stops)
+
+
+def text_ends(
+    model: LoadedModel, ids: list[int], prompt_length: int, generation: Generation, stops: frozenset[int]
+) -> bool:
+    """Whether the last token, or a text in what was generated, ends the run."""
+    if ids[-1] in stops:
+        return True
+    texts = [s for s in generation.stop if isinstance(s, str)]
+    if not texts:
+        return False
+    new = model.reader.decode(ids[prompt_length:], skip_special_tokens=False)
+    return any(t in new for t in texts)
 
 
 def _not_finite(model: LoadedModel, sink: CaptureSink) -> str:
@@ -174,12 +168,15 @@ def run(
     checking: bool = False,
     edits: Edits | None = None,
     reuse: Reuse | None = None,
+    modules: tuple[str, ...] = (),
+    callbacks: tuple[Callback, ...] = (),
 ) -> Turns[int, None, TraceData]:
     """Run a prepared text; yields the number of positions done after each forward call.
 
     Every token, the last generated one too, goes through the model. A cancel during the prompt raises; later it
     leaves the tokens made so far, marked cancelled. checking: keep all logits and `resid_post` of every layer. edits:
-    what is changed on the way; the result is then `EditedData`. reuse: what is taken from another run.
+    what is changed on the way; the result is then `EditedData`. reuse: what is taken from another run. modules: what is
+    kept of besides (see `TraceRequest`). callbacks: functions of the user's own around modules.
 
     Raises:
         Cancelled: before the prompt was through.
@@ -187,16 +184,20 @@ def run(
     """
     control = control or RunControl()
     length = len(prepared.prompt) + prepared.n_new
+    looking_back = edits is not None and edits.look_back
     if reuse is None:
-        sink = CaptureSink(model, length, sites, checking, edits)
+        sink = CaptureSink(model, length, sites, checking or looking_back, edits)
     else:
         first_layer = reuse.layer if reuse.known == length else 0
         sink = CaptureSink(model, length, sites, checking, edits, reuse.base, first_layer, reuse.position)
+    if edits is not None and edits.have_functions:
+        edits.seen = Seen(sink, model.network, model.dimensions.n_layers, 0, {0: 0})
     control.sink, sink.cancelled = sink, control.cancelled
-    work = _Run(model, prepared, generation, sink, reuse)
+    found = find_modules(model, modules)
+    work = _Run(model, prepared, generation, sink, reuse, all_logits=needs_all_logits(model, found))
     cancelled = False
     try:
-        with capturing(model, sink):
+        with capturing(model, sink, found, callbacks):
             yield from _turns(work, checking)
     except Cancelled:
         if len(work.ids) < len(prepared.prompt):
@@ -206,6 +207,8 @@ def run(
         # whoever could cancel this may hold on to it for long
         control.sink = None
     buffers, final, first, last = sink.finish(len(work.ids))
+    if looking_back and not checking:
+        buffers.pop(Site.RESID_POST, None)
     edited = edits is not None or reuse is not None
     data = (EditedData if edited else TraceData)(
         ids=tuple(work.ids),
@@ -222,12 +225,21 @@ def run(
         step_logits=tuple(work.kept),
         layers_are_tuples=sink.layers_are_tuples,
         routing=tuple(sink.routing),
+        modules=sink.joined_modules(),
+        only_once=_find_only_once(edits, sink),
     )
     if isinstance(data, EditedData):
         data.edits, data.first_layer, data.first_position = edits, sink.first_layer, sink.first_position
         if reuse is not None:
             lay_over(reuse.base, data)
     return data
+
+
+def _find_only_once(edits: Edits | None, sink: CaptureSink) -> str:
+    """Why a run cannot be made again, or ""."""
+    if sink.changed_by:
+        return f"hooks changed it at {', '.join(sorted(sink.changed_by))}"
+    return CHANGED_BY_FUNCTION if edits is not None and edits.have_functions else ""
 
 
 def _chunk(model: LoadedModel, length: int) -> int:
@@ -242,10 +254,9 @@ def _turns(work: _Run, checking: bool) -> Turns[int, None, None]:
     if work.reuse is not None:
         done = work.reuse.known - len(prompt)
         yield from _resumed(work, checking)
-    size = _chunk(work.model, len(prompt) + len(forced))
     for ids in () if work.reuse is not None else (prompt, forced):
-        for start in range(0, len(ids), size):
-            work.forward(ids[start : start + size], checking)
+        for start in range(0, len(ids), work.call_size):
+            work.forward(ids[start : start + work.call_size], checking)
             yield len(work.ids)
     stops, replay = stop_ids(work.model, work.generation), work.prepared.replay
     for step in range(done, len(replay) or work.prepared.n_new):
@@ -260,6 +271,7 @@ def _resumed(work: _Run, checking: bool) -> Turns[int, None, None]:
     """The known positions from the first that is run on, without the layers that are not."""
     reuse, sink = work.reuse, work.sink
     assert reuse is not None
+    assert work.cache is not None
     size = _chunk(work.model, reuse.known)
     for start in range(reuse.position, reuse.known, size):
         stop = min(start + size, reuse.known)

@@ -28,7 +28,8 @@ def compute_next_distribution(logits: Float[Tensor, " V"], generation: Generatio
         processors.append(TopPLogitsWarper(generation.top_p))
     scores: Any = logits.float()[None]
     no_ids: Any = torch.empty((1, 0), dtype=torch.long, device=logits.device)
-    probabilities: Tensor = processors(no_ids, scores)[0].softmax(-1)
+    # in float32 the sum over a large vocabulary loses the fifth digit
+    probabilities: Tensor = processors(no_ids, scores)[0].double().softmax(-1).float()
     return probabilities
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from intravisto_core.sites import Site
+from intravisto_core.tracing.functions import FunctionCall
 from intravisto_core.tracing.trace_data import TraceData
 
 Change = Callable[[Tensor, list[int]], Tensor]
@@ -20,7 +21,8 @@ Change = Callable[[Tensor, list[int]], Tensor]
 class SiteEdit:
     """One intervention at a site of a layer. change: old values (n, width) at n positions → new ones, any dtype.
 
-    places: absolute positions, sorted. columns: those that it is about, None for all.
+    places: absolute positions, sorted. columns: those that it is about, None for all. call: the function that stands in
+    place of `change`. n_heads: where a function is given the values by head.
     """
 
     site: Site
@@ -28,6 +30,8 @@ class SiteEdit:
     places: tuple[int, ...]
     change: Change
     columns: slice | None = None
+    call: FunctionCall | None = None
+    n_heads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,34 @@ class KnockedOut:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """Heads of a layer whose pattern is the one that another run had."""
+    """Heads of a layer whose pattern is the one that another run had.
+
+    queries: the rows that it is about, sorted, of a pattern that is patched from another text; None is all of the
+    baseline's. source_layer: where the other run had it; None is the same layer.
+    """
 
     layer: int
     heads: Bool[Tensor, " H"]
     base: TraceData
+    queries: tuple[int, ...] | None = None
+    source_layer: int | None = None
+
+    @property
+    def is_patch(self) -> bool:
+        """Whether the pattern is another text's, and changes something by itself."""
+        return self.queries is not None
+
+    def read(self, heads: slice, queries: slice | Tensor) -> Float[Tensor, "H Tq T"]:
+        """The other run's pattern."""
+        return self.base.pattern(self.layer if self.source_layer is None else self.source_layer, heads, queries)
+
+    def select(self, start: int, stop: int, device: torch.device) -> Bool[Tensor, " n"]:
+        """(stop − start,) true for the queries that it is about."""
+        if self.queries is None:
+            return torch.ones(stop - start, dtype=torch.bool, device=device)
+        found = torch.zeros(stop - start, dtype=torch.bool, device=device)
+        found[[p - start for p in select_between(self.queries, start, stop)]] = True
+        return found
 
 
 def select_between(places: Sequence[int], start: int, stop: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,6 +14,7 @@ from intravisto_core.analysis.experts import ExpertRun, Routing
 from intravisto_core.errors import TraceError, expected
 from intravisto_core.models.free_memory import require_free
 from intravisto_core.sites import Site
+from intravisto_core.tracing.module_values import tensors_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class TraceData:
 
     buffers: (L, T, width), or (L, heads, T, width) of sites with heads. final: `resid_post[L−1]` (T, d).
     first, last: (L, T), the keys that each query may see. layers_are_tuples: whether the model's layers return tuples.
-    last_logits: after the last position (V,). routing: of each layer, in a mixture of experts.
+    last_logits: after the last position (V,). routing: of each layer, in a mixture of experts. modules: what was kept
+    of other modules, by path (see `module_values`). only_once: why such a run cannot be made again, or "".
     """
 
     ids: tuple[int, ...]
@@ -58,6 +61,8 @@ class TraceData:
     notes: tuple[str, ...] = ()
     step_logits: tuple[Tensor, ...] = field(default=())
     routing: tuple[Routing, ...] = ()
+    modules: dict[str, Any] = field(default_factory=dict)
+    only_once: str = ""
 
     @property
     def length(self) -> int:
@@ -70,7 +75,8 @@ class TraceData:
         tensors = (*self.buffers.values(), self.final, self.first, self.last, self.last_logits)
         biases = (facts.key_bias for facts in self.facts if facts is not None)
         experts = (part for layer in self.routing for _, part in layer.tensors())
-        return sum(t.nbytes for t in (*tensors, *(b for b in biases if b is not None), *experts))
+        others = (part for value in self.modules.values() for part in tensors_of(value))
+        return sum(t.nbytes for t in (*tensors, *(b for b in biases if b is not None), *experts, *others))
 
     def site(self, site: Site, layer: int) -> Tensor:
         """One layer of a site: (T, width), or (heads, T, width).
@@ -103,9 +109,11 @@ class TraceData:
         return part
 
     def pattern(
-        self, layer: int, heads: slice = slice(None), queries: slice | Tensor = slice(None)
-    ) -> Float[Tensor, "H Tq T"]:
+        self, layer: int, heads: slice = slice(None), queries: slice | Tensor = slice(None), keys: slice = slice(None)
+    ) -> Float[Tensor, "H Tq Tk"]:
         """Attention of query heads of a layer, from the captured q and k, float32; no other rows are computed.
+
+        keys: a stretch that holds all keys that these queries see (`find_seen`); the others need not be looked at.
 
         Raises:
             TraceError: this layer's attention was never captured.
@@ -115,23 +123,38 @@ class TraceData:
         if facts is None:
             raise TraceError(f"attention of layer {layer}: expected to capture it; it was never called as declared")
         # scores, the same in float32, what is hidden, and the pattern
-        taken = 16 * q[heads][:, queries].shape[:2].numel() * self.length
+        start, stop, _ = keys.indices(self.length)
+        taken = 16 * q[heads][:, queries].shape[:2].numel() * (stop - start)
         require_free(taken, q.device, "attention", "Look at one head, or trace a shorter text")
-        keys = k.repeat_interleave(q.shape[0] // k.shape[0], 0)
-        bias, sinks, cut = facts.key_bias, facts.sinks, self.cut(layer, heads)
+        bias, sinks, cut = facts.key_bias, facts.sinks, self.cut(layer, heads, queries)
         return compute_pattern(
             q[heads][:, queries],
-            keys[heads],
-            self.first[layer][queries],
-            self.last[layer][queries],
+            _keys_of(k, q.shape[0], heads)[:, keys],
+            self.first[layer][queries] - start,
+            self.last[layer][queries] - start,
             facts.scaling,
             facts.soft_cap,
-            key_bias=None if bias is None else bias[heads, : self.length],
+            key_bias=None if bias is None else bias[heads, start:stop],
             sinks=None if sinks is None else sinks[heads],
             in_float32=facts.in_float32,
-            cut=None if cut is None else cut[:, queries],
+            cut=None if cut is None else cut[..., keys],
         )
 
-    def cut(self, layer: int, heads: slice) -> Bool[Tensor, "H T T"] | None:
+    def find_seen(self, layer: int, queries: Tensor) -> slice:
+        """The stretch of keys that some of these queries see, one key at least."""
+        first, last = self.first[layer][queries], self.last[layer][queries]
+        return slice(int(first.min()), max(int(last.max()), int(first.min())) + 1)
+
+    def cut(self, layer: int, heads: slice, queries: slice | Tensor) -> Bool[Tensor, "H Tq T"] | None:
         """Attention edges that an edit took away, or None."""
         return None
+
+
+def _keys_of(k: Float[Tensor, "Hkv T d_head"], n_heads: int, heads: slice) -> Float[Tensor, "G T d_head"]:
+    """The keys that some query heads read, once for each whole group of heads, else once for each head."""
+    group, (start, stop, _) = n_heads // k.shape[0], heads.indices(n_heads)
+    if start % group == 0 and stop % group == 0:
+        return k[start // group : stop // group]
+    if stop - start == 1:
+        return k[start // group][None]
+    return k[torch.arange(start, stop, device=k.device) // group]

@@ -11,18 +11,23 @@ from torch import Tensor
 from intravisto_core.analysis.decoding import find_top_tokens
 from intravisto_core.analysis.lenses import compute_logits, compute_output_logits
 from intravisto_core.analysis.shares import measure_shares
+from intravisto_core.analysis.token_lengths import sort_by_angle
 from intravisto_core.errors import RequestError, expected
-from intravisto_core.lenses import Projection
+from intravisto_core.lenses import Projection, table_lens
 from intravisto_core.progress import Progress
 from intravisto_core.records import CellShares, NextTokens, TokenQuery, UpdateTokens
 from intravisto_core.request import CellSharesView, HeatmapView, NextTokensView, QueryView, UpdateView
 from intravisto_core.request.ranges import index, indices
-from intravisto_core.sites import BlockKind, Component, NormPolicy, ShareMeasure, Site
+from intravisto_core.request.views import TOP_K_KEPT
+from intravisto_core.sites import BlockKind, Component, Lens, NormPolicy, Reading, ShareMeasure, Site, TokenOrder
 from intravisto_core.tracing.sampling import compute_next_distribution
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.heatmap import compute_heatmap
 from intravisto_core.views.junctions import SHARE_NAMES, collect_junctions, rebuild_streams
+from intravisto_core.views.tiles import TileKind, decode_followed
 from intravisto_core.views.typed_tokens import read_token
+
+AT_ONCE = 256
 
 
 def _layer(context: ViewContext, row: int) -> int:
@@ -51,8 +56,11 @@ def compute_update(context: ViewContext, view: UpdateView) -> Generator[Progress
     change = compute_logits(model, Projection(x_hat, one, bias=False, capped=False))
     yield Progress(1, 2, "decoding")
     states = compute_output_logits(model, torch.stack([before, before + update]))
-    high, high_ids = find_top_tokens(change, view.n)
-    low, low_ids = find_top_tokens(-change, view.n)
+    scores = change
+    if view.order is TokenOrder.ANGLE:
+        scores, _ = sort_by_angle(change.clone(), one, context.token_lengths())
+    high_ids, low_ids = (find_top_tokens(x, view.n)[1] for x in (scores, -scores))
+    high, low = change.gather(1, high_ids), change.gather(1, low_ids)
 
     def ranks_of(ids: Tensor) -> list[np.ndarray]:
         return [(1 + (z > z[ids[0]][:, None]).sum(-1)).int().cpu().numpy() for z in states]
@@ -61,6 +69,7 @@ def compute_update(context: ViewContext, view: UpdateView) -> Generator[Progress
     ids = {int(i) for i in (*high_ids[0].tolist(), *low_ids[0].tolist())}
     yield Progress(2, 2, "decoding")
     return UpdateTokens(
+        model=model.name,
         trace=context.entry.id,
         component=view.component,
         row=view.row,
@@ -70,7 +79,7 @@ def compute_update(context: ViewContext, view: UpdateView) -> Generator[Progress
         promoted_before=up[0],
         promoted_after=up[1],
         suppressed_ids=low_ids[0].int().cpu().numpy(),
-        suppressed=-low[0].cpu().numpy(),
+        suppressed=low[0].cpu().numpy(),
         suppressed_before=down[0],
         suppressed_after=down[1],
         shown={i: model.reader.shown(i) for i in sorted(ids)},
@@ -99,27 +108,41 @@ def compute_cell_shares(context: ViewContext, view: CellSharesView) -> Generator
     if parallel:
         found["residual_mlp"] = found["residual_attention"]
     block = str(BlockKind.PARALLEL if parallel else BlockKind.SERIAL)
-    return CellShares(context.entry.id, view.row, position, block, measures, missing=missing, **found)
+    return CellShares(context.entry.id, view.row, position, block, measures, missing=missing, model=model.name, **found)
 
 
 def compute_next_tokens(context: ViewContext, view: NextTokensView) -> Generator[Progress, None, NextTokens]:
     """The model's own distribution after a position, and the sampler's; nothing is run."""
     model = context.model
     position = index(view.position, context.entry.length, "position")
-    logits = model.logits(context.data.final[position : position + 1])[0]
-    own, sampled = logits.softmax(-1), compute_next_distribution(logits, view.sampling)
+    logits = compute_output_logits(model, context.data.final[position : position + 1])[0]
+    own, sampled = logits.double().softmax(-1), compute_next_distribution(logits, view.sampling)
     best = own.topk(min(view.n, own.shape[0]))
     yield Progress(1, 1)
     ids = best.indices
     return NextTokens(
+        model_name=model.name,
         trace=context.entry.id,
         position=position,
         token_ids=ids.int().cpu().numpy(),
-        model=best.values.cpu().numpy(),
-        sampled=sampled[ids].cpu().numpy(),
+        model=best.values.float().cpu().numpy(),
+        sampled=sampled[ids].float().cpu().numpy(),
         n_left=int((sampled > 0).sum()),
         shown={int(i): model.reader.shown(int(i)) for i in ids},
     )
+
+
+def _changes(
+    context: ViewContext, component: Component, positions: tuple[int, ...], token: int
+) -> Generator[Progress, None, np.ndarray]:
+    """What attention or MLP added to the logit of a token at the stream's scale: rows 0 … L+1, NaN at both ends."""
+    kind = TileKind(component, table_lens(Lens.OUTPUT), NormPolicy.STREAM, Reading.TOP)
+    out = np.full((context.model.dimensions.n_layers + 2, len(positions)), np.nan, np.float32)
+    for start in range(0, len(positions), AT_ONCE):
+        some = list(positions[start : start + AT_ONCE])
+        out[1:-1, start : start + AT_ONCE] = decode_followed(context.model, context.data, kind, some, (token,))[token]
+        yield Progress(start + len(some), len(positions), f"what {component.label} wrote")
+    return out
 
 
 def compute_query(context: ViewContext, view: QueryView) -> Generator[Progress, None, TokenQuery]:
@@ -127,19 +150,21 @@ def compute_query(context: ViewContext, view: QueryView) -> Generator[Progress, 
     entry, n_layers = context.entry, context.model.dimensions.n_layers
     positions = indices(view.positions, entry.length, "positions")
     typed = read_token(context.model, view.token)
-    states = yield from compute_heatmap(
-        context, HeatmapView(entry.id, positions=positions, watch=(view.token,), top_k=1)
-    )
+    counted = view.ranks or view.top_k > TOP_K_KEPT
+    asked = HeatmapView(entry.id, positions=positions, watch=(view.token,), top_k=TOP_K_KEPT, ranks=counted)
+    states = yield from compute_heatmap(context, asked)
     watched = states.watch[0]
-    inside = watched.rank <= view.top_k
+    if counted:
+        rank = watched.rank
+    else:
+        listed = states.token_ids == typed.id
+        rank = np.where(listed.any(-1), 1 + listed.argmax(-1), 0).astype(np.int32)
+    inside = (rank > 0) & (rank <= view.top_k)
     first = np.where(inside.any(0), inside.argmax(0), -1)
     change = {}
     for component in (Component.ATTENTION, Component.MLP):
-        asked = HeatmapView(
-            entry.id, component, norm=NormPolicy.STREAM, positions=positions, watch=(view.token,), top_k=1
-        )
-        grid = yield from compute_heatmap(context, asked)
-        change[component] = np.where(first < 0, np.nan, grid.watch[0].logit[first, np.arange(len(positions))])
+        written = yield from _changes(context, component, positions, typed.id)
+        change[component] = np.where(first < 0, np.nan, written[first, np.arange(len(positions))])
     attention, mlp = change[Component.ATTENTION], change[Component.MLP]
 
     def writer(column: int) -> str:
@@ -149,6 +174,7 @@ def compute_query(context: ViewContext, view: QueryView) -> Generator[Progress, 
         return "" if row < 0 else "attention" if attention[column] > mlp[column] else "mlp"
 
     return TokenQuery(
+        model=context.model.name,
         trace=entry.id,
         text=typed.text,
         token_id=typed.id,
@@ -157,7 +183,7 @@ def compute_query(context: ViewContext, view: QueryView) -> Generator[Progress, 
         top_k=view.top_k,
         positions=np.array(positions),
         tokens=tuple(entry.tokens[p] for p in positions),
-        rank=watched.rank,
+        rank=rank,
         probability=watched.probability,
         first_row=first.astype(np.int32),
         attention=attention.astype(np.float32),

@@ -130,8 +130,8 @@ def flag_edited_cells(
     out = np.zeros((len(rows), len(columns)), dtype=bool)
     limit = max(entry.length, entry.prompt_length + entry.request.generation.max_new_tokens)
     for each in entry.request.interventions:
-        if component not in (_SHOWS[each.site], Component.BLOCK):
-            continue
+        if each.site is None or each.layer is None or component not in (_SHOWS[each.site], Component.BLOCK):
+            continue  # a function at a module has no cell of its own
         layer = each.layer % model.dimensions.n_layers
         row = layer if each.site is Site.RESID_PRE else layer + 1
         spec: Positions = getattr(each, "positions", getattr(each, "queries", "all"))

@@ -36,6 +36,7 @@ def compute_experts(context: ViewContext, view: ExpertsView) -> Generator[Progre
     yield Progress(1, 1)
     logits = weights.new_empty((len(chosen), 0)) if routing.logits is None else routing.logits.float()
     return Experts(
+        model=model.name,
         trace=entry.id,
         layer=layer,
         n_routed=part.n_routed,

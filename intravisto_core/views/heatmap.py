@@ -13,9 +13,9 @@ from intravisto_core.records import DecodedGrid, Watched
 from intravisto_core.request import HeatmapView
 from intravisto_core.request.ranges import indices
 from intravisto_core.request.views import default_norm
-from intravisto_core.sites import Component, Lens, NormPolicy, Reading
+from intravisto_core.sites import Component, Lens, NormPolicy, Reading, TokenOrder
 from intravisto_core.views.context import Arrays, ViewContext
-from intravisto_core.views.tile_rows import TileRows, gather_tiles
+from intravisto_core.views.tile_rows import Following, Order, TileRows, gather_tiles
 from intravisto_core.views.tiles import TileKind
 from intravisto_core.views.typed_tokens import TypedToken, read_token
 from intravisto_core.views.vectors import check_reading, explain_blank, list_rows
@@ -32,14 +32,18 @@ def compute_heatmap(context: ViewContext, view: HeatmapView) -> Generator[Progre
     lens = table_lens(view.lens)
     norm = view.norm or default_norm(view.component, view.lens, view.reading)
     lens.check_policy(norm)
-    kind = TileKind(view.component, lens, norm, view.reading)
+    # the tokens of states have one order
+    order = view.order if norm is NormPolicy.STREAM else TokenOrder.LOGIT
+    kind = TileKind(view.component, lens, norm, view.reading, order)
     rows = indices(view.rows, model.dimensions.n_layers + 2, "rows")
     positions = indices(view.positions, entry.length, "positions")
     watch = [read_token(model, text) for text in view.watch]
     reasons = tuple(explain_blank(view.component, view.reading, r, model) for r in rows)
     tokens = tuple(w.id for w in watch)
-    tile_rows = yield from gather_tiles(context, kind, positions, tokens, empty=all(reasons))
-    return _Composer(context, view, kind, rows, positions, reasons, tile_rows).record(watch)
+    first = () if view.first is None else indices(view.first, entry.length, "first")
+    turns, following = Order(first, view.within), Following(tokens, view.ranks)
+    tile_rows = yield from gather_tiles(context, kind, positions, following, all(reasons), turns)
+    return _Composer(context, view, kind, rows, tile_rows.positions, reasons, tile_rows).record(watch)
 
 
 class _Composer:

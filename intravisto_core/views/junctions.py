@@ -34,9 +34,17 @@ class Junction:
 
 
 def rebuild_streams(context: ViewContext) -> Edited:
-    """Sites and layers of the trace whose stream an edit changed where parts had joined it."""
+    """Sites and layers of the trace whose stream an edit changed where parts had joined it.
+
+    A function at a module may have done so anywhere, and so may a hook: then all of them.
+    """
     n_layers, found = context.model.dimensions.n_layers, set()
-    for edit in context.entry.request.interventions:
+    edits = context.entry.request.interventions
+    if any(edit.site is None for edit in edits) or (context.entry.only_once and not edits):
+        return frozenset((site, layer) for site in (Site.RESID_MID, Site.RESID_POST) for layer in range(n_layers))
+    for edit in edits:
+        if edit.layer is None:
+            continue
         if edit.site is Site.RESID_MID or edit.site is Site.RESID_POST:
             found.add((edit.site, edit.layer % n_layers))
         elif edit.site is Site.RESID_PRE and edit.layer % n_layers:

@@ -53,6 +53,7 @@ def compute_shares(context: ViewContext, view: SharesView) -> Generator[Progress
     """Shares at every junction of the trace."""
     table = yield from compute_share_table(context, view.measure)
     return Shares(
+        model=context.model.name,
         trace=context.entry.id,
         measure=view.measure,
         block=str(BlockKind.PARALLEL if context.model.blueprint.parallel else BlockKind.SERIAL),

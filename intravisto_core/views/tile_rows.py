@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
 
 from intravisto_core.progress import Progress
+from intravisto_core.sites import TokenOrder
 from intravisto_core.views.context import Arrays, ViewContext
 from intravisto_core.views.tiles import (
+    Given,
     TileKind,
+    count_logits,
     count_positions,
+    decode_followed,
     decode_says,
     decode_tile,
     decode_watched,
@@ -23,35 +28,98 @@ SPARSE = 4
 
 @dataclass(frozen=True, slots=True)
 class TileRows:
-    """Arrays over (rows with cells, asked positions); stream over all rows 0 … L+1; says over positions.
+    """Arrays over (rows with cells, positions); stream over all rows 0 … L+1; says over positions.
 
-    watched: rank, logit and log-sum-exp of followed tokens, by token id.
+    positions: those that were asked for, or of these the ones that were decoded in time. watched: rank, logit and
+    log-sum-exp of followed tokens, by token id.
     """
 
+    positions: tuple[int, ...]
     cells: Arrays
     stream: Arrays
     says: np.ndarray
     watched: dict[int, Arrays]
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which positions are decoded first, the others by their distance from these, and for how many seconds at most."""
+
+    first: tuple[int, ...] = ()
+    within: float | None = None
+
+    def sort(self, spans: list[list[int]]) -> list[list[int]]:
+        """Spans in the order in which they are decoded."""
+        if not self.first:
+            return spans
+        low, high = min(self.first), max(self.first)
+        middle = (low + high) // 2
+
+        def distance(span: list[int]) -> tuple[int, int]:
+            return max(0, low - span[-1], span[0] - high), max(0, middle - span[-1], span[0] - middle)
+
+        return sorted(spans, key=distance)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Tokens that are followed through the cells. ranks: whether their places among all are counted."""
+
+    tokens: tuple[int, ...] = ()
+    ranks: bool = True
+
+
 def gather_tiles(
-    context: ViewContext, kind: TileKind, positions: tuple[int, ...], tokens: tuple[int, ...], empty: bool
+    context: ViewContext,
+    kind: TileKind,
+    positions: tuple[int, ...],
+    following: Following,
+    empty: bool,
+    order: Order = Order(),
 ) -> Generator[Progress, None, TileRows]:
     """Every tile that holds one of the positions, kept or made now; a turn is a tile. empty: no row has cells."""
     step = count_positions(context.model, kind)
-    spans = _spans(context, kind, positions, step, empty)
+    asked = set(positions)
+    spans = order.sort(_spans(context, kind, positions, step, empty))
+    counted = following.tokens if not empty and (following.ranks or kind.lens.compares_tables) else ()
+    began, late = time.monotonic(), False
     parts: list[TileRows] = []
     for span in spans:
-        parts.append(_tile(context, kind, span, empty))
-        yield Progress(len(parts), len(spans), "decoding")
-    columns = [p for span in spans for p in span]
-    at = {p: i for i, p in enumerate(columns)}
-    pick = np.array([at[p] for p in positions])
-    watched = {} if empty or not tokens else (yield from _watched(context, kind, positions, tokens, step))
+        mine = tuple(p for p in span if p in asked)
+        kept = _is_kept(context, kind, span, mine, counted, empty)
+        if late and not kept:
+            continue
+        parts.append(_tile(context, kind, span, mine, counted, empty))
+        if not kept:
+            late = order.within is not None and time.monotonic() - began >= order.within
+            yield Progress(len(parts), len(spans), "decoding")
+    return _lay_together(context, kind, positions, parts, following, counted, empty)
+
+
+def _lay_together(
+    context: ViewContext,
+    kind: TileKind,
+    positions: tuple[int, ...],
+    parts: list[TileRows],
+    following: Following,
+    counted: tuple[int, ...],
+    empty: bool,
+) -> TileRows:
+    """One array of each kind from those of the tiles, with the positions in the order asked for."""
+    at = {p: i for i, p in enumerate(p for part in parts for p in part.positions)}
+    there = tuple(p for p in positions if p in at)
+    pick = np.array([at[p] for p in there])
+    cells = {n: a[:, pick] for n, a in _join([part.cells for part in parts]).items()}
+    if following.tokens and not counted and not empty:
+        watched = _followed(context, kind, there, following.tokens, cells)
+    else:
+        joined = {t: _join([part.watched[t] for part in parts]) for t in counted}
+        watched = {t: {n: a[:, pick] for n, a in arrays.items()} for t, arrays in joined.items()}
     return TileRows(
-        cells=_join([p.cells for p in parts], pick),
-        stream=_join([p.stream for p in parts], pick),
-        says=np.concatenate([p.says for p in parts])[pick],
+        positions=there,
+        cells=cells,
+        stream={n: a[:, pick] for n, a in _join([part.stream for part in parts]).items()},
+        says=np.concatenate([part.says for part in parts])[pick],
         watched=watched,
     )
 
@@ -74,12 +142,27 @@ def _spans(context: ViewContext, kind: TileKind, positions: tuple[int, ...], ste
     return spans + [alone[i : i + step] for i in range(0, len(alone), step)]
 
 
-def _tile(context: ViewContext, kind: TileKind, span: list[int], empty: bool) -> TileRows:
+def _is_kept(
+    context: ViewContext, kind: TileKind, span: list[int], mine: tuple[int, ...], counted: tuple[int, ...], empty: bool
+) -> bool:
+    """Whether nothing of a tile must be decoded now."""
+    key = ("stream" if empty else kind, tuple(span))
+    if context.at(span[-1] + 1).find(key) is None:
+        return False
+    return all(context.at(p + 1).find((kind, t, p)) is not None for t in counted for p in mine)
+
+
+def _tile(
+    context: ViewContext, kind: TileKind, span: list[int], mine: tuple[int, ...], counted: tuple[int, ...], empty: bool
+) -> TileRows:
+    """One tile; tokens are counted at its positions `mine` alone."""
     model, data, place = context.model, context.data, tuple(span)
-    context = context.at(span[-1] + 1)
+    here = context.at(span[-1] + 1)
 
     def cells() -> Arrays:
-        return decode_tile(model, data, kind, span)
+        room = context.take_room(count_logits(model, kind, len(span)))
+        lengths = context.token_lengths() if kind.order is TokenOrder.ANGLE and kind.is_update else None
+        return decode_tile(model, data, kind, span, Given(room, lengths))
 
     def says() -> np.ndarray:
         return decode_says(model, data, span)
@@ -87,39 +170,49 @@ def _tile(context: ViewContext, kind: TileKind, span: list[int], empty: bool) ->
     def stream() -> Arrays:
         return measure_stream(model, data, span)
 
-    found = {} if empty else context.get_or_make((kind, place), cells)
+    found = {} if empty else here.get_or_make((kind, place), cells)
+    pick = np.array([span.index(p) for p in mine])
+    said = found["says"] if "says" in found else here.get_or_make(("says", place), says)
     return TileRows(
-        cells={name: a for name, a in found.items() if name != "says"},
-        stream=context.get_or_make(("stream", place), stream),
-        says=found["says"] if "says" in found else context.get_or_make(("says", place), says),
-        watched={},
+        positions=mine,
+        cells={name: a[:, pick] for name, a in found.items() if name != "says"},
+        stream={name: a[:, pick] for name, a in here.get_or_make(("stream", place), stream).items()},
+        says=said[pick],
+        watched=_counted(context, kind, mine, counted),
     )
 
 
-def _watched(
-    context: ViewContext, kind: TileKind, positions: tuple[int, ...], tokens: tuple[int, ...], step: int
-) -> Generator[Progress, None, dict[int, Arrays]]:
-    """Followed tokens at just the asked positions: a click asks for one column, a colour for all."""
+def _counted(
+    context: ViewContext, kind: TileKind, positions: tuple[int, ...], tokens: tuple[int, ...]
+) -> dict[int, Arrays]:
+    """Followed tokens with their ranks at just the asked positions: a click asks for one column, a colour for all."""
     found: dict[tuple[int, int], Arrays] = {}
-    for start in range(0, len(positions), step):
-        missing = []
-        for p in positions[start : start + step]:
-            kept = {(t, p): context.at(p + 1).find((kind, t, p)) for t in tokens}
-            found |= {place: arrays for place, arrays in kept.items() if arrays is not None}
-            if None in kept.values():
-                missing.append(p)
-        if missing:
-            for token, arrays in decode_watched(context.model, context.data, kind, missing, tokens).items():
-                for column, p in enumerate(missing):
-                    one = {n: a[:, column : column + 1].copy() for n, a in arrays.items()}
-                    found[token, p] = context.at(p + 1).keep((kind, token, p), one)
-        yield Progress(min(start + step, len(positions)), len(positions), "following tokens")
-    return {t: _columns([found[t, p] for p in positions]) for t in tokens}
+    missing = []
+    for p in positions:
+        kept = {(t, p): context.at(p + 1).find((kind, t, p)) for t in tokens}
+        found |= {place: arrays for place, arrays in kept.items() if arrays is not None}
+        if None in kept.values():
+            missing.append(p)
+    if missing:
+        for token, arrays in decode_watched(context.model, context.data, kind, missing, tokens).items():
+            for column, p in enumerate(missing):
+                one = {n: a[:, column : column + 1].copy() for n, a in arrays.items()}
+                found[token, p] = context.at(p + 1).keep((kind, token, p), one)
+    return {t: _join([found[t, p] for p in positions]) for t in tokens}
 
 
-def _columns(columns: list[Arrays]) -> Arrays:
-    return {n: np.concatenate([c[n] for c in columns], axis=1) for n in columns[0]}
+def _followed(
+    context: ViewContext, kind: TileKind, positions: tuple[int, ...], tokens: tuple[int, ...], cells: Arrays
+) -> dict[int, Arrays]:
+    """Followed tokens without their ranks: their logits beside the log-sums of the cells that are decoded."""
+    logits = decode_followed(context.model, context.data, kind, list(positions), tokens)
+    found = {}
+    for token, logit in logits.items():
+        log_sum = cells["log_sum"] if "log_sum" in cells else np.full_like(logit, np.nan)
+        found[token] = {"rank": np.zeros(logit.shape, np.int32), "logit": logit, "log_sum": log_sum[: len(logit)]}
+    return found
 
 
-def _join(tiles: list[Arrays], pick: np.ndarray) -> Arrays:
-    return {n: np.concatenate([t[n] for t in tiles], axis=1)[:, pick] for n in tiles[0]}
+def _join(tiles: list[Arrays]) -> Arrays:
+    """Arrays of tiles side by side."""
+    return {n: np.concatenate([t[n] for t in tiles], axis=1) for n in tiles[0]}

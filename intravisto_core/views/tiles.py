@@ -17,11 +17,12 @@ from intravisto_core.analysis.decoding import (
     decode_state,
     decode_update,
 )
-from intravisto_core.analysis.lenses import compute_logits
+from intravisto_core.analysis.lenses import compute_logits, compute_output_logits, compute_token_logits
 from intravisto_core.analysis.readings import freeze_norm, subtract_tokens
+from intravisto_core.analysis.token_lengths import TokenLengths
 from intravisto_core.lenses import Projection, VocabularyLens
 from intravisto_core.models import LoadedModel
-from intravisto_core.sites import Component, NormPolicy, Reading
+from intravisto_core.sites import Component, NormPolicy, Reading, TokenOrder
 from intravisto_core.tracing import TraceData
 from intravisto_core.views.vectors import Positions, list_rows, stack_streams, stack_vectors
 
@@ -34,11 +35,22 @@ class TileKind:
     lens: VocabularyLens
     norm: NormPolicy
     reading: Reading
+    order: TokenOrder = TokenOrder.LOGIT
 
     @property
     def is_update(self) -> bool:
         """Whether cells are changes of logits."""
         return self.norm is NormPolicy.STREAM
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What tiles share. room: memory for the logits, as in `compute_logits`. lengths: of the tokens, for an order by
+    angle.
+    """
+
+    room: Tensor | None = None
+    lengths: TokenLengths | None = None
 
 
 def convert_to_numpy(cells: Any) -> dict[str, np.ndarray]:
@@ -59,6 +71,12 @@ def count_positions(model: LoadedModel, kind: TileKind) -> int:
     return count_tile_positions(copies * (n_rows + 1), model.dimensions.d_vocab)
 
 
+def count_logits(model: LoadedModel, kind: TileKind, n_positions: int) -> int:
+    """How many numbers the logits of a tile with that many positions are."""
+    n_rows = len(list_rows(kind.component, kind.reading, model.dimensions.n_layers))
+    return (n_rows + 1) * n_positions * model.dimensions.d_vocab
+
+
 def project_tile(
     model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions
 ) -> tuple[Tensor, Projection, Tensor, Tensor, tuple[int, int]]:
@@ -73,18 +91,20 @@ def project_tile(
     return x, projection, beside, flat_rows == n_layers + 1, shape
 
 
-def decode_tile(model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions) -> dict[str, np.ndarray]:
+def decode_tile(
+    model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions, given: Given
+) -> dict[str, np.ndarray]:
     """Cells of one tile as arrays (R, p, …), R the rows that have cells; for states also `says` (p,)."""
     x, projection, beside, as_it_is, shape = project_tile(model, data, kind, positions)
     if kind.reading is Reading.ITERATIVE:
         norm = freeze_norm(model, x, beside, kind.norm, as_it_is)
         if kind.lens.compares_tables:
             projection = _decided(model, data, kind, positions, projection, shape)
-        taken = subtract_tokens(model, x, norm, projection, as_it_is)
+        taken = subtract_tokens(model, x, norm, projection, kind.norm, as_it_is)
         return {name: a.reshape(*shape, -1) for name, a in convert_to_numpy(taken).items()}
     if kind.is_update:
-        return convert_to_numpy(decode_update(model, projection, shape))
-    cells = _state_cells(model, data, kind, positions, projection, shape)
+        return convert_to_numpy(decode_update(model, projection, shape, given.room, given.lengths))
+    cells = _state_cells(model, data, kind, positions, projection, shape, given.room)
     arrays = convert_to_numpy(cells)
     says = arrays["top_ids"][-1, :, 0]
     return {**{name: a[: shape[0]] for name, a in arrays.items()}, "says": says}
@@ -97,6 +117,7 @@ def _state_cells(
     positions: Positions,
     projection: Projection,
     shape: tuple[int, int],
+    room: Tensor | None = None,
 ) -> Cells:
     """Decode states; the model's final state is the last row, put there where the tile has it not itself."""
     if not (kind.component is Component.BLOCK and kind.lens.ends_at_the_model):
@@ -108,12 +129,12 @@ def _state_cells(
         shape = (shape[0] + 1, shape[1])
     following = [data.ids[p + 1] if p + 1 < data.length else -1 for p in positions]
     next_ids = torch.tensor(following, device=projection.x_hat.device)
-    return decode_state(model, projection, shape, next_ids, best_table=kind.lens.compares_tables)
+    return decode_state(model, projection, shape, next_ids, best_table=kind.lens.compares_tables, room=room)
 
 
 def decode_says(model: LoadedModel, data: TraceData, positions: Positions) -> np.ndarray:
     """The model's own top token after each position."""
-    out: np.ndarray = model.logits(data.final[positions]).argmax(-1).int().cpu().numpy()
+    out: np.ndarray = compute_output_logits(model, data.final[positions]).argmax(-1).int().cpu().numpy()
     return out
 
 
@@ -139,6 +160,15 @@ def decode_watched(
             "log_sum": log_sum.float().cpu().numpy(),
         }
     return out
+
+
+def decode_followed(
+    model: LoadedModel, data: TraceData, kind: TileKind, positions: Positions, tokens: tuple[int, ...]
+) -> dict[int, np.ndarray]:
+    """Logit of each token, (R, p): as `decode_watched`, but no other token is looked at. Not where tables compete."""
+    _, projection, _, _, shape = project_tile(model, data, kind, positions)
+    z = compute_token_logits(model, projection, tokens).float().cpu().numpy()
+    return {token: z[:, i].reshape(shape) for i, token in enumerate(tokens)}
 
 
 def _decided(

@@ -1,58 +1,54 @@
-"""Direct logit attribution as bars: components, then heads, then neurons; target and contrast can be typed."""
+"""Direct logit attribution of the question in the frame: by heads, or by layers as bars that unfold."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from intravisto_core.figures.head_list import HeadOrder
 from intravisto_core.figures.numbers import change, significant
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.web.lines import KINDS, Line, Lines, largest_part, lines_data, part_line, remainder_line
 from intravisto_core.figures.words import score_in_words, score_sums
 from intravisto_core.records import Attribution, row_label
-from intravisto_core.request import NextTokensView
 from intravisto_core.request.flow import AttributionView
-from intravisto_core.sites import Part, Refinement
-from intravisto_ui.parts import components, edit_python, export_menu, stage, token_field
-from intravisto_ui.parts.choices import draw_named_choice
+from intravisto_core.sites import Capability, Part, Refinement
+from intravisto_ui.flow import heads, part_panel
+from intravisto_ui.parts import components, edit_python, export_menu, problems, stage
+from intravisto_ui.parts.choices import draw_named_choice, draw_segments
 from intravisto_ui.parts.theme import INK, LINES, read_theme, short_row_label
-from intravisto_ui.session.text import escape_html, token_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.question import find_question
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.text import hint_html, token_html
+from intravisto_ui.session.workspace import Workspace
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-class Against(StrEnum):
-    """What the target is compared with."""
-
-    RUNNER_UP = "runner-up"
-    MEAN = "mean"
-    TYPED = "typed"
-
-
-CONTRASTS = {
-    Against.RUNNER_UP: "the runner-up",
-    Against.MEAN: "the mean of all tokens",
-    Against.TYPED: "another token",
-}
+CUTS = {Refinement.HEADS: "heads", Refinement.COMPONENTS: "layers"}
+CUT_HELP = (
+    "**heads**: what each head of every layer adds, as a map and as one list.  \n**layers**: what attention and MLP of "
+    "each layer add, and how the score grows from layer to layer; a line unfolds into heads or neurons."
+)
 ORDERS = {"layer": "by layer", "size": "by size"}
 NEURONS = 20
 OPENS = {Part.ATTENTION: Refinement.HEADS, Part.MLP: Refinement.NEURONS}
-CONTRAST_HELP = (
-    "What the target is compared with. The difference of two scores says why this token and not that one. Against the "
-    "mean: why this token rather than any."
+DIRECT = (
+    "The lines add up to the score exactly. Only direct effects count: what a part prepares for later layers is not in "
+    "its number. The scale of the final norm is held as it was in this run."
 )
 
 
 def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
     """The whole view. line: the headline, for the export menu."""
-    order = _draw_options(shown)
-    view = build_view(workspace, shown)
+    cut, options = _draw_cut(shown)
+    heads_order = heads.draw_options(options) if cut is Refinement.HEADS else HeadOrder.SIZE
+    order = _draw_order(options) if cut is Refinement.COMPONENTS else ""
+    view = replace(build_view(workspace, shown), by=cut)
     found = read_record(workspace, shown, view)
     lines = [
         *edit_python.write_shown_run(workspace, shown),
@@ -62,82 +58,42 @@ def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
     export_menu.draw_menu(line, shown, workspace.id, view, "attribution", lines)
     picture_side, panel_side = stage.draw_stage()
     with picture_side:
-        _draw_bars(workspace, shown, view, found, order)
-    with panel_side:
+        if cut is Refinement.HEADS:
+            heads.draw(workspace, shown, found, heads_order)
+        else:
+            _draw_bars(workspace, shown, view, found, order)
+        st.html(hint_html((DIRECT, *found.notes)))
+    with panel_side, problems.guard():
+        part_panel.draw(workspace, shown, found)
         _draw_sums(found)
         with stage.draw_lower_half():
             figure = build_chart(found, read_theme())
             st.plotly_chart(figure, key="flow_accumulated", theme=None, config={"displayModeBar": False})
             st.html(
-                '<div class="hint">The stream after each row, read by the final norm at its scale in this run. The '
-                "last point is the model's own.</div>"
+                '<div class="hint">The state after each row, read with the scale that the final norm had in this '
+                "run. The last point is the model's own score.</div>"
             )
 
 
-def _draw_options(shown: Shown) -> str:
-    line = stage.draw_option_line()
-    token_field.draw(
-        line.container(width=230, key="flow_target_slot"),
-        shown.engine,
-        "Target",
-        key="flow_target",
-        placeholder="what the text goes on with",
-        help="The token whose score is taken apart. Empty: the token that the text goes on with, else the model's own "
-        "top token.",
-    )
-    against = draw_named_choice(
-        line, "Against", "flow_contrast_kind", CONTRASTS, CONTRAST_HELP, Against.RUNNER_UP, width=190
-    )
-    if against == Against.TYPED:
-        token_field.draw(
-            line.container(width=230, key="flow_contrast_slot"),
-            shown.engine,
-            "Contrast",
-            key="flow_contrast",
-            placeholder="a token",
-            help="The token that the target is compared with. Empty: the mean of all tokens.",
-        )
-    return draw_named_choice(
-        line, "Order", "flow_order", ORDERS, "Bottom to top of the model, or the largest first.", "layer", width=120
-    )
+def _draw_cut(shown: Shown) -> tuple[Refinement, DeltaGenerator]:
+    """How finely the score is cut; heads only where the model's heads are exact."""
+    line, check = stage.draw_option_line(), shown.engine.model.capabilities[Capability.HEADS]
+    offered = {c: name for c, name in CUTS.items() if check.ok or c is not Refinement.HEADS}
+    with line:
+        cut = draw_segments("Parts", "flow_cut", offered, next(iter(offered)), help=CUT_HELP)
+    return cut, line
 
 
-def choose_position(workspace: Workspace, shown: Shown) -> int:
-    """The position whose next token is spoken of: the selected one, else the last of the prompt."""
-    selected = workspace.selection.position
-    return shown.trace.prompt_length - 1 if selected is None else selected
-
-
-def choose_tokens(workspace: Workspace, shown: Shown, position: int) -> tuple[str | int | None, str | int | None]:
-    """Target and contrast at a position, as `AttributionView` takes them."""
-    tokens, options, following = shown.trace.tokens, workspace.options, position + 1
-    target: str | int | None = _readable(shown, options.get("flow_target"))
-    if target is None and shown.trace.prompt_length <= following < len(tokens):
-        target = tokens[following].id
-    against = options.get("flow_contrast_kind", Against.RUNNER_UP)
-    if against == Against.TYPED:
-        return target, _readable(shown, options.get("flow_contrast"))
-    return target, _find_runner_up(workspace, shown, position, target) if against == Against.RUNNER_UP else None
-
-
-def _readable(shown: Shown, typed: str | None) -> str | None:
-    """A typed text, where the model can read it."""
-    return typed if typed and token_field.read_tokens(shown.engine, typed) else None
-
-
-def _find_runner_up(workspace: Workspace, shown: Shown, position: int, target: str | int | None) -> int | None:
-    """The most probable token at a position that is not the target."""
-    odds = workspace.read_view(shown.engine, NextTokensView(shown.trace.id, position, n=2), "flow-odds")
-    own = token_field.read_tokens(shown.engine, target)[0].id if isinstance(target, str) else target
-    first = int(odds.token_ids[0]) if own is None else own
-    return next((int(i) for i in odds.token_ids if int(i) != first), None)
+def _draw_order(line: DeltaGenerator) -> str:
+    help = "Bottom to top of the model, or the largest first."
+    return draw_named_choice(line, "Order", "flow_order", ORDERS, help, "layer", width=150)
 
 
 def build_view(workspace: Workspace, shown: Shown) -> AttributionView:
     """What is asked for: all parts, unrefined."""
-    position = choose_position(workspace, shown)
-    target, contrast = choose_tokens(workspace, shown, position)
-    return AttributionView(shown.trace.id, target, contrast, position)
+    asked = find_question(workspace, shown)
+    contrast = None if asked.contrast is None else asked.contrast.typed
+    return AttributionView(shown.trace.id, asked.target.typed, contrast, asked.position)
 
 
 def read_record(workspace: Workspace, shown: Shown, view: AttributionView) -> Attribution:
@@ -176,12 +132,6 @@ def _draw_bars(workspace: Workspace, shown: Shown, view: AttributionView, found:
     components.draw_links(
         data, key="flow_bars", on_select=workspace.select, on_open=lambda id: toggle_bar(workspace, id)
     )
-    st.html(
-        '<div class="hint">Exact: the parts and the remainder add up to the score. Direct effects only, at the final '
-        "norm's scale in this run; what a part prepares for later layers is not counted.</div>"
-    )
-    for note in found.notes:
-        st.html(f'<div class="hint">{escape_html(note)}</div>')
 
 
 def _finer_lines(finer: Attribution, kind: Part, layer: int, size: float) -> list[Line]:

@@ -18,7 +18,8 @@ from intravisto_ui.parts import components
 from intravisto_ui.parts.flow_start import FlowTab
 from intravisto_ui.session import jobs
 from intravisto_ui.session.edit_stack import Look
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.workspace import Workspace
 
 Change = tuple[str, str, str, float, float]
 LISTED = 12

@@ -11,7 +11,8 @@ from intravisto_core.figures.web.flow_payload import FlowStyle
 from intravisto_ui.flow.options import FlowOptions
 from intravisto_ui.flow.picture import mark_disagreement, read_disagreement
 from intravisto_ui.parts import edit_python, export_menu
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.workspace import Workspace
 
 
 def draw_menu(container: DeltaGenerator, workspace: Workspace, shown: Shown, chosen: FlowOptions) -> None:
@@ -26,5 +27,4 @@ def draw_menu(container: DeltaGenerator, workspace: Workspace, shown: Shown, cho
         f"flow = trace.flow({export_menu.write_arguments(chosen.view)})",
         f'flow.save("flow.html"{"".join(f", {n}={v!r}" for n, v in changed.items())})',
     ]
-    hint = export_menu.PICTURE_HINT
-    export_menu.draw_menu(container, shown, workspace.id, chosen.view, "flow", lines, draw_options, hint)
+    export_menu.draw_menu(container, shown, workspace.id, chosen.view, "flow", lines, draw_options, in_browser=True)

@@ -10,25 +10,36 @@ from intravisto_core.figures.numbers import share
 from intravisto_core.figures.web.flow_graph_payload import graph_payload
 from intravisto_core.figures.web.lines import Line, Lines, lines_data, part_line
 from intravisto_core.figures.words import graph_caption
-from intravisto_core.records import row_label
+from intravisto_core.records import Sinks, row_label
 from intravisto_core.records.flow import HeadShares
 from intravisto_core.records.graph import ContributionGraph
 from intravisto_core.request import Span
 from intravisto_core.request.flow import AttributionView, GraphView, HeadSharesView
 from intravisto_core.sites import Refinement
-from intravisto_ui.flow import attribution, lists, more_options, options, panel
-from intravisto_ui.parts import components, edit_actions, edit_python, export_menu, problems, stage
+from intravisto_ui.flow import lists, more_options, options, panel
+from intravisto_ui.parts import (
+    components,
+    edit_actions,
+    edit_python,
+    export_menu,
+    layer_start,
+    problems,
+    sink_switch,
+    stage,
+)
 from intravisto_ui.parts.kept import draw_kept
 from intravisto_ui.parts.view_options import draw_layer_slider
+from intravisto_ui.session.question import find_question
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, hint_html, token_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 LISTED = 8
 LEAST = 1e-3  # of a source that is listed
 
 
-def draw_options(workspace: Workspace, shown: Shown) -> tuple[GraphView, float]:
-    """The line of options: what is asked for, and the scale of the picture."""
+def draw_options(workspace: Workspace, shown: Shown) -> tuple[GraphView, Sinks | None, float]:
+    """The line of options: what is asked for, the text's attention sinks, and the scale of the picture."""
     n_layers, line = shown.engine.model.n_layers, stage.draw_option_line()
     row, position, note = options.find_start(workspace, shown, options.draw_start_box(line, shown))
     threshold = draw_kept(
@@ -42,27 +53,30 @@ def draw_options(workspace: Workspace, shown: Shown) -> tuple[GraphView, float]:
         width=190,
         help="A step is drawn where it makes up at least this share of the state it goes into.",
     )
+    found = sink_switch.find_sinks(workspace, shown)
+    handling = sink_switch.draw_switch(line, found)
     low, high = draw_layer_slider(line, n_layers, 168)
     scale = more_options.draw_scale_slider(line, 130)
     if note:
         st.html(f'<div class="hint">{escape_html(note)}</div>')
     top = min(high, n_layers if row is None else min(row, n_layers))
     rows = None if (low, top) == (0, n_layers) else Span(min(low, top), top + 1)
-    return GraphView(shown.trace.id, row, position, threshold / 100, rows), scale
+    return GraphView(shown.trace.id, row, position, threshold / 100, rows, handling), found, scale
 
 
 def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
     """The whole view. line: the headline, for the export menu."""
-    view, scale = draw_options(workspace, shown)
+    view, sinks, scale = draw_options(workspace, shown)
     picture_side, panel_side = stage.draw_stage()
     lines = [
         *edit_python.write_shown_run(workspace, shown),
         f"graph = trace.graph({export_menu.write_arguments(view)})",
         'graph.save("graph.html")',
     ]
-    export_menu.draw_menu(line, shown, workspace.id, view, "graph", lines, lambda: {"scale": scale})
+    export_menu.draw_menu(line, shown, workspace.id, view, "graph", lines, lambda: {"scale": scale}, in_browser=True)
     with picture_side, problems.guard():
         graph = read_record(workspace, shown, view)
+        sink_switch.draw_line(sinks, view.sinks)
         payload = workspace.keep((view, scale), lambda: graph_payload(graph, scale, rev=graph.trace))
         components.draw_graph(payload, key="flow_graph", on_select=workspace.select)
         st.html(hint_html(graph_caption(graph)))
@@ -91,11 +105,14 @@ def _draw_panel(workspace: Workspace, shown: Shown, graph: ContributionGraph) ->
         st.html('<div class="hint">The embeddings: nothing was added yet.</div>')
         return
     panel.draw_actions(workspace, row, position)
+    if st.button("Layer", key="graph_layer", help="What the heads and neurons of this layer wrote here."):
+        layer_start.start_layer_at(workspace, shown, row - 1, position)
+        st.switch_page(layer_start.PAGE)
     found = panel.read_head_shares(workspace, shown, HeadSharesView(graph.trace, row, position, joint=True))
     if kind == "attention":
         tables = [panel.heads_table(found, source, LISTED), _other_sources(found, graph, row)]
     else:
-        tables = [_part_lines(found, graph, row, position)]
+        tables = _part_lines(found, graph, row, position)
     data = lines_data(graph.trace, tables)
     components.draw_links(data, key="flow_graph_parts", on_select=workspace.select)
     if kind == "attention":
@@ -137,8 +154,8 @@ def _source_lines(found: HeadShares, graph: ContributionGraph, row: int, most: i
     ]
 
 
-def _part_lines(found: HeadShares, graph: ContributionGraph, row: int, position: int) -> Lines:
-    """All parts of a state in the joint form."""
+def _part_lines(found: HeadShares, graph: ContributionGraph, row: int, position: int) -> list[Lines]:
+    """All parts of a state in the joint form; and where it joins later, the MLP, whose share is of another sum."""
     stay = Line(
         "residual",
         "the state below",
@@ -156,17 +173,18 @@ def _part_lines(found: HeadShares, graph: ContributionGraph, row: int, position:
     if np.isfinite(found.mlp):
         lines.append(Line("mlp", "MLP", "", found.mlp, share(found.mlp)))
     at = np.flatnonzero((graph.node_row == row) & (graph.node_position == position))
+    tables = [Lines("Of what joins there with attention", lines, ("share",))]
     if at.size and np.isfinite(graph.node_mlp[at[0]]) and not np.isfinite(found.mlp):
         mlp = float(graph.node_mlp[at[0]])
-        lines.append(
-            Line("mlp", "MLP, where it joins", "", mlp, share(mlp), help="of the sum with the state after attention")
-        )
-    return Lines("Made of", lines, ("share",))
+        both = [Line("mlp", "MLP", "", mlp, share(mlp)), Line("residual", "the rest", "", 1 - mlp, share(1 - mlp))]
+        tables.append(Lines("Of the block's output", both, ("share",)))
+    return tables
 
 
 def _draw_attribution(workspace: Workspace, shown: Shown, graph: ContributionGraph, row: int, position: int) -> None:
     """What this layer adds, at this position, to the token asked about."""
-    target, contrast = attribution.choose_tokens(workspace, shown, position)
+    asked = find_question(workspace, shown, position)
+    target, contrast = asked.target.typed, None if asked.contrast is None else asked.contrast.typed
     layer = row - 1
     view = AttributionView(graph.trace, target, contrast, position, Refinement.HEADS, layer)
     found = workspace.read_view(shown.engine, view, "flow-node-attribution")

@@ -14,10 +14,11 @@ from intravisto_core.request import Link, LinkCheckView
 from intravisto_core.request.flow import FlowView
 from intravisto_core.sites import Component, NodeKind
 from intravisto_ui.flow.lists import parse_node
-from intravisto_ui.parts import token_field
 from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.session.question import find_question
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, token_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 MOST = 200
 HELP = (
@@ -32,11 +33,11 @@ EDITED = (
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Where the effect of a check is read: after a position, of a target over a contrast; None: top and runner-up."""
+    """Where the effect of a check is read: after a position, of the question's target over its contrast."""
 
     position: int
-    target: str | None
-    contrast: str | None
+    target: str | int
+    contrast: str | int
 
     def of(self, trace: str, links: tuple[Link, ...]) -> LinkCheckView:
         """The question about some links."""
@@ -69,9 +70,15 @@ def read_effect(workspace: Workspace, shown: Shown, start: int | str) -> Effect:
     chosen, n_positions = workspace.options, len(shown.trace.tokens)
     own = shown.trace.prompt_length - 1 if isinstance(start, str) else start % n_positions
     at = chosen.get("check_position")
-    typed = (str(chosen.get(key) or "") for key in ("check_target", "check_contrast"))
-    target, contrast = (text if text and token_field.read_tokens(shown.engine, text) else None for text in typed)
-    return Effect(own if at is None or at >= n_positions else int(at), target, contrast)
+    position = own if at is None or at >= n_positions else int(at)
+    asked = find_question(workspace, shown, position)
+    return Effect(position, asked.target.typed, asked.rival.typed)
+
+
+def ask_of(workspace: Workspace, shown: Shown, links: tuple[Link, ...], position: int) -> LinkCheckView:
+    """The question what some links do to the question's target and contrast after a position."""
+    asked = find_question(workspace, shown, position)
+    return Effect(position, asked.target.typed, asked.rival.typed).of(shown.trace.id, links)
 
 
 def draw(workspace: Workspace, shown: Shown, source: str, target: str, n_layers: int, start: int | str) -> None:
@@ -90,7 +97,7 @@ def draw(workspace: Workspace, shown: Shown, source: str, target: str, n_layers:
         return
     found = check_links(workspace, shown, view)
     st.html(
-        f'<div class="why">Without it {_describe_lead(found)}, now {significant(found.metric)}, changes by '
+        f'<div class="why">Without it, {describe_lead(found)}, now {significant(found.metric)}, changes by '
         f"<b>{change(float(found.measured[0]))}</b> (predicted {change(float(found.predicted[0]))}; doing nothing "
         f"changes it by {significant(found.noise)}).</div>"
     )
@@ -136,10 +143,6 @@ def _draw_fields(workspace: Workspace, shown: Shown, start: int | str) -> tuple[
         help="Where the effect is read: at the token that is said after this position. Empty: where the flow starts "
         "(all generated tokens: the last position of the prompt).",
     )
-    for label, key, plain in (("Target", "check_target", "the top token"), ("Contrast", "check_contrast", "the next")):
-        why = f"Empty: {'the model’s top token there' if key == 'check_target' else 'its runner-up'}."
-        slot = line.container(width=168, key=f"{key}_slot")
-        token_field.draw(slot, shown.engine, label, key=key, placeholder=plain, help=why)
     how_many = "How many of the drawn links are checked, the heaviest first."
     n = draw_kept(
         line.number_input,
@@ -164,7 +167,7 @@ def checkable(flow: Flow) -> dict[Link, float]:
     return found
 
 
-def _describe_lead(found: LinkCheck) -> str:
+def describe_lead(found: LinkCheck) -> str:
     target, contrast = (token_html(found.shown[i]) for i in (found.target, found.contrast))
     return f"the lead of {target} over {contrast} after position {found.position}"
 
@@ -181,7 +184,7 @@ def _draw_table(found: LinkCheck, mass: np.ndarray) -> None:
         else f" Predicted and measured agree in order by {significant(found.rank_correlation)} (Spearman)."
     )
     st.html(
-        f'<div class="hint">Effect on {_describe_lead(found)}, {significant(found.metric)} as it is, noise floor '
+        f'<div class="hint">Effect on {describe_lead(found)}, {significant(found.metric)} as it is, noise floor '
         f"{significant(found.noise)}.{escape_html(agree)}</div>"
     )
     import pandas as pd

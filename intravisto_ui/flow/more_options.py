@@ -8,14 +8,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.figures.web.flow_payload import FlowStyle
-from intravisto_core.sites import Reading, ShareMeasure
+from intravisto_core.request import FLOW_DIVISION, FLOW_MEASURE
+from intravisto_core.sites import AttentionDivision, Capability, Reading, ShareMeasure
 from intravisto_ui.parts.choices import Width, draw_choice, draw_named_choice
 from intravisto_ui.parts.containers import open_container
 from intravisto_ui.parts.kept import draw_kept
-from intravisto_ui.parts.view_options import draw_hide_first_toggle, offered_measures
-from intravisto_ui.session.workspace import Shown
+from intravisto_ui.parts.view_options import draw_measure_box, offered_measures
+from intravisto_ui.session.shown import Shown
 
-DOWN = 7
 NOTHING = "nothing"
 LABELS = {
     "blocks": "block outputs",
@@ -35,53 +35,61 @@ CANVAS_HELP = (
 
 
 @dataclass(frozen=True, slots=True)
-class Hiding:
-    """Whether position 0 is left out, and whether the rest then makes up for it."""
-
-    hide_start: bool
-    reweigh: bool
-
-
-@dataclass(frozen=True, slots=True)
 class MoreOptions:
     """What stands under More. down: rows below the start. other: a measure to compare with."""
 
+    division: AttentionDivision
     down: int
     min_mass: float
     other: ShareMeasure | None
-    hiding: Hiding
     reading: Reading
     style: FlowStyle
 
 
 def draw(shown: Shown, measure: ShareMeasure) -> MoreOptions:
     """The widgets. measure: the one that the flow is shared out by."""
-    container, pair = open_container(), st.columns(2)
+    container = open_container()
+    division = draw_division_box(container, shown)
+    pair = st.columns(2)
     n_rows = shown.engine.model.n_layers + 1
     down = draw_kept(
         pair[0].number_input,
         "Rows down",
         key="flow_down",
-        default=min(DOWN, n_rows),
+        default=n_rows,
+        of=n_rows,
         valid=lambda v: isinstance(v, int) and 1 <= v <= n_rows,
         min_value=1,
         max_value=n_rows,
         step=1,
-        help="How many rows are drawn below the start.",
+        help="How many rows are drawn below the start. At first all: the flow goes down to the words.",
     )
     why = "Links that carry less of the mass are not drawn."
     least = draw_percent(pair[1], "Least mass", "flow_min_mass", 0.5, why)
     other = _draw_other_measure(container, shown, measure)
-    hiding = draw_hiding(container)
     reading = draw_choice(
         container,
         "Tokens of a node",
         "flow_reading",
         (Reading.TOP, Reading.ITERATIVE),
         "stretch",
-        "For what a node's own vector reads as; labels show the first.",
+        "How the tokens that a node reads as are found. Its label shows the first of them.",
     )
-    return MoreOptions(down, least, other, hiding, reading, _draw_style(container))
+    return MoreOptions(division, down, least, other, reading, _draw_style(container))
+
+
+def draw_division_box(container: DeltaGenerator, shown: Shown, width: Width = "stretch") -> AttentionDivision:
+    """How attention's part divides over the positions it reads; by the weights alone where heads cannot be told."""
+    if shown.engine.model.capabilities[Capability.HEADS].ok:
+        every = tuple(AttentionDivision)
+        return draw_choice(container, "Attention by", "flow_division", every, width, default=FLOW_DIVISION)
+    why = "What this model's heads write cannot be told apart, so that only their weights can be followed."
+    return draw_choice(container, "Attention by", "weights_only", (AttentionDivision.WEIGHTS,), width, off=why)
+
+
+def draw_flow_measure_box(container: DeltaGenerator, shown: Shown, width: Width) -> ShareMeasure:
+    """How the flow's mass is shared out where parts join."""
+    return draw_measure_box(container, shown, width, "flow_measure", FLOW_MEASURE)
 
 
 def _draw_other_measure(container: DeltaGenerator, shown: Shown, measure: ShareMeasure) -> ShareMeasure | None:
@@ -114,21 +122,6 @@ def _draw_style(container: DeltaGenerator) -> FlowStyle:
     return FlowStyle(labels, canvas, scale, SIZES[size], bright)
 
 
-def draw_hiding(container: DeltaGenerator) -> Hiding:
-    """Whether position 0 is left out, and whether the rest then makes up for it."""
-    hide = draw_hide_first_toggle(container)
-    reweigh = draw_kept(
-        container.toggle,
-        "Reweigh without position 0",
-        key="flow_reweigh",
-        default=False,
-        disabled=not hide,
-        help="What attention reads elsewhere is scaled up so that it makes up for position 0."
-        + ("" if hide else " Only where position 0 is ignored."),
-    )
-    return Hiding(hide, hide and reweigh)
-
-
 def draw_scale_slider(container: DeltaGenerator, width: Width = "stretch") -> float:
     """Size of the whole picture."""
     return draw_kept(
@@ -144,7 +137,7 @@ def draw_scale_slider(container: DeltaGenerator, width: Width = "stretch") -> fl
     )
 
 
-def draw_percent(container: DeltaGenerator, label: str, key: str, default: float, help: str) -> float:
+def draw_percent(container: DeltaGenerator, label: str, key: str, default: float, help: str, width: int = 118) -> float:
     """A number of per cent, as a part of 1."""
     value = draw_kept(
         container.number_input,
@@ -155,7 +148,7 @@ def draw_percent(container: DeltaGenerator, label: str, key: str, default: float
         max_value=100.0,
         step=0.1,
         format="%.4g",
-        width=118,
+        width=width,
         help=help,
     )
     return float(value) / 100

@@ -8,19 +8,17 @@ from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.errors import RequestError
 from intravisto_core.figures.web.flow_payload import FlowStyle
+from intravisto_core.records import Sinks
 from intravisto_core.request import Span
 from intravisto_core.request.flow import GENERATED, DisagreementView, FlowView
-from intravisto_core.sites import AttentionDivision
 from intravisto_ui.flow import more_options
-from intravisto_ui.parts import stage
-from intravisto_ui.parts.choices import draw_choice, draw_named_choice
+from intravisto_ui.parts import sink_switch, stage
+from intravisto_ui.parts.choices import draw_named_choice
 from intravisto_ui.parts.flow_start import FlowStart
 from intravisto_ui.parts.kept import draw_kept
-from intravisto_ui.parts.view_options import (
-    draw_layer_slider,
-    draw_measure_box,
-)
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.parts.view_options import draw_layer_slider
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.workspace import Workspace
 
 START_HELP = (
     "Where the flow begins, and is followed down from.  \n**selected cell**: the cell chosen on the heatmap, in "
@@ -31,15 +29,19 @@ START_HELP = (
 NO_LINKS, ALL_LINKS, TOP, LEAST = "none", "all", "top k", "least weight"
 LINKS = (TOP, ALL_LINKS, LEAST, NO_LINKS)
 OF_NODE = "Of what the attention node got."
+K_WIDTH = 92
 
 
 @dataclass(frozen=True, slots=True)
 class FlowOptions:
-    """What the flow shows. other: a second way to share the mass out, to compare with. notes: for the reader."""
+    """What the flow shows. other: a second way to share the mass out, to compare with. found: the text's attention
+    sinks, None where they are not known. notes: for the reader.
+    """
 
     view: FlowView
     style: FlowStyle
     other: DisagreementView | None
+    found: Sinks | None
     notes: tuple[str, ...]
 
 
@@ -83,7 +85,9 @@ def draw(workspace: Workspace, shown: Shown) -> FlowOptions:
     """
     line, n_layers = stage.draw_option_line(), shown.engine.model.n_layers
     row, position, note = find_start(workspace, shown, draw_start_box(line, shown))
-    measure, division = draw_measure_box(line, shown, 124), draw_division_box(line)
+    measure = more_options.draw_flow_measure_box(line, shown, 124)
+    found = sink_switch.find_sinks(workspace, shown)
+    handling = sink_switch.draw_switch(line, found)
     rows = draw_layer_slider(line, n_layers, 168)
     limits = _draw_limits(line)
     with line.popover("More", key="flow_more"):
@@ -94,11 +98,11 @@ def draw(workspace: Workspace, shown: Shown) -> FlowOptions:
         row,
         position,
         measure,
-        division,
+        more.division,
         rows=drawn,
         min_mass=more.min_mass,
         reading=more.reading,
-        **asdict(more.hiding),
+        sinks=handling,
         **asdict(limits),
     )
     other = None
@@ -108,12 +112,12 @@ def draw(workspace: Workspace, shown: Shown) -> FlowOptions:
             row,
             position,
             measure,
-            division,
+            more.division,
             more.other,
             rows=drawn,
-            **asdict(more.hiding),
+            sinks=handling,
         )
-    return FlowOptions(view, more.style, other, (note,) if note else ())
+    return FlowOptions(view, more.style, other, found, (note,) if note else ())
 
 
 def draw_start_box(container: DeltaGenerator, shown: Shown) -> FlowStart:
@@ -122,11 +126,6 @@ def draw_start_box(container: DeltaGenerator, shown: Shown) -> FlowStart:
     offered = {start: str(start) for start in FlowStart if generated or start is not FlowStart.ALL_GENERATED}
     help = START_HELP + ("" if generated else "  \nThis text has no generated token.")
     return draw_named_choice(container, "Start", "flow_start", offered, help, FlowStart.SELECTED_CELL, width=168)
-
-
-def draw_division_box(container: DeltaGenerator) -> AttentionDivision:
-    """How attention's part divides over the positions it reads."""
-    return draw_choice(container, "Attention by", "flow_division", tuple(AttentionDivision), 140)
 
 
 def _choose_rows(start_row: int, rows: tuple[int, int], down: int) -> Span:
@@ -146,16 +145,14 @@ def _draw_limits(line: DeltaGenerator) -> Limits:
     )
     names = {name: name for name in LINKS}
     how = draw_named_choice(line, "Attention links", "flow_links", names, help, TOP, width=148)
-    if how == NO_LINKS:
-        return Limits(top_k=0)
-    if how == TOP:
-        return Limits(top_k=_draw_top_k(line))
+    # a field of one width whatever is chosen, so that the line does not jump
     if how == LEAST:
-        return Limits(min_weight=more_options.draw_percent(line, "Least weight", "flow_min_weight", 5.0, OF_NODE))
-    return Limits()
+        return Limits(min_weight=more_options.draw_percent(line, "Least", "flow_min_weight", 5.0, OF_NODE, K_WIDTH))
+    k = _draw_top_k(line, off=how != TOP)
+    return Limits(top_k={TOP: k, NO_LINKS: 0}.get(how))
 
 
-def _draw_top_k(line: DeltaGenerator) -> int:
+def _draw_top_k(line: DeltaGenerator, off: bool) -> int:
     return draw_kept(
         line.number_input,
         "k",
@@ -164,6 +161,8 @@ def _draw_top_k(line: DeltaGenerator) -> int:
         min_value=1,
         max_value=1000,
         step=1,
-        width=92,
-        help="How many links of each attention node are drawn, the heaviest first.",
+        width=K_WIDTH,
+        disabled=off,
+        help="How many links of each attention node are drawn, the heaviest first."
+        + (" Only where *top k* is chosen." if off else ""),
     )

@@ -6,7 +6,8 @@ from intravisto_ui.flow import attribution, difference, flow_view, graph, route
 from intravisto_ui.parts.choices import draw_segments
 from intravisto_ui.parts.flow_start import FlowTab
 from intravisto_ui.parts.frame import Headline, describe_selection, draw_strip
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.workspace import Workspace
 
 TABS = {
     FlowTab.FLOW: "Flow",

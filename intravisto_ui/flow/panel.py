@@ -19,8 +19,9 @@ from intravisto_ui.flow.options import FlowOptions
 from intravisto_ui.parts import components, edit_actions
 from intravisto_ui.parts.flow_start import start_flow_at
 from intravisto_ui.parts.stage import draw_lower_half
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, token_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 HEADS = 8
 OUTSIDE = (

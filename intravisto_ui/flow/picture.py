@@ -10,9 +10,10 @@ from intravisto_core.figures.words import flow_caption
 from intravisto_core.records.flow import Disagreement, Flow
 from intravisto_ui.flow import difference, link_check, lists
 from intravisto_ui.flow.options import FlowOptions
-from intravisto_ui.parts import components
+from intravisto_ui.parts import components, sink_switch
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, hint_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 SLOT = "flow"
 MARKED = 12
@@ -21,6 +22,7 @@ MARKED = 12
 def draw(workspace: Workspace, shown: Shown, chosen: FlowOptions) -> None:
     """The picture of the chosen view, and under it what a reader must know."""
     flow, other = read_record(workspace, shown, chosen), read_disagreement(workspace, shown, chosen)
+    sink_switch.draw_line(chosen.found, flow.sinks, float(flow.lost[2]))
     numbered = mark_disagreement(other) or difference.mark_changes(workspace, shown, chosen.view)
     payload = workspace.keep(
         (chosen.view, chosen.style, numbered),

@@ -16,9 +16,11 @@ from intravisto_ui.heatmap.options import Options
 from intravisto_ui.parts import components, edit_actions, flow_start
 from intravisto_ui.parts.flow_start import FlowTab
 from intravisto_ui.parts.kept import set_kept
+from intravisto_ui.parts.question_bar import EXPLAIN
 from intravisto_ui.session import jobs
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, token_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 LISTED = 8
 WRITES_LISTED = 3
@@ -46,7 +48,7 @@ def draw(workspace: Workspace, shown: Shown, chosen: Options) -> None:
         why.draw(workspace, shown)
         part = cell_parts.draw_switch()
         if part != CellPart.LAYERS:
-            cell_parts.draw(workspace, shown, part, row, position, pins)
+            cell_parts.draw(workspace, shown, part, row, position, pins, chosen.view.order)
             return
         if pins:
             trajectory.draw(workspace, shown, pins, row, position)
@@ -70,6 +72,8 @@ def _draw_title(shown: Shown, chosen: Options, row: int, position: int) -> None:
 
 def _draw_actions(workspace: Workspace, chosen: Options, row: int, position: int) -> None:
     line = edit_actions.draw_cell_actions(workspace, chosen.view.component, row, position)
+    if line.button("Explain", key="explain_here", help="Where the token that this position says comes from"):
+        st.switch_page(EXPLAIN)
     if line.button("Open in flow", key="open_flow", help="Where this comes from: follow the flow down from this cell"):
         flow_start.start_flow_at(workspace, row, position)
         set_kept(flow_tab=FlowTab.FLOW)
@@ -87,6 +91,7 @@ def _decode_cell(
         rows=None if row is None else (row,),
         positions=None if position is None else (position,),
         top_k=top_k,
+        order=chosen.view.order,
     )
     if component is chosen.view.component:
         view = replace(view, lens=chosen.view.lens, norm=chosen.view.norm, reading=chosen.view.reading)

@@ -12,13 +12,14 @@ from intravisto_core.figures.numbers import probability, share
 from intravisto_core.figures.web import next_list, update_lists
 from intravisto_core.records import CellShares
 from intravisto_core.request import CellSharesView, Generation, NextTokensView, UpdateView
-from intravisto_core.sites import BlockKind, Component
+from intravisto_core.sites import BlockKind, Component, TokenOrder
 from intravisto_ui.heatmap import trajectory
 from intravisto_ui.parts import components
 from intravisto_ui.parts.choices import draw_segments
 from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, plural
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 
 class CellPart(StrEnum):
@@ -39,6 +40,8 @@ HELP = (
     "stream changed by it.  \n**shares**: how much each part counts where it is added, by all five measures.  \n"
     "**sampling**: what the next token would be drawn from under another temperature, without running the model."
 )
+BY_ANGLE = "Listed by the angle between what was written and each token’s direction."
+BY_LOGIT = "Listed by the change of logit, which favours tokens with long rows in the table."
 LISTED = 15
 DRAWN = 12
 ALL_OF_IT = 0.9995
@@ -49,8 +52,16 @@ def draw_switch() -> CellPart:
     return draw_segments("What is shown of the cell", "cell_part", NAMES, CellPart.LAYERS, width="stretch", help=HELP)
 
 
-def draw(workspace: Workspace, shown: Shown, part: CellPart, row: int, position: int, pins: Mapping[int, str]) -> None:
-    """The part that was chosen; a sentence where the row has none of it."""
+def draw(
+    workspace: Workspace,
+    shown: Shown,
+    part: CellPart,
+    row: int,
+    position: int,
+    pins: Mapping[int, str],
+    order: TokenOrder,
+) -> None:
+    """The part that was chosen; a sentence where the row has none of it. order: of the tokens that a part wrote."""
     if part == CellPart.SAMPLING:
         _draw_sampling(workspace, shown, position, pins)
     elif not 1 <= row <= shown.engine.model.n_layers:
@@ -59,7 +70,8 @@ def draw(workspace: Workspace, shown: Shown, part: CellPart, row: int, position:
         view = CellSharesView(shown.trace.id, row, position)
         st.html(shares_table(workspace.read_view(shown.engine, view, "all-shares")))
     elif part in COMPONENTS:
-        _draw_update(workspace, shown, COMPONENTS[part], row, position, pins)
+        asked = UpdateView(shown.trace.id, COMPONENTS[part], row, position, LISTED, order)
+        _draw_update(workspace, shown, asked, pins)
 
 
 def _draw_lists(workspace: Workspace, data: dict[str, Any], position: int, pins: Mapping[int, str]) -> None:
@@ -68,14 +80,13 @@ def _draw_lists(workspace: Workspace, data: dict[str, Any], position: int, pins:
     )
 
 
-def _draw_update(
-    workspace: Workspace, shown: Shown, component: Component, row: int, position: int, pins: Mapping[int, str]
-) -> None:
-    view = UpdateView(shown.trace.id, component, row, position, LISTED)
-    _draw_lists(workspace, update_lists(workspace.read_view(shown.engine, view, "written"), pins), position, pins)
+def _draw_update(workspace: Workspace, shown: Shown, view: UpdateView, pins: Mapping[int, str]) -> None:
+    found = workspace.read_view(shown.engine, view, "written")
+    _draw_lists(workspace, update_lists(found, pins), view.position, pins)
+    how = BY_ANGLE if view.order is TokenOrder.ANGLE else BY_LOGIT
     st.html(
-        '<div class="hint">Changes at the scale of the stream it is added to. The rank is the place among all tokens '
-        "just before and just after.</div>"
+        f'<div class="hint">{how} Changes at the scale of the stream it is added to. The rank is the place among all '
+        "tokens just before and just after.</div>"
     )
 
 

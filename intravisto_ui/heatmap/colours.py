@@ -1,4 +1,4 @@
-"""How the heatmap is coloured and written: scale, its form, size of the text; and the token that a colour follows."""
+"""How the heatmap is coloured and written: scale, its form, size of the text."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from intravisto_core.request import NextTokensView
 from intravisto_core.sites import Colour
-from intravisto_ui.parts import token_field
 from intravisto_ui.parts.choices import draw_named_choice
-from intravisto_ui.parts.containers import open_container
 from intravisto_ui.parts.kept import draw_kept
-from intravisto_ui.session.workspace import Shown, Workspace
 
 SCALES = {"component": "by component", "viridis": "viridis", "cividis": "cividis"}
 TEXT_SIZES = {"small": 11.5, "normal": 13.0, "large": 16.0}
@@ -52,7 +48,7 @@ def draw() -> GridStyle:
         "Logarithmic",
         key="log_scale",
         default=False,
-        help="Even steps of colour are even factors (0.1 %, 1 %, 10 %): tells small values apart. "
+        help="A step of colour is always the same factor (0.1 %, 1 %, 10 %), so that small values can be told apart. "
         "Not where values can be negative.",
     )
     clip = draw_kept(
@@ -64,29 +60,3 @@ def draw() -> GridStyle:
         "The ends say ≤ and ≥.",
     )
     return GridStyle(scale, log_scale, clip, TEXT_SIZES[size])
-
-
-def choose_watched_token(workspace: Workspace, shown: Shown) -> str | int:
-    """The token that the colour follows: what is typed, else what the model answers with."""
-    answer, name = _find_answer(workspace, shown)
-    typed = token_field.draw(
-        open_container(),
-        shown.engine,
-        "Token to follow",
-        key="watch",
-        placeholder=f"{name} (the answer)",
-        help="Cells are coloured by where this token stands in them. Empty: the first token after the prompt.",
-        width=300,
-    )
-    return typed or answer
-
-
-def _find_answer(workspace: Workspace, shown: Shown) -> tuple[int, str]:
-    """Id and glyphs of the token after the prompt: the generated one, else the model's most probable one."""
-    trace = shown.trace
-    if len(trace.tokens) > trace.prompt_length:
-        following = trace.tokens[trace.prompt_length]
-        return following.id, following.shown
-    found = workspace.read_view(shown.engine, NextTokensView(trace.id, trace.prompt_length - 1, n=1), "answer")
-    best = int(found.token_ids[0])
-    return best, found.shown[best]

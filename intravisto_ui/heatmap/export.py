@@ -9,31 +9,41 @@ from typing import Any
 from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.request import HeatmapView, SharesView, Span
-from intravisto_core.sites import Reading
-from intravisto_ui.heatmap import picture
+from intravisto_core.request.views import default_norm
+from intravisto_core.sites import NormPolicy, Reading, TokenOrder
+from intravisto_ui.heatmap import find, picture
 from intravisto_ui.heatmap.colours import GridStyle
 from intravisto_ui.heatmap.options import Options
 from intravisto_ui.parts import edit_python, export_menu, python_lines
 from intravisto_ui.session import edit_marks
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.workspace import Workspace
 
-HINT = f"HTML keeps colours and marks. {export_menu.PICTURE_HINT}"
+HINT = "PNG, SVG and HTML keep colours and marks."
 
 
 def draw_menu(container: DeltaGenerator, workspace: Workspace, shown: Shown, chosen: Options) -> None:
     """The export menu of the heatmap, or of the difference that it shows."""
-    lines, marks = write_python(workspace, shown, chosen), picture.find_marks(workspace, shown)
-    base = workspace.base
+    lines, base = write_python(workspace, shown, chosen), workspace.base
     if base is not None and edit_marks.is_difference(workspace):
-        view = picture.comparison_view(base, chosen)
-        export_menu.draw_menu(container, base, workspace.id, view, "difference", lines, lambda: {"marks": marks}, HINT)
+        view, name = picture.comparison_view(base, chosen), "difference"
+        export_menu.draw_menu(
+            container, base, workspace.id, view, name, lines, lambda: _marks(workspace, shown), HINT, in_browser=True
+        )
         return
 
     def draw_options() -> Mapping[str, Any]:
         shares = shown.engine.view(SharesView(shown.trace.id, chosen.measure), session=workspace.id)
-        return {"marks": marks, "colour": chosen.colour, "shares": shares, **asdict(chosen.style)}
+        return {"colour": chosen.colour, "shares": shares, **_marks(workspace, shown), **asdict(chosen.style)}
 
-    export_menu.draw_menu(container, shown, workspace.id, chosen.view, "heatmap", lines, draw_options, HINT)
+    export_menu.draw_menu(
+        container, shown, workspace.id, chosen.view, "heatmap", lines, draw_options, HINT, in_browser=True
+    )
+
+
+def _marks(workspace: Workspace, shown: Shown) -> Mapping[str, Any]:
+    """The outlines of the whole picture, asked for when a file is."""
+    return {"marks": (*find.find_marks(workspace, shown), *edit_marks.find_marks(workspace))}
 
 
 def write_python(workspace: Workspace, shown: Shown, chosen: Options) -> list[str]:
@@ -46,6 +56,7 @@ def write_python(workspace: Workspace, shown: Shown, chosen: Options) -> list[st
     if base is not None and node is not None and edit_marks.is_difference(workspace):
         return [*edit_python.write_edited_run(base, node.cards), *edit_python.write_comparison(", ".join(cells))]
     cells += [f"reading={str(view.reading)!r}"] if view.reading is not Reading.TOP else []
+    cells += [f"order={str(view.order)!r}"] if _lists_updates(view) and view.order is not TokenOrder.LOGIT else []
     cells += [f"watch={list(view.watch)!r}"] if view.watch else []
     drawn = [f"colour={str(chosen.colour)!r}", f"shares=trace.shares({str(chosen.measure)!r})"]
     drawn += [f"{n}={v!r}" for n, v in export_menu.changed_fields(chosen.style, GridStyle()).items()]
@@ -54,6 +65,10 @@ def write_python(workspace: Workspace, shown: Shown, chosen: Options) -> list[st
         f"grid = trace.heatmap({', '.join(cells)})",
         f'grid.save("heatmap.html", {", ".join(drawn)})',
     ]
+
+
+def _lists_updates(view: HeatmapView) -> bool:
+    return (view.norm or default_norm(view.component, view.lens, view.reading)) is NormPolicy.STREAM
 
 
 def _lens_arguments(view: HeatmapView) -> list[str]:

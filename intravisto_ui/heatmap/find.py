@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -13,111 +12,94 @@ from intravisto_core.figures.web import Mark
 from intravisto_core.records import TokenQuery, row_label
 from intravisto_core.request import QueryView
 from intravisto_ui.heatmap import help
-from intravisto_ui.parts import token_field
+from intravisto_ui.heatmap.wanted import Wanted, parse
 from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.session.question import read_tokens
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, plural, token_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
-_ROW = re.compile(r"\brow\s*=?\s*(-?\d+)|\b(?:layer\s*=?\s*|L)(\d+)|\b(emb|norm)\w*", re.IGNORECASE)
-_POSITION = re.compile(r"\bp(?:os(?:ition)?)?\s*=?\s*(-?\d+)", re.IGNORECASE)
-_HEAD = re.compile(r"\s*L(\d+)H(\d+)\s*", re.IGNORECASE)
-_ID = re.compile(r"\s*id\s*=?\s*(\d+)\s*", re.IGNORECASE)
 TALLEST = 260
-NO_HEADS = "Heads have no page yet. This is the output of their layer."
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What was typed: a row, a position, or both, or a head of a layer (then row is its block's output); else a token,
-    by its text or its id.
-    """
-
-    row: int | None = None
-    position: int | None = None
-    head: int | None = None
-    token: str | int = ""
-
-
-def parse(typed: str, n_layers: int, n_positions: int, n_heads: int) -> Wanted:
-    """`row 5`, `layer 3`, `L3`, `emb`, `norm`, `p=-1`, `L2H7` are cells, `id 17` is the token of that id; anything
-    else, or anything in quotes, is the text of a token.
-
-    Raises:
-        RequestError: the model or the text has no such place.
-    """
-    text = typed.replace("␣", " ").replace("⏎", "\n")
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        return Wanted(token=text[1:-1])
-    if found := _HEAD.fullmatch(text):
-        layer, head = _check_range(int(found[1]), n_layers, "layer"), _check_range(int(found[2]), n_heads, "head")
-        return Wanted(row=layer + 1, head=head)
-    if found := _ID.fullmatch(text):
-        return Wanted(token=int(found[1]))
-    row, position = _ROW.search(text), _POSITION.search(text)
-    rest = _POSITION.sub("", _ROW.sub("", text))
-    if (row is None and position is None) or re.sub(r"[\s,·]", "", rest):
-        return Wanted(token=text)
-    return Wanted(
-        None if row is None else _check_range(_read_row(row, n_layers), n_layers + 2, "row"),
-        None if position is None else _check_range(int(position[1]), n_positions, "position"),
-    )
-
-
-def _read_row(found: re.Match[str], n_layers: int) -> int:
-    if found[1] is not None:
-        return int(found[1])
-    if found[2] is not None:
-        return int(found[2]) + 1
-    return 0 if found[3].lower() == "emb" else n_layers + 1
-
-
-def _check_range(value: int, n: int, what: str) -> int:
-    if not -n <= value < n:
-        raise RequestError(f"{what}: expected {-n} to {n - 1}; got {value}")
-    return value % n
+MENU = "find_menu"
+OF_HEAD = "This is the output of that layer. What the head adds is on the Flow page, under Attribution."
 
 
 def draw_menu(workspace: Workspace, shown: Shown, container: DeltaGenerator) -> None:
-    """The find menu, for the headline of a page."""
-    with container.popover("Find", key="find_menu"), st.container(key="find"):
+    """The find menu, for the headline of a page. It closes when something was found, which it would cover."""
+    with container.popover("Find", key=MENU, on_change="rerun"), st.container(key="find"):
         st.text_input(
             "A token, or a place",
             key="wanted",
-            placeholder='" Rome"   id 17   row 5   layer 3 p=-1   L2H7',
+            placeholder="Rome   id 17   row 5   layer 3 p=-1   L2H7",
             on_change=_take_typed,
             args=(workspace, shown),
             help=help.FIND,
         )
         if isinstance(workspace.sought, str):
             st.html(f'<div class="hint">{escape_html(workspace.sought)}</div>')
-        elif workspace.sought is not None:
-            _draw_result(workspace, shown, workspace.sought)
 
 
 def _take_typed(workspace: Workspace, shown: Shown) -> None:
     """Take over what was typed: go to a place, or look for a token from now on."""
     typed = str(st.session_state.get("wanted") or "")
-    workspace.sought = None
+    workspace.sought, workspace.forms = None, ()
     if not typed.strip():
         return
     model = shown.engine.model
     try:
         wanted = parse(typed, model.n_layers, len(shown.trace.tokens), model.n_heads)
         if wanted.token != "":
-            workspace.sought = QueryView(shown.trace.id, wanted.token)
-            _select_nearest(workspace, shown, workspace.sought)
+            _seek(workspace, shown, wanted)
             return
     except IntravistoError as error:
         workspace.sought = str(error)
         return
     workspace.select_cell(wanted.row, wanted.position)
+    st.session_state[MENU] = wanted.head is not None
     if wanted.head is not None:
-        workspace.sought = NO_HEADS
+        workspace.select_head(wanted.head)
+        workspace.sought = OF_HEAD
 
 
-def _select_nearest(workspace: Workspace, shown: Shown, sought: QueryView) -> None:
+def _seek(workspace: Workspace, shown: Shown, wanted: Wanted) -> None:
+    """Look for a token from now on; `settle` chooses among its forms."""
+    token, forms = wanted.token, [wanted.token]
+    if workspace.shows_saved:
+        raise RequestError("A saved run cannot be searched. Press Run to load its model")
+    if isinstance(token, int):
+        _check_token_id(token, shown.engine.model.d_vocab)
+    elif not read_tokens(shown.engine, token):
+        raise RequestError(f"token: expected a text that the model can read; got {token!r}")
+    if wanted.other and len(read_tokens(shown.engine, wanted.other)) == 1:
+        forms.append(wanted.other)
+    views = tuple(QueryView(shown.trace.id, form) for form in forms)
+    workspace.sought, workspace.forms = views[0], views
+    st.session_state[MENU] = False
+
+
+def _check_token_id(token: int, d_vocab: int) -> None:
+    """Refuse an id that the model does not have.
+
+    Raises:
+        RequestError: it is none of 0 to V−1.
+    """
+    if not 0 <= token < d_vocab:
+        raise RequestError(f"token id: expected 0 to {d_vocab - 1}; got {token}")
+
+
+def settle(workspace: Workspace, shown: Shown) -> None:
+    """Of the forms of what was just typed take the one that comes up most often, and go to the nearest cell of it."""
+    forms, workspace.forms = workspace.forms, ()
+    if not forms:
+        return
+    found = [_find_token(workspace, shown, form, workspace.known) for form in forms]
+    best = max(range(len(forms)), key=lambda i: len(_list_hits(found[i])))
+    workspace.sought = forms[best]
+    _select_nearest(workspace, found[best])
+
+
+def _select_nearest(workspace: Workspace, found: TokenQuery) -> None:
     """Select the marked cell whose column is nearest to the selected one; nothing where the token never comes up."""
-    found = _find_token(workspace, shown, sought)
     hits = _list_hits(found)
     if not hits:
         return
@@ -126,34 +108,67 @@ def _select_nearest(workspace: Workspace, shown: Shown, sought: QueryView) -> No
     workspace.select_cell(int(found.first_row[nearest]), int(found.positions[nearest]))
 
 
-def _draw_result(workspace: Workspace, shown: Shown, sought: QueryView) -> None:
-    draw_kept(st.number_input, "Found when among the top", key="find_k", default=5, min_value=1, max_value=1000)
-    found = _find_token(workspace, shown, sought)
-    _draw_tokens(workspace, shown, sought, found)
-    n = len(_list_hits(found))
-    st.html(
-        f'<div class="hint">{token_html(found.shown)} comes among the top {found.top_k} at {n} of '
-        f"{plural(len(found.positions), 'position')}. In the picture ◆ marks the lowest row where it does.</div>"
-    )
-    if n:
-        _draw_table(workspace, found, shown.engine.model.n_layers)
-    st.button("Clear", key="find_clear", on_click=_clear, args=(workspace,))
-
-
-def _draw_tokens(workspace: Workspace, shown: Shown, sought: QueryView, found: TokenQuery) -> None:
-    """The token that a typed text is, its id, and the form with a leading space."""
-    typed = sought.token
-    if isinstance(typed, int):
-        st.html(f'<div class="hint">the token of <b>id {typed:,}</b>: {token_html(found.shown)}</div>')
+def draw_found(workspace: Workspace, shown: Shown, known: tuple[int, ...] | None) -> None:
+    """One line on what is sought, with ways from one cell of it to the next. known: the positions looked in so far."""
+    sought = workspace.sought
+    if not isinstance(sought, QueryView):
         return
-    st.html(f'<div class="hint">{token_field.describe_tokens(token_field.read_tokens(shown.engine, typed))}</div>')
-    if not typed.startswith(" "):
-        st.button(
-            "With a space before it",
-            key="find_space",
-            on_click=_take_respelled,
-            args=(workspace, shown, f'" {typed}"'),
+    found = _find_token(workspace, shown, sought, known)
+    hits = _list_hits(found)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found_line"):
+        looked = plural(len(found.positions), "position")
+        still = "" if known is None else f" looked at so far, of {len(shown.trace.tokens)}"
+        st.html(
+            f'<div class="hint"><b>◆ {token_html(found.shown)}</b> {_describe_id(shown, sought, found)} comes among '
+            f"the top {found.top_k} at {len(hits)} of {looked}{still}. ◆ marks the lowest row where it does.</div>",
+            width="stretch",
         )
+        for name, step in (("Previous", -1), ("Next", 1)):
+            place = _step_from(workspace, found, hits, step)
+            st.button(
+                name,
+                key=f"find_{name.lower()}",
+                disabled=place is None,
+                on_click=workspace.select_cell,
+                args=place,
+                help=f"Go to the {name.lower()} column in which it comes up",
+            )
+        with st.popover("List", key="find_list"):
+            _draw_list(workspace, shown, sought, found)
+        st.button("Clear", key="find_clear", on_click=_clear, args=(workspace,))
+
+
+def _step_from(workspace: Workspace, found: TokenQuery, hits: list[int], step: int) -> tuple[int, int] | None:
+    """The marked cell before or after the selected column."""
+    now = workspace.selection.position
+    now = -1 if now is None else now
+    there = [i for i in hits if (int(found.positions[i]) - now) * step > 0]
+    best = min(there, key=lambda i: abs(int(found.positions[i]) - now), default=None)
+    return None if best is None else (int(found.first_row[best]), int(found.positions[best]))
+
+
+def _describe_id(shown: Shown, sought: QueryView, found: TokenQuery) -> str:
+    """Which token is meant, where a text is several of them or an id was typed."""
+    more = f", the first of {found.n_tokens} tokens of “{escape_html(found.text)}”," if found.n_tokens > 1 else ""
+    return f"(id {found.token_id:,}){more}"
+
+
+def _draw_list(workspace: Workspace, shown: Shown, sought: QueryView, found: TokenQuery) -> None:
+    draw_kept(st.number_input, "Found when among the top", key="find_k", default=5, min_value=1, max_value=1000)
+    typed = sought.token
+    if isinstance(typed, str) and not typed.startswith((" ", "\n", "\t")):
+        st.button(
+            "With a space before it", key="find_space", on_click=_take_respelled, args=(workspace, shown, f'" {typed}"')
+        )
+    elif isinstance(typed, str) and typed.strip(" ") and typed[1:2] != " ":
+        st.button(
+            "Without the space before it",
+            key="find_no_space",
+            on_click=_take_respelled,
+            args=(workspace, shown, f'"{typed[1:]}"'),
+        )
+    if _list_hits(found):
+        _draw_table(workspace, found, shown.engine.model.n_layers)
 
 
 def _take_respelled(workspace: Workspace, shown: Shown, text: str) -> None:
@@ -162,13 +177,15 @@ def _take_respelled(workspace: Workspace, shown: Shown, text: str) -> None:
 
 
 def _clear(workspace: Workspace) -> None:
-    workspace.sought = None
+    workspace.sought, workspace.forms = None, ()
     st.session_state["wanted"] = ""
 
 
-def _find_token(workspace: Workspace, shown: Shown, sought: QueryView) -> TokenQuery:
-    """Where the sought token comes up in the trace that is shown."""
-    view = replace(sought, trace=shown.trace.id, top_k=int(workspace.options.get("find_k") or 5))
+def _find_token(
+    workspace: Workspace, shown: Shown, sought: QueryView, known: tuple[int, ...] | None = None
+) -> TokenQuery:
+    """Where the sought token comes up in the trace that is shown, among the positions that are decoded."""
+    view = replace(sought, trace=shown.trace.id, top_k=_read_top_k(workspace), positions=known, ranks=False)
     return workspace.read_view(shown.engine, view, "find")
 
 
@@ -177,12 +194,23 @@ def _list_hits(found: TokenQuery) -> list[int]:
     return [i for i, row in enumerate(found.first_row) if row >= 0]
 
 
-def find_marks(workspace: Workspace, shown: Shown) -> tuple[Mark, ...]:
+def find_marks(workspace: Workspace, shown: Shown, known: tuple[int, ...] | None = None) -> tuple[Mark, ...]:
     """The cells to mark: in each column the lowest row where the sought token is among the top."""
     if not isinstance(workspace.sought, QueryView):
         return ()
-    found = _find_token(workspace, shown, workspace.sought)
+    found = _find_token(workspace, shown, workspace.sought, known)
     return tuple(Mark(int(found.first_row[i]), int(found.positions[i]), "found") for i in _list_hits(found))
+
+
+def describe_sought(workspace: Workspace) -> tuple[QueryView | None, int]:
+    """What is looked for, as far as the picture depends on it."""
+    sought = workspace.sought
+    return (sought, _read_top_k(workspace)) if isinstance(sought, QueryView) else (None, 0)
+
+
+def _read_top_k(workspace: Workspace) -> int:
+    """Among how many top tokens one counts as found; the field for it is drawn after what depends on it."""
+    return int(st.session_state.get("find_k") or workspace.options.get("find_k") or 5)
 
 
 def _draw_table(workspace: Workspace, found: TokenQuery, n_layers: int) -> None:

@@ -19,7 +19,8 @@ readings, scales, text size. *Export*: files, and the lines of Python that make 
 
 **How it is computed.** The stream after the layer goes through the model's final norm and its output table (the
 *output lens*); other lenses read it with other tables. *Attention* and *MLP* show what that part alone added: these
-cells list the tokens that it raised, by change of score (logit).
+cells list the tokens that it raised, with their change of score (logit); the tokens whose direction is nearest come
+first, or under *More* those with the largest change.
 
 **Where it misleads.** Middle layers were never trained to be read this way: an odd token may mean that the lens does
 not fit there, not that the model thinks of it. A high probability in a cell is no proof that the layer causes the
@@ -29,11 +30,12 @@ answer. Colours of shares are sizes of what was added, not causes.
 
 FIND = """
 **A place** is gone to, in one or two parts: `row 5` (heatmap rows, 0 is the embeddings), `layer 3` or `L3`, `emb`,
-`norm`; `p=4`, `p=-1` (the last position). `L2H7` is a head: the output of its layer.
+`norm`; `p=4`, `p=-1` (the last position). `L2H7` is a head: the output of its layer. Negatives count from the last.
 
-**A token** is looked for in every cell: `" Rome"` in quotes, with its space (`␣Rome` is the same), or `id 17`. Each
-column is marked at the lowest row where the token comes up, and the nearest such cell is selected. Quotes also make a
-text of what would be a place: `"row 5"`.
+**A token** is looked for in every cell: `Rome` finds the word with or without a space before it, whichever comes up
+more often; `" Rome"` in quotes (`␣Rome` is the same) and `"Rome"` say exactly which; `id 17` is the token of that id.
+Each column is marked at the lowest row where the token comes up, and the nearest such cell is selected. Quotes also
+make a text of what would be a place: `"row 5"`.
 """
 
 
@@ -62,8 +64,10 @@ one of:
 
 - *layers*: how the chosen tokens fare from row to row under the output lens, what share each part has where it is
   added, and the tokens that each part raises most.
-- *attention*, *MLP*: the 15 tokens whose score this part raised and lowered most, at the scale of the stream, and their
-  rank in the stream before and after. A large change at rank 1,000 may still not matter.
+- *attention*, *MLP*: the 15 tokens that this part raised and lowered most, with the change of their score at the scale
+  of the stream, and their rank in the stream before and after. They are in order of the angle between what was written
+  and the token's direction; by the change itself, rare tokens with long rows in the table come first everywhere (this
+  is on offer under *More*). A large change at rank 1,000 may still not matter.
 - *shares*: the same junction by all five measures. They ask different questions and need not agree.
 - *sampling*: the odds of the next token under another temperature, top-k and top-p, from the stored scores.
 

@@ -8,7 +8,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.figures.numbers import share
-from intravisto_core.request import AttentionSinkView, HeatmapView, Selection, Span
+from intravisto_core.request import HeatmapView, Selection, SinksView, Span
+from intravisto_core.request.ranges import indices
 from intravisto_core.request.views import default_norm
 from intravisto_core.sites import (
     Capability,
@@ -19,22 +20,24 @@ from intravisto_core.sites import (
     NormPolicy,
     Reading,
     ShareMeasure,
+    TokenOrder,
 )
 from intravisto_ui.heatmap import colours
 from intravisto_ui.heatmap.colours import GridStyle
-from intravisto_ui.parts import stage
+from intravisto_ui.parts import stage, template_fold
 from intravisto_ui.parts.choices import draw_choice, draw_named_choice
 from intravisto_ui.parts.containers import open_container
 from intravisto_ui.parts.kept import draw_kept
 from intravisto_ui.parts.view_options import (
-    draw_hide_first_toggle,
     draw_layer_slider,
     draw_measure_box,
     is_range_of,
 )
 from intravisto_ui.session import edit_marks
+from intravisto_ui.session.question import find_asked_question
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, plural
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 AUTO = "auto"
 COMPARED = (
@@ -43,6 +46,7 @@ COMPARED = (
 )
 MANY_ROWS, MANY_POSITIONS = 40, 100
 STATE_COLOURS = tuple(c for c in Colour if c is not Colour.LOGIT)
+ORDERS = (TokenOrder.ANGLE, TokenOrder.LOGIT)
 UPDATE_COLOURS = (Colour.LOGIT, Colour.ATTENTION, Colour.MLP, Colour.STREAM_NORM, Colour.COSINE)
 
 
@@ -63,6 +67,7 @@ class MoreOptions:
 
     norm: NormPolicy | None
     reading: Reading
+    order: TokenOrder
     measure: ShareMeasure
     style: GridStyle
     strides: tuple[int, int]
@@ -77,12 +82,13 @@ def draw(workspace: Workspace, shown: Shown) -> Options:
     lens_slot, colour_slot = line.container(width=132, key="lens_slot"), line.container(width=164, key="colour_slot")
     rows = draw_layer_slider(line, shown.engine.model.n_layers, 188)
     positions = _draw_positions(line, len(shown.trace.tokens))
-    with line.popover("More", key="more"):
-        more = _draw_more(workspace, component, shown, off)
+    # what is only told there is not computed before it is opened
+    with line.popover("More", key="more", on_change="rerun") as menu:
+        more = _draw_more(workspace, component, shown, off, bool(menu.open))
     update = is_update(component, Lens.OUTPUT, more.norm, more.reading)
     lens = _draw_lens(lens_slot, shown, update)
     colour = _draw_colour(colour_slot, update, off)
-    watch = (colours.choose_watched_token(workspace, shown),) if colour in colours.WATCHING else ()
+    watch = (find_asked_question(workspace, shown).target.typed,) if colour in colours.WATCHING else ()
     first = 1 if more.hide_first and positions[0] == 0 and positions[1] > 0 else positions[0]
     notes = []
     if first != positions[0]:
@@ -90,17 +96,33 @@ def draw(workspace: Workspace, shown: Shown) -> Options:
         notes.append(f"{left_out} {_describe_sink(workspace, shown)}")
     if rows[1] - rows[0] >= MANY_ROWS * more.strides[0] or positions[1] - first >= MANY_POSITIONS * more.strides[1]:
         notes.append("A large picture: it scrolls. Under More it can show every n-th layer or position only.")
+    positions_left = _leave_out_folds(workspace, shown, _select_every(first, positions[1], more.strides[1]), notes)
     view = HeatmapView(
         shown.trace.id,
         component,
         lens,
         more.norm,
         rows=_select_every(rows[0], rows[1], more.strides[0]),
-        positions=_select_every(first, positions[1], more.strides[1]),
+        positions=positions_left,
         watch=watch,
+        ranks=colour is Colour.RANK,
+        order=more.order,
         reading=more.reading,
     )
     return Options(view, colour, more.measure, more.style, tuple(notes))
+
+
+def _leave_out_folds(workspace: Workspace, shown: Shown, positions: Selection, notes: list[str]) -> Selection:
+    """The positions without those of the chat template, while these are folded."""
+    folds = template_fold.find_folds(workspace, shown)
+    listed = indices(positions, len(shown.trace.tokens), "positions")
+    left = tuple(p for p in listed if not any(fold.start <= p < fold.stop for fold in folds))
+    if not left or len(left) == len(listed):
+        return positions
+    notes.append(
+        f"{plural(len(listed) - len(left), 'token')} of the chat template folded: the switch above shows them."
+    )
+    return left
 
 
 def is_update(component: Component, lens: Lens, norm: NormPolicy | None, reading: Reading) -> bool:
@@ -109,9 +131,11 @@ def is_update(component: Component, lens: Lens, norm: NormPolicy | None, reading
 
 
 def _draw_colour(container: DeltaGenerator, update: bool, off: str) -> Colour:
-    why = "An update has no probability: it is coloured by change of logit, share, or numbers of the stream."
+    why = "The watched token is the target of the question above the options."
+    if update:
+        why = "An update has no probability: it is coloured by change of logit, share, or numbers of the stream."
     offered = UPDATE_COLOURS if update else STATE_COLOURS
-    return draw_choice(container, "Colour", "colour", offered, "stretch", why if update else "", off)
+    return draw_choice(container, "Colour", "colour", offered, "stretch", why, off)
 
 
 def _draw_lens(container: DeltaGenerator, shown: Shown, update: bool) -> Lens:
@@ -143,7 +167,7 @@ def _select_every(first: int, last: int, step: int) -> Selection:
     return Span(first, last + 1) if step == 1 else tuple(range(last, first - 1, -step))[::-1]
 
 
-def _draw_more(workspace: Workspace, component: Component, shown: Shown, off: str) -> MoreOptions:
+def _draw_more(workspace: Workspace, component: Component, shown: Shown, off: str, is_open: bool) -> MoreOptions:
     container = open_container()
     norms: dict[str | NormPolicy, str] = {AUTO: "as fits the component", **{n: n.label for n in NormPolicy}}
     norm = draw_named_choice(container, "Norm before the lens", "norm", norms, _list_helps(NormPolicy), AUTO)
@@ -157,6 +181,7 @@ def _draw_more(workspace: Workspace, component: Component, shown: Shown, off: st
         "" if is_block else "The difference from the row below is offered for the block output.",
         off,
     )
+    order = draw_choice(container, "Tokens of updates by", "token_order", ORDERS, "stretch")
     measure = draw_measure_box(container, shown, "stretch")
     style = colours.draw()
     pair = st.columns(2)
@@ -164,9 +189,21 @@ def _draw_more(workspace: Workspace, component: Component, shown: Shown, off: st
         _draw_stride(pair[0], "Every n-th layer", "row_step", "The topmost row is always shown."),
         _draw_stride(pair[1], "Every n-th position", "position_step", "The last position is always shown."),
     )
-    hide_first = draw_hide_first_toggle(container)
-    st.html(f'<div class="hint">{escape_html(_describe_sink(workspace, shown))}</div>')
-    return MoreOptions(None if norm == AUTO else NormPolicy(norm), reading, measure, style, strides, hide_first)
+    hide_first = _draw_hide_first_toggle(container)
+    if is_open:
+        st.html(f'<div class="hint">{escape_html(_describe_sink(workspace, shown))}</div>')
+    return MoreOptions(None if norm == AUTO else NormPolicy(norm), reading, order, measure, style, strides, hide_first)
+
+
+def _draw_hide_first_toggle(container: DeltaGenerator) -> bool:
+    """Whether position 0 is left out."""
+    return draw_kept(
+        container.toggle,
+        "Leave out position 0",
+        key="hide_first",
+        default=False,
+        help="Heads look at the first position when they have nothing to do; its numbers are often extreme.",
+    )
 
 
 def _draw_stride(container: DeltaGenerator, label: str, key: str, help: str) -> int:
@@ -177,10 +214,12 @@ def _describe_sink(workspace: Workspace, shown: Shown) -> str:
     """How much leaving out position 0 hides."""
     if len(shown.trace.tokens) < 2:
         return "There is no other position."
-    if not shown.engine.model.capabilities[Capability.PATTERN].ok:
+    pattern = shown.engine.model.capabilities[Capability.PATTERN]
+    if not (pattern.ok or pattern.pending):
         return "How much attention goes to it is not known: this model's patterns cannot be shown."
-    found = workspace.read_view(shown.engine, AttentionSinkView(shown.trace.id), "sink")
-    return f"It receives {share(found.share)} of the attention of all others (mean over layers, heads and positions)."
+    found = workspace.read_view(shown.engine, SinksView(shown.trace.id), "sinks")
+    received = share(float(found.first.mean()))
+    return f"It receives {received} of the attention of all others (mean over layers, heads and positions)."
 
 
 def _list_helps(kind: type[Choice]) -> str:

@@ -13,8 +13,9 @@ from intravisto_core.request import HeatmapView
 from intravisto_ui.parts.kept import draw_kept
 from intravisto_ui.parts.theme import INK, LINES, read_theme, short_row_label
 from intravisto_ui.session import jobs
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -110,6 +111,7 @@ def _layout(labels: list[str], row: int, how: str, mode: str) -> dict[str, Any]:
         "margin": {"l": 38, "r": 8, "t": 26, "b": 24},
         "dragmode": False,
         "showlegend": True,
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": muted, "activecolor": ink},
         "legend": {
             "orientation": "h",
             "yref": "container",

@@ -1,4 +1,4 @@
-"""Why a generated token and not its runner-up: their odds, and which updates raised one over the other."""
+"""Why a generated token and not another: their odds, and which updates raised one over the other."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import streamlit as st
 
 from intravisto_core.figures.numbers import probability
 from intravisto_core.figures.web import Step, step_list
+from intravisto_core.records import NextTokens
 from intravisto_core.request import HeatmapView, NextTokensView
 from intravisto_core.sites import Component, NormPolicy
 from intravisto_ui.heatmap.cell_parts import CellPart
 from intravisto_ui.parts import components
 from intravisto_ui.parts.kept import set_kept
+from intravisto_ui.session.question import find_question
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import token_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 LISTED = 5
 CANDIDATES = 2
@@ -24,19 +27,19 @@ def draw(workspace: Workspace, shown: Shown) -> None:
     target = workspace.selection.target
     if target is None or not 0 < target < len(shown.trace.tokens):
         return
-    wanted = shown.trace.tokens[target]
+    asked = find_question(workspace, shown, target - 1)
+    wanted, rival = asked.target, asked.rival
     odds = workspace.read_view(shown.engine, NextTokensView(shown.trace.id, target - 1, n=CANDIDATES), "why-odds")
-    rival = next(int(i) for i in odds.token_ids if int(i) != wanted.id)
-    own = dict(zip(odds.token_ids.tolist(), odds.model.tolist(), strict=True))
-    chance = f" {_unbroken_probability(own[wanted.id])}" if wanted.id in own else ""
+    first, second = (int(i) for i in odds.token_ids)
+    place = {first: "the top token ", second: "the runner-up "}.get(rival.id, "")
+    chance, other = (_read_probability(workspace, shown, odds, choice.id) for choice in (wanted, rival))
     st.html(
-        f'<div class="why"><b>Why {token_html(wanted.shown)}?</b> {token_html(wanted.shown)}{chance}, '
-        f"{'the runner-up' if wanted.id == int(odds.token_ids[0]) else 'the top token'} "
-        f"{token_html(odds.shown[rival])} {_unbroken_probability(own[rival])}.</div>"
+        f'<div class="why"><b>Why {token_html(wanted.shown)}?</b> {token_html(wanted.shown)} {chance}, '
+        f"{place}{token_html(rival.shown)} {other}.</div>"
     )
-    steps = _find_steps(workspace, shown, target - 1, (wanted.id, rival))
+    steps = _find_steps(workspace, shown, target - 1, (wanted.id, rival.id))
     strongest = sorted(steps, key=lambda s: -s.change)[:LISTED]
-    title = f"What raised {wanted.shown} over {odds.shown[rival]} most, directly"
+    title = f"What raised {wanted.shown} over {rival.shown} most, directly"
     data = step_list(strongest, title, shown.engine.model.n_layers)
     components.draw_panel(data, key="why_steps", on_go=lambda row: _open_step(workspace, strongest, row))
     st.html(
@@ -52,8 +55,14 @@ def _open_step(workspace: Workspace, steps: list[Step], index: int) -> None:
     set_kept(cell_part=CellPart(step.component))
 
 
-def _unbroken_probability(p: float) -> str:
-    return probability(p).replace(" ", "\u00a0")
+def _read_probability(workspace: Workspace, shown: Shown, odds: NextTokens, id: int) -> str:
+    """How probable the model finds a token there, with a space that does not break."""
+    listed = dict(zip(odds.token_ids.tolist(), odds.model.tolist(), strict=True))
+    if id not in listed:
+        top = (shown.engine.model.n_layers + 1,)
+        view = HeatmapView(shown.trace.id, rows=top, positions=(odds.position,), top_k=1, watch=(id,))
+        listed[id] = float(workspace.read_view(shown.engine, view, "why-token").watch[0].probability[0, 0])
+    return probability(listed[id]).replace(" ", "\u00a0")
 
 
 def _find_steps(workspace: Workspace, shown: Shown, position: int, pair: tuple[int, int]) -> list[Step]:

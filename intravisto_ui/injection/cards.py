@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Mapping
-
-import numpy as np
 import streamlit as st
 
-from intravisto_core.errors import IntravistoError, RequestError
-from intravisto_core.request import Intervention, from_json, tensors, to_json, with_tensors
-from intravisto_core.request.tensors import references
-from intravisto_ui.injection import card_words, fit, form
-from intravisto_ui.parts import edit_sources, problems
+from intravisto_ui.injection import card_words, fit, form, read_back
+from intravisto_ui.parts import edit_run, problems
 from intravisto_ui.parts.kept import draw_kept
 from intravisto_ui.session.edit_stack import Card
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.stack_file import read_stack, write_stack
 from intravisto_ui.session.text import escape_html, plural
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
-MOST_BYTES = 1_000_000
 EMPTY = (
     "No edits yet. Make one with this form, or from a cell of the other pages: <i>inject here</i>, <i>ablate here</i>."
 )
@@ -70,6 +63,10 @@ def _draw_card(workspace: Workspace, base: Shown, card: Card, number: int, count
                 width="stretch",
                 type="tertiary",
             )
+    node = edits.current_node()
+    ran = node is not None and any(made.what == card.what for made in node.cards)
+    if node is not None and ran and (reads := read_back.describe_result(workspace, base, node, card.what)):
+        st.html(f'<div class="hint read_back">{reads}</div>')
     if card.on and (why := fit.describe_misfit(card.what, base)):
         st.html(f'<div class="hint misfit" role="alert">Does not fit this text: {escape_html(why)}</div>')
 
@@ -82,7 +79,7 @@ def _draw_stack(workspace: Workspace, base: Shown) -> None:
     pressed = line.button(
         f"Run {plural(n, 'edit')}" if n else "Run",
         key="edits_run",
-        type="primary" if edits.is_stale() else "secondary",
+        type="primary" if n and edits.is_stale() and form.find_edited_card(workspace) is None else "secondary",
         width="stretch",
         disabled=busy or not n,
         help="Runs the shown prompt again with the edits that are on, in this order within one place.",
@@ -94,7 +91,7 @@ def _draw_stack(workspace: Workspace, base: Shown) -> None:
     if edits.refusal is not None:
         problems.draw_inline(edits.refusal)
     if pressed:
-        run_edits(workspace, base)
+        edit_run.run_edits(workspace, base)
         st.rerun()
     draw_kept(
         st.toggle,
@@ -103,18 +100,6 @@ def _draw_stack(workspace: Workspace, base: Shown) -> None:
         default=True,
         help="A second run in which the model goes on by itself after the prompt. Numbers are always of the same text.",
     )
-
-
-def run_edits(workspace: Workspace, base: Shown, story: str = "") -> None:
-    """Run the cards that are on; prompts that they take values from are run first, where they have not been."""
-    edits = workspace.edits
-    edits.refusal = None
-    free = bool(workspace.options.get("edits_free", True))
-    try:
-        changes = [edit_sources.resolve_source(workspace, base, card.what) for card in edits.active_cards()]
-        edits.run(base.trace, workspace.id, free, changes, story)
-    except IntravistoError as error:
-        edits.refusal = error
 
 
 def _draw_file(workspace: Workspace) -> None:
@@ -134,45 +119,3 @@ def _draw_file(workspace: Workspace) -> None:
     with problems.guard():
         workspace.edits.load(read_stack(uploaded.getvalue()))
         st.rerun()
-
-
-def write_stack(cards: tuple[Card, ...]) -> bytes:
-    """A stack as a JSON file: the interventions in order, with which of them are on, and the arrays they name."""
-    listed = [{"on": card.on, "edit": json.loads(to_json(card.what))} for card in cards]
-    found = (item for card in cards for item in tensors(card.what).items())
-    arrays = {name: base64.b64encode(array.tobytes()).decode() for name, array in found}
-    return (json.dumps({"intravisto_edits": 1, "cards": listed, "arrays": arrays}, indent=1) + "\n").encode()
-
-
-def read_stack(body: bytes) -> tuple[tuple[Intervention, bool], ...]:
-    """The interventions of such a file, each with whether it is on.
-
-    Raises:
-        RequestError: it is none.
-    """
-    wanted = "edits: expected a file that this page saved; "
-    if len(body) > MOST_BYTES:
-        raise RequestError(f"{wanted}got one of {len(body):,} bytes")
-    try:
-        stack = json.loads(body)
-        arrays = stack.get("arrays", {})
-        found = tuple(
-            (_restore_arrays(from_json(json.dumps(card["edit"])), arrays), bool(card.get("on", True)))
-            for card in stack["cards"]
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise RequestError(f"{wanted}got something else") from None
-    for what, _ in found:
-        if not isinstance(what, Intervention):
-            raise RequestError(f"{wanted}got a card that holds a {type(what).__name__}, which changes nothing inside")
-    return found
-
-
-def _restore_arrays(what: Intervention, arrays: Mapping[str, str]) -> Intervention:
-    """An intervention with the arrays of its file, which are little-endian float32 in base64."""
-    found = {
-        ref.hash: np.frombuffer(base64.b64decode(arrays[ref.hash]), "<f4").reshape(ref.shape)
-        for ref in references(what)
-        if ref.hash in arrays
-    }
-    return with_tensors(what, found)

@@ -17,8 +17,9 @@ from intravisto_ui.parts.containers import open_container
 from intravisto_ui.parts.kept import set_kept
 from intravisto_ui.session import jobs
 from intravisto_ui.session.edit_stack import Edits
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, escape_markdown
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 FROM = {"token": "a token", "saved": "a saved one"}
 STACK = "came with an edit of a loaded stack"

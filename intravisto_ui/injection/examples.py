@@ -11,10 +11,12 @@ from intravisto_core.errors import IntravistoError, RequestError
 from intravisto_core.request import Ablate, AttributionView, HeatmapView, Intervention, KnockOut, Replace
 from intravisto_core.request.flow import HeadSharesView
 from intravisto_core.sites import Part, Site
-from intravisto_ui.injection import cards
+from intravisto_ui.parts import edit_run
 from intravisto_ui.session import jobs
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.tokenizing import tokenize
+from intravisto_ui.session.workspace import Workspace
 
 Experiment = tuple[Intervention, str]
 LISTED = 8
@@ -43,7 +45,7 @@ def _run_experiment(workspace: Workspace, base: Shown, make: Callable[[Workspace
         workspace.edits.refusal = error
     else:
         workspace.edits.add(what)
-        cards.run_edits(workspace, base, story)
+        edit_run.run_edits(workspace, base, story)
     st.rerun()
 
 
@@ -57,7 +59,7 @@ def _find_answers(workspace: Workspace, base: Shown) -> list[tuple[int, str]]:
     asked = HeatmapView(base.trace.id, rows=(row,), positions=(_last_position(base),), top_k=LISTED)
     grid = workspace.read_view(base.engine, asked, "example")
     listed = [(int(i), grid.shown[int(i)].replace("␣", " ")) for i in grid.token_ids[0, 0]]
-    typed = [(i, text) for i, text in listed if [t.id for t in engine.tokenize(text, add_special_tokens=False)] == [i]]
+    typed = [(i, text) for i, text in listed if [t.id for t in tokenize(engine, text, add_special_tokens=False)] == [i]]
     if len(typed) < 2:
         raise RequestError("example: expected answers that can be typed as one token; this prompt's cannot")
     return typed

@@ -8,7 +8,8 @@ from streamlit.delta_generator import DeltaGenerator
 from intravisto_core.request import CompareView
 from intravisto_ui.parts import edit_python, export_menu
 from intravisto_ui.session import edit_marks
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.workspace import Workspace
 
 
 def draw_menu(container: DeltaGenerator, workspace: Workspace, base: Shown, view: CompareView | None) -> None:
@@ -31,5 +32,5 @@ def draw_menu(container: DeltaGenerator, workspace: Workspace, base: Shown, view
         "difference",
         lines,
         lambda: {"marks": edit_marks.marks_of_run(base, node)},
-        "PNG and SVG: the buttons under the pictures.",
+        in_browser=True,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from intravisto_core.errors import IntravistoError, RequestError, expected
 from intravisto_core.records import ModelCard
-from intravisto_core.request import Intervention, Patch, Replace, ReplaceMain, TensorRef
+from intravisto_core.request import Apply, Intervention, Patch, Replace, ReplaceMain, TensorRef
 from intravisto_core.request.positions import resolve
 from intravisto_core.request.ranges import index
 from intravisto_core.sites import BlockKind, Site
 from intravisto_ui.parts import edit_sources
-from intravisto_ui.session.workspace import Shown
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.tokenizing import tokenize
 
 
 def check(what: Intervention, shown: Shown) -> None:
@@ -19,6 +20,8 @@ def check(what: Intervention, shown: Shown) -> None:
         RequestError: a layer, head, neuron or position out of range, with the range; a site that this model lacks.
     """
     model, trace = shown.engine.model, shown.trace
+    if isinstance(what, Apply):
+        raise RequestError("Apply: expected an edit that can be written down; a function cannot. Use it in Python")
     _check_layer(what.layer, model.n_layers, "layer")
     _check_site(what, model)
     acted_on: tuple[int, ...] = ()
@@ -54,9 +57,9 @@ def _check_layer(value: int, n_layers: int, name: str) -> None:
 def _check_site(what: Intervention, model: ModelCard) -> None:
     if what.site is Site.RESID_MID and model.block == BlockKind.PARALLEL:
         raise RequestError("resid_mid: a parallel block adds attention and MLP at once and has none")
-    needed = what.site.edit_capability
+    needed = None if what.site is None else what.site.edit_capability
     found = None if needed is None else model.capabilities.get(needed)
-    if found is not None and not found.ok:
+    if found is not None and not (found.ok or found.pending):
         raise RequestError(f"{what.site}: expected a model whose {needed} were found; {found.reason}")
 
 
@@ -65,7 +68,7 @@ def _check_parts(what: Intervention, model: ModelCard) -> None:
     listed = [] if heads is None or isinstance(heads, str) else list(heads)
     listed += [head] if (head := getattr(what, "head", None)) is not None else []
     for each in listed:
-        index(each, model.n_heads, "head", negatives=False)
+        index(each, model.n_heads, "head")
     neuron = getattr(what, "neuron", None)
     if neuron is None:
         return
@@ -88,7 +91,7 @@ def _check_directions(what: Intervention, model: ModelCard) -> None:
 
 
 def _check_token(text: str, shown: Shown) -> None:
-    if not shown.engine.tokenize(text, add_special_tokens=False):
+    if not tokenize(shown.engine, text, add_special_tokens=False):
         raise RequestError(f"token: expected a text of at least one token; got {text!r}")
 
 
@@ -99,7 +102,7 @@ def _check_source(what: Patch, shown: Shown, count: int) -> None:
     prompt, given = edit_sources.source_prompt(what), what.source_positions
     if prompt is None or shown.request.chat:
         return
-    n = len(shown.engine.tokenize(prompt, add_special_tokens=shown.request.add_special_tokens))
+    n = len(tokenize(shown.engine, prompt, add_special_tokens=shown.request.add_special_tokens))
     name = "tokens of the other prompt" if given is not None else "tokens, at the same places of the other prompt"
     chosen = resolve(what.positions if given is None else given, n, n, name)
     if what.positions == "all" and given is None:

@@ -1,5 +1,11 @@
 """The texts behind the “?” of the injection page, and of its form."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from intravisto_core.sites import TokenVector
+
 INJECTION = """
 **What it shows.** The heatmap tells what a state looks like; it does not tell whether that state matters. Here you
 change something inside the model, let the same prompt run again, and see what follows.
@@ -18,9 +24,11 @@ changed.
 """
 
 OPERATIONS = """
-- *Inject a token*: the token's vector, from the output table (what the model would say), the input table (what it
-  would read), or a mix of both, takes the place of what was there. *The main component* swaps only the part along
-  the cell's present top token and keeps the rest.
+- *Inject a token*: a vector that stands for the token takes the place of what was there. *Whitened* is the one that
+  reads back as the token: a token's own row has much in common with all other rows, and often reads back as another
+  token. The tables' rows are on offer too: the output table's (what the model would say), the input table's (what it
+  would read), or a mix of both. *Main component* swaps only the part along the cell's present top token and keeps the
+  rest. The form tells what the new vector will read back as.
 - *Ablate*: a part is taken away (zero), or its mean over this text or over prompts of yours, or another prompt's
   value is put in its place. Zero is a strong change: the model has never seen it. The others are milder.
 - *Steer*: a direction is added. A strength of 1 is the usual length of the stream there.
@@ -33,7 +41,9 @@ MISLEADS = """
 - An effect shows that the place matters for *this* prompt. Try it on others before you call it a mechanism.
 - A large edit breaks anything. Compare with an edit of the same size elsewhere, or of a random direction.
 - Later layers may make good for what was taken away; then a part that does matter shows no effect.
-- The injected token need not become the cell's top token: the note under the results says what did.
+- A vector that reads back as a token is no promise that the model then says it. Below the top, the layers above read
+  the vector in ways of their own: a raw row and a whitened vector may end in the same text.
+- The injected token need not become the cell's top token. The form says so before the run, the card after it.
 """
 
 PAGES = {"Editing": INJECTION, "The operations": OPERATIONS, "Where it misleads": MISLEADS}
@@ -52,6 +62,16 @@ ABLATIONS = (
 STRATEGIES = (
     "**completely**: the whole vector gives way to the token's.  \n**the main component**: only the "
     "part along the cell's present top token does; the rest stays."
+)
+
+
+def describe_vectors(offered: Iterable[TokenVector]) -> str:
+    """Each of the vectors that can stand for a token, explained."""
+    return "  \n".join(f"**{vector.label}**: {vector.help}" for vector in offered)
+
+
+READ_LENSES = (
+    "Under which lens the vector reads back as the token. The output lens is the one that the heatmap opens with."
 )
 DECODERS = (
     "Which table the token's vector comes from: the output table (what the model would say), the input table (what it "

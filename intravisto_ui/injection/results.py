@@ -15,22 +15,26 @@ from intravisto_core.figures.web import Mark, comparison_payload, grid_payload
 from intravisto_core.records import Comparison
 from intravisto_core.request import CompareView, HeatmapView
 from intravisto_core.sites import Component
-from intravisto_ui.parts import components, token_field
+from intravisto_ui.injection import moved_tokens
+from intravisto_ui.parts import components
 from intravisto_ui.parts.choices import draw_named_choice, draw_segments
 from intravisto_ui.session import edit_marks, jobs
 from intravisto_ui.session.edit_stack import EditRun
+from intravisto_ui.session.question import find_asked_question
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, token_html
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 PICTURES = {"difference": "difference map", "both": "baseline and edited"}
 COLOURS = {
     "kl": "KL from the baseline",
     "distance": "distance moved",
-    "difference": "change of logit difference",
+    "difference": "change of the lead",
 }
 COLOUR_HELP = (
     "**KL from the baseline**: how far the cell's prediction moved; 0 is the same.  \n**distance moved**: how far the "
-    "vector itself moved, as a share of its length.  \n**change of logit difference**: of the two tokens named above."
+    "vector itself moved, as a share of its length.  \n**change of the lead**: of one of the two "
+    "tokens above over the other, in logits."
 )
 
 
@@ -38,12 +42,13 @@ def draw(workspace: Workspace, base: Shown, node: EditRun) -> CompareView | None
     """Everything about one edited run beside its baseline; returns what is compared, if anything is yet."""
     if node.held is None:
         return None
-    view = _draw_options(base, node.held)
+    view = _draw_options(workspace, base, node.held)
     record = read_comparison(workspace, base, view)
     if node.story:
         st.html(f'<div class="story">{escape_html(node.story)}</div>')
     _draw_texts(base, node)
     draw_effects(record)
+    moved_tokens.draw(workspace, base, node.held, record.position)
     _draw_strip(record)
     _draw_picture(workspace, base, node, record, view)
     _draw_tokens(record)
@@ -52,9 +57,12 @@ def draw(workspace: Workspace, base: Shown, node: EditRun) -> CompareView | None
     return view
 
 
-def draw_baseline(workspace: Workspace, base: Shown) -> None:
-    """The run without edits: a click on a cell puts its place into the form."""
-    st.html('<div class="cap">The baseline. Click a cell, and the form at the left is about its place.</div>')
+BASELINE = "The baseline. Click a cell, and the form at the left is about its place."
+
+
+def draw_baseline(workspace: Workspace, base: Shown, caption: str = BASELINE) -> None:
+    """The heatmap of `base` alone: without edits, a click on a cell puts its place into the form."""
+    st.html(f'<div class="cap">{escape_html(caption)}</div>')
     view = HeatmapView(base.trace.id)
     payload = workspace.keep((view, "edit"), lambda: _grid_payload(workspace, base, view, view.trace))
     components.draw_grid(payload, key="grid_baseline_alone", on_select=workspace.select)
@@ -65,34 +73,18 @@ def read_comparison(workspace: Workspace, base: Shown, view: CompareView) -> Com
     return workspace.read_view(base.engine, view, "compare")
 
 
-def _draw_options(base: Shown, held: Trace) -> CompareView:
+def _draw_options(workspace: Workspace, base: Shown, held: Trace) -> CompareView:
+    """What is compared: the lead of the question's target over its contrast, in the cells of one component."""
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="effect_options")
-    target = token_field.draw(
-        line,
-        base.engine,
-        "Lead of",
-        key="effect_target",
-        placeholder="the answer",
-        help="Its logit, less that of the other token, is the number that edits are judged by.",
-        width=220,
-    )
-    contrast = token_field.draw(
-        line,
-        base.engine,
-        "over",
-        key="effect_contrast",
-        placeholder="the runner-up",
-        help="The token it is compared with.",
-        width=220,
-    )
+    asked = find_asked_question(workspace, base)
     names = {c: c.label for c in Component}
     component = draw_named_choice(line, "Component", "effect_component", names, "", Component.BLOCK, width=150)
     return CompareView(
         base.trace.id,
         held.id,
-        target or None,
-        contrast or None,
-        position=base.trace.prompt_length - 1,
+        asked.target.typed,
+        asked.rival.typed,
+        position=asked.position,
         component=component,
     )
 
@@ -126,10 +118,10 @@ def _text_html(tokens: list[str], others: list[str]) -> str:
 def draw_effects(record: Comparison) -> None:
     """The effect at the position that says the answer, each number with what doing nothing makes."""
     at = record.position
-    name = f"{record.shown[record.target]} less {record.shown[record.contrast]}"
+    pair = f"{record.shown[record.target]} over {record.shown[record.contrast]}"
     rows = [
         (
-            f"logit difference {name}",
+            f"lead of {pair} (logits)",
             significant(float(record.logit_difference[at])),
             significant(float(record.edited_logit_difference[at])),
             change(float(record.edited_logit_difference[at] - record.logit_difference[at])),
@@ -156,9 +148,9 @@ def draw_effects(record: Comparison) -> None:
                 significant(record.noise["log_prob"]),
             ),
         )
-    heads = ("at the end of the prompt", "baseline", "edited", "change", "noise floor")
+    heads = (f"after position {at} ‘{record.tokens[at].shown}’", "baseline", "edited", "change", "noise floor")
     cells = "".join("<tr>" + "".join(f"<td>{escape_html(str(value))}</td>" for value in row) + "</tr>" for row in rows)
-    head = "".join(f"<th>{h}</th>" for h in heads)
+    head = "".join(f"<th>{escape_html(h)}</th>" for h in heads)
     st.html(f'<table class="effects"><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>')
 
 

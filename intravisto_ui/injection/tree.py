@@ -8,8 +8,10 @@ from streamlit.delta_generator import DeltaGenerator
 from intravisto_core.request import CompareView, in_words
 from intravisto_ui.injection import results
 from intravisto_ui.session.edit_stack import EditRun
+from intravisto_ui.session.question import find_asked_question
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import plural
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.workspace import Workspace
 
 SHORT = 64
 
@@ -76,7 +78,9 @@ def draw_comparison(workspace: Workspace, base: Shown) -> None:
         if first == second:
             st.html('<div class="hint">Choose two different runs.</div>')
             return
-        view = CompareView(traces[first].id, traces[second].id, position=base.trace.prompt_length - 1)
+        asked = find_asked_question(workspace, base)
+        target, rival = asked.target.typed, asked.rival.typed
+        view = CompareView(traces[first].id, traces[second].id, target, rival, position=asked.position)
         results.draw_effects(results.read_comparison(workspace, base, view))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from intravisto_core.engine import Engine, diagnostics
+import intravisto_core as iv
+from intravisto_core.engine import Engine
 from intravisto_core.figures.numbers import significant
 from intravisto_core.records import Check, ModelCard
 from intravisto_core.records.memory import size
@@ -59,7 +60,7 @@ def draw_card(model: ModelCard) -> None:
 
 
 def draw_capabilities(model: ModelCard) -> None:
-    """What was checked when the model was opened, with the measured errors."""
+    """What was checked when the model was opened, and since, with the measured errors."""
     body = "".join(_line(c, model.capabilities[c]) for c in Capability if c in model.capabilities)
     probe = f'<p class="under">Checked on: {escape_html(model.probe)}</p>' if model.probe else ""
     stock = ""
@@ -76,13 +77,16 @@ def draw_capabilities(model: ModelCard) -> None:
 
 def _line(capability: Capability, check: Check) -> str:
     error = "bit-equal" if check.exact else "–" if check.error is None else significant(check.error)
+    allowed = f"{check.allowed:g}" if check.allowed else "–"
     verdict = '<span class="ok">✓ holds</span>' if check.ok else '<span class="bad">✕ fails</span>'
+    if check.pending:
+        verdict = "… not yet"
     reason = f"<small>{escape_html(check.reason)}</small>" if check.reason else ""
     start = "" if check.at_start is None else f' title="at position 0: {significant(check.at_start)}"'
     name, words = escape_html(capability.label), escape_html(IN_WORDS[capability])
     return (
         f'<tr><th scope="row">{name}<small>{words}</small>{reason}</th>'
-        f'<td class="num"{start}>{error}</td><td class="num">{check.allowed:g}</td><td>{verdict}</td></tr>'
+        f'<td class="num"{start}>{error}</td><td class="num">{allowed}</td><td>{verdict}</td></tr>'
     )
 
 
@@ -92,4 +96,4 @@ def draw_diagnostics(engine: Engine) -> None:
         '<h2 class="part">Diagnostics</h2><p class="under">To send along with a question or a bug report. '
         "Holds versions and the figures above, no prompt and no secret.</p>"
     )
-    st.code(diagnostics(engine), language=None, height=260)
+    st.code(iv.diagnostics(engine), language=None, height=260)

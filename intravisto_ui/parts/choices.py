@@ -24,14 +24,17 @@ def draw_choice(
     width: Width,
     why: str = "",
     off: str = "",
+    default: Member | None = None,
 ) -> Member:
-    """One of the options, the first one at first. why: what else to say of them. off: why there is no choice now."""
+    """One of the options, the default (the first one) at first. why: what else to say of them. off: why there is no
+    choice now.
+    """
     texts = [f"**{o.label}**: {o.help}" if o.help else f"**{o.label}**" for o in options]
     return draw_kept(
         container.selectbox,
         label,
         key=key,
-        default=options[0],
+        default=options[0] if default is None else default,
         valid=lambda v: v in options,
         options=options,
         format_func=lambda o: o.label,

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from intravisto_core.request import Ablate
+from intravisto_core.request import Ablate, Intervention
 from intravisto_core.sites import Component, Site
-from intravisto_ui.parts import edit_switch
-from intravisto_ui.parts.edit_values import FORM_KEY, TokenSpan
-from intravisto_ui.parts.kept import set_kept
+from intravisto_ui.parts import claim_test, edit_run, edit_switch
+from intravisto_ui.parts.edit_values import TokenSpan, fill_form
 from intravisto_ui.session.workspace import Workspace
 
 SITES = {
@@ -35,9 +34,9 @@ def draw_cell_actions(workspace: Workspace, component: Component, row: int, posi
     if line.button("Inject here", key="inject_here", help="Put a token's vector in at this place"):
         prefill_form(workspace, "inject", site, layer, position)
         st.switch_page(edit_switch.PAGE)
-    if line.button("Ablate here", key="ablate_here", help="Run again with nothing at this place"):
-        workspace.edits.add(Ablate(site, layer, (position,)))
-        st.switch_page(edit_switch.PAGE)
+    what = Ablate(site, layer, (position,))
+    edit_run.draw_offer(line, workspace, what, "Ablate here", "ablate_here")
+    _draw_test(line, workspace, what, "test_here")
     return line
 
 
@@ -54,9 +53,15 @@ def draw_head_action(workspace: Workspace, layer: int, position: int, heads: Seq
         label_visibility="collapsed",
         width=110,
     )
-    if line.button("Ablate this head", key=f"{key}_ablate", help="Run again without what it brings to this position"):
-        workspace.edits.add(Ablate(Site.Z, layer, (position,), head=int(chosen)))
-        st.switch_page(edit_switch.PAGE)
+    what = Ablate(Site.Z, layer, (position,), head=int(chosen))
+    edit_run.draw_offer(line, workspace, what, "Ablate this head", f"{key}_ablate")
+    _draw_test(line, workspace, what, f"{key}_test")
+
+
+def _draw_test(line: DeltaGenerator, workspace: Workspace, what: Intervention, key: str) -> None:
+    """A button that tests what a cell or a head is said to do."""
+    if line.button("Test this", key=key, help=claim_test.HELP):
+        claim_test.open_test_here(workspace, what)
 
 
 def prefill_form(workspace: Workspace, kind: str, site: Site, layer: int, position: int) -> None:
@@ -64,4 +69,4 @@ def prefill_form(workspace: Workspace, kind: str, site: Site, layer: int, positi
     workspace.options["edit_id"] = None
     site_key = "stream_site" if kind in ("inject", "steer") else "site"
     values = {"kind": kind, site_key: site, "layer": layer, "span": TokenSpan.CHOSEN, "positions": [position]}
-    set_kept(**{FORM_KEY + name: value for name, value in values.items()})
+    fill_form(workspace, values)

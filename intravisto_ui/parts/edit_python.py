@@ -7,10 +7,12 @@ from enum import Enum
 from typing import Any
 
 from intravisto_core.request import Generated, Intervention, PromptSet, Span, TensorRef, tensors
+from intravisto_core.request.ranges import resolve_layers_and_heads
 from intravisto_ui.parts import edit_sources, python_lines
 from intravisto_ui.session import edit_marks
 from intravisto_ui.session.edit_stack import Stack
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.workspace import Workspace
 
 
 def write_comparison(cells: str = "") -> list[str]:
@@ -29,7 +31,9 @@ def write_edited_run(base: Shown, cards: Stack, name: str = "edited") -> list[st
             names[source] = f"source{len(names) + 1}" if names else "source"
             request = edit_sources.source_request(base, source)
             before.append(python_lines.write_trace_call(names[source], request))
-    calls = [f"    {write_intervention(card.what, names)}," for card in cards]
+    model = base.engine.model
+    placed = [resolve_layers_and_heads(card.what, model.n_layers, model.n_heads, model.n_kv_heads) for card in cards]
+    calls = [f"    {write_intervention(what, names)}," for what in placed]
     if any(tensors(card.what) for card in cards):
         before.insert(1, "import numpy as np")
     return [*before, f"{name} = trace.edit(", *calls, ")"]

@@ -10,7 +10,8 @@ from intravisto_core.engine import Trace
 from intravisto_core.request import Ablate, Intervention, Patch, PromptSet, TraceRequest
 from intravisto_ui.parts.kept import draw_kept
 from intravisto_ui.session import jobs
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.workspace import Workspace
 
 SHORT = 48
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_ui.session.edit_stack import Edits, Look
+from intravisto_ui.session.re_aim import count_aside
 from intravisto_ui.session.text import plural
 
 PAGE = "pages/injection.py"
 
 
-def draw(edits: Edits) -> None:
+def draw(container: DeltaGenerator, edits: Edits) -> None:
     """The chip and, where there is an edited run, the switch; nothing while there are no edits."""
     node = edits.current_node()
-    if not edits.cards and node is None:
+    aside = count_aside(edits.aside)
+    if not edits.cards and node is None and not aside:
         return
-    line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="edits_bar")
+    line = container.container(
+        horizontal=True, vertical_alignment="center", gap="small", width="content", key="edits_bar"
+    )
     line.page_link(
-        PAGE, label=f"Edits ({len(edits.active_cards())} on)", help="To the edits and what followed from them"
+        PAGE,
+        label=f"Edits ({', '.join(filter(None, (f'{len(edits.active_cards())} on', aside)))})",
+        help="To the edits and what followed from them. Those of another prompt are set aside.",
     )
     if node is None or node.held is None:
         return

@@ -23,9 +23,12 @@ from intravisto_core.request import (
     Steer,
     SwapDirection,
 )
+from intravisto_core.request.interventions import usual_vector
 from intravisto_core.request.positions import Positions
-from intravisto_core.sites import Lens, Site
+from intravisto_core.sites import Lens, Site, TokenVector
+from intravisto_ui.parts.kept import set_kept
 from intravisto_ui.session.text import plural
+from intravisto_ui.session.workspace import Workspace
 
 KINDS = {
     "inject": "inject a token",
@@ -43,7 +46,7 @@ STREAM_SITES = {
     Site.RESID_PRE: "block input",
 }
 ALL_SITES = {Site.ATTN_OUT: "attention", Site.MLP_OUT: "MLP", Site.Z: "a head", Site.ACT: "a neuron"} | STREAM_SITES
-STRATEGIES = {"replace": "completely", "main": "the main component"}
+STRATEGIES = {"replace": "completely", "main": "main component"}
 ABLATIONS = {
     "zero": "zero",
     "mean": "mean over this text",
@@ -65,8 +68,20 @@ class TokenSpan(StrEnum):
 
 SPANS = {TokenSpan.CHOSEN: "chosen tokens", TokenSpan.PROMPT: "whole prompt", TokenSpan.ALL: "whole text"}
 LENSES = (Lens.OUTPUT, Lens.LINEAR, Lens.QUADRATIC, Lens.INPUT)
+READ_LENSES = {lens: f"{lens.label} lens" for lens in LENSES}
 
 Values = dict[str, Any]
+
+
+# the fields that name tokens of the text, and are empty for another one
+OF_THE_TEXT = ("positions", "keys")
+
+
+def fill_form(workspace: Workspace, values: Values) -> None:
+    """Put values into the form's widgets, from a callback or before they are drawn."""
+    own = {FORM_KEY + name: value for name, value in values.items() if name in OF_THE_TEXT}
+    set_kept(**{FORM_KEY + name: value for name, value in values.items() if name not in OF_THE_TEXT})
+    set_kept(of=None if workspace.base is None else workspace.base.text_id, **own)
 
 
 def build_intervention(values: Values) -> Intervention:
@@ -103,7 +118,8 @@ def _build_inject(v: Values) -> Intervention:
     where = _read_where(v, v["stream_site"])
     if v["strategy"] == "main":
         return ReplaceMain(**where, token=v["token"], lens=v["lens"])
-    return Replace(**where, token=v["token"], lens=v["lens"], match_norm=v["match_norm"])
+    chosen = {"lens": v["vector"], "read_lens": v.get("read_lens", Lens.OUTPUT), "match_norm": v["match_norm"]}
+    return Replace(**where, token=v["token"], **chosen)
 
 
 def _build_ablate(v: Values) -> Intervention:
@@ -172,6 +188,17 @@ _BUILDERS = {
 }
 
 
+def name_vector_field(site: Site) -> str:
+    """The field of the token's vector: one for the stream and one for updates, whose first choices differ."""
+    return "update_vector" if site.is_update else "vector"
+
+
+def list_vectors(site: Site) -> dict[TokenVector, str]:
+    """The vectors that can stand for a token at a site, the usual one first."""
+    usual = usual_vector(site)
+    return {vector: vector.label for vector in sorted(TokenVector, key=lambda v: v is not usual)}
+
+
 def parse_positions(text: str) -> tuple[int, ...]:
     """Whole numbers from a typed list such as `3, 5 -1`.
 
@@ -195,6 +222,8 @@ def read_values(what: Intervention) -> Values:
     if values.get("site") in STREAM_SITES:
         values["stream_site"] = values["site"]
     values["strategy"] = "main" if name == "ReplaceMain" else "replace"
+    if isinstance(what, Replace):
+        values[name_vector_field(what.site)] = values.pop("lens")
     values["steering"] = {"RemoveDirection": "remove", "SwapDirection": "swap"}.get(name, "steer")
     if name == "SwapDirection":
         values["direction"], values["other"] = values.pop("source"), values.pop("target")

@@ -12,12 +12,17 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import StreamlitPage
 
 from intravisto_core.records import row_label
-from intravisto_ui.parts import components, edit_switch, help_button, problems, theme
+from intravisto_core.sites import Colour
+from intravisto_ui.parts import components, edit_switch, help_button, problems, question_bar, template_fold, theme
 from intravisto_ui.parts.help_button import HelpText
-from intravisto_ui.session import address, garbage
+from intravisto_ui.parts.kept import set_kept
+from intravisto_ui.session import address, garbage, restart
+from intravisto_ui.session.question import Question, find_question
+from intravisto_ui.session.selection import Report
+from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, token_html
-from intravisto_ui.session.workspace import Shown, Workspace
-from intravisto_ui.session.workspaces import current_workspace
+from intravisto_ui.session.workspace import Workspace
+from intravisto_ui.session.workspaces import ASKED_ADDRESS, current_workspace
 
 STYLE = Path(__file__).with_name("frame.css")
 DIMMED = ".st-key-stage, .st-key-strip { opacity: .45; }"
@@ -31,12 +36,16 @@ def _no_buttons(line: DeltaGenerator) -> None:
 
 @dataclass(frozen=True)
 class Headline:
-    """The first line of a page. It stands above the options whose choices it tells, so a body draws it after them."""
+    """The first line of a page. It stands above the options whose choices it tells, so a body draws it after them.
+
+    model: whose picture it is, as HTML.
+    """
 
     title: str
     question: str
     help: HelpText
     container: DeltaGenerator
+    model: str = ""
 
     def draw(
         self,
@@ -62,7 +71,7 @@ class Headline:
         title, words = escape_html(self.title), escape_html(question or self.question)
         head = f'<h1 class="question"><span class="page">{title}</span>{words}</h1>'
         where = f'<span class="where" aria-live="polite">{selection}</span>' if selection else ""
-        line.html(f'<div class="headline">{head}{where}</div>', width="stretch")
+        line.html(f'<div class="headline">{head}{self.model}{where}</div>', width="stretch")
         return line
 
 
@@ -85,7 +94,7 @@ def draw_page(
     def draw_body() -> None:
         with problems.guard():
             workspace = current_workspace()
-            headline = Headline(title, question, help, st.container())
+            headline = Headline(title, question, help, st.container(), name_model(workspace))
             subject = find(workspace)
             if subject is None:
                 headline.draw_bare()
@@ -93,8 +102,23 @@ def draw_page(
                 return
             body(workspace, subject, headline)
             address.write(workspace.id, workspace.options)
+            restart.write_down(workspace)
 
     draw_body()
+
+
+def name_model(workspace: Workspace) -> str:
+    """The model that the page's picture is of, as HTML; marked where another one is open by now."""
+    if workspace.shown is None:
+        return ""
+    name = escape_html(workspace.shown.engine.model.name)
+    if workspace.shows_saved and workspace.shown.trace.interventions:
+        why = "This run came from a file and was made with edits. Run at the left loads the model and runs the prompt."
+        return f'<span class="model">{name}</span><span class="model old" title="{why}">saved run, edited</span>'
+    if workspace.spec in (None, workspace.shown.spec):
+        return f'<span class="model" title="{name}: the model that this is a picture of">{name}</span>'
+    why = f"This is still a picture of {name}. Another model is open by now: press Run to see what that one does."
+    return f'<span class="model old" title="{why}">still {name}</span>'
 
 
 def draw_style() -> None:
@@ -106,7 +130,18 @@ def draw_style() -> None:
 
 def dim_picture(workspace: Workspace) -> None:
     """While something runs, dim the picture of the run before."""
-    st.html(f"<style>{DIMMED if workspace.run is not None else ''} </style>")
+    st.html(f"<style>{DIMMED if is_dimmed(workspace) else ''} </style>")
+
+
+def is_dimmed(workspace: Workspace) -> bool:
+    """Whether the picture is of another run than the one that goes on; one from a file stays while it is run again."""
+    run, base = workspace.run, workspace.base
+    if run is None:
+        return False
+    if base is None or not workspace.shows_saved or run.request is None:
+        return not workspace.shows_saved
+    asked, saved = run.request, base.request
+    return (asked.prompt, asked.messages) != (saved.prompt, saved.messages)
 
 
 def _open_through_app(title: str) -> None:
@@ -117,7 +152,9 @@ def _open_through_app(title: str) -> None:
     """
     if "workspace" not in st.session_state:
         garbage.put_aside_late()
+        # what the address says is lost at the switch
         st.session_state["asked_page"] = title
+        st.session_state[ASKED_ADDRESS] = dict(st.query_params)
         st.switch_page("app.py")
 
 
@@ -135,6 +172,8 @@ def describe_selection(workspace: Workspace, shown: Shown, detail: str = "") -> 
     if selection.row is None or selection.position is None or not 0 <= selection.position < len(tokens):
         return ""
     row = row_label(selection.row, shown.engine.model.n_layers)
+    if selection.head is not None:
+        row += f" · head {selection.head}"
     read = f"position {selection.position} ‘{token_html(tokens[selection.position].shown)}’"
     why = ""
     if selection.target is not None and 0 <= selection.target < len(tokens):
@@ -142,8 +181,32 @@ def describe_selection(workspace: Workspace, shown: Shown, detail: str = "") -> 
     return why + f"{escape_html(row)} · {read}" + (f" · {escape_html(detail)}" if detail else "")
 
 
-def draw_strip(workspace: Workspace, shown: Shown) -> None:
-    """The tokens of the trace; a click selects a position, or asks why a generated token came."""
+def draw_strip(
+    workspace: Workspace,
+    shown: Shown,
+    find: Callable[[Workspace, Shown], Question] = find_question,
+    explains: bool = True,
+    tokens: bool = True,
+) -> None:
+    """The tokens of the trace; a click selects a position, or asks why a generated token came. Under them the question
+    that all pages answer, and the edits.
+
+    find: the question that the page answers. explains: whether there is a link to the page that answers it in full.
+    tokens: whether they are drawn; a picture that is the text itself needs no second one.
+    """
+    if tokens:
+        strip = st.container(key="strip_slot")
+        # the switch stands under the strip, which is drawn as it says
+        template_fold.draw_switch(workspace, shown)
+        with strip:
+            _draw_tokens(workspace, shown)
+    line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="frame_bar")
+    with problems.guard():
+        question_bar.draw(line, workspace, shown, find(workspace, shown), explains)
+    edit_switch.draw(line, workspace.edits)
+
+
+def _draw_tokens(workspace: Workspace, shown: Shown) -> None:
     trace = shown.trace
     components.draw_strip(
         tokens=trace.tokens,
@@ -152,9 +215,17 @@ def draw_strip(workspace: Workspace, shown: Shown) -> None:
         top=shown.engine.model.n_layers + 1,
         selection=workspace.selection,
         key="strip",
-        on_select=workspace.select,
+        on_select=lambda chosen: _select_token(workspace, chosen),
+        folds=template_fold.find_folds(workspace, shown),
     )
-    edit_switch.draw(workspace.edits)
+
+
+def _select_token(workspace: Workspace, chosen: Report) -> None:
+    """Take the selection; asking why a token came colours the heatmap by the probability of that token."""
+    before = workspace.asked.n
+    workspace.select(chosen)
+    if workspace.asked.n != before:
+        set_kept(colour=Colour.PROBABILITY)
 
 
 def draw_nothing_yet(text: str) -> None:

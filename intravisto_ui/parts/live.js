@@ -4,6 +4,24 @@
  */
 const PAUSE = 350;
 
+/**
+ * A page is opened as `/flow`, and its address completed to `/flow?w=…` once it is drawn. That is one step of the
+ * browser's history and not two, so that "back" leads to the page before.
+ */
+function completeAddresses() {
+  const push = history.pushState;
+  history.pushState = function (state, title, url) {
+    const to = new URL(url ?? "", location.href);
+    const completes = to.pathname === location.pathname && !location.search && to.search;
+    (completes ? history.replaceState : push).call(history, state, title, url);
+  };
+}
+
+if (!window.__intravistoAddresses) {
+  window.__intravistoAddresses = true;
+  completeAddresses();
+}
+
 export default function ({ data }) {
   // on the document, once for each field: the field itself comes and goes with the page
   const followed = (window.__intravistoLive ??= new Set());

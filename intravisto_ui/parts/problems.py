@@ -10,6 +10,8 @@ from datetime import datetime
 import streamlit as st
 
 from intravisto_core import errors
+from intravisto_ui.session import jobs
+from intravisto_ui.session.libraries import libraries
 from intravisto_ui.session.text import escape_html, link_html
 from intravisto_ui.session.workspace import Workspace
 
@@ -61,13 +63,28 @@ def draw_inline(error: Exception) -> None:
     st.html(f'<div class="box inline" role="alert"><b>{escape_html(title)}</b><span>{escape_html(text)}</span></div>')
 
 
+def _draw_not_saved() -> None:
+    """Say what stands where a saved run has nothing to show."""
+    text = (
+        "The saved run does not hold this. Press Run to load its model."
+        if libraries().are_loaded()
+        else "This comes in a moment, when the model is loaded."
+    )
+    st.html(f'<div class="hint" role="status">{text}</div>')
+
+
 @contextmanager
 def guard() -> Iterator[None]:
-    """Whatever goes wrong inside becomes a few words on the page; the rest of the page survives."""
+    """Whatever goes wrong inside becomes a few words on the page; the rest of the page survives. What takes long inside
+    shows its progress at its head, over what was there before.
+    """
     try:
-        yield
+        with jobs.showing_progress_in(st.empty()):
+            yield
     except errors.Superseded:
         pass
+    except errors.NotSavedError:
+        _draw_not_saved()
     except errors.IntravistoError as error:
         draw_inline(error)
     except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from intravisto_core.request import Generation, ModelSpec, Selection, Span, TraceRequest
-from intravisto_ui.session.workspace import Shown
+from intravisto_ui.session.shown import Shown
 
 _SPEC = tuple(name for name in ModelSpec.__dataclass_fields__ if name != "source")
 

@@ -1,4 +1,4 @@
-"""Options that several pages have, each with one label, one help and one memory: measure, position 0, layers."""
+"""Options that several pages have, each with one label, one help and one memory: measure, layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intravisto_core.sites import BlockKind, ShareMeasure
 from intravisto_ui.parts.choices import Width, draw_choice
 from intravisto_ui.parts.kept import draw_kept
 from intravisto_ui.parts.theme import short_row_label
-from intravisto_ui.session.workspace import Shown
+from intravisto_ui.session.shown import Shown
 
 
 def offered_measures(shown: Shown) -> tuple[ShareMeasure, ...]:
@@ -20,25 +20,14 @@ def offered_measures(shown: Shown) -> tuple[ShareMeasure, ...]:
     return tuple(m for m in ShareMeasure if not (parallel and m is ShareMeasure.KL_PAIR))
 
 
-def draw_measure_box(container: DeltaGenerator, shown: Shown, width: Width) -> ShareMeasure:
-    """How parts are weighed where they join."""
+def draw_measure_box(
+    container: DeltaGenerator, shown: Shown, width: Width, key: str = "measure", default: ShareMeasure | None = None
+) -> ShareMeasure:
+    """How parts are weighed where they join. default: the first one that there is."""
     offered = offered_measures(shown)
     left_out = ShareMeasure.KL_PAIR not in offered
     why = "KL pair compares two parts; in this model's blocks three parts meet." if left_out else ""
-    return draw_choice(container, "Shares by", "measure", offered, width, why)
-
-
-def draw_hide_first_toggle(container: DeltaGenerator) -> bool:
-    """Whether position 0 is left out."""
-    return draw_kept(
-        container.toggle,
-        "Ignore position 0 (attention sink)",
-        key="hide_first",
-        default=False,
-        help="Heads look at the first position when they have nothing to do; its numbers are often extreme. The "
-        "heatmap leaves its column out; in a flow, what goes there ends in a terminal of its own, unless it is "
-        "reweighed.",
-    )
+    return draw_choice(container, "Shares by", key, offered, width, why, default=default)
 
 
 def draw_layer_slider(container: DeltaGenerator, n_layers: int, width: Width) -> tuple[int, int]:

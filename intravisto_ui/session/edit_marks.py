@@ -6,9 +6,11 @@ from intravisto_core.errors import IntravistoError
 from intravisto_core.figures.web import Mark
 from intravisto_core.request import Intervention
 from intravisto_core.request.positions import resolve
+from intravisto_core.request.ranges import index
 from intravisto_core.sites import Site
 from intravisto_ui.session.edit_stack import EditRun, Look
-from intravisto_ui.session.workspace import Shown, Workspace
+from intravisto_ui.session.shown import Shown
+from intravisto_ui.session.workspace import Workspace
 
 
 def is_edited(workspace: Workspace) -> bool:
@@ -42,12 +44,12 @@ def marks_of_run(base: Shown, node: EditRun) -> tuple[Mark, ...]:
 
 def _marks_of_edit(what: Intervention, start: int, length: int, n_layers: int) -> list[Mark]:
     spots = getattr(what, "positions", getattr(what, "queries", None))
-    if spots is None:
+    if spots is None or what.layer is None:
         return []
-    layer = what.layer + n_layers if what.layer < 0 else what.layer
-    row = layer if what.site is Site.RESID_PRE else layer + 1
     try:
+        layer = index(what.layer, n_layers, "layer")
         positions = resolve(spots, start, length)
     except IntravistoError:
         return []
+    row = layer if what.site is Site.RESID_PRE else layer + 1
     return [Mark(row, position, str(what.kind)) for position in positions]

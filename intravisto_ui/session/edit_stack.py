@@ -1,6 +1,6 @@
-"""The edits of a workspace: a stack of cards, its undo and redo, and the tree of the runs that were made with it.
+"""The edits of one text: a stack of cards, its undo and redo, and the tree of the runs that were made with it.
 
-The stack is the user's work and outlives the trace that it was made on; the runs belong to one baseline.
+Cards name places of a text. With another text they are set aside, and come back with theirs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from intravisto_core import request
 from intravisto_core.engine import Job, Trace
 from intravisto_core.errors import TraceError
-from intravisto_core.records import ConceptDirection
+from intravisto_core.records import ConceptDirection, Token
 from intravisto_core.sites import TextMode
 
 STEPS_KEPT = 100
@@ -104,9 +104,25 @@ class EditRun:
         return [t for t in (self.held, self.free) if t is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """The cards of another text, which name places of it.
+
+    tokens: of that text, with what was generated. prompt: what it begins with, for people.
+    """
+
+    cards: Stack
+    tokens: tuple[Token, ...]
+    prompt_length: int
+    prompt: str
+
+
 @dataclass
 class Edits:
-    """Cards, undo, redo, and runs. look: what the pages show. refusal: why no run began."""
+    """Cards, undo, redo, and runs: of one baseline. look: what the pages show. refusal: why no run began.
+
+    aside: the cards of the text that was shown before, which nothing does until they are taken over.
+    """
 
     cards: Stack = ()
     past: list[Stack] = field(default_factory=list)
@@ -117,7 +133,12 @@ class Edits:
     refusal: Exception | None = None
     sources: dict[str, Trace] = field(default_factory=dict)
     directions: dict[str, ConceptDirection] = field(default_factory=dict)
+    aside: SetAside | None = None
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def begin_anew(self) -> Edits:
+        """Empty ones for another text, with the same library of directions."""
+        return Edits(directions=self.directions, _ids=self._ids)
 
     def active_cards(self) -> Stack:
         """The cards that are on."""
@@ -231,13 +252,53 @@ class Edits:
         else:
             self.look = Look.BASELINE
 
+    def take_over(self, listed: Iterable[request.Intervention]) -> None:
+        """Add the edits of another text, re-aimed at this one; nothing stays set aside."""
+        new = tuple(Card(next(self._ids), what) for what in listed)
+        self.change(lambda cards: cards + new)
+        self.aside = None
+
+    def rest(self) -> None:
+        """Another baseline is shown: what runs ends, and the traces may leave memory, but are remembered."""
+        for node in list(self.runs.values()):
+            node.cancel()
+            node.collect()
+            if node.held is None:
+                del self.runs[node.id]
+        for trace in self._all_traces():
+            release_trace(trace, forget=False)
+        self.refusal = None
+        self._look_at_existing()
+
+    def resume(self) -> None:
+        """The baseline is shown again: its runs are there as they were; those whose model is gone are not."""
+        for node in list(self.runs.values()):
+            try:
+                for trace in node.traces():
+                    trace.pin()
+            except TraceError:
+                del self.runs[node.id]
+        for prompt, trace in list(self.sources.items()):
+            try:
+                trace.pin()
+            except TraceError:
+                del self.sources[prompt]
+        self._look_at_existing()
+
+    def _look_at_existing(self) -> None:
+        """Look at the baseline where the run that was looked at is gone."""
+        if self.current not in self.runs:
+            self.current, self.look = 0, Look.BASELINE
+
+    def _all_traces(self) -> Iterator[Trace]:
+        yield from (trace for node in self.runs.values() for trace in node.traces())
+        yield from self.sources.values()
+
     def drop_runs(self) -> None:
-        """Let go of all runs: another baseline is shown."""
+        """Let go of all runs: their baseline is gone."""
         for node in self.runs.values():
             node.cancel()
-            for trace in node.traces():
-                release_trace(trace)
-        for trace in self.sources.values():
+        for trace in self._all_traces():
             release_trace(trace)
         self.runs.clear()
         self.sources.clear()

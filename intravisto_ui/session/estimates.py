@@ -7,8 +7,8 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import intravisto_core as iv
 from intravisto_core.errors import IntravistoError
-from intravisto_core.models.estimates import estimate_memory
 from intravisto_core.records import MemoryEstimate
 from intravisto_core.request import ModelSpec
 
@@ -52,7 +52,7 @@ class Estimates:
 
     def _ask(self, key: tuple[ModelSpec, bool], prompt_tokens: int, new_tokens: int, token: str) -> None:
         try:
-            answer = Answer(estimate_memory(key[0], prompt_tokens, new_tokens, token=token or None))
+            answer = Answer(iv.estimate_memory(key[0], prompt_tokens, new_tokens, token=token or None))
         except IntravistoError as error:
             answer = Answer(error=error)
         except Exception:

@@ -23,6 +23,11 @@ def put_aside() -> Iterator[None]:
         gc.freeze()
 
 
+def freeze() -> None:
+    """Put aside all that is there now."""
+    gc.freeze()
+
+
 def put_aside_late() -> None:
     """The same for what was imported already, unless that was done before."""
     if not gc.get_freeze_count():

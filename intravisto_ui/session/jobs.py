@@ -5,34 +5,70 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any, TypeVar
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.engine import Engine, Job, Trace
-from intravisto_core.errors import Cancelled, IntravistoError
+from intravisto_core.errors import Cancelled, IntravistoError, RequestError
 from intravisto_core.progress import Progress
 from intravisto_core.records.memory import size
-from intravisto_core.request import ModelSpec, TraceRequest, View
-from intravisto_ui.session import settings
+from intravisto_core.request import HeatmapView, ModelSpec, ModuleBlock, TraceRequest, View
+from intravisto_ui.session import interrupts, settings
 from intravisto_ui.session.pool import pool
 
+if TYPE_CHECKING:
+    from intravisto_core.engine import LocalEngine
+    from intravisto_core.engine.hook_block import HookBlock
+    from intravisto_core.engine.remote import RemoteEngine
+    from intravisto_core.inspection.watch import Watch
+
 POLL_S = 0.2
-SHOWN_AFTER_S = 0.15
+SHOWN_AFTER_S = 0.3
+SEEN_VIEWS, SEEN_SESSIONS = 60, 200
 log = logging.getLogger("intravisto")
+_seen: OrderedDict[str, OrderedDict[View[Any], None]] = OrderedDict()
+_seen_lock = threading.Lock()
 
 R = TypeVar("R")
+# where the part of the page that is drawn now shows how far its views are
+_frame: ContextVar[DeltaGenerator | None] = ContextVar("frame", default=None)
+
+
+@contextmanager
+def showing_progress_in(place: DeltaGenerator) -> Iterator[None]:
+    """What is waited for inside shows its progress at that place, an empty one; what stands under it stays."""
+    token = _frame.set(place)
+    try:
+        yield
+    finally:
+        _frame.reset(token)
 
 
 class Run:
     """Opening a model, then running a request on it, in a thread of its own. Safe to read from any thread.
 
-    request: None only opens the model. token: for the Hub, kept until the model is open.
+    request: None only opens the model. token: for the Hub, kept until the model is open. blocks: what is measured while
+    it runs; see `watches`.
     """
 
-    def __init__(self, spec: ModelSpec, request: TraceRequest | None, session: str, token: str = "") -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        request: TraceRequest | None,
+        session: str,
+        token: str = "",
+        blocks: Sequence[ModuleBlock] = (),
+    ) -> None:
         self._token: str | None = token or None
+        self._blocks = tuple(blocks)
+        self.watches: tuple[Watch, ...] = ()
         self._opening: Job | None = None
         self.spec = spec
         self.request = request
@@ -67,18 +103,37 @@ class Run:
         self._token = None
         if self._cancelled.is_set():
             self._opening.cancel()
-        engine: Engine = self._opening.result()
+        engine: LocalEngine | RemoteEngine = self._opening.result()
         self.engine = engine
         if self.request is None:
             return
         if self._cancelled.is_set():
             raise Cancelled("cancelled while the model was being opened")
         began = time.perf_counter()
-        self._job = engine.submit(self.request, session=self.session)
+        self._job = self._submit(engine, self.request)
         if self._cancelled.is_set():
             self._job.cancel()
         self.trace = self._job.result()
         self.seconds = time.perf_counter() - began
+
+    def _submit(self, engine: LocalEngine | RemoteEngine, request: TraceRequest) -> Job:
+        """Ask for the run, with the functions that measure in it; blocks of another model's modules are left out.
+
+        At a service no function of this process is run: there, what is measured comes with the end of the run alone.
+        """
+        hooks: HookBlock | None = None
+        if self._blocks:
+            with suppress(RequestError):
+                hooks = engine.hook(session=self.session)
+        if hooks is None:
+            return engine.submit(request, session=self.session)
+        with hooks:
+            found = []
+            for block in self._blocks:
+                with suppress(RequestError):
+                    found.append(hooks.watch(block))
+            self.watches = tuple(found)
+            return engine.submit(request, session=self.session)
 
     def cancel(self) -> None:
         """Ask it to stop; a download ends at once and goes on from there the next time."""
@@ -127,13 +182,36 @@ class Run:
 
 
 def compute_view(engine: Engine, view: View[R], session: str, slot: str) -> R:
-    """The record of a view. Shows progress when it takes time, and gives up when the user does something else.
+    """The record of a view. Where it takes time its progress stands in the frame that is being drawn
+    (`showing_progress_in`); it is given up when the user does something else.
 
     Raises:
         IntravistoError: why there is no record.
     """
     record: R = _wait_for(engine.submit(view, session=session, slot=slot))
+    _note_seen(session, view)
     return record
+
+
+def seen_views(session: str) -> tuple[View[Any], ...]:
+    """The views that a session looked at last, the newest last."""
+    with _seen_lock:
+        return tuple(_seen.get(session, ()))
+
+
+def _note_seen(session: str, view: View[Any]) -> None:
+    if isinstance(view, HeatmapView):
+        # a picture that grows is one view, however often it was asked for
+        view = replace(view, first=None, within=None)
+    with _seen_lock:
+        views = _seen.setdefault(session, OrderedDict())
+        _seen.move_to_end(session)
+        views[view] = None
+        views.move_to_end(view)
+        while len(views) > SEEN_VIEWS:
+            views.popitem(last=False)
+        while len(_seen) > SEEN_SESSIONS:
+            _seen.popitem(last=False)
 
 
 def compute_trace(engine: Engine, request: TraceRequest, session: str, slot: str) -> Trace:
@@ -146,17 +224,28 @@ def compute_trace(engine: Engine, request: TraceRequest, session: str, slot: str
     return trace
 
 
+def _describe_progress(job: Job) -> tuple[float, str]:
+    """How far a job is, from 0 to 1, and that in words."""
+    if job.place > 0:
+        return 0.0, f"Waiting: {job.place} before this one"
+    done, total, text = job.progress.done, job.progress.total, job.progress.text or "computing"
+    words = text[:1].upper() + text[1:]
+    return (min(1.0, done / total), f"{words}: {done} of {total}") if total else (0.0, f"{words} …")
+
+
 def _wait_for(job: Job) -> Any:
     bar: DeltaGenerator | None = None
+    began = time.monotonic()
     try:
         while True:
             try:
-                return job.result(timeout=SHOWN_AFTER_S if bar is None else POLL_S)
+                return job.result(timeout=POLL_S / 2)
             except TimeoutError:
-                done, total = job.progress.done, job.progress.total
-                bar = bar or st.empty()
-                # writing here is also where Streamlit may end this script for a newer one
-                bar.progress(min(1.0, done / total) if total else 0.0, text=job.progress.text or "Decoding …")
+                interrupts.heed()
+                if time.monotonic() - began >= SHOWN_AFTER_S:
+                    bar = bar or _frame.get() or st.empty()
+                    # writing here is also where Streamlit may end this script for a newer one
+                    bar.progress(*_describe_progress(job))
     except BaseException:
         job.cancel()
         raise

@@ -4,7 +4,8 @@ Environment: INTRAVISTO_MODELS_FILE names a file that fixes the list of models (
 turns the public mode on. Then, without such a file, INTRAVISTO_MODELS lists the models on offer ("demo", folders of the
 server and names on the Hub, separated by commas), and INTRAVISTO_PROMPT_TOKENS, INTRAVISTO_NEW_TOKENS,
 INTRAVISTO_QUEUE, INTRAVISTO_PROMPTS and INTRAVISTO_SECONDS change the limits. INTRAVISTO_IDLE_MINUTES is how long a
-model that nobody uses stays in memory; with 0 it stays for good.
+model that nobody uses stays in memory; with 0 it stays for good. INTRAVISTO_ENGINE is the address of a service whose
+models are used in place of models of this machine (docs/service.md); its token is INTRAVISTO_TOKEN.
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ from pathlib import PurePath
 
 from intravisto_core.engine.limits import Limits
 from intravisto_core.errors import ModelError, RequestError, expected
-from intravisto_core.models.offered import offered_models
 from intravisto_core.request import MAX_NEW_TOKENS, ModelSpec
-from intravisto_core.traces.trace_store import STORE_BYTES
+from intravisto_ui.server.environment import is_public
 
 DEMO = "demo"
-PUBLIC = "INTRAVISTO_PUBLIC"
 MODELS = "INTRAVISTO_MODELS"
 MODELS_FILE = "INTRAVISTO_MODELS_FILE"
 IDLE_MINUTES = "INTRAVISTO_IDLE_MINUTES"
+ENGINE = "INTRAVISTO_ENGINE"
 USUAL_IDLE_MINUTES = 30
 LIMITS = {"prompt_tokens": 256, "new_tokens": 64, "queue": 20, "prompts": 16, "seconds": 120}
 MOST_TOKENS_TYPED = 32
@@ -61,6 +61,9 @@ class Settings:
         """What one request may ask of an engine."""
         if not self.public:
             return Limits()
+        # torch is loaded here
+        from intravisto_core.traces.trace_store import STORE_BYTES
+
         return Limits(
             prompt_tokens=self.prompt_tokens,
             new_tokens=self.new_tokens,
@@ -78,6 +81,11 @@ def name(source: str) -> str:
     return "demo model" if source == DEMO else PurePath(source).name or source
 
 
+def read_engine(environment: Mapping[str, str] | None = None) -> str | None:
+    """The address of the service that the app uses, or None."""
+    return (os.environ if environment is None else environment).get(ENGINE, "").strip() or None
+
+
 def read(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of an environment, by default of this process.
 
@@ -86,7 +94,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     """
     given = os.environ if environment is None else environment
     listed, idle = _read_models_file(given), _read_whole(given, IDLE_MINUTES, USUAL_IDLE_MINUTES)
-    if given.get(PUBLIC, "").strip().lower() not in ("1", "true", "yes", "on"):
+    if not is_public(given):
         return Settings(models=listed, idle_minutes=idle)
     sources = tuple(m.strip() for m in given.get(MODELS, DEMO).split(",") if m.strip())
     models = listed or tuple(ModelSpec(source) for source in sources or (DEMO,))
@@ -99,6 +107,9 @@ def _read_models_file(given: Mapping[str, str]) -> tuple[ModelSpec, ...] | None:
     """The models of the file that fixes the list, or None without one."""
     if not given.get(MODELS_FILE, "").strip():
         return None
+    # only where a file fixes the list: it knows the families, and so needs torch
+    from intravisto_core.models.offered import offered_models
+
     return tuple(offer.spec for offer in offered_models(given[MODELS_FILE]))
 
 

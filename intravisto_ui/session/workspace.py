@@ -8,60 +8,48 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from intravisto_core.engine import Engine, Trace
-from intravisto_core.errors import Cancelled
+from intravisto_core.engine import Engine, SavedEngine, Trace
+from intravisto_core.errors import Cancelled, TraceError
 from intravisto_core.request import ModelSpec, QueryView, TraceRequest, View
 from intravisto_ui.session import jobs, pool
+from intravisto_ui.session.asked import Asked
+from intravisto_ui.session.edit_shelf import EditShelf
 from intravisto_ui.session.edit_stack import Edits, Look, release_trace
 from intravisto_ui.session.estimates import Estimates
+from intravisto_ui.session.grid_runs import GridRun
 from intravisto_ui.session.jobs import Run
+from intravisto_ui.session.kept_items import KeptItems
+from intravisto_ui.session.module_blocks import read_blocks
+from intravisto_ui.session.selection import Report, Selection
+from intravisto_ui.session.shown import Shown, is_again, read_same_text
 
 QUICK_S = 0.4
-ITEMS_KEPT = 16
 RUNS_KEPT = 12
 
 T = TypeVar("T")
 R = TypeVar("R")
-Report = Mapping[str, Any] | None
-"""What a component's script reports of a click."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The selected cell, for all pages; row, position and target may be None.
-
-    n: number of the user's act, newer ones win. part: of a picture of flows, the id of its node (`mid.3.7`) or of its
-    link (`block.2.7>mid.3.7`); "" for the cell itself.
-    """
-
-    row: int | None = None
-    position: int | None = None
-    target: int | None = None
-    n: int = 0
-    part: str = ""
-
-
-@dataclass
-class Shown:
-    """The trace that the pages show, with what was asked for it and the model that it came from."""
-
-    trace: Trace
-    engine: Engine
-    spec: ModelSpec
-    request: TraceRequest
-    seconds: float = 0.0
+Ran = tuple[ModelSpec, TraceRequest]
+"""A model and what was run on it."""
 
 
 @dataclass
 class Workspace:
     """One user's prompt, options, traces and selection. session: Streamlit's id of the tab that shows it.
+    resting: whether that tab was closed.
 
-    opens_at: what is selected when the first run is there, in a copy of another workspace.
+    edits: of the run that is shown. edit_shelf: those of the others. asked: target, contrast and position of the
+    question that all pages answer. opens_at: what is selected when the first run is there, in a copy of another
+    workspace. sight: the first and last position of the heatmap that are looked at. wants_more: whether its picture
+    asked for columns that it still lacks. known: the positions that it has, None where it has all. sought: the token
+    that is looked for, or why none is. forms: of what was just typed, of which one is taken. past: runs whose traces
+    are there. remembered: what was run before the server was started anew. written: what was written down of it last.
+    grids: of many runs, by what they show. brought: the trace whose prompt and settings the sidebar is to take over.
+    claim: the one that the user is about to test, as its dialog has it.
     """
 
     id: str
@@ -70,20 +58,32 @@ class Workspace:
     spec: ModelSpec | None = None
     base: Shown | None = None
     edits: Edits = field(default_factory=Edits)
+    edit_shelf: EditShelf = field(default_factory=EditShelf)
     run: Run | None = None
     selection: Selection = field(default_factory=Selection)
+    asked: Asked = field(default_factory=Asked)
     opens_at: Selection | None = None
+    sight: tuple[int, int] | None = None
+    wants_more: bool = False
     pins: dict[int, list[int]] = field(default_factory=dict)
     sought: QueryView | str | None = None
+    forms: tuple[QueryView, ...] = ()
+    known: tuple[int, ...] | None = None
     past: list[Shown] = field(default_factory=list)
+    remembered: tuple[Ran, ...] = ()
+    written: str = field(default="", repr=False)
+    brought: str = ""
+    claim: Any = None
     problem: Exception | None = None
     notice: str = ""
     started: bool = False
     token: str = field(default="", repr=False)
     estimates: Estimates = field(default_factory=Estimates)
     session: str = ""
+    resting: bool = False
     touched: float = field(default_factory=time.monotonic)
-    kept: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
+    kept: KeptItems = field(default_factory=KeptItems)
+    grids: dict[str, GridRun[Any]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -101,7 +101,7 @@ class Workspace:
                 self.run.cancel()
             self.problem, self.notice = None, "" if self.started else self.notice
             self.started = True
-            self.run = Run(spec, request, self.id, self.token)
+            self.run = Run(spec, request, self.id, self.token, read_blocks(self.options))
             self.run.start()
 
     def collect_run(self) -> bool:
@@ -135,8 +135,24 @@ class Workspace:
                 "Press Run to open it again."
             )
 
+    def show_saved(self, trace: Trace) -> None:
+        """Show a run that was opened from a file; no model is opened for it."""
+        self.show_run(Shown(trace, trace.engine, trace.engine.spec, trace.request))
+
+    def show_run(self, shown: Shown) -> None:
+        """Show a run that a page has made; the sidebar then asks for it too."""
+        with self._lock:
+            self._show(shown)
+            self.brought = shown.trace.id
+
+    @property
+    def shows_saved(self) -> bool:
+        """Whether the run that is shown came from a file, and has no model behind it."""
+        return self.base is not None and isinstance(self.base.engine, SavedEngine)
+
     def _specs(self) -> set[ModelSpec]:
-        found = (self.spec, None if self.base is None else self.base.spec)
+        """The models that this workspace needs."""
+        found = (self.spec, None if self.base is None or self.shows_saved else self.base.spec)
         return {spec for spec in found if spec is not None}
 
     def _note_failure(self, run: Run) -> None:
@@ -148,19 +164,51 @@ class Workspace:
             self.notice = "Cancelled before there was anything to show."
 
     def _show(self, shown: Shown) -> None:
-        self.edits.drop_runs()
+        self._change_edits(shown)
         if self.base is not None:
             release_trace(self.base.trace, forget=False)
         shown.trace.pin()
+        # the model has come behind the picture: what was clicked on meanwhile stays
+        kept = self.selection if self.shows_saved and read_same_text(self.base, shown) else None
+        self._change_question(shown)
         self.base = shown
         self.pins.clear()
         self.kept.clear()
-        top, wanted, self.opens_at = shown.engine.model.n_layers + 1, self.opens_at, None
+        self.sight, self.known, self.wants_more = None, None, False
+        top, wanted, self.opens_at = shown.engine.model.n_layers + 1, self.opens_at or kept, None
         self.selection = Selection(top, shown.trace.prompt_length - 1, None, self.selection.n)
-        if wanted is not None and _exists(wanted, top, len(shown.trace.tokens)):
+        if wanted is not None and wanted.exists(top, len(shown.trace.tokens)):
             self.selection = replace(self.selection, row=wanted.row, position=wanted.position, target=wanted.target)
-        asked = (shown.spec, shown.request)
-        self.past = [shown, *(p for p in self.past if (p.spec, p.request) != asked)][:RUNS_KEPT]
+        if self.shows_saved:
+            return
+        self._list(shown)
+        self.edit_shelf.forget_but({past.trace.id for past in self.past})
+
+    def _list(self, shown: Shown) -> None:
+        """Put a run into the list: first, or where it stands already, so that looking at one moves no other."""
+        place = next((i for i, p in enumerate(self.past) if is_again(p, shown)), None)
+        if place is None:
+            self.past = [shown, *self.past][:RUNS_KEPT]
+        else:
+            self.past[place] = shown
+
+    def _change_edits(self, shown: Shown) -> None:
+        """Put the edits away with the run that they are of, and take out those of the run that is shown now."""
+        before = self.base
+        if before is None:
+            return
+        again = next((p.trace.id for p in self.past if is_again(p, shown)), "")
+        same, prompt = before.text_id == shown.text_id, str(before.request.prompt)
+        self.edits = self.edit_shelf.exchange(self.edits, before.trace, prompt, shown.trace, same, again)
+
+    def _change_question(self, shown: Shown) -> None:
+        """An earlier run brings its question back; another text begins with none, the same text keeps what is asked."""
+        before = self.base
+        if before is None:
+            return
+        before.asked = self.asked
+        asked = self.asked if before.text_id == shown.text_id else shown.asked
+        self.asked = replace(asked, n=self.asked.n + 1)
 
     def show_again(self, past: Shown) -> bool:
         """Show an earlier run without running it. False where its model was put away since, or something runs now."""
@@ -179,8 +227,10 @@ class Workspace:
             return
         n = int(chosen.get("n") or 0)
         if n >= self.selection.n:
-            row, position, target = (chosen.get(name) for name in ("row", "position", "target"))
-            self.selection = Selection(row, position, target, n, str(chosen.get("part") or ""))
+            self.selection = Selection.of_click(chosen)
+            if self.selection.target is not None:
+                # "why this token?" is the whole question: what was typed before goes
+                self.asked = Asked(position=self.selection.target - 1, n=self.asked.n + 1)
 
     def _trace_ids(self) -> set[str]:
         """The traces whose cells can be selected: the baseline and its edited runs, which share their places."""
@@ -189,24 +239,23 @@ class Workspace:
 
     def select_cell(self, row: int | None = None, position: int | None = None, target: int | None = None) -> None:
         """Select a cell that something on the page names; what is None stays, the target goes."""
-        now = self.selection
-        # a number of its own, newer than any click so far
-        row, position = (now.row or 0) if row is None else row, (now.position or 0) if position is None else position
-        self.selection = Selection(row, position, target, now.n + 1)
+        self.selection = self.selection.at_cell(row, position, target)
 
-    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, kept for the last few keys, so that a click does not draw the picture again."""
-        with self._lock:
-            if key in self.kept:
-                self.kept.move_to_end(key)
-                found: T = self.kept[key]
-                return found
-        made = make()
-        with self._lock:
-            self.kept[key] = made
-            while len(self.kept) > ITEMS_KEPT:
-                self.kept.popitem(last=False)
-        return made
+    def look_at(self, sight: Report) -> None:
+        """Take over which positions of the heatmap are looked at, from a picture that waits for more columns."""
+        if sight is not None:
+            self.sight, self.wants_more = (int(sight["first"]), int(sight["last"])), True
+
+    def select_head(self, head: int) -> None:
+        """Of the selected cell, one head of the attention that wrote to it."""
+        self.selection = self.selection.at_head(head)
+
+    def keep(self, key: Hashable, make: Callable[[], T], outdated: Callable[[T], bool] = lambda _: False) -> T:
+        """What `make` gives, kept for the last few keys, so that a click does not draw the picture again.
+
+        outdated: says of what is kept whether it is made anew.
+        """
+        return self.kept.find(key, make, outdated)
 
     def read_view(self, engine: Engine, view: View[R], slot: str) -> R:
         """The record of a view, asked for once and kept for the last few views.
@@ -220,26 +269,40 @@ class Workspace:
         """Give what the user chose and typed to another workspace, which runs it for itself: traces are not shared."""
         other.options.update(self.options)
         other.edits.cards = self.edits.cards
-        other.sought = self.sought
+        other.sought, other.asked = self.sought, self.asked
         other.opens_at = self.selection if self.selection.row is not None else None
+
+    def rest(self) -> None:
+        """Nobody looks at it for now: what it pinned may leave memory, and is run again when somebody comes back."""
+        with self._lock:
+            if not self.resting and self.base is not None:
+                self.resting = True
+                with suppress(TraceError):
+                    self.base.engine.rest(self.id)
+
+    def resume(self) -> None:
+        """Somebody looks at it again."""
+        with self._lock:
+            if self.resting and self.base is not None:
+                with suppress(TraceError):
+                    self.base.engine.resume(self.id)
+            self.resting = False
 
     def close(self) -> None:
         """Let go of the trace and of what runs."""
+        self.resume()
         with self._lock:
             if self.run is not None:
                 self.run.cancel()
+            for grid in self.grids.values():
+                grid.cancel()
             self.edits.drop_runs()
+            self.edit_shelf.forget_but(())
             if self.base is not None:
                 release_trace(self.base.trace, forget=False)
             for spec in self._specs():
                 pool.release_lease(spec, self.id)
             self.run = self.base = self.engine = self.spec = None
-
-
-def _exists(selection: Selection, top: int, n_positions: int) -> bool:
-    """Whether a run has that cell. top: its highest row."""
-    row, position = selection.row, selection.position
-    return row is not None and row <= top and position is not None and position < n_positions
 
 
 def find_shown(workspace: Workspace) -> Shown | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
 
 import streamlit as st
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from intravisto_ui.session import address
+from intravisto_ui.session import address, journal, restart
 from intravisto_ui.session.workspace import Workspace
 
+ASKED_ADDRESS = "asked_address"
+"""Where an address waits that was asked for before the app itself had begun."""
 LIFETIME_S = 12 * 3600
 
 
@@ -37,9 +40,17 @@ class Workspaces:
             workspace.close()
         return found
 
-    def new(self) -> Workspace:
-        """An empty workspace under a random id."""
-        workspace = Workspace(secrets.token_urlsafe(12))
+    def rest_unseen(self, is_open: Callable[[str], bool]) -> None:
+        """Let those rest whose browser tab was closed. is_open: whether the tab of a session is there."""
+        with self._lock:
+            shown = [workspace for workspace in self._kept.values() if workspace.session]
+        for workspace in shown:
+            if not is_open(workspace.session):
+                workspace.rest()
+
+    def new(self, id: str = "") -> Workspace:
+        """An empty workspace under that id, or under a random one."""
+        workspace = Workspace(id or secrets.token_urlsafe(12))
         with self._lock:
             self._kept[workspace.id] = workspace
         return workspace
@@ -57,18 +68,25 @@ def current_workspace() -> Workspace:
     Two tabs on one address would fight over one selection: a second one gets a copy of its own.
     """
     state = st.session_state
-    id, session = state.get("workspace") or st.query_params.get(address.WORKSPACE), _read_session()
+    asked: dict[str, str] = state.pop(ASKED_ADDRESS, None) or dict(st.query_params)
+    id, session = state.get("workspace") or asked.get(address.WORKSPACE), _read_session()
     workspace = workspaces().find(id)
     if workspace is None:
-        workspace = workspaces().new()
-        workspace.options.update(address.read_options(dict(st.query_params)))
-        if id:
+        entry = journal.read(id)
+        workspace = workspaces().new(id if id and entry else "")
+        if entry is not None:
+            restart.bring_back(workspace, entry)
+        workspace.options.update(address.read_options(asked))
+        if id and entry is None:
             workspace.notice = "The workspace of this address is no longer kept. This is a new one."
     elif workspace.session != session and _is_open(workspace.session):
         copied, workspace = workspace, workspaces().new()
         copied.copy_into(workspace)
         workspace.notice = "This address is open in another tab. This is a copy of its own; neither changes the other."
     state["workspace"], workspace.session = workspace.id, session
+    workspace.resume()
+    if runtime.exists():
+        workspaces().rest_unseen(_is_open)
     return workspace
 
 

@@ -1,7 +1,9 @@
-"""Which model: one of a list, or any by its name on the Hub or its folder; how it is loaded, and what it will take."""
+"""Which model: one of a list, or any that is typed into the same box; how it is loaded, and what it will take."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,16 @@ from intravisto_ui.session.text import escape_html, link_html
 from intravisto_ui.session.workspace import Workspace
 from intravisto_ui.sidebar import hub_token, model_badges, model_list
 
-OTHER, ANOTHER = "another model", "Another: name or folder"
+TYPED, MOST_TYPED = "typed_models", 8
 ASKING_S = 0.5
 CHARACTERS_PER_TOKEN = 4
 NOT_PACKED = "none"
 RELEASE = "Free the memory of this model and of what is shown of it. Run opens it again."
+WHAT_TO_TYPE = (
+    "The demo model is small and comes with the program. Type over it to open any other: a folder of this machine "
+    "with config.json, a tokenizer and safetensors; a GGUF file (/path/x.gguf, or owner/name:x.gguf); a model on the "
+    "Hugging Face Hub (owner/name, owner/name@revision); a model of Ollama (ollama:name); or a LoRA adapter."
+)
 LOADING = {
     "dtype": ("Precision", DTYPES, "auto", "auto keeps the precision that the model was saved in."),
     "quantisation": (
@@ -45,16 +52,18 @@ def build_spec(workspace: Workspace) -> ModelSpec:
     """The model that the sidebar asks for.
 
     Raises:
-        IntravistoError: none is named, or it cannot be loaded in that way.
+        IntravistoError: it cannot be loaded in that way.
     """
     get, offered = workspace.options.get, model_list.read_models()
-    chosen = get("model", "")
-    if chosen == OTHER and not offered.closed:
-        source, revision = _parse_source((get("source") or "").strip())
+    chosen = (get("model") or "").strip()
+    given = offered.specs.get(chosen)
+    if given is None and (offered.closed or not chosen):
+        given = next(iter(offered.specs.values()))
+    if given is None:
+        source, revision = _parse_source(chosen)
+    elif offered.closed or given.source == DEMO:
+        return given
     else:
-        given = offered.specs.get(chosen) or next(iter(offered.specs.values()))
-        if offered.closed or given.source == DEMO:
-            return given
         source, revision = given.source, given.revision
     packed = get("quantisation")
     return ModelSpec(
@@ -67,11 +76,7 @@ def build_spec(workspace: Workspace) -> ModelSpec:
 
 
 def _parse_source(text: str) -> tuple[str, str | None]:
-    """Source and revision of what was typed: a folder, `owner/name` or `owner/name@revision`."""
-    if not text:
-        raise ModelError(
-            "model: expected a name on the Hub, as openai-community/gpt2, or the path of a folder; got nothing"
-        )
+    """Source and revision of what was typed: a path, `owner/name` or `owner/name@revision`."""
     source, _, revision = text.partition("@")
     if revision and not Path(text).expanduser().exists() and on_hub(ModelSpec(source)):
         return source, revision
@@ -86,7 +91,7 @@ def read_options(spec: ModelSpec) -> dict[str, Any]:
         for key, given in listed.items():
             if given == spec or (not exact and (given.source, given.revision) == (spec.source, spec.revision)):
                 return {"model": key, **loading}
-    return {"model": OTHER, "source": "@".join(part for part in (spec.source, spec.revision) if part), **loading}
+    return {"model": "@".join(part for part in (spec.source, spec.revision) if part), **loading}
 
 
 def draw(workspace: Workspace) -> None:
@@ -94,40 +99,53 @@ def draw(workspace: Workspace) -> None:
     offered = model_list.read_models()
     listed = list(offered.specs)
     # second, as the list is long and only its head is seen at once
-    names = listed if offered.closed else [*listed[:1], OTHER, *listed[1:]]
-    chosen = draw_kept(
+    names = listed if offered.closed else [*listed[:1], *_list_typed(workspace, listed), *listed[1:]]
+    labels = _label(names, offered.words)
+    now = workspace.options.get("model")
+    where = f"\n\nNow: `{now}`" if isinstance(now, str) and labels.get(now, now) == _short(now) != now else ""
+    draw_kept(
         st.selectbox,
-        "Model",
+        "Model" if offered.closed else "Model: choose or type",
         key="model",
         default=names[0],
         valid=lambda v: v in names,
         options=names,
-        format_func=lambda v: ANOTHER if v == OTHER else offered.words[v],
+        format_func=lambda v: labels.get(v, v),
         on_change=_on_choice,
         args=(workspace,),
-        help="The demo model is small and comes with the program. The others are read from the Hugging Face Hub, or "
-        "from this machine where they are here already."
-        if not offered.closed
-        else "The models that this server offers.",
+        accept_new_options=not offered.closed,
+        help="The models that this server offers." if offered.closed else WHAT_TO_TYPE + where,
     )
-    if chosen == OTHER:
-        draw_kept(
-            st.text_input,
-            "Name or folder",
-            key="source",
-            default="",
-            placeholder="owner/name, owner/name@revision, /path",
-            on_change=_on_change,
-            args=(workspace,),
-            help="A model on the Hugging Face Hub; a folder of this machine with config.json, a tokenizer and "
-            "safetensors; a GGUF file (/path/x.gguf, owner/name:x.gguf); a model of Ollama (ollama:name); or a LoRA "
-            "adapter.",
-        )
     wanted = _try_spec(workspace)
     if workspace.engine is not None and workspace.spec == wanted:
-        model_badges.draw(workspace.engine.model)
+        model_badges.draw(workspace, workspace.engine)
     if not settings.read().public:
         _draw_loading(workspace, wanted)
+
+
+def _label(names: list[str], words: Mapping[str, str]) -> dict[str, str]:
+    """How models are listed: the box is narrow, so a path is its last part, where no other name is the same."""
+    short = {name: words.get(name) or _short(name) for name in names}
+    often = Counter(short.values())
+    return {name: label if often[label] == 1 else words.get(name, name) for name, label in short.items()}
+
+
+def _short(typed: str) -> str:
+    """The last part of a path, as the model is called when it is open; anything else as it is."""
+    path = Path(typed)
+    if not (path.is_absolute() or typed.startswith(("~", "."))):
+        return typed
+    return path.stem if path.suffix == ".gguf" else path.name or typed
+
+
+def _list_typed(workspace: Workspace, listed: list[str]) -> list[str]:
+    """What was typed into the box, the newest first; the workspace remembers it."""
+    now = st.session_state.get("model", workspace.options.get("model"))
+    typed = list(workspace.options.get(TYPED, ()))
+    if isinstance(now, str) and now.strip() and now not in listed:
+        typed = [now, *(text for text in typed if text != now)][:MOST_TYPED]
+        workspace.options[TYPED] = typed
+    return typed
 
 
 def _try_spec(workspace: Workspace) -> ModelSpec | None:
@@ -214,6 +232,8 @@ def _draw_estimate(answer: Answer) -> None:
 
 def _on_choice(workspace: Workspace) -> None:
     """Take over how the chosen model is offered: some in 4 bit, say."""
+    # so that the browser hears of it, and shows the name of a path that was typed
+    set_kept(model=st.session_state["model"])
     given = model_list.read_models().specs.get(st.session_state["model"])
     if given is not None:
         set_kept(dtype=given.dtype, quantisation=given.quantisation or NOT_PACKED, device_map=given.device_map)
@@ -226,8 +246,6 @@ def _on_change(workspace: Workspace) -> None:
     if isinstance(workspace.problem, ModelError):
         # it was about the one that was chosen before
         workspace.problem = None
-    if workspace.options.get("model") == OTHER and not (workspace.options.get("source") or "").strip():
-        return
     try:
         wanted = build_spec(workspace)
         at_once = model_list.read_models().closed or not _on_hub(wanted) or wanted in pool().specs
@@ -238,7 +256,7 @@ def _on_change(workspace: Workspace) -> None:
 
 
 def _on_hub(wanted: ModelSpec) -> bool:
-    return on_hub(wanted)
+    return settings.read_engine() is None and on_hub(wanted)
 
 
 def _load(workspace: Workspace) -> None:

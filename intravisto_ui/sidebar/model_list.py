@@ -10,6 +10,7 @@ import streamlit as st
 from intravisto_core.models.offered import OfferedModel, offer_is_closed, offered_models
 from intravisto_core.request import ModelSpec
 from intravisto_ui.session import settings
+from intravisto_ui.session.pool import list_offered
 
 SECONDS = 60
 
@@ -26,10 +27,18 @@ class ModelList:
 def read_models() -> ModelList:
     """The list of this server: fixed by a file or the public mode, else what is known and what lies in the cache."""
     fixed = settings.read().models
+    offered = list_offered()
+    if offered is not None:
+        # while the service does not answer, the page still stands, and says so when it is asked
+        return _name_models(offered or (ModelSpec(settings.DEMO),))
     if fixed is None:
         return _open_list()
     if offer_is_closed():
         return _list_models(offered_models(), closed=True)
+    return _name_models(fixed)
+
+
+def _name_models(fixed: Sequence[ModelSpec]) -> ModelList:
     return ModelList({_key(m): m for m in fixed}, {_key(m): settings.name(m.source) for m in fixed}, True)
 
 

@@ -14,6 +14,7 @@ from intravisto_core.sites import TokenKind
 from intravisto_ui.parts import components
 from intravisto_ui.parts.kept import draw_kept, set_kept
 from intravisto_ui.session.text import escape_html, plural
+from intravisto_ui.session.tokenizing import tokenize
 from intravisto_ui.session.workspace import Workspace
 from intravisto_ui.sidebar import chat
 from intravisto_ui.sidebar.examples import DEFAULT
@@ -61,7 +62,8 @@ def read_tokens(workspace: Workspace, engine: Engine, text: str) -> tuple[tuple[
         return (), ""
     special = bool(workspace.options.get("add_special_tokens", True))
     try:
-        return engine.tokenize(text, special, chat=chat.is_on(workspace), messages=chat.read_messages(workspace)), ""
+        said = chat.read_messages(workspace)
+        return tokenize(engine, text, special, chat=chat.is_on(workspace), messages=said), ""
     except IntravistoError as error:
         return (), str(error)
 
@@ -71,7 +73,7 @@ def _draw_count(workspace: Workspace, engine: Engine, n: int, chatting: bool) ->
     over = room and n + int(workspace.options.get("max_new_tokens") or 0) > room
     words = f"{plural(n, 'token')} of {room:,}" if room else plural(n, "token")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="count"):
-        st.html(f'<span class="count{" over" if over else ""}">{words}</span>')
+        st.html(f'<span class="count{" over" if over else ""}">{words}</span>', width="content")
         with st.popover("Special tokens"):
             why = " In a chat the model's template decides." if chatting else ""
             draw_kept(

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,34 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def server(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a running app; one for all browser tests."""
-    port = free_port()
-    log = tmp_path_factory.mktemp("server") / "log.txt"
+    with app_running(free_port(), tmp_path_factory.mktemp("server") / "log.txt") as address:
+        yield address
+
+
+def start_app(port: int, log: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """The app as it is started by hand, on this machine alone, with more variables in its environment."""
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
+    given = {**os.environ, "HF_HUB_OFFLINE": "1", **environment}
     with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1"})
-    address = f"http://127.0.0.1:{port}/"
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env=given)
+    wait_for(process, f"http://127.0.0.1:{port}/_stcore/health", log)
+    return process
+
+
+def stop_app(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+
+
+@contextmanager
+def app_running(port: int, log: Path, **environment: str) -> Iterator[str]:
+    """Address of the app, there as long as the context is; see `start_app`."""
+    process = start_app(port, log, **environment)
     try:
-        wait_for(process, address + "_stcore/health", log)
-        yield address
+        yield f"http://127.0.0.1:{port}/"
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        stop_app(process)
 
 
 def wait_for(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
@@ -57,11 +73,15 @@ def wait_for(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
                 return
         except OSError:
             time.sleep(0.05)
+    process.kill()
     pytest.fail(f"the app did not start:\n{log.read_text()}")
 
 
 class Visit:
-    """One browser window of one user on the app. `said` collects the errors of the page's scripts."""
+    """One browser window of one user on the app.
+
+    said: errors of the page's scripts, and whatever the page's own security policy had to refuse.
+    """
 
     def __init__(self, page: Any, address: str) -> None:
         self.page = page
@@ -69,8 +89,13 @@ class Visit:
         self.outside: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("console", lambda message: self._note_refusal(message.text))
         page.on("request", lambda request: self._note(request.url))
         page.goto(address)
+
+    def _note_refusal(self, text: str) -> None:
+        if "Content Security Policy" in text or "Permissions-Policy" in text:
+            self.said.append(text)
 
     def _note(self, url: str) -> None:
         if not re.match(r"(https?|wss?)://127\.0\.0\.1|data:|blob:", url):
@@ -108,6 +133,20 @@ class Visit:
         self.page.wait_for_selector(".status.stale")
         return self.idle()
 
+    def type_model(self, text: str) -> Visit:
+        """Type another model into the box, as a person does."""
+        field = self.page.locator(".st-key-model input")
+        field.click()
+        field.fill(text)
+        field.press("Enter")
+        return self
+
+    def open_model(self, path: Path) -> Visit:
+        """Open the real model by its path."""
+        self.type_model(str(path))
+        self.page.locator(".badges", has_text="30 layers").wait_for()
+        return self.idle()
+
     def run(self) -> Visit:
         self.page.locator(".st-key-run button").click()
         self.page.wait_for_selector(".status.done, .st-key-problem")
@@ -118,6 +157,8 @@ class Visit:
 def windows(chromium: Any) -> Iterator[Any]:
     """One browser profile for all tests, so that Streamlit's own scripts are loaded once."""
     context = chromium.new_context()
+    # what one window did with the sidebar is nothing that the next one begins with
+    context.add_init_script("try { localStorage.clear(); } catch { /* a page without storage */ }")
     yield context
     context.close()
 

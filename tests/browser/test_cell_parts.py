@@ -83,9 +83,10 @@ def test_a_colour_follows_a_typed_token(visit: Visits) -> None:
     seen.page.locator(".st-key-colour_slot [role=combobox]").click()
     seen.page.get_by_role("option", name="rank of a token", exact=True).click()
     expect(seen.page.locator(".iv-scale")).to_contain_text("rank of")
-    field = seen.page.locator(".st-key-watch input")
-    field.fill("Paris")
-    expect(seen.page.locator(".st-key-watch_space button").first).to_be_visible()
-    seen.page.locator(".st-key-watch_space button").first.click()
+    # the token is that of the question, which all pages share
+    seen.page.locator(".st-key-question button").first.click()
+    seen.page.locator(".st-key-question_target input").fill("Paris")
+    expect(seen.page.locator(".st-key-question_target_space button").first).to_be_visible()
+    seen.page.locator(".st-key-question_target_space button").first.click()
     expect(seen.page.locator(".iv-scale")).to_contain_text("rank of ␣Paris")
     assert not seen.said

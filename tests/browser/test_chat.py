@@ -25,10 +25,7 @@ def test_a_conversation_with_roles(visit: Visits, folder: Path) -> None:
     seen = visit(size=NARROW).ready()
     page = seen.page
     expect(page.locator(".st-key-chat")).to_have_count(0)
-    page.locator(".st-key-model [role=combobox]").click()
-    page.get_by_role("option", name="Another: name or folder").click()
-    page.locator(".st-key-source input").fill(str(folder))
-    page.locator(".st-key-source input").press("Enter")
+    seen.type_model(str(folder))
     page.locator(".st-key-chat label").first.click()
     field = page.locator(".st-key-prompt textarea")
     expect(page.get_by_text("You say")).to_be_visible()

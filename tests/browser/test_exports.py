@@ -38,6 +38,7 @@ def taken(seen: Visit, button: Any, place: Path) -> Path:
 
 def test_pictures_open_elsewhere(visit: Visits, chromium: Any, tmp_path: Path) -> None:
     seen = visit().ready()
+    seen.page.get_by_role("button", name="Export", exact=True).click()
     svg = taken(seen, seen.page.get_by_role("button", name="SVG", exact=True), tmp_path)
     png = taken(seen, seen.page.get_by_role("button", name="PNG", exact=True), tmp_path)
     assert png.read_bytes().startswith(b"\x89PNG")

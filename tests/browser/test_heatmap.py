@@ -33,6 +33,16 @@ def test_a_click_on_a_cell_opens_it_in_the_panel(visit: Visits) -> None:
     assert f": {first.inner_text()}, " in told
 
 
+def test_a_press_on_a_cell_that_is_drawn_anew_is_a_click(visit: Visits) -> None:
+    """Browsers give no click where the pressed element is gone before the button comes up."""
+    seen = visit().ready()
+    seen.cell(3, 2).hover()
+    seen.page.mouse.down()
+    seen.cell(3, 2).evaluate("(cell) => cell.replaceWith(cell.cloneNode(true))")
+    seen.page.mouse.up()
+    expect(seen.title()).to_contain_text("layer 2 · position 2")
+
+
 def test_a_click_does_not_send_the_picture_again(visit: Visits) -> None:
     seen = visit().ready()
     grid = seen.page.locator("[role=grid]")
@@ -138,6 +148,22 @@ def test_page_switch_and_back_keeps_choices_and_selection(visit: Visits) -> None
     assert "w=" in seen.page.url
 
 
+def test_one_step_back_leads_to_the_page_before(visit: Visits) -> None:
+    """Streamlit opens `/flow` and then completes the address: this is one entry of the history."""
+    seen = visit().ready()
+    told = seen.page.evaluate(
+        """() => {
+            const lengths = [history.length];
+            for (const url of ["/flow", "/flow?w=1", "/flow?w=1&lens=input"]) {
+                history.pushState({}, "", url);
+                lengths.push(history.length);
+            }
+            return lengths.map((n) => n - lengths[0]);
+        }"""
+    )
+    assert told == [0, 1, 1, 2]
+
+
 def test_reload_finds_the_workspace(visit: Visits) -> None:
     seen = visit().ready()
     seen.type_prompt("1 2 3 4").run()
@@ -163,11 +189,7 @@ def test_an_error_keeps_the_last_picture(visit: Visits) -> None:
 
 def test_a_folder_that_is_none(visit: Visits) -> None:
     seen = visit().ready()
-    seen.page.locator(".st-key-model [role=combobox]").click()
-    seen.page.get_by_role("option", name="Another: name or folder").click()
-    folder = seen.page.locator(".st-key-source input")
-    folder.fill("/no/such/folder")
-    folder.press("Enter")
+    seen.type_model("/no/such/folder")
     expect(seen.page.locator(".st-key-problem")).to_contain_text("/no/such/folder")
     seen.cell(4, 8).click()
     expect(seen.title()).to_have_text("layer 3 · position 8")
@@ -198,6 +220,7 @@ def check_layout(seen: Visit, below: bool) -> None:
     assert boxes["options"]["height"] < 90, "the options stand in one line"
     is_below = boxes["detail"]["y"] >= boxes["picture"]["y"] + boxes["picture"]["height"]
     assert is_below is below
+    assert boxes["detail"]["y"] + 90 < page.viewport_size["height"], "the panel begins in sight"
 
 
 def test_dark_mode_follows_the_system(visit: Visits) -> None:

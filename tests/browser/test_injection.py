@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from intravisto_core.models import directions
 from intravisto_core.records import ConceptDirection
-from tests.browser.conftest import NARROW, Visit
+from tests.browser.conftest import NARROW, WIDE, Visit
 
 pytestmark = pytest.mark.browser
 Visits = Callable[..., Visit]
@@ -24,7 +24,10 @@ def to_edits(seen: Visit) -> Visit:
 
 
 def choose(seen: Visit, key: str, option: str) -> None:
-    seen.page.locator(f".st-key-{key} [role=combobox]").click()
+    box = seen.page.locator(f".st-key-{key} [role=combobox]")
+    # a list closes where the page scrolls, as it would to bring a field at its edge into sight
+    box.evaluate("(field) => field.scrollIntoView({ block: 'center' })")
+    box.click()
     seen.page.get_by_role("option", name=option, exact=True).click()
     seen.idle()
 
@@ -44,8 +47,14 @@ def add(seen: Visit, cards: int) -> None:
 
 def run(seen: Visit) -> None:
     seen.page.locator(".st-key-edits_run button").first.click()
-    expect(seen.page.locator(".effects")).to_be_visible()
+    expect(seen.page.locator(".effects:not(.moved_tokens)")).to_be_visible()
     seen.idle()
+
+
+def offer(seen: Visit, way: str) -> None:
+    """Take the offer of the panel to ablate its cell: `run` it at once, or only `add` it."""
+    seen.page.locator(".st-key-detail .st-key-ablate_here button").first.click()
+    seen.page.locator(f".st-key-ablate_here_{way} button:visible").first.click()
 
 
 def inject_paris(seen: Visit) -> None:
@@ -64,9 +73,62 @@ def test_paris_for_rome(visit: Visits) -> None:
     expect(wrote.nth(1)).to_contain_text("Paris")
     expect(wrote.nth(1).locator("mark").first).to_be_visible()
     expect(seen.page.locator(".st-key-grid_difference .iv-mark.iv-injected")).to_have_count(1)
-    expect(seen.page.locator(".effects")).to_contain_text("noise floor")
+    expect(seen.page.locator(".effects:not(.moved_tokens)")).to_contain_text("noise floor")
     assert not seen.said
     assert not seen.outside
+
+
+def test_the_form_and_the_card_tell_what_reads_back(visit: Visits) -> None:
+    seen = to_edits(visit().ready())
+    type_into(seen, "edit_token", " Paris")
+    choose(seen, "edit_layer", "layer 2")
+    told = seen.page.locator(".read_back")
+    expect(told).to_contain_text("Will read back as ␣Paris (>99.9 %)")
+    add(seen, 1)
+    run(seen)
+    expect(told.first).to_contain_text("reads back as ␣Paris")
+    assert seen.page.locator('[data-testid="stBaseButton-primary"]').count() == 1
+
+
+def test_another_prompt_sets_edits_aside_and_the_earlier_run_brings_them_back(visit: Visits) -> None:
+    seen = to_edits(visit().ready())
+    inject_paris(seen)
+    run(seen)
+    seen.type_prompt("Q: What is the capital of Spain? A:").run()
+    aside = seen.page.locator(".st-key-edits_aside")
+    expect(aside).to_contain_text("is not run here")
+    expect(aside).to_contain_text("here: position 11 ‘:’ (last of the prompt)")
+    expect(seen.page.locator(".effects:not(.moved_tokens)")).to_have_count(0)
+    aside.get_by_role("button", name="Take over it").click()
+    expect(aside).to_have_count(0)
+    # the card that was aside may still be fading while the one that is taken over stands already
+    expect(seen.page.locator(".card:visible")).to_have_count(1)
+    expect(seen.page.locator(".card:visible")).to_contain_text("position 11 ‘:’")
+    seen.page.get_by_role("button", name="Earlier runs").click()
+    seen.page.locator(".st-key-recent1 button:visible").first.click()
+    expect(seen.page.locator(".effects:not(.moved_tokens)").first).to_be_visible()
+    expect(seen.page.locator(".wrote").nth(1)).to_contain_text("Paris")
+    assert not seen.said
+
+
+def test_an_ablation_is_run_from_where_it_is_offered(visit: Visits) -> None:
+    seen = visit().ready()
+    seen.cell(4, 8).click()
+    expect(seen.title()).to_have_text("layer 3 · position 8")
+    offer(seen, "run")
+    expect(seen.page.locator(".effects:not(.moved_tokens)").first).to_be_visible()
+    expect(seen.page.locator(".iv-mark.iv-ablated")).to_have_count(1)
+
+
+@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (NARROW, True)])
+def test_nothing_of_the_form_is_cut(visit: Visits, size: tuple[int, int], dark: bool) -> None:
+    seen = to_edits(visit(size, dark=dark).ready())
+    choose(seen, "edit_strategy", "main component")
+    boxes = seen.page.locator(".st-key-edit_form [data-testid=stSelectbox] input")
+    cut = boxes.evaluate_all("all => all.filter((b) => b.scrollWidth > b.clientWidth + 1).map((b) => b.value)")
+    assert not cut
+    run_button = seen.page.locator(".st-key-run button").bounding_box()
+    assert run_button["y"] + run_button["height"] <= size[1]
 
 
 def test_order_undo_and_the_tree(visit: Visits) -> None:
@@ -86,7 +148,7 @@ def test_order_undo_and_the_tree(visit: Visits) -> None:
     nodes = seen.page.locator("[class*=st-key-node_] button")
     expect(nodes).to_have_count(3)
     nodes.nth(0).click()
-    expect(seen.page.locator(".effects")).to_have_count(0)
+    expect(seen.page.locator(".effects:not(.moved_tokens)")).to_have_count(0)
     nodes.nth(1).click()
     expect(seen.page.locator(".wrote").nth(1)).to_contain_text("Paris")
     expect(seen.page.get_by_text("Compare two runs")).to_be_visible()
@@ -112,7 +174,7 @@ def test_a_cell_becomes_an_edit(visit: Visits) -> None:
     seen = visit().ready()
     seen.cell(4, 8).click()
     expect(seen.title()).to_have_text("layer 3 · position 8")
-    seen.page.locator(".st-key-ablate_here button").first.click()
+    offer(seen, "add")
     expect(seen.page.locator(".card")).to_contain_text("layer 3, position 8 ‘␣Italy’, block output: taken away")
     seen.idle()
     run(seen)
@@ -133,7 +195,7 @@ def test_a_node_of_the_flow_becomes_an_edit(visit: Visits) -> None:
     seen = visit(path="flow")
     seen.page.wait_for_selector("rect.iv-node")
     seen.idle().page.locator('.iv-stage [data-part="attention.4.11"]').first.click()
-    seen.page.locator(".st-key-detail .st-key-ablate_here button").first.click()
+    offer(seen, "add")
     expect(seen.page.locator(".card")).to_contain_text(
         "layer 3, position 11 ‘:’ (last of the prompt), attention: taken away"
     )
@@ -155,7 +217,7 @@ def test_a_link_of_the_flow_is_checked(visit: Visits) -> None:
 def test_a_first_experiment_is_one_click_away(visit: Visits) -> None:
     seen = to_edits(visit().ready())
     seen.page.locator(".st-key-try_word button").first.click()
-    expect(seen.page.locator(".effects")).to_be_visible()
+    expect(seen.page.locator(".effects:not(.moved_tokens)")).to_be_visible()
     expect(seen.page.locator(".story")).to_contain_text("␣Italy")
     expect(seen.page.locator(".card")).to_contain_text("no longer looks at position 8 ‘␣Italy’")
     assert not seen.said
@@ -183,14 +245,15 @@ def test_both_grids_move_together_and_are_saved_as_one(visit: Visits, tmp_path: 
     sides[0].locator('[role=gridcell][aria-label^="layer 4"]').first.click()
     for side in sides:
         expect(side.locator(".iv-mark.iv-selected")).to_have_count(1)
+    seen.page.get_by_role("button", name="Export", exact=True).click()
     with seen.page.expect_download() as saved:
-        seen.page.get_by_role("button", name="both SVG", exact=True).click()
+        seen.page.get_by_role("button", name="SVG", exact=True).click()
     picture = Path(saved.value.path()).read_text("utf-8")
     assert (picture.count("<svg"), picture.count(">baseline<"), picture.count(">edited<")) == (3, 1, 1)
     assert "Rome" in picture
     assert "Paris" in picture
     with seen.page.expect_download() as saved:
-        seen.page.get_by_role("button", name="both PNG", exact=True).click()
+        seen.page.get_by_role("button", name="PNG", exact=True).click()
     assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
     assert not seen.said
 
@@ -200,6 +263,7 @@ def test_a_head_of_a_panel_becomes_an_edit(visit: Visits) -> None:
     seen.page.wait_for_selector("rect.iv-node")
     seen.idle().page.locator('.iv-stage [data-part="block.4.8>attention.5.11"]').first.click(force=True)
     seen.page.locator(".st-key-flow_head_ablate button").first.click()
+    seen.page.get_by_role("button", name="Only add it").click()
     expect(seen.page.locator(".card")).to_contain_text("position 11 ‘:’ (last of the prompt), head")
     seen.idle()
     run(seen)
@@ -229,3 +293,15 @@ def test_a_direction_from_a_file_and_into_one(visit: Visits, tmp_path: Path) -> 
     add(seen, 1)
     expect(seen.page.locator(".card")).to_contain_text("along “France less Italy”")
     assert not seen.said
+
+
+def test_the_form_names_the_tokens_of_the_text_that_is_shown(visit: Visits) -> None:
+    seen = to_edits(visit().ready())
+    at = seen.page.locator(".st-key-edit_positions")
+    expect(at).to_contain_text("11 :")
+    seen.page.locator(".st-key-prompt textarea").fill("The opposite of hot is")
+    seen.page.locator(".st-key-prompt textarea").press("Control+Enter")
+    expect(seen.page.locator(".where")).to_contain_text("position 5")
+    seen.idle()
+    expect(at).to_contain_text("5 ␣is")
+    expect(at).not_to_contain_text("11 :")

@@ -38,11 +38,7 @@ def strangers(chromium: Any, server: str) -> Iterator[Callable[[], Visit]]:
 
 def open_folder(seen: Visit, folder: Path) -> Visit:
     """Choose a model of this machine, and wait until it is open."""
-    seen.page.locator(".st-key-model [role=combobox]").click()
-    seen.page.get_by_role("option", name="Another: name or folder").click()
-    field = seen.page.locator(".st-key-source input")
-    field.fill(str(folder))
-    field.press("Enter")
+    seen.type_model(str(folder))
     expect(seen.page.get_by_text(f"{deep.LAYERS} layers", exact=True)).to_be_visible(timeout=120_000)
     seen.page.wait_for_selector(".status.stale")
     return seen.idle()

@@ -23,6 +23,7 @@ from intravisto_core.records import Check
 from intravisto_core.request import ModelSpec
 from intravisto_core.sites import Capability
 from tests import tiny
+from tests.loading.gguf_writing import of_folder
 
 ROOT = Path(__file__).parents[2]
 PROMPT = "ab c!ab"
@@ -110,7 +111,7 @@ def test_options_ask_what_the_library_is_asked(capsys, case, monkeypatch, tmp_pa
 
 def test_every_option_of_a_trace_is_tried_here():
     tried = {str(word) for words, _, _ in ASKED for word in words if str(word).startswith("--")}
-    elsewhere = {"--help", "--model", "--out", "--chat", "--system", *LOADING}
+    elsewhere = {"--help", "--engine", "--model", "--out", "--chat", "--system", *LOADING}
     parser = Parser()
     trace_command.add(parser.add_subparsers())
     text = parser.parse_args(["trace", "x"])
@@ -238,11 +239,17 @@ def test_the_app_is_started_on_the_port_that_was_asked_for(capsys, monkeypatch):
 
 
 def test_the_app_without_its_pages_says_where_they_are(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(app_command, "__file__", str(tmp_path / "a" / "b" / "app.py"))
+    monkeypatch.setattr(app_command.find_script, "__defaults__", (tmp_path,))
     code, _, err = run(capsys, "app")
     assert code == 2
-    assert "clone of the repository" in err
-    assert "clone" in run(capsys, "app", "--help")[1]
+    assert "Install the package again" in err
+    installed = tmp_path / "intravisto_ui" / "app" / "app.py"
+    installed.parent.mkdir(parents=True)
+    installed.touch()
+    assert app_command.find_script(tmp_path) == installed
+    assert app_command.find_script() == installed
+    (tmp_path / "app.py").touch()
+    assert app_command.find_script(tmp_path) == tmp_path / "app.py"
 
 
 @pytest.mark.parametrize("command", [[], ["trace"], ["flow"], ["attribute"], ["check"]])
@@ -268,6 +275,15 @@ WRONG = [
     (["flow", "abc", "--rows", "3"], "0:4"),
     (["flow", "abc", "--position", "last"], "generated"),
     (["flow", "abc", "--measure", "size"], "projection"),
+    (["trace", "abc", "--system", "-x"], "joined with =, as in --system=-x"),
+    (["trace", "--model", "-x", "abc"], "joined with ="),
+    (["open", "-x"], "stands last, behind --"),
+    (["trace", "abc", "-x"], "stands last, behind --"),
+    (["trace", "abc", "--out", "a\0b.html"], "null"),
+    (["trace", "abc", "--out", "x" * 300 + ".html"], "too long"),
+    (["save", "abc", "--out", "x" * 300 + ".intravisto"], "too long"),
+    (["app", "--port", "-1"], "a number from 1 to 65535"),
+    (["app", "--port", "70000"], "a number from 1 to 65535"),
     (["paint"], "trace"),
     ([], "COMMAND"),
 ]
@@ -291,6 +307,30 @@ def test_an_unwritable_place_is_one_clear_line(capsys, tiny_llama):
     assert "Traceback" not in err
 
 
+def test_a_folder_is_no_file_to_write_to(capsys, tmp_path):
+    (tmp_path / "x.html").mkdir()
+    code, _, err = run(capsys, "trace", PROMPT, "--out", tmp_path / "x.html")
+    assert (code, "expected a file that can be written; got 'a folder'" in err) == (2, True)
+
+
+def test_a_tilde_is_the_home_folder(capsys, tiny_llama, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run(capsys, "trace", PROMPT, "--model", tiny_llama, "--out", "~/x.csv")[0] == 0
+    assert (tmp_path / "x.csv").is_file()
+
+
+def test_what_begins_with_a_dash_can_be_typed(capsys, tiny_llama):
+    for words in (["--", "-a"], ["--forced=-a", "ab"]):
+        assert "-a" in run(capsys, "trace", "--model", tiny_llama, *words)[1]
+
+
+def test_a_gguf_file_by_its_path(capsys, tiny_llama, tmp_path):
+    file = of_folder(tiny_llama, tmp_path / "tiny.gguf")
+    assert run(capsys, "trace", PROMPT, "--model", file)[0] == 0
+    code, _, err = run(capsys, "trace", PROMPT, "--model", tmp_path / "none.gguf")
+    assert (code, "none.gguf" in err) == (2, True)
+
+
 def test_the_module_is_a_command():
     done = subprocess.run(
         [sys.executable, "-m", "intravisto_core", "trace", "abc", "--lens", "best"],
@@ -303,3 +343,48 @@ def test_the_module_is_a_command():
     assert done.returncode == 2
     assert "quadratic" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_is_saved_and_opened_without_the_model(capsys, tiny_llama, tmp_path):
+    path = tmp_path / "run.intravisto"
+    made = run(capsys, "save", PROMPT, "--model", tiny_llama, "--views", "heatmap, flow", "--out", path)
+    assert made[0] == 0
+    assert f"wrote {path}" in made[1]
+    code, out, _ = run(capsys, "open", path)
+    assert code == 0
+    assert "final norm" in out
+    assert run(capsys, "open", path, "--view", "flow", "--out", tmp_path / "x.html")[0] == 0
+    code, _, error = run(capsys, "open", path, "--view", "graph")
+    assert code == 2
+    assert "GraphView" in error
+    assert run(capsys, "open", tmp_path / "none.intravisto")[0] == 2
+
+
+def test_wrong_options_of_save_are_refused_before_the_model_opens(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(options, "open_model", pytest.fail)
+    good = tmp_path / "run.intravisto"
+    for wrong in (
+        ["--out", tmp_path / "run.html"],
+        ["--out", tmp_path / "no" / "run.intravisto"],
+        ["--out", good, "--views", "heatmaps"],
+        ["--out", good, "--activations", "nothing"],
+        ["--out", good, "--top-p", "0.5"],
+        [],
+    ):
+        assert run(capsys, "save", PROMPT, *wrong)[0] == 2
+
+
+def test_saliency_lists_the_tokens_and_writes_a_page(capsys, tiny_llama, tmp_path):
+    code, out, _ = run(capsys, "saliency", PROMPT, "--model", tiny_llama, "--target", "a", "--method", "occlusion")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("a, after position 7: ")
+    assert [int(line.split()[-2]) for line in lines[1:9]] == list(range(8))
+    assert lines[1].split()[0] == "held", "<bos> stays"
+    page = tmp_path / "x.html"
+    options = ("--method", "integrated_gradients", "--reference", "zero", "--position", -1, "--contrast", "b")
+    code, out, _ = run(capsys, "saliency", PROMPT, "--model", tiny_llama, "--target", "a", *options, "--out", page)
+    assert code == 0
+    assert page.read_text(encoding="utf-8").count("<span class=") == 8
+    code, _, error = run(capsys, "saliency", PROMPT, "--model", tiny_llama, "--draws", 0)
+    assert (code, "draws: expected 1 to 64; got 0" in error) == (2, True)

@@ -44,6 +44,10 @@ def test_the_library_example_runs(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("line", [line for line in blocks("bash")[2].splitlines() if not line.endswith("app")])
 def test_the_commands_run(tmp_path, monkeypatch, capsys, line):
     monkeypatch.chdir(tmp_path)
+    countries = ("Italy", "France", "Spain", "Germany", "Japan", "Greece", "Norway", "Egypt", "Peru", "China")
+    prompts = [f"The capital of {country} is" for country in countries]
+    (tmp_path / "prompts.txt").write_text("\n".join(prompts))
+    (tmp_path / "pairs.tsv").write_text(f"{prompts[0]}\t{prompts[1]}\n{prompts[2]}\t{prompts[4]}\n")
     words = shlex.split(line)
     assert words[:3] == [".venv/bin/python", "-m", "intravisto_core"]
     assert main(words[3:]) == 0

@@ -216,14 +216,14 @@ def test_no_verb_reaches_the_trace_of_another_session(case, verb):
     """For anybody else the trace does not exist: it is neither read, nor kept, nor dropped."""
     engine = case("llama").engine
     trace = engine.submit(request(), session="alice").result(WAIT)
-    pins = engine.traces.store.pinned(("trace", trace.id))
+    pins = engine.kept_traces.store.pinned(("trace", trace.id))
     refusals = set()
     for name, session in ((trace.id, "bob"), (trace.id, ""), ("no-such-id", "alice")):
         with pytest.raises(iv.TraceError, match="made here") as caught:
             getattr(engine, verb)(name, session)
         refusals.add(str(caught.value).replace(name, "…"))
     assert len(refusals) == 1, "it does not tell whether there is such a trace"
-    assert engine.traces.store.pinned(("trace", trace.id)) == pins
+    assert engine.kept_traces.store.pinned(("trace", trace.id)) == pins
     assert engine.find(trace.id, "alice").text == trace.text
     trace.forget()
 
@@ -252,10 +252,10 @@ def test_a_handle_keeps_its_session(case):
     assert edited.baseline.id == trace.id
     assert trace.logits().shape == (len(VOCABULARY),)
     edited.pin()
-    assert engine.traces.store.pinned(("trace", edited.id))
+    assert engine.kept_traces.store.pinned(("trace", edited.id))
     edited.unpin()
     edited.forget()
-    assert not engine.traces.store.pinned(("trace", trace.id)), "the edit let go of its baseline"
+    assert not engine.kept_traces.store.pinned(("trace", trace.id)), "the edit let go of its baseline"
     trace.forget()
     with pytest.raises(iv.TraceError):
         trace.logits()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import intravisto_core as iv
+from intravisto_core.engine.job import Job
 from intravisto_core.request import TraceRequest
 from tests.tiny import CONTEXT, N_LAYERS, VOCABULARY
 
@@ -235,3 +238,30 @@ def test_diagnostics_hold_no_prompt(case):
         assert word in text
     assert "zzzzz" not in text
     assert str(Path.home()) not in text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no process")
+def test_a_fork_says_that_it_has_no_thread_for_the_model(case):
+    """Without this it would wait for ever."""
+    engine = case("llama").engine
+    kept, pending = engine.trace("ab"), Job(TraceRequest("ab"))
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = []
+        for ask in (lambda: engine.trace("ab"), kept.heatmap, lambda: pending.result(5)):
+            try:
+                said.append(repr(ask()))
+            except BaseException as error:
+                said.append(f"{type(error).__name__}: {error}")
+        engine.close()
+        os.write(writing, json.dumps(said).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = json.loads(pipe.read())
+    os.waitpid(child, 0)
+    assert len(said) == 3
+    for each in said:
+        assert re.match(r"TraceError: .* was forked from it.* Open the model in each process", each)
+    assert engine.trace("ab").tokens == kept.tokens, "the first process goes on"

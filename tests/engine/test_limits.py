@@ -18,6 +18,7 @@ from intravisto_core.request import (
     QueryView,
     TraceRequest,
 )
+from intravisto_core.tokens import TokenReader
 from intravisto_core.traces.byte_store import ByteStore
 from tests.tiny import PROMPT
 
@@ -29,7 +30,7 @@ FAR_TOO_LONG = "a" * 10_000
 @pytest.fixture(scope="module")
 def public(tiny_llama) -> Iterator[iv.LocalEngine]:
     """A tiny model for strangers: 16 tokens a prompt, 4 new ones, 2 prompts a set, 3 tokens followed."""
-    limits = Limits(prompt_tokens=16, new_tokens=4, prompts=2, tokens_typed=3)
+    limits = Limits(prompt_tokens=16, new_tokens=4, prompts=2, tokens_typed=3, modules=1)
     engine = iv.LocalEngine(iv.ModelSpec(str(tiny_llama)), limits=limits)
     yield engine
     engine.close()
@@ -59,11 +60,25 @@ def mean_over(*prompts: str) -> TraceRequest:
         edit(iv.Steer("resid_post", 1, direction=FAR_TOO_LONG)),
         DirectionRequest("up", LONG),
         DirectionRequest("up", "a", ("b", "c")),
+        iv.PatchingRequest(LONG, "a"),
+        iv.PatchingRequest("a", ["a"], FAR_TOO_LONG),
+        iv.PatchingRequest(["a", "b"], ["b", "a"]),
+        iv.SweepRequest(LONG),
+        iv.SweepRequest(["a", "b", "c"]),
         HeatmapView("an id", watch=(FAR_TOO_LONG,)),
         HeatmapView("an id", watch=(3, 4, 5, 6)),
         QueryView("an id", FAR_TOO_LONG),
         CompareView("an id", "another", target=FAR_TOO_LONG),
         LinkCheckView("an id", iv.Link("mlp", 1, 1), contrast=FAR_TOO_LONG),
+        iv.ExplainView("an id", target=FAR_TOO_LONG),
+        iv.SaliencyView("an id", contrast=FAR_TOO_LONG),
+        iv.GradientView("an id", FAR_TOO_LONG),
+        iv.ReadBackView("an id", iv.Replace("resid_post", 1, (0,), token=FAR_TOO_LONG)),
+        iv.TraceBatch((TraceRequest("a"), TraceRequest("b"), TraceRequest("c"))),
+        iv.TraceBatch((TraceRequest("a"), TraceRequest(LONG))),
+        iv.TraceBatch((TraceRequest("a", Generation(5)),)),
+        TraceRequest("a", modules=("lm_head", "model.norm")),
+        iv.TraceBatch((TraceRequest("a", modules=("lm_head", "model.norm")),)),
     ],
     ids=lambda asked: type(asked).__name__,
 )
@@ -71,6 +86,25 @@ def test_what_is_too_much_is_refused_before_it_is_queued(public: iv.LocalEngine,
     with pytest.raises(iv.RequestError, match="on this public server"):
         public.submit(asked)
     assert not public.busy
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        TraceRequest(FAR_TOO_LONG),
+        TraceRequest("a", chat=True, messages=(("system", FAR_TOO_LONG),)),
+        TraceRequest("a", Generation(forced=FAR_TOO_LONG)),
+        mean_over(FAR_TOO_LONG),
+        DirectionRequest("up", FAR_TOO_LONG),
+        HeatmapView("an id", watch=(FAR_TOO_LONG,)),
+        iv.TraceBatch((TraceRequest(FAR_TOO_LONG),)),
+    ],
+    ids=lambda asked: type(asked).__name__,
+)
+def test_characters_are_counted_before_anything_is_tokenized(public: iv.LocalEngine, monkeypatch, asked) -> None:
+    monkeypatch.setattr(TokenReader, "encode", lambda *_: pytest.fail("it was tokenized"))
+    with pytest.raises(iv.RequestError, match="at most 256 characters on this public server; got 10,000"):
+        public.submit(asked)
 
 
 def test_what_is_within_the_limits_is_done(public: iv.LocalEngine) -> None:
@@ -95,7 +129,7 @@ def test_a_full_queue_refuses_the_next_piece_of_work(tiny_llama) -> None:
         held.set()
         gate.wait(WAIT)
 
-    handle = engine.traces.model.blueprint.blocks[0].layer.register_forward_pre_hook(hold)
+    handle = engine.kept_traces.model.blueprint.blocks[0].layer.register_forward_pre_hook(hold)
     jobs = [engine.submit(TraceRequest(PROMPT), session="one")]
     assert held.wait(WAIT)
     jobs += [engine.submit(TraceRequest(PROMPT), session="two") for _ in range(2)]
@@ -110,7 +144,7 @@ def test_a_full_queue_refuses_the_next_piece_of_work(tiny_llama) -> None:
 
 def test_a_request_that_takes_too_long_is_stopped_and_cleans_up(tiny_llama) -> None:
     engine = iv.LocalEngine(iv.ModelSpec(str(tiny_llama)), limits=Limits(seconds=1e-9))
-    modules = list(engine.traces.model.network.modules())
+    modules = list(engine.kept_traces.model.network.modules())
     hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules)
     with pytest.raises(iv.RequestError, match="model's time"):
         engine.trace(PROMPT, max_new_tokens=20)

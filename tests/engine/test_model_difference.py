@@ -44,7 +44,7 @@ def test_what_quantising_changed(engines, tiny_llama):
     ids = [t.id for t in found.tokens]
     model = plain.load(tiny_llama)
     quantised = plain.load(tiny_llama)
-    quantised.load_state_dict(second.traces.model.network.state_dict())
+    quantised.load_state_dict(second.kept_traces.model.network.state_dict())
     with torch.no_grad():
         z, w = (m(torch.tensor([ids]), output_hidden_states=True) for m in (model, quantised))
         lens = [
@@ -69,7 +69,7 @@ def test_what_quantising_changed(engines, tiny_llama):
 def test_the_error_of_every_weight(engines):
     first, second = engines[:2]
     found = iv.compare_models(first, second, PROMPT)
-    before, after = (e.traces.model.network.state_dict() for e in (first, second))
+    before, after = (e.kept_traces.model.network.state_dict() for e in (first, second))
     assert set(found.weights) == set(before)
     for name, error, layer in zip(found.weights, found.weight_error, found.weight_layer, strict=True):
         expected = (after[name] - before[name]).norm() / before[name].norm()
@@ -111,7 +111,7 @@ def test_one_model_in_two_precisions(engines, tiny_llama):
 
 def test_no_trace_is_left(engines, monkeypatch):
     first, second = engines[:2]
-    before = [len(e.traces.store) if hasattr(e.traces, "store") else 0 for e in (first, second)]
+    before = [len(e.kept_traces.store) if hasattr(e.kept_traces, "store") else 0 for e in (first, second)]
     made: list[iv.Trace] = []
     original = iv.LocalEngine.trace
 
@@ -125,7 +125,7 @@ def test_no_trace_is_left(engines, monkeypatch):
     for trace in made:
         with pytest.raises(iv.TraceError):
             trace.logits()
-    assert before == [len(e.traces.store) if hasattr(e.traces, "store") else 0 for e in (first, second)]
+    assert before == [len(e.kept_traces.store) if hasattr(e.kept_traces, "store") else 0 for e in (first, second)]
 
 
 def test_small_and_large_divergences_are_exact():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,8 @@ def flow(
         "cut": {"rows": 0.0, "attention": 0.0, "mass": 0.1, "count": 0.0},
         "hidden": 0.2,
         "conservation": 2e-9,
+        "sources": np.array([mass.get(("block", 0, p), 0.0) for p in range(length)]),
+        "lost": np.zeros(5),
     }
     return Flow(**(made | changes))
 
@@ -162,6 +165,9 @@ def graph(n_layers: int = 32, length: int = 30, threshold: float = 0.04, seed: i
         node_position=np.array([p for _, p in nodes]),
         node_mlp=mlp,
         node_mlp_over=np.nan_to_num(mlp) >= 0.06,
+        node_token=np.arange(len(nodes)) % 30,
+        node_probability=np.linspace(0.1, 0.9, len(nodes)),
+        shown={i: shown(i) for i in range(30)},
         edge_source=np.array([index[s] for s, *_ in edges]),
         edge_target=np.array([index[t] for _, t, *_ in edges]),
         edge_kind=np.array([k for *_, k, _ in edges]),
@@ -201,6 +207,24 @@ def attribution(n_layers: int = 3, seed: int = 2) -> Attribution:
         capped=0.5 * logit,
         remainder=1e-6,
         soft_cap=30.0,
+    )
+
+
+def attribution_by_heads(n_layers: int = 5, n_heads: int = 3, seed: int = 3) -> Attribution:
+    """Parts of a logit by heads and MLPs."""
+    rng = np.random.default_rng(seed)
+    a_layer = [*["head"] * n_heads, "mlp"]
+    kind = np.array(["embedding", *(a_layer * n_layers)])
+    value = rng.normal(size=len(kind))
+    return replace(
+        attribution(n_layers),
+        by=Refinement.HEADS,
+        kind=kind,
+        layer=np.array([-1, *np.repeat(np.arange(n_layers), n_heads + 1)]),
+        index=np.array([-1, *([*range(n_heads), -1] * n_layers)]),
+        expert=np.full(len(kind), -1),
+        value=value,
+        logit=float(value.sum()) + 1e-6,
     )
 
 

@@ -53,6 +53,8 @@ def test_every_record_is_drawn_tabled_and_saved(kind: str, tmp_path: Path) -> No
     assert (tmp_path / "x.csv").read_bytes().startswith(b"\xef\xbb\xbf"), "so that spreadsheets know the encoding"
     table = pd.read_csv(tmp_path / "x.csv", keep_default_na=False)
     assert len(table) == len(record.frame())
+    if getattr(record, "model", ""):
+        assert set(table["model"]) == {record.model}, "a table says on each line whose numbers they are"
 
 
 def test_words_and_data_of_a_page_are_no_markup() -> None:
@@ -134,6 +136,13 @@ def test_what_is_saved_is_what_is_rendered(kind: str, tmp_path: Path) -> None:
     grid = made.grid()
     options = {"colour": "entropy"} if kind == "html" else {}
     assert grid.save(tmp_path / f"x.{kind.upper()}", **options).read_bytes() == grid.render(kind, **options)
+
+
+def test_a_table_with_the_models_own_numbers_names_the_model_too(case, tmp_path: Path) -> None:
+    trace = case("llama").trace
+    table = pd.read_csv(trace.next_tokens(n=3).save(tmp_path / "x.csv"))
+    assert list(table["model_name"]) == [trace.engine.model.name] * 3
+    assert table["model"].dtype.kind == "f"
 
 
 def test_a_record_that_nothing_draws_says_so() -> None:

@@ -60,7 +60,15 @@ def test_every_node_and_link_is_drawn_where_it_belongs(open_page: Opener) -> Non
 @pytest.mark.browser
 def test_bands_of_a_node_lie_side_by_side_within_it(open_page: Opener) -> None:
     page = open_page(made_flow.flow())
-    spilled = page.evaluate(
+    spilled_at_first = spilled(page)
+    page.set_viewport_size({"width": 700, "height": 560})
+    wait_until(page, f"() => {FLOW}.size.width < 700")
+    assert max(spilled_at_first + spilled(page)) < 0.01
+
+
+def spilled(page: Any) -> list[float]:
+    """How far the links at each side of each node reach beyond it, px."""
+    found: list[float] = page.evaluate(
         f"""{FLOW}.data.nodes.flatMap(({{ at, below, above }}) =>
             [[below, "upper"], [above, "lower"]].map(([links, end]) => {{
                 let x = at.x;
@@ -71,7 +79,7 @@ def test_bands_of_a_node_lie_side_by_side_within_it(open_page: Opener) -> None:
                 return x - at.x - at.width;
             }}))"""
     )
-    assert max(spilled) < 0.01
+    return found
 
 
 @pytest.mark.browser
@@ -168,9 +176,12 @@ def test_negative_and_hidden_mass_is_told_apart(open_page: Opener, block: str) -
     down = [i for i, m in enumerate(flow.link_mass) if m < 0]
     drawn = page.locator("path.iv-link[stroke-dasharray], path.iv-link[fill^='url(#hatch']")
     assert drawn.count() == len(down) > 0
-    ends = page.locator("rect.iv-node[data-part^='hidden.']")
-    assert ends.count() == 4
-    assert ends.first.get_attribute("aria-label").startswith("position 0, left out")
+    # what is set aside has no node, only a stub below the state that it is taken from
+    assert page.locator("rect.iv-node[data-part^='hidden.']").count() == 0
+    stubs = page.locator("path.iv-link[data-part^='hidden.']")
+    assert stubs.count() == int((flow.node_kind[flow.link_source] == "hidden").sum()) > 0
+    assert stubs.first.get_attribute("aria-label").startswith("attention sinks, set aside link from")
+    assert "set aside" in page.locator(".iv-foot").text_content()
 
 
 @pytest.mark.browser
@@ -251,7 +262,9 @@ def test_the_graph_is_legible_and_clicked(open_page: Opener) -> None:
     page = open_page(graph)
     assert page.locator("circle.iv-node").count() == len(graph.node_row)
     assert page.locator("path.iv-link").count() == len(graph.edge_share)
-    assert page.evaluate(f"{GRAPH}.layout.pitch") >= 17
+    assert page.evaluate(f"{GRAPH}.layout.pitch") >= 10
+    rows_out_of_sight = page.locator(".iv-scroller").evaluate("(e) => e.scrollHeight - e.clientHeight")
+    assert rows_out_of_sight <= 1, "33 rows are in sight at once"
     assert page.evaluate(f"{GRAPH}.radius") >= 2.6
     first = page.evaluate(f"{GRAPH}.data.nodes[0].id")
     part(page, first).click()
@@ -294,7 +307,7 @@ def test_attribution_shows_bars_sums_and_how_it_is_reached(open_page: Opener, da
     assert numbers_shown == [numbers.change(v) for v in [*found.value.tolist(), found.remainder]]
     sums = page.locator(".iv-sums td").all_text_contents()
     assert sums == [numbers.change(v) for v in (float(found.value.sum()), found.remainder, found.logit, found.capped)]
-    assert page.locator(".iv-lines caption").inner_text() == "What each part adds to the logit of <s> less that of %{y}"
+    assert page.locator(".iv-lines caption").inner_text() == "What each part adds to the lead of <s> over %{y} (logits)"
     x = [float(c.get_attribute("cx")) for c in page.locator("circle.iv-point").all()]
     slope = np.polyfit(found.accumulated, x, 1)
     np.testing.assert_allclose(np.polyval(slope, found.accumulated), x, atol=1e-6)
@@ -307,11 +320,43 @@ def test_attribution_shows_bars_sums_and_how_it_is_reached(open_page: Opener, da
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_heads_are_a_map_with_the_mlps_beside_it(open_page: Opener, dark: bool) -> None:
+    found = made_flow.attribution_by_heads()
+    page = open_page(found)
+    page.emulate_media(color_scheme="dark" if dark else "light")
+    squares = page.locator(".iv-head")
+    assert squares.count() == 5 * 4
+    labels = squares.evaluate_all("(all) => all.map((e) => e.getAttribute('aria-label'))")
+    wanted = [
+        f"layer {layer} · {name}: {numbers.change(float(value))}"
+        for layer, row in enumerate(np.c_[found.head_values, found.mlp_values])
+        for name, value in zip(("head 0", "head 1", "head 2", "MLP"), row, strict=True)
+    ]
+    assert labels == wanted
+    tops = squares.evaluate_all("(all) => all.map((e) => Number(e.getAttribute('y')))")
+    assert tops[0] > tops[-1], "the last layer is on top"
+    best = int(np.nanargmax(found.head_values))
+    layer, head = best // 3, best % 3
+    page.locator(f'[aria-label^="layer {layer} · head {head}:"]').click()
+    chosen = page.evaluate("(({row, part, head}) => [row, part, head])(window.__intravisto.selection)")
+    assert chosen == [layer + 1, f"attention.{layer + 1}.4", head]
+    page.locator(".iv-heads .iv-scroller").press("ArrowRight")
+    assert page.evaluate("window.__intravisto.selection.head") == (head + 1 if head < 2 else None)
+    svg = page.evaluate("document.querySelector('.iv-heads').intravisto.toSvg()")
+    root = ElementTree.fromstring(svg)
+    assert len(root.findall(f".//{SVG}rect[@class='iv-head']")) == 20
+    assert "<s>" in "".join(root.itertext())
+    assert page.locator("s").count() == 0
+
+
+@pytest.mark.browser
 def test_the_route_is_a_timeline_that_the_strip_goes_with(open_page: Opener) -> None:
     found = made_flow.route()
     page = open_page(found)
-    lines = page.locator(".iv-timeline tbody tr")
+    lines = page.locator(".iv-timeline tbody tr[data-position]")
     assert lines.count() == len(found.positions)
+    assert page.locator(".iv-timeline tbody tr.iv-common").count() == 1
     for g, position in enumerate(found.positions.tolist()):
         assert lines.nth(g).locator(".iv-squares i").count() == position
     best = int(np.argmax(found.sources[1]))
@@ -323,6 +368,51 @@ def test_the_route_is_a_timeline_that_the_strip_goes_with(open_page: Opener) -> 
     assert "iv-on" in lines.nth(2).get_attribute("class")
     assert "10.0 % on average that ends before" in page.locator("footer").inner_text()
     assert page.locator("br, s").count() == 0
+
+
+@pytest.mark.browser
+def test_a_route_over_a_long_text_stays_in_sight(open_page: Opener) -> None:
+    found = made_flow.route(length=300, prompt_length=297)
+    page = open_page(found)
+    squares = page.locator(".iv-timeline tbody tr[data-position]").first.locator(".iv-squares i")
+    assert squares.count() == 60
+    best = int(np.argmax(found.sources[0]))
+    first = best - best % 5
+    square = squares.nth(best // 5)
+    assert square.get_attribute("title").startswith(f"the heaviest of positions {first} to {min(first + 4, 296)}: ")
+    square.click()
+    assert selection(page)[:2] == [0, best]
+    assert page.locator(".iv-route").evaluate("(e) => e.scrollWidth <= e.clientWidth")
+
+
+@pytest.mark.browser
+def test_row_names_at_the_ends_meet_no_other(open_page: Opener) -> None:
+    page = open_page(made_flow.flow(31, 6, 4, (3,), nasty=False))
+    page.set_viewport_size({"width": 1280, "height": 640})
+    wait_until(page, f"() => {FLOW}.layout.pitch < 15")
+    tops = [
+        float(top)
+        for top in page.locator(".iv-rowname").evaluate_all("(all) => all.map((e) => parseFloat(e.style.top))")
+    ]
+    assert min(np.diff(tops)) >= 15
+    assert page.locator(".iv-rowname").all_text_contents()[:: len(tops) - 1] == ["final norm", "embeddings"]
+    tree = ElementTree.fromstring(page.evaluate(f"{FLOW}.toSvg()"))
+    names = [t for t in tree.iter(f"{SVG}text") if re.match("layer |final|embed", "".join(t.itertext()))]
+    assert len(names) == len(tops)
+
+
+@pytest.mark.browser
+def test_numbers_of_links_that_lie_together_stand_side_by_side(open_page: Opener) -> None:
+    flow = made_flow.flow(31, 6, 4, (3,), nasty=False)
+    ids = flow.node_id
+    ends = [(ids[flow.link_source[i]], ids[flow.link_target[i]]) for i in range(8)]
+    page = open_page(flow, marks=[LinkMark(s, t, n + 1) for n, (s, t) in enumerate(ends)])
+    tabs = page.locator("circle.iv-marked").evaluate_all(
+        "(all) => all.map((c) => [c.getAttribute('cx'), c.getAttribute('cy')])"
+    )
+    at = np.array(tabs, float)
+    apart = np.linalg.norm(at[:, None] - at[None], axis=-1)[np.triu_indices(8, 1)]
+    assert apart.min() >= 14.99
 
 
 @pytest.mark.browser

@@ -179,7 +179,16 @@ def test_decimals_of_no_number() -> None:
     assert number(int(decimals(np.array([0.9996]))[0])) == 1.0
 
 
-ROOTS = {"flow_links": "lines", "flow_route": "route", "flow_graph": "ring"}
+ROOTS = {
+    "attention_packet": "attention",
+    "heads_map": "heads",
+    "flow_links": "lines",
+    "flow_route": "route",
+    "flow_graph": "ring",
+    "layer_cards": "layer-cards",
+    # it draws nothing of its own, and has the theme's style alone
+    "architecture_now": "space",
+}
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
@@ -194,7 +203,7 @@ def test_a_component_is_one_script_with_one_default_export(name: str) -> None:
 
 
 def test_an_unknown_component() -> None:
-    with pytest.raises(RequestError, match="grid, strip, flow"):
+    with pytest.raises(RequestError, match="grid, saver, strip, flow"):
         component_source("sankey")
 
 

@@ -40,8 +40,8 @@ class Walk:
 
     layers: list[Layer]
     parallel: bool
-    hide_start: bool = False
-    reweigh: bool = False
+    sinks: list[list[int]] = field(default_factory=list)
+    handling: str = "show"
     nodes: dict[Node, float] = field(default_factory=lambda: defaultdict(float))
     links: dict[tuple[Node, Node], float] = field(default_factory=lambda: defaultdict(float))
 
@@ -77,10 +77,11 @@ class Walk:
         if np.isnan(row).any():
             return [(("undefined", r, -1), 1.0)]
         hidden = 0.0
-        if self.hide_start:
-            hidden, row[0] = row[0], 0.0
+        if self.handling != "show":
+            for j in self.sinks[r - 1]:
+                hidden, row[j] = hidden + row[j], 0.0
             left = 1 - hidden
-            if self.reweigh and abs(left) > 1e-6:
+            if self.handling == "renormalise" and abs(left) > 1e-6:
                 row, sink, bias, hidden = row / left, sink / left, bias / left, 0.0
         ends = [(("sink", r, -1), sink), (("bias", r, -1), bias), (("hidden", r, -1), hidden)]
         return [(("block", r - 1, j), float(s)) for j, s in enumerate(row)] + ends
@@ -90,12 +91,13 @@ class Walk:
 class Attention:
     """One layer's attention, written out: what head h brings from j to i, (H, T, T, d), and what biases write, (T, d).
 
-    pattern: (H, T, T).
+    pattern: (H, T, T). brings: (H, T, d), v W_O of each head and source, through the post-norm's γ and the multiplier.
     """
 
     pattern: np.ndarray
     moved: np.ndarray
     bias: np.ndarray
+    brings: np.ndarray
 
     @classmethod
     def of(
@@ -110,12 +112,14 @@ class Attention:
         """v: (Hkv, T, d_v). w_o: (H, d_v, d). post_norm(part, whole): the norm at the scale of the whole."""
         h = len(pattern)
         v = np.repeat(v, h // len(v), 0)
-        moved = np.einsum("hij,hjv,hvd->hijd", pattern, v, w_o)
+        brings = np.einsum("hjv,hvd->hjd", v, w_o)
+        moved = np.einsum("hij,hjd->hijd", pattern, brings)
         bias = np.broadcast_to(b_o, moved.sum((0, 2)).shape)
         if post_norm is not None:
             whole = moved.sum((0, 2)) + bias
             moved, bias = post_norm(moved, whole[None, :, None]), post_norm(bias, whole)
-        return cls(pattern, moved * multiplier, bias * multiplier)
+            brings = post_norm(brings, np.ones_like(brings))
+        return cls(pattern, moved * multiplier, bias * multiplier, brings * multiplier)
 
     def divide(self, division: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sources, sink and bias of every query."""

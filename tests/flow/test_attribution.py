@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.figures.head_list import rank_heads, sum_heads, sum_others
+from intravisto_core.request import AttributionView
+from intravisto_core.views.registry import VIEWS
 from tests.tiny import CONFIGS
 
 TARGET, CONTRAST, POSITION = 20, 41, 9
@@ -119,3 +122,50 @@ def test_targets_by_text_by_id_and_by_default(case):
 def test_what_cannot_be_asked_is_refused(case, options, said):
     with pytest.raises(iv.RequestError, match=said):
         case("llama").trace.attribution(**options)
+
+
+@pytest.mark.parametrize("name", ["Llama", "GPT-2", "Gemma-2", "Bloom"])
+def test_heads_and_mlps_are_read_by_layer(family, name):
+    tiny = family(name)
+    card, trace = tiny.engine.model, tiny.trace
+    found = trace.attribution(TARGET, CONTRAST, POSITION, "heads")
+    assert found.head_values.shape == (card.n_layers, card.n_heads)
+    for i in np.flatnonzero(found.kind == "head"):
+        assert found.head_values[found.layer[i], found.index[i]] == found.value[i]
+    assert found.mlp_values.tolist() == found.value[found.kind == "mlp"].tolist()
+    fine = trace.attribution(TARGET, CONTRAST, POSITION, "neurons", n=3)
+    np.testing.assert_allclose(fine.mlp_values, found.mlp_values, atol=2e-4)
+    assert trace.attribution(TARGET, CONTRAST, POSITION).head_values.shape == (card.n_layers, 0)
+    one = trace.attribution(TARGET, CONTRAST, POSITION, "heads", layer=1)
+    assert np.isnan(one.head_values[0]).all()
+    assert not np.isnan(one.head_values[1]).any()
+
+
+def test_the_list_of_heads_leaves_nothing_out(family):
+    found = family("GPT-2").trace.attribution(TARGET, CONTRAST, POSITION, "heads")
+    ranked = rank_heads(found)
+    assert sorted(ranked) == np.flatnonzero(found.kind == "head").tolist()
+    sizes = np.abs(found.value[ranked])
+    assert (np.diff(sizes) <= 0).all()
+    assert (np.diff(found.value[rank_heads(found, "raises")]) <= 0).all()
+    assert (np.diff(found.value[rank_heads(found, "lowers")]) >= 0).all()
+    assert rank_heads(found, "layer") == sorted(ranked)
+    groups = [sum_heads(found, ranked[2:]), *sum_others(found)]
+    assert groups[0].name == f"{len(ranked) - 2} other heads"
+    together = found.value[ranked[:2]].sum() + sum(group.value for group in groups)
+    assert together + found.remainder == pytest.approx(found.logit)
+    told = sorted([*ranked[:2], *(i for group in groups for i in group.members)])
+    assert told == list(range(len(found.value)))
+
+
+def test_an_attribution_that_is_asked_for_again_is_not_computed_again(case, monkeypatch):
+    trace, made = case("llama").trace, []
+    compute = VIEWS[AttributionView]
+    monkeypatch.setitem(VIEWS, AttributionView, lambda *asked: made.append(asked) or compute(*asked))
+    asked = {"target": "a", "contrast": "d", "position": 3, "by": "heads"}
+    first = trace.attribution(**asked)
+    again = trace.attribution(**asked)
+    assert len(made) == 1
+    np.testing.assert_array_equal(again.value, first.value)
+    trace.attribution(**{**asked, "position": 4})
+    assert len(made) == 2

@@ -13,7 +13,7 @@ from intravisto_core.analysis.division import Moved, divide_by_head, divide_by_s
 from intravisto_core.analysis.flow import TERMINALS, Block, Junctions, Sources, propagate
 from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits
 from intravisto_core.analysis.shares import measure_shares
-from intravisto_core.sites import AttentionDivision, NodeKind, ShareMeasure
+from intravisto_core.sites import AttentionDivision, NodeKind, ShareMeasure, SinkHandling
 from tests.flow.literal import all_links
 
 # Parts of every junction: what attention (or the MLP) adds, and the stream.
@@ -180,13 +180,17 @@ def test_learned_sinks_take_what_the_keys_leave():
     assert nothing.parts.isnan().all(), "a query that attends to nothing shares out nothing"
 
 
-def test_position_0_hidden_with_and_without_reweighing():
+def test_sinks_hidden_with_and_without_renormalising():
     whole = Sources(*(np.array(a) for a in ([[1.0, 0.0], [0.6, 0.2]], [0.0, 0.2], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0])))
-    hidden = whole.without_start(reweigh=False)
+    sinks = np.array([0])
+    shown = whole.with_sinks(sinks, SinkHandling.SHOW)
+    np.testing.assert_allclose(shown.positions, whole.positions)
+    np.testing.assert_allclose(shown.taken, [1, 0.6])
+    hidden = whole.with_sinks(sinks, SinkHandling.HIDE)
     np.testing.assert_allclose(hidden.positions, [[0, 0], [0, 0.2]])
     np.testing.assert_allclose(hidden.hidden, [1, 0.6])
     np.testing.assert_allclose(hidden.sink, [0, 0.2])
-    anew = whole.without_start(reweigh=True)
+    anew = whole.with_sinks(sinks, SinkHandling.RENORMALISE)
     np.testing.assert_allclose(anew.positions, [[0, 0], [0, 0.5]])
     np.testing.assert_allclose(anew.sink, [0, 0.5])
     np.testing.assert_allclose(anew.hidden, [1, 0], err_msg="where nothing is left, it is hidden even so")

@@ -30,7 +30,7 @@ FLOWS = [
     (["--measure", "l1", "--attention", "projection"], {"measure": "l1", "attention": "projection"}),
     (["--rows", "1:3", "--attention-links", "2"], {"rows": iv.Span(1, 3), "top_k": 2}),
     (["--min-weight", "0.2", "--min-mass", "0.01"], {"min_weight": 0.2, "min_mass": 0.01}),
-    (["--hide-start", "--reweigh"], {"hide_start": True, "reweigh": True}),
+    (["--sinks", "renormalise"], {"sinks": "renormalise"}),
 ]
 
 
@@ -65,10 +65,19 @@ def test_attribute_tells_the_parts(llama, capsys, tmp_path):
     assert main(["attribute", PROMPT, "--target", "c", "--contrast", "d", "--by", "heads", "--layer", "1"]) == 0
     out = capsys.readouterr().out
     found = llama.trace(PROMPT).attribution("c", "d", by="heads", layer=1)
-    assert "logit of c less that of d" in out
+    assert "lead of c over d (logits)" in out
     assert f"{found.logit:+.3g}".replace("-", "−") in out
     assert "layer 1, head 3" in out
     assert "remainder" in out
+    assert main(["attribute", PROMPT, "--by", "heads", "--layer", "-1"]) == 0
+    out = capsys.readouterr().out
+    assert "layer 2, head 0" in out
+    assert "2 attentions that are not cut into heads" in out
+    assert main(["attribute", PROMPT, "--by", "heads"]) == 0
+    heads = [line.split() for line in capsys.readouterr().out.splitlines() if ", head " in line]
+    sizes = [abs(float(words[0].replace("−", "-"))) for words in heads]
+    assert len(sizes) == 12
+    assert sizes == sorted(sizes, reverse=True), "the heads of all layers in one list, the largest first"
     assert main(["attribute", PROMPT, "--n", "4", "--by", "neurons", "--out", str(tmp_path / "x.csv")]) == 0
     table = (tmp_path / "x.csv").read_text("utf-8-sig")
     assert table.count(", neuron ") == 4
@@ -114,7 +123,7 @@ def test_what_stands_in_one_column_does_not_overlap():
 
 
 def test_nodes_of_a_sankey_stand_at_their_row(case):
-    flow = case("gpt2").trace.flow(position="generated", hide_start=True, min_mass=1e-3, details=False)
+    flow = case("gpt2").trace.flow(position="generated", sinks="hide", min_mass=1e-3, details=False)
     x, y = sankey_places(flow, 0.004)
     assert ((x > 0) & (x < 1) & (y > 0) & (y < 1)).all()
     blocks = flow.node_kind == "block"

@@ -9,10 +9,14 @@ import intravisto_core as iv
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.flow import graph as graph_view
 from intravisto_core.views.flow import shares as flow_parts
+from tests.flow.sinking import trace_with_sinks
 from tests.flow.test_traces import KINDS, WHOLE, attention
+from tests.inside import compute_records_anew
 from tests.reference.families import is_parallel
+from tests.tiny import FAMILY_PROMPT
 
 ROW, POSITION = 2, 6
+SINKING = "ab c!ab d~ab e#ab f"
 
 
 def joint(tiny, row: int, position: int) -> dict[object, float]:
@@ -68,6 +72,43 @@ def test_shares_of_heads(family, name):
 
 
 @pytest.mark.parametrize("name", ["Llama", "Phi"])
+def test_the_threshold_graph_sets_sinks_aside(family, name, monkeypatch):
+    trace = trace_with_sinks(family(name).engine, FAMILY_PROMPT[::-1])
+    sinks, least = trace.sinks().positions, 0.03
+    shown, hidden, anew = (
+        graph_edges(trace.graph(position=9, threshold=t, sinks=how))
+        for how, t in (("show", 0.0), ("hide", least), ("renormalise", least))
+    )
+    assert hidden
+    assert hidden != anew
+    for found in (hidden, anew):
+        for (kind, row, source, target), share in found.items():
+            at = sinks[row - 1]
+            assert kind != "attention" or source not in at
+            taken = sum(shown.get(("attention", row, j, target), 0.0) for j in at) if found is anew else 0.0
+            assert share == pytest.approx(shown[kind, row, source, target] / (1 - taken), abs=1e-5)
+    for (kind, row, source, target), share in shown.items():
+        here = (row, target) in {(r, t) for _, r, _, t in hidden}
+        if here and share >= least + 1e-6 and not (kind == "attention" and source in sinks[row - 1]):
+            assert (kind, row, source, target) in hidden
+    # a long text keeps the largest sources alone, and finds the same
+    compute_records_anew(monkeypatch)
+    monkeypatch.setattr(flow_parts, "LONG", 1)
+    monkeypatch.setattr(graph_view, "KEPT_SOURCES", 2)
+    monkeypatch.setattr(ViewContext, "keep", lambda context, key, value: value)
+    again = graph_edges(trace.graph(position=9, threshold=least, sinks="renormalise"))
+    assert again == {key: pytest.approx(share, abs=1e-5) for key, share in anew.items()}
+
+
+def graph_edges(graph: iv.ContributionGraph) -> dict[tuple[str, int, int, int], float]:
+    """Share of each edge by kind, row of its upper end, and positions of source and target."""
+    return {
+        (str(k), int(graph.node_row[t]), int(graph.node_position[s]), int(graph.node_position[t])): float(share)
+        for k, s, t, share in zip(graph.edge_kind, graph.edge_source, graph.edge_target, graph.edge_share, strict=True)
+    }
+
+
+@pytest.mark.parametrize("name", ["Llama", "Phi"])
 def test_the_threshold_graph_is_the_literal_search(family, name):
     tiny = family(name)
     threshold = 0.05
@@ -88,10 +129,7 @@ def test_the_threshold_graph_is_the_literal_search(family, name):
                     wanted[kind, row, j, i] = share
                     below.add(j)
         active = below
-    found = {
-        (str(k), int(graph.node_row[t]), int(graph.node_position[s]), int(graph.node_position[t])): float(share)
-        for k, s, t, share in zip(graph.edge_kind, graph.edge_source, graph.edge_target, graph.edge_share, strict=True)
-    }
+    found = graph_edges(graph)
     assert found == {key: pytest.approx(share, abs=2e-4) for key, share in wanted.items()}
     assert (graph.edge_share[:-1] >= graph.edge_share[1:]).all()
     assert (graph.node_row[graph.edge_source] == graph.node_row[graph.edge_target] - 1).all()
@@ -115,6 +153,7 @@ def test_the_graph_of_a_long_text_computes_and_keeps_what_it_needs(case, name, m
     thresholds = (0.02, 0.3, 0.001, 0.25)
     short = [trace.graph(position=6, threshold=t) for t in thresholds]
     kept, asked = {}, []
+    compute_records_anew(monkeypatch)
     monkeypatch.setattr(flow_parts, "LONG", 1)
     monkeypatch.setattr(graph_view, "KEPT_SOURCES", 4)
     monkeypatch.setattr(ViewContext, "find", lambda context, key: kept.get(key))
@@ -141,10 +180,10 @@ def test_the_graph_of_a_long_text_computes_and_keeps_what_it_needs(case, name, m
     assert {table["share"].shape[1] for table in tables} == {4}
 
 
-@pytest.mark.parametrize("options", [{}, {"hide_start": True}, {"hide_start": True, "reweigh": True}])
+@pytest.mark.parametrize("options", [{}, {"sinks": "hide"}, {"sinks": "renormalise"}])
 @pytest.mark.parametrize(("measure", "division"), [("norm", "weights"), ("projection", "projection")])
 def test_the_route_is_the_single_flows(case, options, measure, division):
-    trace = case("gpt2").trace
+    trace = trace_with_sinks(case("gpt2").engine, SINKING)
     route = trace.route(measure, division, **options)
     assert route.positions.tolist() == [t.position for t in trace.tokens if not t.is_prompt]
     for g, position in enumerate(route.positions):
@@ -164,14 +203,23 @@ def test_the_route_is_the_single_flows(case, options, measure, division):
     assert route.conservation < 1e-6
 
 
-def test_heads_of_the_route_are_what_they_bring_from_elsewhere(case):
-    trace = case("llama").trace
-    route, g = trace.route(), 2
-    flow = trace.flow(None, int(route.positions[g]) - 1, details=False, **WHOLE)
+@pytest.mark.parametrize("handling", ["show", "hide", "renormalise"])
+def test_heads_of_the_route_are_what_they_bring_from_elsewhere(case, handling):
+    trace = trace_with_sinks(case("llama").engine, SINKING)
+    sinks = trace.sinks().positions
+    asked = {"attention": "weights", "sinks": handling}
+    route, g = trace.route(**asked), 2
+    flow = trace.flow(None, int(route.positions[g]) - 1, details=False, **WHOLE, **asked)
     wanted = np.zeros(route.heads.shape[1:])
     for n in np.flatnonzero(flow.node_kind == "attention"):
         row, position = int(flow.node_row[n]), int(flow.node_position[n])
-        shares = trace.head_shares(row, position).shares.copy()
+        shares = trace.head_shares(row, position, attention="weights").shares.copy()
+        if handling == "hide":
+            shares[:, list(sinks[row - 1])] = 0
+        if handling == "renormalise":
+            given = shares[:, list(sinks[row - 1])].sum()
+            shares[:, list(sinks[row - 1])] = 0
+            shares /= 1 - given if given < 1 - 1e-6 else np.inf
         shares[:, position] = 0
         wanted[row - 1] += flow.node_mass[n] * shares.sum(1)
     np.testing.assert_allclose(route.heads[g], wanted, atol=1e-6)
@@ -204,8 +252,8 @@ def test_disagreements_are_the_places_of_links_in_two_flows(case, least):
     assert (found.distance[:-1] >= found.distance[1:]).all()
     assert len(found.distance) == 10
     with pytest.raises(iv.RequestError, match="another measure"):
-        trace.disagreement(other_measure="norm")
-    assert trace.disagreement(other_measure="norm", other_attention="projection").divisions[1] == "projection"
+        trace.disagreement(other_measure="l1")
+    assert trace.disagreement(other_measure="l1", other_attention="projection").divisions[1] == "projection"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +277,7 @@ def test_every_record_can_be_seen_tabled_and_written(case, tmp_path):
     trace = case("gpt2").trace
     records = (
         trace.flow(position=6, measure="projection", attention="projection"),
-        trace.flow(position="generated", hide_start=True, top_k=0),
+        trace.flow(position="generated", sinks="hide", top_k=0),
         trace.disagreement(position=6),
         trace.head_shares(ROW, 6),
         trace.graph(position=6),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from intravisto_core.analysis.flow import Block, Junctions, Sources, propagate
 from intravisto_core.analysis.flow_links import NODE_KINDS, Limits, collect_node_masses
+from intravisto_core.sites import SinkHandling
 from tests.flow.literal import Layer, Walk, all_links
 
 
@@ -72,12 +73,12 @@ def of(found: dict, drawn: np.ndarray, values: np.ndarray, places, node: bool) -
 
 @pytest.mark.parametrize("parallel", [False, True])
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 2**32), signed=st.booleans(), hide=st.sampled_from(["", "hide", "reweigh"]))
-def test_a_flow_is_what_a_recursion_finds_and_nothing_is_lost(parallel, seed, signed, hide):
+@given(seed=st.integers(0, 2**32), signed=st.booleans(), handling=st.sampled_from(list(SinkHandling)))
+def test_a_flow_is_what_a_recursion_finds_and_nothing_is_lost(parallel, seed, signed, handling):
     made = Made(seed, parallel, signed)
     blocks = made.blocks
-    if hide:
-        blocks = [Block(b.junctions, b.sources.without_start(hide == "reweigh")) for b in blocks]
+    sinks = [np.flatnonzero(made.rng.random(made.length) < 0.3) for _ in blocks]
+    blocks = [Block(b.junctions, b.sources.with_sinks(at, handling)) for b, at in zip(blocks, sinks, strict=True)]
     row = int(made.rng.integers(1, len(blocks) + 2))
     starts = sorted({int(p) for p in made.rng.integers(0, made.length, 2)})
     mass = np.zeros((1, made.length))
@@ -89,7 +90,7 @@ def test_a_flow_is_what_a_recursion_finds_and_nothing_is_lost(parallel, seed, si
         for name in ("block", "mid", "mlp", "attention", "lost"):
             assert (getattr(masses, name) >= 0).all(), name
 
-    walk = Walk(made.layers, parallel, hide_start=bool(hide), reweigh=hide == "reweigh")
+    walk = Walk(made.layers, parallel, sinks=[at.tolist() for at in sinks], handling=str(handling))
     for p in starts:
         walk.go(("block", row, p), 1 / len(starts))
     places, links = all_links(masses, row, blocks, parallel, Limits(frozenset(range(len(blocks) + 2))))

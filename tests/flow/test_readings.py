@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import intravisto_core as iv
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.flow import details, shares
+from intravisto_core.views.flow import held as held_logits
+from tests.flow.sinking import trace_with_sinks
+from tests.inside import compute_records_anew
 
 
 def test_divergences_and_readings_are_those_of_the_cells(case):
@@ -87,7 +91,8 @@ def test_a_flow_without_details_is_the_same_flow(case):
         ({"attention": "size"}, "value_weighted"),
         ({"top_k": -1}, "top_k"),
         ({"min_mass": 2}, "min_mass"),
-        ({"reweigh": True}, "position 0"),
+        ({"sinks": "reweigh"}, "renormalise"),
+        ({"hide_start": True}, 'Write sinks="hide" for hide_start'),
         ({"reading": "difference"}, "iterative"),
         ({"row": 1, "rows": [3]}, "row 1"),
         ({"size": 3}, "min_weight"),
@@ -115,18 +120,19 @@ def test_a_model_whose_heads_fail_is_refused_all_but_the_weights(case):
     card = engine.model
     failed = {**card.capabilities, iv.Capability.HEADS: iv.Check(False, 0.5, "heads do not add up")}
     try:
-        engine.traces.card = replace(card, capabilities=failed)
+        engine.kept_traces.card = replace(card, capabilities=failed)
         for ask in (lambda: trace.flow(attention="projection"), lambda: trace.attribution(by="heads")):
             with pytest.raises(iv.ModelError, match="heads do not add up"):
                 ask()
-        assert len(trace.flow(details=False).links) > 0
+        assert len(trace.flow(attention="weights", details=False).links) > 0
     finally:
-        engine.traces.card = card
+        engine.kept_traces.card = card
 
 
 def test_a_long_text_takes_turns_and_gives_the_same(case, monkeypatch):
     engine, trace = case("llama").engine, case("llama").trace
     short = trace.flow(top_k=3)
+    compute_records_anew(monkeypatch)
     monkeypatch.setattr(shares, "LONG", 1)
     job = engine.submit(iv.FlowView(trace.id, top_k=3))
     flow = job.result(60)
@@ -138,20 +144,22 @@ def test_a_long_text_takes_turns_and_gives_the_same(case, monkeypatch):
 
 LONG_VIEWS = (
     lambda t: t.flow(details=False, min_mass=1e-3),
-    lambda t: t.flow(details=False, position="generated", hide_start=True, top_k=2, attention="value_weighted"),
-    lambda t: t.flow(2, 7, "l1", "projection", details=False, hide_start=True, reweigh=True, min_weight=0.01),
+    lambda t: t.flow(details=False, position="generated", sinks="hide", top_k=2, attention="value_weighted"),
+    lambda t: t.flow(2, 7, "l1", "projection", details=False, sinks="renormalise", min_weight=0.01),
     lambda t: t.disagreement(min_mass=0.01, n=1000),
-    lambda t: t.disagreement(min_mass=0.02, n=1000, other_attention="value_weighted", hide_start=True),
-    lambda t: t.route("projection", "projection", hide_start=True, reweigh=True),
+    lambda t: t.disagreement(min_mass=0.02, n=1000, other_attention="value_weighted", sinks="hide"),
+    lambda t: t.route("projection", "projection", sinks="renormalise"),
     lambda t: t.route(attention="value_weighted"),
 )
 
 
 def numbers(record) -> dict[str, np.ndarray]:
-    """All numbers of a record; of disagreements in the order of their links, as rounding may change it at a tie."""
+    """All numbers of a record; of links in the order of their ends, as rounding may change it at a tie."""
     values = {n: np.asarray(getattr(record, n)) for n in record.__dataclass_fields__}
-    if isinstance(record, iv.Disagreement):
-        order = np.lexsort((record.target, record.source))
+    if isinstance(record, iv.Disagreement | iv.Flow):
+        is_flow = isinstance(record, iv.Flow)
+        ends = (record.link_target, record.link_source) if is_flow else (record.target, record.source)
+        order = np.lexsort(ends)
         values = {n: v[order] if v.shape == order.shape else v for n, v in values.items()}
     return {n: v for n, v in values.items() if v.dtype.kind in "fi"}
 
@@ -159,7 +167,7 @@ def numbers(record) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("view", LONG_VIEWS)
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_a_long_text_is_followed_in_stretches_and_keeps_nothing_quadratic(case, name, view, monkeypatch):
-    trace = case(name).trace
+    trace = trace_with_sinks(case(name).engine, "ab c!ab d~ab e#ab f")
     length, kept = len(trace.tokens), {}
     short = numbers(view(trace))
     keep = ViewContext.keep
@@ -168,11 +176,13 @@ def test_a_long_text_is_followed_in_stretches_and_keeps_nothing_quadratic(case, 
         kept[key] = [a.shape for a in (value.values() if isinstance(value, dict) else [value])]
         return keep(context, key, value)
 
+    compute_records_anew(monkeypatch)
     for limit, size in (("LONG", 1), ("TURN_ELEMENTS", 3 * 4 * length), ("ROW_ELEMENTS", 2 * length)):
         monkeypatch.setattr(shares, limit, size)
     monkeypatch.setattr(ViewContext, "keep", kept_too)
     # what was kept of the short text is of no use to a long one
-    monkeypatch.setattr(ViewContext, "find", lambda context, key: None)
+    find = ViewContext.find
+    monkeypatch.setattr(ViewContext, "find", lambda context, key: find(context, key) if key == "sinks" else None)
     found = numbers(view(trace))
     assert found.keys() == short.keys()
     for part, values in short.items():
@@ -189,3 +199,19 @@ def test_divergences_under_a_soft_cap_are_kept(case, monkeypatch):
     known = first.links.set_index(["source", "target"])["kl"]
     wanted = [known[link] for link in zip(again.links["source"], again.links["target"], strict=True)]
     np.testing.assert_array_equal(again.link_kl, np.array(wanted, np.float32))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "granite"])
+def test_what_held_logits_say_is_what_each_node_says(case, name, monkeypatch):
+    engine = case(name).engine
+    held = engine.trace("ab c!held", max_new_tokens=3).flow(min_mass=1e-3)
+    assert engine.kept_traces.model.dtype == torch.float32
+    monkeypatch.setattr(details, "can_hold", lambda context, n_nodes: False)
+    each = engine.trace("ab c!held", max_new_tokens=3, seed=7).flow(min_mass=1e-3)
+    np.testing.assert_allclose(held.link_kl, each.link_kl, atol=1e-5)
+    np.testing.assert_array_equal(held.reading_ids, each.reading_ids)
+    np.testing.assert_allclose(held.reading_numbers, each.reading_numbers, rtol=1e-4, atol=1e-5)
+    monkeypatch.undo()
+    monkeypatch.setattr(held_logits, "LARGEST", -1.0)
+    again = engine.trace("ab c!held", max_new_tokens=3, seed=8).flow(min_mass=1e-3)
+    np.testing.assert_array_equal(again.link_kl, each.link_kl)

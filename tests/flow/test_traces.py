@@ -7,7 +7,9 @@ import pytest
 
 import intravisto_core as iv
 from tests.flow.literal import Attention, Layer, Walk
+from tests.flow.sinking import trace_with_sinks
 from tests.reference.families import LLAMA_PATHS, PATHS, is_parallel
+from tests.tiny import FAMILY_PROMPT
 
 # Grouped heads; biases and LayerNorm; parallel blocks with and without biases; sinks and experts; experts; post-norms
 # with and without 1+w; a residual multiplier; ALiBi.
@@ -111,6 +113,58 @@ def test_a_flow_is_the_literal_reading(family, name):
             assert ("bias" in flow.node_kind) == bool(biases), name
 
 
+def test_the_defaults_are_l1_and_value_weighted(case):
+    trace = case("llama").trace
+    for ask in (trace.flow, trace.route, trace.disagreement):
+        said = ask(details=False) if ask == trace.flow else ask()
+        named = ask(measure="l1", attention="value_weighted", **({"details": False} if ask == trace.flow else {}))
+        for field in ("node_mass", "sources", "first_mass"):
+            if hasattr(said, field):
+                np.testing.assert_array_equal(getattr(said, field), getattr(named, field))
+    assert trace.shares().measure == "norm"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """An engine on the demo model."""
+    engine = iv.open_model("demo")
+    yield engine
+    engine.close()
+
+
+LOST = "Peter, Oscar and Robert went to the park. Oscar and Peter gave a key to"
+
+
+def test_what_brings_no_part_nearer_passes_by_the_residual_link(demo):
+    trace = demo.trace(LOST)
+    flow = trace.flow(measure="l1", attention="weights", details=False, **WHOLE)
+    mlp = trace.shares("l1").mlp
+    assert np.isnan(mlp).any(), "the shares themselves stay undefined"
+    masses = flow.nodes.set_index("id")["mass"]
+    passed = [(i + 1, p) for i, p in np.argwhere(np.isnan(mlp)).tolist() if f"block.{i + 1}.{p}" in masses]
+    assert passed
+    for row, position in passed:
+        assert masses[f"mid.{row}.{position}"] == pytest.approx(masses[f"block.{row}.{position}"])
+        assert f"mlp.{row}.{position}" not in masses
+    lost = flow.nodes[flow.nodes["kind"] == "undefined"]["mass"].sum()
+    attention = trace.shares("l1").attention
+    where = np.argwhere(np.isnan(attention)).tolist()
+    assert lost == pytest.approx(sum(masses.get(f"mid.{i + 1}.{p}", 0.0) for i, p in where), abs=1e-9)
+    assert flow.conservation < 1e-9
+
+
+def test_where_an_edit_takes_part_in_it_it_stays_undefined(demo):
+    trace = demo.trace(LOST)
+    mlp = trace.shares("l1").mlp
+    layer, position = (int(x) for x in np.argwhere(np.isnan(mlp))[-1])
+    held = trace.edit(iv.Scale(site="mlp_out", layer=layer, positions=[position], factor=1.0))
+    if np.isnan(held.shares("l1").mlp[layer, position]):
+        flow = held.flow(layer + 1, position, "l1", "weights", details=False, **WHOLE)
+        assert flow.nodes.set_index("id")["mass"][f"undefined.{layer + 1}"] == pytest.approx(1)
+        before = trace.flow(layer + 1, position, "l1", "weights", details=False, **WHOLE)
+        assert f"undefined.{layer + 1}" not in before.node_id
+
+
 def cut(flow: iv.Flow, row: int) -> float:
     """Mass of all blocks at a row and of the terminals above it, from the public table alone."""
     nodes = flow.nodes
@@ -120,18 +174,21 @@ def cut(flow: iv.Flow, row: int) -> float:
 
 
 @pytest.mark.parametrize("position", [-1, "generated"])
-@pytest.mark.parametrize("options", [{}, {"hide_start": True}, {"hide_start": True, "reweigh": True}])
+@pytest.mark.parametrize("options", [{}, {"sinks": "hide"}, {"sinks": "renormalise"}])
 def test_every_full_cut_is_whole(family, position, options):
     for name in ("gpt-oss", "Phi", "GPT-2"):
+        trace = trace_with_sinks(family(name).engine, FAMILY_PROMPT[::-1])
+        sinks = dict(trace.sinks())
         for measure, division in (("norm", "value_weighted"), ("kl", "weights"), ("projection", "projection")):
-            trace = family(name).trace
             flow = trace.flow(None, position, measure, division, details=False, **WHOLE, **options)
             for row in range(flow.n_layers + 2):
                 assert cut(flow, row) == pytest.approx(1, abs=1e-6 * max(1, flow.node_mass.max())), (name, row)
-            if options == {"hide_start": True}:
-                assert "hidden" in flow.node_kind
-                reads = flow.links[flow.links["source"].str.match(r"block\.\d+\.0$")]
-                assert not reads["target"].str.startswith("attention").any()
+            if options:
+                assert "hidden" in flow.node_kind or options["sinks"] != "hide"
+                reads = flow.links[flow.links["target"].str.startswith("attention")]
+                for source in reads["source"]:
+                    kind, row, *place = source.split(".")
+                    assert kind != "block" or int(place[0]) not in sinks.get(int(row), ()), source
 
 
 def test_the_start_of_all_generated_tokens_are_the_positions_that_say_them(case):
@@ -190,7 +247,7 @@ def test_what_an_edit_put_into_the_stream_is_a_part_of_its_own(case):
         ("resid_post", 1, 2, "block"),
     ):
         edited = llama.trace.edit(iv.Scale(site=site, layer=layer, positions=[3], factor=1.5))
-        flow = edited.flow(position=-1, details=False, **WHOLE)
+        flow = edited.flow(position=-1, measure="norm", attention="weights", details=False, **WHOLE)
         ends = flow.links[flow.links["source"] == f"intervention.{row}"]
         assert ends["target"].tolist() == [f"{kind}.{row}.3"], site
         junction = flow.links[flow.links["target"] == f"{kind}.{row}.3"]
@@ -216,7 +273,7 @@ def test_what_an_edit_wrote_in_a_heads_place_comes_from_no_position(family, name
     assert not found.shares[head].any()
     assert found.shares.sum() + found.bias + found.intervention == pytest.approx(1, abs=1e-4)
     if name != "Gemma-2":
-        w_o = trace.engine.traces.model.weights.get(f"w_o.{layer}").float().numpy()
+        w_o = trace.engine.kept_traces.model.weights.get(f"w_o.{layer}").float().numpy()
         columns = w_o.reshape(len(w_o), len(found.shares), -1)[:, head]
         written = 0.3 * columns.sum(1)
         assert found.intervention == pytest.approx(written @ total / (total @ total), abs=1e-4)

@@ -104,7 +104,9 @@ def test_the_command_on_the_demo_model(tmp_path, capsys):
     edits = ["--ablate", "attn_out:2:-1", "--inject", " Paris@resid_post:3:-1"]
     assert main(["edit", "Q: What is the capital of Italy? A:", *edits, "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "␣Paris" in said.splitlines()[-3]
+    floor = next(i for i, line in enumerate(said.splitlines()) if line.startswith("noise floor"))
+    assert "␣Paris" in said.splitlines()[floor - 1]
+    assert "note: layer 3, position 11, stream after the block: the new vector reads back as ␣Paris (>99.9 %)" in said
     assert "nan" not in said
     page = out.read_text("utf-8")
     assert "What the edits changed" in page

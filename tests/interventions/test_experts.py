@@ -73,7 +73,7 @@ def test_a_neuron_on_every_family_of_experts(family, name):
     at = iv.SetValue("act", 1, "all", neuron=(1, 3), value=1.5)
     before, after = (t.activation("mlp_out", 1) for t in (case.trace, case.trace.edit(at)))
     moved = after - before
-    column = case.engine.traces.model.weights.get("expert_out.1.1")[:, 3].float().numpy()
+    column = case.engine.kept_traces.model.weights.get("expert_out.1.1")[:, 3].float().numpy()
     size = np.linalg.norm(moved, axis=-1)
     changed = size > 1e-4
     assert 0 < changed.sum() <= len(case.ids)

@@ -133,7 +133,10 @@ def test_rank_correlation_is_spearmans():
 def test_a_recovered_share_is_blank_where_it_means_nothing():
     assert compute_recovered_share(1.5, 3.0, 1.0, 0.0) == pytest.approx(0.25)
     assert np.isnan(compute_recovered_share(1.5, 1.0, 1.0, 0.0))
-    assert np.isnan(compute_recovered_share(1.5, 1.09, 1.0, 0.01))
+    assert compute_recovered_share(1.5, 3.0, 1.0, 0.0, iv.Patching.NOISE) == pytest.approx(0.75)
+    assert compute_recovered_share(3.0, 3.0, 1.0, 0.0, iv.Patching.NOISE) == 0, "nothing happened"
+    assert compute_recovered_share(1.5, 1.051, 1.0, 0.01) == pytest.approx(0.5 / 0.051)
+    assert np.isnan(compute_recovered_share(1.5, 1.049, 1.0, 0.01))
 
 
 def test_predictions_by_hand():

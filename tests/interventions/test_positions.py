@@ -13,6 +13,12 @@ quick = settings(deadline=None, max_examples=60)
 LENGTHS = st.integers(1, 12).flatmap(lambda prompt: st.tuples(st.just(prompt), st.integers(prompt, prompt + 8)))
 
 
+@pytest.fixture(scope="module", params=["open here", "at a service"])
+def case(request, case):
+    """Every test of this file runs on both kinds of engine."""
+    return case if request.param == "open here" else request.getfixturevalue("case_at_service")
+
+
 @quick
 @given(LENGTHS, st.data())
 def test_negatives_count_from_the_end_of_the_prompt(lengths, data):
@@ -77,10 +83,10 @@ def test_nonsense_is_refused_when_the_intervention_is_built(wrong):
     [
         (iv.Ablate("mlp_out", 3), "layer.*-3 to 2"),
         (iv.Ablate("mlp_out", 0, 30), "-13 to 20"),
-        (iv.Ablate("z", 0, head=4), "head.*0 to 3"),
+        (iv.Ablate("z", 0, head=4), "head.*-4 to 3"),
         (iv.Ablate("act", 0, neuron=48), "neuron.*0 to 47"),
         (iv.KnockOut(0, 30, [0]), "queries.*-13 to 20"),
-        (iv.KnockOut(0, -1, [0], 9), "heads.*0 to 3"),
+        (iv.KnockOut(0, -1, [0], 9), "heads.*-4 to 3"),
         (iv.Steer("mlp_out", 0, direction=[1.0, 2.0]), "32 numbers"),
         (iv.SetValue("mlp_out", 0, value=[1.0, 2.0]), "32 numbers"),
         (iv.Ablate("mlp_out", 0, iv.Generated(8)), r"Generated\(0\) to Generated\(7\)"),
@@ -107,7 +113,7 @@ def test_a_place_that_is_not_there_is_refused_before_anything_runs(case, interve
 def test_what_belongs_to_the_stream_is_refused_elsewhere(site, build):
     with pytest.raises(iv.RequestError, match=r"not the stream.*resid_pre"):
         build(site)
-    with pytest.raises(iv.RequestError, match="KnockOut and FreezePattern"):
+    with pytest.raises(iv.RequestError, match="KnockOut, FreezePattern"):
         build("pattern")
 
 

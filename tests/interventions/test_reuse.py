@@ -86,7 +86,7 @@ def test_only_what_can_have_changed_is_stored(case):
     tiny_llama = case("llama")
     edited = tiny_llama.trace.edit(iv.Scale("mlp_out", 2, -1, factor=2.0))
     engine = tiny_llama.engine
-    own, base = (engine.traces.store.get(("trace", t.id)) for t in (edited, tiny_llama.trace))
+    own, base = (engine.kept_traces.store.get(("trace", t.id)) for t in (edited, tiny_llama.trace))
     assert own.nbytes < base.nbytes / 4
     assert np.array_equal(edited.activation("resid_post", 0), tiny_llama.trace.activation("resid_post", 0))
     assert np.array_equal(edited.activation("mlp_out", 2)[:5], tiny_llama.trace.activation("mlp_out", 2)[:5])
@@ -102,7 +102,7 @@ def test_reuse_under_dispatched_modules(tmp_path, name):
     prompt = tuple(3 + (17 * i) % 90 for i in range(14))
     edit = iv.Scale("attn_out", 1, -1, factor=-2.0)
     before = engine.trace(prompt, max_new_tokens=4).edit(edit, text="free")
-    network = engine.traces.model.network
+    network = engine.kept_traces.model.network
     dispatch_model(network, device_map={"": "cpu"}, force_hooks=True)
     dispatched = {n: m.__dict__.get("forward") for n, m in network.named_modules()}
     after = engine.trace(prompt, max_new_tokens=4).edit(edit, text="free")
@@ -117,7 +117,7 @@ def test_reuse_under_dispatched_modules(tmp_path, name):
 
 def test_a_failed_run_leaves_the_layers_as_they_were(case, monkeypatch):
     tiny_llama = case("llama")
-    layers = [b.layer for b in tiny_llama.engine.traces.model.blueprint.blocks]
+    layers = [b.layer for b in tiny_llama.engine.kept_traces.model.blueprint.blocks]
 
     def broken(*_, **__):
         raise RuntimeError("in the middle of it")
@@ -168,7 +168,7 @@ def test_a_model_of_8_bit_layers_runs_in_full(tiny_folder):
     """An outlier of one position is scaled together with the others, so even earlier ones may change."""
     pytest.importorskip("bitsandbytes")
     engine = iv.open_model(str(tiny_folder("llama")), quantisation="int8", device_map="cpu")
-    assert "int8" in str(engine.traces.model.quantisation)
+    assert "int8" in str(engine.kept_traces.model.quantisation)
     trace = engine.trace("ab c!ab d", max_new_tokens=2)
     edited = trace.edit(iv.Scale("mlp_out", 1, -1, factor=-20.0))
     assert entry_of(edited).reused is None

@@ -30,7 +30,7 @@ def test_lenses_are_equal_by_their_config() -> None:
 
 
 def test_a_trained_lens_belongs_to_its_unembedding(case) -> None:
-    llama, gpt2 = (case(name).engine.traces.model for name in ("llama", "gpt2"))
+    llama, gpt2 = (case(name).engine.kept_traces.model for name in ("llama", "gpt2"))
     lens = Trained(hash_unembedding(llama.weights))
     lens.check_model(llama)
     table_lens(Lens.OUTPUT).check_model(gpt2)
@@ -40,13 +40,13 @@ def test_a_trained_lens_belongs_to_its_unembedding(case) -> None:
 
 def test_the_hash_is_of_the_numbers_whatever_the_loaded_dtype(case, tiny_llama) -> None:
     engine = iv.open_model(tiny_llama, dtype="bfloat16")
-    model = case("llama").engine.traces.model
-    assert hash_unembedding(engine.traces.model.weights) == hash_unembedding(model.weights)
+    model = case("llama").engine.kept_traces.model
+    assert hash_unembedding(engine.kept_traces.model.weights) == hash_unembedding(model.weights)
     engine.close()
 
 
 def test_a_lens_translates_before_the_norm(case) -> None:
-    model = case("llama").engine.traces.model
+    model = case("llama").engine.kept_traces.model
     x = torch.randn((3, model.dimensions.d_model), generator=torch.Generator().manual_seed(0))
     rows, policy = torch.tensor([0, 1, 2]), iv.NormPolicy.NONE
     plain = table_lens(Lens.OUTPUT).project(model, x, x, rows, policy)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import intravisto_core as iv
+from intravisto_core.models import adapters
+from intravisto_core.models.placement import Placement
 from intravisto_core.models.source import on_hub
 from tests.loading.gguf_writing import of_folder
 
@@ -45,7 +49,7 @@ def by_peft(base: Path, folder: Path) -> Any:
 def numbers(source: object, **options: Any) -> tuple[dict[str, torch.Tensor], np.ndarray, iv.ModelCard, str]:
     engine = iv.open_model(source, **options)
     trace = engine.trace(IDS)
-    found = (dict(engine.traces.model.network.state_dict()), trace.logits(), engine.model, trace.fingerprint)
+    found = (dict(engine.kept_traces.model.network.state_dict()), trace.logits(), engine.model, trace.fingerprint)
     engine.close()
     return found
 
@@ -108,14 +112,17 @@ def test_scale_0_is_the_base_bit_for_bit(adapter, tiny_llama):
 
 def test_base_adapter_and_scale_are_in_the_fingerprint(adapter, tiny_llama, tiny_folder, tmp_path):
     other = write_adapter(tiny_llama, tmp_path / "tuned", seed=4)
+    stronger = Path(shutil.copytree(adapter, tmp_path / "stronger"))
+    _set(lora_alpha=7)(stronger)
     found = {numbers(source, **options)[3] for source, options in [
         (adapter, {}),
         (other, {}),
+        (stronger, {}),
         (adapter, {"adapter_scale": 0.5}),
         (adapter, {"base": str(tiny_folder("llama", seed=1))}),
         (tiny_llama, {}),
     ]}  # fmt: skip
-    assert len(found) == 5
+    assert len(found) == 6
     assert numbers(adapter, base=str(tiny_llama))[3] == numbers(adapter)[3]
 
 
@@ -225,11 +232,17 @@ def _link(folder: Path) -> None:
     (folder / "adapter_model.safetensors").symlink_to(folder.parent / "outside.safetensors")
 
 
+def _link_config(folder: Path) -> None:
+    (folder / "adapter_config.json").rename(folder.parent / "outside.json")
+    (folder / "adapter_config.json").symlink_to(folder.parent / "outside.json")
+
+
 FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 BROKEN: list[tuple[Callable[[Path], object], str]] = [
     (_text("{"), "JSON with a peft_type"),
     (_text("[" * 100_000), "JSON with a peft_type"),
-    (_set(peft_type="IA3"), "of the kind IA3"),
+    (_set(peft_type="IA3"), "of the kind 'IA3'"),
+    (_set(peft_type="<b>\n" * 1000), r"of the kind '<b>\\n"),
     (_set(peft_type=3), "JSON with a peft_type"),
     (_set(task_type="SEQ_CLS"), "its task_type is 'SEQ_CLS'"),
     (_set(init_lora_weights="pissa"), "its init_lora_weights is 'pissa'"),
@@ -241,7 +254,8 @@ BROKEN: list[tuple[Callable[[Path], object], str]] = [
     (_set(base_model_name_or_path=None), "does not. Give it: .*base="),
     (_set(base_model_name_or_path="/home/trainer/llama"), "'/home/trainer/llama' is not on this machine"),
     (_pickled, "only adapter_model.bin, a pickle file"),
-    (_link, "link that leads out of it"),
+    (_link, "adapter_model.safetensors is a link that leads out of it"),
+    (_link_config, "adapter_config.json is a link that leads out of it"),
     (lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"\x08"), "it is damaged"),
     (_rewrite(dict.clear), "lora_A and …lora_B; it has none"),
     (_rewrite(lambda t: t.pop(FIRST.replace("_A", "_B"))), "lora_B.* is missing"),
@@ -261,6 +275,27 @@ def test_broken_adapters(damage, said, adapter, tmp_path):
     with pytest.raises(iv.ModelError, match=said) as caught:
         iv.open_model(folder)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 900
+
+
+def test_a_base_that_is_not_in_memory_as_plain_weights(adapter, tmp_path):
+    """Weights that left memory, as a base that needs more room than there is has them."""
+    found = adapters.read_adapter(adapter, iv.ModelSpec(str(adapter)))
+    with tempfile.TemporaryDirectory() as made:
+        scratch = SimpleNamespace(name=made)
+        with pytest.raises(iv.ModelError, match=r"tuned: expected a base model in plain weights on one device"):
+            adapters.merge(torch.nn.Linear(2, 2), found, Placement(torch.device("cpu"), {}, scratch))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
+def test_words_of_an_adapter_are_its_own(adapter, tiny_llama, tmp_path, name):
+    folder = Path(shutil.copytree(adapter, tmp_path / "linked"))
+    shutil.copy(tiny_llama / "tokenizer.json", folder)
+    (tmp_path / "outside").write_text("{}")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(iv.ModelError, match=f"{name} is a link that leads out of it"):
+        iv.open_model(folder)
 
 
 def test_what_does_not_go_together(adapter, tiny_llama, tiny_gpt2, tmp_path):

@@ -13,6 +13,7 @@ import torch
 
 import intravisto_core as iv
 from intravisto_core.experiments import tiny
+from intravisto_core.models.files.completeness import check_complete
 from tests.loading.test_folders import configure, rewrite
 
 PROMPT = (5, 6, 7, 8)
@@ -101,12 +102,19 @@ HARMLESS = {
 }
 
 
+def test_errors_that_the_loader_tells_of_are_a_refusal():
+    told = {"error_msgs": ["a size that cannot be read"]}
+    with pytest.raises(iv.ModelError, match=r"expected weights that can be read; a size that cannot be read\."):
+        check_complete(told, None, (), "a folder")
+
+
 def test_what_is_left_out_on_purpose_is_no_fault(folder, case):
     rewrite(folder, lambda weights: weights.update(HARMLESS))
     configure(folder, num_nextn_predict_layers=1)
     engine = iv.open_model(folder)
     expected = case("llama").engine.trace(PROMPT).logits()
-    np.testing.assert_array_equal(engine.trace(PROMPT).logits(), expected)
+    # two loads may lay their weights out differently, so bits are not promised
+    np.testing.assert_allclose(engine.trace(PROMPT).logits(), expected, rtol=0, atol=2e-6)
     engine.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,10 @@ def missing_shard(folder: Path) -> None:
     next(folder.glob("model-00002*")).unlink()
 
 
+def missing_weight(folder: Path) -> None:
+    rewrite(folder, lambda weights: weights.pop("model.layers.1.mlp.down_proj.weight"))
+
+
 def other_shape(folder: Path) -> None:
     configure(folder, intermediate_size=40)
 
@@ -108,7 +113,8 @@ BROKEN = [
     (SINGLE, pickled, "pytorch_model.bin, a pickle file"),
     (SHARDED, truncated_shard, "model-00002.*damaged"),
     (SHARDED, missing_shard, "model-00002.*missing"),
-    (SINGLE, other_shape, "belong together|mismatched"),
+    (SINGLE, missing_weight, r"model.layers.1.mlp.down_proj.weight is missing \(1 in all\)"),
+    (SINGLE, other_shape, r"_proj.weight is \(.*\) and should be \(.*\) \(9 such in all\)"),
     (SINGLE, not_a_number, "finite numbers"),
     (SINGLE, no_tokenizer, "tokenizer files"),
     (SINGLE, larger_tokenizer, "at most 90 tokens"),
@@ -127,6 +133,12 @@ def test_a_broken_folder(request, tmp_path, kind, damage, said):
         iv.open_model(folder)
     assert "\n" not in str(caught.value)
     assert not isinstance(caught.value, iv.TraceError) or damage is not_a_number
+
+
+@pytest.mark.parametrize("source", ["no/such/thing/here", "./nowhere", "a b", "/nowhere/at all", "owner/name:"])
+def test_a_source_that_names_nothing(source):
+    with pytest.raises(iv.ModelError, match=r'model: expected "demo", the path of a model folder.*Check the path or'):
+        iv.open_model(source)
 
 
 def test_a_tokenizer_that_is_tokenizer_model_alone(tmp_path):
@@ -210,6 +222,25 @@ def test_no_file_is_read_through_a_link_that_leads_out(tiny_llama, tmp_path, nam
         outside.write_text("{}")
     file.symlink_to(outside)
     with pytest.raises(iv.ModelError, match=f"{file.name} is a link that leads out of it"):
+        iv.open_model(folder)
+
+
+@pytest.mark.parametrize("name", [n for n in LINKED if "/" not in n and n != "config.json"])
+def test_a_pipe_is_not_read(tiny_llama, tmp_path, name):
+    """Whoever reads one waits for ever."""
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(iv.ModelError, match=f"expected ordinary files; {name} is a pipe or a device"):
+        iv.open_model(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pipe_in_the_place_of_config_or_weights_is_none(tiny_llama, tmp_path, name):
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(iv.ModelError, match=r"found none|ordinary files|missing"):
         iv.open_model(folder)
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.models.files import tokenizer_limits
 from intravisto_core.models.gguf import gguf as gguf_models
-from intravisto_core.models.gguf.header import read_header
+from intravisto_core.models.gguf import gguf_files
+from intravisto_core.models.gguf import header as gguf_header
+from intravisto_core.models.gguf.header import read_begun, read_header
 from tests.loading.gguf_writing import of_folder
 
 MOST_BYTES = 16 << 20
@@ -111,6 +114,107 @@ def test_numbers_that_are_none_in_the_weights(content, tmp_path):
     file.write_bytes(content[:start] + b"\xff" * 4096 + content[start + 4096 :])
     with pytest.raises(iv.IntravistoError, match="finite numbers"):
         iv.open_model(file)
+
+
+class PanicException(BaseException):
+    """As the libraries in Rust have it: no `Exception`."""
+
+
+@pytest.mark.parametrize("error", [KeyError("rope"), PanicException("index out of bounds"), RecursionError("deep")])
+@pytest.mark.parametrize("step", ["read_tokenizer", "read_network", "open_file"])
+def test_whatever_fails_while_it_is_opened_is_a_refusal(content, tmp_path, monkeypatch, step, error):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    file = _written(tmp_path / "tiny.gguf", content)
+    monkeypatch.setattr(gguf_models, step, fail)
+    with pytest.raises(iv.ModelError, match=type(error).__name__):
+        iv.open_model(file)
+
+
+def test_what_transformers_cannot_load_and_what_it_would_fill_at_random(content, tmp_path, monkeypatch):
+    file = _written(tmp_path / "tiny.gguf", content)
+
+    class Loader:
+        @staticmethod
+        def from_pretrained(*_: object, **__: object) -> None:
+            raise ValueError("no such\n layout")
+
+    monkeypatch.setattr(gguf_models, "auto_class", lambda _: Loader)
+    with pytest.raises(iv.ModelError, match=r"tiny: transformers could not load it \(ValueError: no such layout\)"):
+        iv.open_model(file)
+    for told, said in (
+        ({"missing_keys": {"b.weight", "a.weight"}}, r"a.weight is missing \(2 such in all\)"),
+        ({"mismatched_keys": [("c.weight", (2, 3), (4, 3))]}, r"c.weight is \(2, 3\) and should be \(4, 3\) \(1 such"),
+    ):
+        with pytest.raises(iv.ModelError, match=f"expected all weights that its own description asks for; {said}"):
+            gguf_models.check_filled(told, "tiny")
+    gguf_models.check_filled({"missing_keys": set(), "mismatched_keys": []}, "tiny")
+
+
+def test_a_file_that_may_not_be_read(content, tmp_path, monkeypatch):
+    file = _written(tmp_path / "tiny.gguf", content)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        for read in (gguf_files.by_path, read_header):
+            with pytest.raises(iv.ModelError, match=r"expected a file that can be read \(Permission denied\)"):
+                read(file)
+
+
+@pytest.mark.parametrize("alignment", [0, 4, 24, 1 << 20])
+def test_an_alignment_that_is_none(alignment, tiny_llama, tmp_path):
+    file = of_folder(tiny_llama, tmp_path / "a.gguf")
+    raw = file.read_bytes()
+    n_keys = struct.unpack_from("<Q", raw, 16)[0]
+    key = b"general.alignment"
+    added = struct.pack("<Q", len(key)) + key + struct.pack("<II", 4, alignment)
+    file.write_bytes(raw[:16] + struct.pack("<Q", n_keys + 1) + added + raw[24:])
+    with pytest.raises(iv.ModelError, match=f"its alignment of {alignment} is no power of two from 8 to 65,536"):
+        iv.open_model(file)
+
+
+def test_a_header_elsewhere_that_does_not_end(content, monkeypatch):
+    with pytest.raises(iv.ModelError, match=r"x: expected a GGUF file; it is damaged .*beyond its end at 2,000"):
+        read_begun(lambda start, stop: content[start:stop], 2000, "x")
+    monkeypatch.setattr(gguf_header, "FIRST_PIECE", 100)
+    monkeypatch.setattr(gguf_header, "LARGEST_HEADER", 1000)
+    fetched = []
+
+    def fetch(start: int, stop: int) -> bytes:
+        fetched.append(stop)
+        return content[start:stop]
+
+    with pytest.raises(iv.ModelError, match="within its header"):
+        read_begun(fetch, len(content), "x")
+    assert fetched == [100, 400, 1600], "no more than a header may take"
+
+
+def test_a_file_without_a_number_or_a_table(content, tiny_llama, tmp_path):
+    file = of_folder(tiny_llama, tmp_path / "a.gguf", leave_out=["block_count"])
+    with pytest.raises(iv.ModelError, match=r"a: expected a number for llama.block_count; got 'none'"):
+        iv.open_model(file)
+    file = _written(tmp_path / "b.gguf", content.replace(b"token_embd.weight", b"token_embx.weight"))
+    with pytest.raises(iv.ModelError, match=r"b: expected a table token_embd.weight of tokens by width; got \(\)"):
+        iv.open_model(file)
+
+
+def test_a_tokenizer_with_rules_that_could_explode_is_limited(content, tmp_path, monkeypatch):
+    """Its way to split a text is named in the file, and an expression of transformers stands behind the name."""
+    file = _written(tmp_path / "tiny.gguf", content)
+    plain = iv.open_model(file)
+    assert not plain.kept_traces.model.reader.is_limited
+    ids = [t.id for t in plain.tokenize("ab cd!")]
+    plain.close()
+    monkeypatch.setattr(tokenizer_limits, "is_harmless", lambda _: False)
+    monkeypatch.setattr(tokenizer_limits, "_patterns", lambda rules: iter([{"pattern": {"Regex": "(a+)+"}}]))
+    limited = iv.open_model(file)
+    assert limited.kept_traces.model.reader.is_limited
+    assert [t.id for t in limited.tokenize("ab cd!")] == ids
+    limited.close()
 
 
 def _written(file: Path, content: bytes) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def test_links_that_lead_out_of_the_folder(file, tmp_path):
     (tmp_path / "link.gguf").symlink_to(file)
     with pytest.raises(iv.ModelError, match=r"link.gguf is a link that leads out of it"):
         iv.open_model(tmp_path)
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "x.gguf")
+    with pytest.raises(iv.ModelError, match="it is a pipe or a device"):
+        iv.open_model(tmp_path / "x.gguf")
 
 
 def test_other_files(file, tiny_llama, tmp_path):

@@ -320,6 +320,20 @@ def test_what_is_refused_is_not_downloaded(hub, tiny_llama, tmp_path):
     assert not hub.asked("/storage/")
 
 
+def test_a_repository_without_weights_or_config(hub, tiny_llama, tmp_path):
+    for name, gone, said in (
+        ("weightless", "model.safetensors", "expected safetensors weights; this repository has none"),
+        ("formless", "config.json", "expected config.json; this repository has none"),
+    ):
+        folder = Path(shutil.copytree(tiny_llama, tmp_path / name))
+        (folder / gone).unlink()
+        hub.repositories[name] = folder
+        with pytest.raises(iv.ModelError, match=f"^{name}: {said}. Choose another model"):
+            snapshot(name, None, None, quiet)
+        with pytest.raises(iv.ModelError, match=f"^{name}: {said}"):
+            iv.estimate_memory(name)
+
+
 def test_pickled_weights_that_somebody_converted(hub, tiny_llama, tmp_path):
     folder = Path(shutil.copytree(tiny_llama, tmp_path / "pickled"))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")

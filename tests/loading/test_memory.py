@@ -16,9 +16,11 @@ import intravisto_core as iv
 from intravisto_core.models import free_memory, memory
 from intravisto_core.models.free_memory import group_bytes, is_short
 from intravisto_core.records.memory import size
+from intravisto_core.traces import run_times
 from intravisto_core.tracing import buffers
 from intravisto_core.views import registry
 from tests import tiny
+from tests.inside import compute_records_anew
 from tests.loading.fake_hub import GOOD_TOKEN
 
 PROMPT = tuple(range(5, 21))
@@ -57,7 +59,7 @@ def test_weights_are_reckoned_from_headers(folders, family):
         assert abs(found.weights - engine.model.weight_bytes) <= allowed, options
         assert (found.offloaded > 0) == ("device_map" in options)
         trace = engine.trace(PROMPT, max_new_tokens=4, temperature=1.0)
-        data = engine.traces.store.get(("trace", trace.id))
+        data = engine.kept_traces.store.get(("trace", trace.id))
         kept = sum(b.nbytes for b in data.buffers.values()) + data.final.nbytes
         whole = kept * (N + 4) // len(trace.tokens)
         assert engine.estimate(N, 4).trace == whole
@@ -71,7 +73,7 @@ def test_fewer_sites_take_less(case):
     whole, streams = engine.estimate(N, 4), engine.estimate(N, 4, sites=("resid_post",))
     assert 0 < streams.trace < whole.trace / 5
     trace = engine.trace(PROMPT, sites=["resid_post"])
-    data = engine.traces.store.get(("trace", trace.id))
+    data = engine.kept_traces.store.get(("trace", trace.id))
     assert engine.estimate(N, 0, sites=("resid_post",)).trace == sum(
         b.nbytes for b in (*data.buffers.values(), data.final)
     )
@@ -104,6 +106,7 @@ def test_what_does_not_fit_is_refused_before_it_is_read(tiny_llama, monkeypatch)
 def test_a_run_that_does_not_fit_is_refused_and_the_trace_stays(case, monkeypatch):
     engine = case("llama").engine
     kept = engine.trace("abc")
+    monkeypatch.setattr(memory, "SMALL_RUN", 0)
     free(monkeypatch, 1000)
     monkeypatch.setattr(memory.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     with pytest.raises(iv.MemoryShortError, match="fewer sites"):
@@ -172,6 +175,7 @@ def test_a_large_trace_lies_in_a_file_that_nobody_sees(tiny_gpt2, tmp_path, monk
     engine = iv.open_model(tiny_gpt2)
     kept = engine.trace(PROMPT, max_new_tokens=5)
     monkeypatch.setattr(memory, "PART_FOR_TRACE", 0.0)
+    monkeypatch.setattr(memory, "SMALL_RUN", 0)
     assert engine.estimate(N, 5).in_file > 0
     assert engine.estimate(N, 5).trace == 0
     trace = engine.trace(PROMPT, max_new_tokens=5)
@@ -197,7 +201,7 @@ def test_a_long_prompt_goes_by_queries(case, monkeypatch):
     monkeypatch.setattr(memory, "ATTENTION_BYTES", 0)
     monkeypatch.setattr(memory, "SMALLEST_CHUNK", 3)
     calls = []
-    network = engine.traces.model.network
+    network = engine.kept_traces.model.network
     handle = network.register_forward_pre_hook(lambda m, a, k: calls.append(k["input_ids"].shape[1]), with_kwargs=True)
     trace = engine.trace(ids)
     handle.remove()
@@ -210,9 +214,12 @@ def test_a_long_prompt_goes_by_queries(case, monkeypatch):
 
 
 def test_a_pattern_that_does_not_fit_is_refused_and_one_head_is_not(case, monkeypatch):
+    compute_records_anew(monkeypatch)
     trace = case("llama").trace
     n, n_heads = len(trace.tokens), trace.engine.model.n_heads
-    whole = trace.activation("pattern", 1)
+    trace.engine.finish_check()
+    # head by head: an answer that was given once is kept, and would be given again
+    whole = np.stack([trace.pattern(1, head) for head in range(n_heads)])
     monkeypatch.setattr(free_memory, "_SMALL", 0)
     monkeypatch.setattr(free_memory, "free_bytes", lambda device: 16 * n_heads * n * n - 1)
     with pytest.raises(iv.MemoryShortError, match="Look at one head"):
@@ -238,6 +245,22 @@ def test_time_is_learnt_from_the_runs_before(tiny_gpt2):
     short, long = engine.expected_seconds(10, 5), engine.expected_seconds(40, 50)
     assert 0 < short < long < 100
     engine.close()
+
+
+def test_a_long_prompt_says_more_about_the_rate_than_a_short_one(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(run_times.time, "perf_counter", lambda: clock[0])
+
+    def reading(tokens, seconds):
+        clock[0] += seconds
+        yield tokens
+
+    times = run_times.RunTimes()
+    for tokens, seconds in [(10, 4.0), (300, 24.0)]:  # the first call of a model is slow
+        for _ in times.learning(reading(tokens, seconds), tokens):
+            pass
+    # (0.7 · 4 s + 24 s) / (0.7 · 10 + 300 tokens) · 300 tokens
+    assert times.expected(300, 0) == pytest.approx(26.8 / 307 * 300)
 
 
 LIMITS = [
@@ -294,7 +317,7 @@ try:
 except iv.MemoryShortError as error:
     print("ran out:", "given back" in str(error))
 local.require_room = lambda found, what: None
-engine.traces.model.dimensions.__class__
+engine.kept_traces.model.dimensions.__class__
 try:
     engine.submit(iv.TraceRequest((5,) * 60, sites=None)).result()
     print("a small run still goes")

@@ -41,14 +41,14 @@ def pair(request, tmp_path_factory):
 
 
 def on_disk(engine) -> list[str]:
-    return [name for name, p in engine.traces.model.network.named_parameters() if p.device.type == "meta"]
+    return [name for name, p in engine.kept_traces.model.network.named_parameters() if p.device.type == "meta"]
 
 
 def test_the_blocks_are_on_disk_and_the_identities_hold(pair):
     here, there = pair
     assert len(on_disk(there)) > 10
     assert not on_disk(here)
-    assert there.traces.model.offloaded
+    assert there.kept_traces.model.offloaded
     for capability, found in there.model.capabilities.items():
         assert found.ok, (capability, found.reason)
         assert found.allowed == 1e-4

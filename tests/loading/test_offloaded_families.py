@@ -24,6 +24,7 @@ from tests.interventions import test_links as links
 from tests.interventions import test_reuse as reuse
 from tests.interventions.test_reuse import in_full  # noqa: F401  (a fixture)
 from tests.tiny import FAMILY_N_NEW, FAMILY_PROMPT
+from tests.views import test_layer as layers
 
 # One of rotary positions and shared keys, one of learned positions, transposed and tied matrices.
 WHOLE = ("Llama", "GPT-2")
@@ -50,9 +51,11 @@ SUITE = (
     cells.test_a_frozen_pattern_moves_the_baselines_way,
     links.test_a_checked_link_is_a_run_without_its_vector,
     links.test_parts_of_attention_add_up_to_it,
+    layers.test_every_family_adds_up_to_the_direct_attribution,
+    layers.test_parts_of_the_stream_fire_a_neuron,
 )
 EACH = [*product(WHOLE, SUITE), *product(OTHERS, IDENTITIES)]
-IN_HOST_MEMORY = product(("Llama", "GPT-2"), (*IDENTITIES[1:3], heads.test_joint_shares_of_a_cell, *SUITE[-2:]))
+IN_HOST_MEMORY = product(("Llama", "GPT-2"), (*IDENTITIES[1:3], heads.test_joint_shares_of_a_cell, *SUITE[-4:-2]))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
 
     yield get
     for each in made.values():
-        network = each.engine.traces.model.network
+        network = each.engine.kept_traces.model.network
         assert any(p.device.type == "meta" for p in network.parameters())
     with patch("gc.collect"):
         for each in made.values():
@@ -93,7 +96,7 @@ def in_host_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
     def get(name: str) -> Case:
         if name not in made:
             made[name] = case = Case.of_family(name, tmp_path_factory.mktemp("fetched"))
-            for block in case.engine.traces.model.blueprint.blocks:
+            for block in case.engine.kept_traces.model.blueprint.blocks:
                 cpu_offload(block.layer, execution_device="cpu")
             case.trace = case.engine.trace(FAMILY_PROMPT, max_new_tokens=FAMILY_N_NEW)
             case.trace.pin()

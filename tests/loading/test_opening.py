@@ -105,7 +105,7 @@ def test_an_error_that_is_kept_keeps_no_model(tiny_llama, monkeypatch):
 
     from intravisto_core.engine import local
 
-    def broken(model: object) -> None:
+    def broken(model: object, loading: float) -> None:
         raise RuntimeError("in the self-check")
 
     def networks() -> int:
@@ -113,7 +113,7 @@ def test_an_error_that_is_kept_keeps_no_model(tiny_llama, monkeypatch):
         return sum(isinstance(o, LlamaForCausalLM) for o in gc.get_objects())
 
     before = networks()
-    monkeypatch.setattr(local, "check_model", broken)
+    monkeypatch.setattr(local, "Checking", broken)
     pool = iv.Pool()
     job = pool.open(iv.ModelSpec(str(tiny_llama)))
     with pytest.raises(iv.ModelError, match="in the self-check") as caught:

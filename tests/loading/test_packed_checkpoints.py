@@ -42,7 +42,7 @@ def test_it_is_the_model_that_is_packed_here(packed):
     for capability, found in engine.model.capabilities.items():
         assert found.ok, (capability, found.reason)
         assert found.allowed == 5e-2
-    assert engine.traces.model.quantisation == kind
+    assert engine.kept_traces.model.quantisation == kind
     assert engine.model.weight_bytes == other.model.weight_bytes
     # besides the numbers there is a description of each packed matrix in the file
     assert 0 <= iv.estimate_memory(folder).weights - engine.model.weight_bytes < 0.05 * engine.model.weight_bytes

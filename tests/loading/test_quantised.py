@@ -68,7 +68,7 @@ def test_half_precision_beside_four_bits(engines, dtype):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_heads_and_neurons_add_up_with_the_dequantised_weights(engines, family, kind):
     trace = engines(family, kind).trace(PROMPT)
-    weights: Weights = engines(family, kind).traces.model.weights
+    weights: Weights = engines(family, kind).kept_traces.model.weights
     for layer in range(2):
         attn_out, mlp_out = (trace.activation(site, layer) for site in ("attn_out", "mlp_out"))
         z = trace.activation("z", layer).transpose(1, 0, 2).reshape(len(PROMPT), -1)
@@ -85,7 +85,7 @@ def test_a_packed_matrix_is_near_the_one_that_it_stands_for(engines):
         folder = engines(family, "int8").spec.source
         plain = load(iv.ModelSpec(folder)).weights
         for kind, allowed in (("int8", 1e-2), ("nf4", 0.3)):
-            weights = engines(family, kind).traces.model.weights
+            weights = engines(family, kind).kept_traces.model.weights
             for name in ("w_o.1", "w_out.0"):
                 whole = weights.get(name)
                 assert error(whole.reshape(1, -1).numpy(), plain.get(name).reshape(1, -1).numpy()) <= allowed, name
@@ -96,7 +96,7 @@ def test_a_packed_matrix_is_near_the_one_that_it_stands_for(engines):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trace_after_a_trace_is_equal_and_nothing_was_repacked(engines, kind):
     engine = engines("Llama", kind)
-    before = packed_bytes(engine.traces.model.network)
+    before = packed_bytes(engine.kept_traces.model.network)
     first = engine.trace(PROMPT, max_new_tokens=3)
     first.heatmap("mlp")
     first.shares("kl")
@@ -104,7 +104,7 @@ def test_a_trace_after_a_trace_is_equal_and_nothing_was_repacked(engines, kind):
     for site in ("resid_pre", "q", "z", "act"):
         np.testing.assert_array_equal(first.activation(site, 1), second.activation(site, 1))
     np.testing.assert_array_equal(first.logits(), second.logits())
-    after = packed_bytes(engine.traces.model.network)
+    after = packed_bytes(engine.kept_traces.model.network)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 

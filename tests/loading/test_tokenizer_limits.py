@@ -11,6 +11,7 @@ import pytest
 from transformers import AutoTokenizer
 
 import intravisto_core as iv
+from intravisto_core.models.files import tokenizer_limits
 from intravisto_core.models.files.tokenizer_limits import LimitedTokenizer, is_harmless, may_explode
 from intravisto_core.tokens import TokenReader
 
@@ -65,7 +66,7 @@ def test_a_limited_tokenizer_gives_the_same_and_stops_what_explodes(tiny_llama, 
     folder = folder_with(tiny_llama, tmp_path, pre_tokenizer=split(r"(y|y|yy)+(?<=y)Q"))
     engine = iv.open_model(folder)
     plain = AutoTokenizer.from_pretrained(folder)
-    assert isinstance(engine.traces.model.tokenizer, LimitedTokenizer)
+    assert isinstance(engine.kept_traces.model.tokenizer, LimitedTokenizer)
     assert engine.model.notes == ()
     for text in ("ab c!", "", "<eos>a", "yyQ ä"):
         assert [t.id for t in engine.tokenize(text)] == plain(text).input_ids
@@ -89,6 +90,37 @@ def test_a_limited_tokenizer_gives_the_same_and_stops_what_explodes(tiny_llama, 
     assert limited.encode("ab", add_special_tokens=False) == plain("ab", add_special_tokens=False).input_ids
     thread.join()
     assert caught
+
+
+def test_what_a_limited_tokenizer_read_or_could_not_read_is_not_asked_again_at_once(tiny_llama, monkeypatch):
+    tokenizer = LimitedTokenizer(AutoTokenizer.from_pretrained(tiny_llama))
+    asked, honest = [], tokenizer._ask
+
+    def ask(what: dict) -> object:
+        asked.append(what["text"])
+        if what["text"] == "stuck":
+            raise iv.RequestError("it was stopped")
+        return honest(what)
+
+    monkeypatch.setattr(tokenizer, "_ask", ask)
+    first = tokenizer("ab")["input_ids"]
+    first.append(7)
+    assert tokenizer("ab")["input_ids"] == first[:-1], "whoever changes what came changes nothing else"
+    assert tokenizer("ab", add_special_tokens=False)["input_ids"] != first[:-1]
+    for _ in range(2):
+        with pytest.raises(iv.RequestError, match="it was stopped"):
+            tokenizer("stuck")
+    assert asked == ["ab", "ab", "stuck"]
+    monkeypatch.setattr(tokenizer_limits, "_REFUSED_S", -1.0)
+    tokenizer._known.clear()
+    for _ in range(2):
+        with pytest.raises(iv.RequestError, match="it was stopped"):
+            tokenizer("stuck")
+    assert asked == ["ab", "ab", "stuck", "stuck", "stuck"], "later it is tried again"
+    monkeypatch.setattr(tokenizer_limits, "_MOST_KNOWN", 2)
+    for text in ("a", "b", "c"):
+        tokenizer(text)
+    assert len(tokenizer._known) == 2
 
 
 def test_rules_that_fill_the_memory_are_refused_before_they_are_met(tiny_llama, tmp_path):

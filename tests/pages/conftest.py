@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
+from intravisto_core.engine import LocalEngine
 from intravisto_ui.session.workspace import Workspace
 from intravisto_ui.session.workspaces import workspaces
 
+# as a server is after its first seconds: before them, the first picture comes from a file (test_first_run)
+assert LocalEngine
 APP = Path(__file__).parents[2] / "app.py"
 SECONDS = 120
 
@@ -26,11 +30,18 @@ class Pages(PagesManager):
     """
 
 
-@pytest.fixture(scope="session", autouse=True)
-def app_with_navigation() -> Iterator[None]:
+@contextmanager
+def as_a_server() -> Iterator[None]:
+    """The app under the tester finds its pages as it does on a server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app_test, "PagesManager", Pages)
         patch.setattr(PagesManager, "uses_pages_directory", False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def app_with_navigation() -> Iterator[None]:
+    with as_a_server():
         yield
 
 
@@ -63,6 +74,20 @@ class App:
         """Give a widget a value, as a user would."""
         getattr(self.tester, kind)(key=key).set_value(value).run()
         return self.settle()
+
+    def ask(self, **typed: str) -> App:
+        """Type target or contrast of the question that all pages answer."""
+        for side, text in typed.items():
+            self.set("text_input", f"question_{side}_{self.workspace.asked.n}", text)
+        return self
+
+    def type_model(self, text: str, settle: bool = True) -> App:
+        """Type something into the Model box that is not on its list."""
+        box = self.tester.selectbox(key="model")
+        # the tester knows what is on offer only; a browser sends the text just so
+        box.options.append(text)
+        box.set_value(text).run()
+        return self.settle() if settle else self
 
     def pick(self, key: str, index: int) -> App:
         """Choose the index-th option of a select box."""

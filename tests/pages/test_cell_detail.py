@@ -34,7 +34,7 @@ def lists(app: App) -> list[dict[str, Any]]:
 def test_what_a_part_wrote(app: App, part: Component) -> None:
     select(app, 5, 11).set("segmented_control", "cell_part", str(part)).assert_calm()
     shown = app.workspace.shown
-    told = shown.engine.view(UpdateView(shown.trace.id, part, 5, 11), session=app.workspace.id)
+    told = shown.engine.view(UpdateView(shown.trace.id, part, 5, 11, order="angle"), session=app.workspace.id)
     up, down = lists(app)
     assert [e["id"] for e in up["entries"]] == told.promoted_ids.tolist()
     assert [e["id"] for e in down["entries"]] == told.suppressed_ids.tolist()
@@ -99,7 +99,7 @@ def test_the_panel_reads_the_cell_as_the_picture_does(app: App) -> None:
     assert [e["token"] for e in app.panel("panel")["lists"][0]["entries"]] == first(own, 8)
     parts = app.panel("panel_parts")
     for wrote, component in zip(parts["writes"], (Component.ATTENTION, Component.MLP), strict=True):
-        assert wrote["tokens"] == first(replace(cell, component=component), 3)
+        assert wrote["tokens"] == first(replace(cell, component=component, order="angle"), 3)
     shares = shown.trace.shares("kl")
     drawn = [part["share"] for junction in parts["junctions"] for part in junction["parts"] if part["name"] != "stream"]
     np.testing.assert_allclose(drawn, [shares.attention[4, 8], shares.mlp[4, 8]], rtol=1e-5)
@@ -108,17 +108,17 @@ def test_the_panel_reads_the_cell_as_the_picture_does(app: App) -> None:
 def test_a_followed_token_is_the_answer_until_one_is_typed(app: App) -> None:
     app.set("selectbox", "colour", Colour.RANK).assert_calm()
     answer = app.workspace.shown.trace.tokens[app.workspace.shown.trace.prompt_length]
-    assert answer.shown in app.tester.text_input(key="watch").placeholder
-    app.set("text_input", "watch", "Paris").assert_calm()
+    assert app.picture()["colourName"] == f"rank of {answer.shown}"
+    app.ask(target="Paris").assert_calm()
     first = app.workspace.shown.engine.tokenize("Paris", add_special_tokens=False)[0]
     assert f"id {first.id:,}" in app.html()
-    app.click("watch_space").assert_calm()
-    assert app.tester.text_input(key="watch").value == " Paris"
+    app.click("question_target_space").assert_calm()
+    assert app.tester.text_input(key=f"question_target_{app.workspace.asked.n}").value == " Paris"
     assert app.picture()["colourName"] == "rank of ␣Paris"
 
 
 def test_what_is_typed_stays_literal(app: App) -> None:
-    app.set("selectbox", "colour", Colour.PROBABILITY).set("text_input", "watch", "<b>&lt;").assert_calm()
+    app.set("selectbox", "colour", Colour.PROBABILITY).ask(target="<b>&lt;").assert_calm()
     assert '<span class="tk">&lt;' in app.html()
     assert '<span class="tk"><' not in app.html()
 

@@ -10,9 +10,9 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.errors import RequestError
 from intravisto_core.request import Generation, HeatmapView, Span, to_json
-from intravisto_ui.injection import cards
 from intravisto_ui.parts import edit_python, edit_values
 from intravisto_ui.session.edit_stack import Card, Edits
+from intravisto_ui.session.stack_file import read_stack, write_stack
 
 STACK = (
     iv.Replace("resid_post", 3, (5,), token=" Paris"),
@@ -49,7 +49,7 @@ def test_the_form_gives_back_what_a_card_holds(what: iv.Replace) -> None:
 
 @names
 def test_a_stack_survives_its_file(what: iv.Replace) -> None:
-    assert cards.read_stack(cards.write_stack((Card(1, what), Card(2, what, on=False)))) == (
+    assert read_stack(write_stack((Card(1, what), Card(2, what, on=False)))) == (
         (what, True),
         (what, False),
     )
@@ -59,16 +59,20 @@ def test_loading_a_stack_keeps_which_cards_are_on() -> None:
     edits = filled(*STACK[:3])
     edits.switch(edits.cards[1].id)
     again = Edits()
-    again.load(cards.read_stack(cards.write_stack(edits.cards)))
+    again.load(read_stack(write_stack(edits.cards)))
     assert [(c.what, c.on) for c in again.cards] == [(c.what, c.on) for c in edits.cards]
     again.undo()
     assert not again.cards
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"cards": [1]}', b'{"cards": [{"edit": {"kind": "Bomb"}}]}'])
+DEEP = b"[" * 100_000
+OTHER = [b"", b"[]", b"{}", b'{"cards": [1]}', b'{"cards": [{"edit": {"kind": "Bomb"}}]}', DEEP, b'{"cards": ' + DEEP]
+
+
+@pytest.mark.parametrize("body", OTHER, ids=range(len(OTHER)))
 def test_another_file_is_refused(body: bytes) -> None:
     with pytest.raises(iv.IntravistoError, match="expected"):
-        cards.read_stack(body)
+        read_stack(body)
 
 
 @names
@@ -159,4 +163,4 @@ def test_a_typed_list_of_positions() -> None:
 def test_a_stack_holds_interventions_alone(card) -> None:
     body = json.dumps({"cards": [{"edit": json.loads(to_json(card)), "on": True}]}).encode()
     with pytest.raises(RequestError, match=f"holds a {type(card).__name__}"):
-        cards.read_stack(body)
+        read_stack(body)

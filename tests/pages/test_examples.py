@@ -8,7 +8,7 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.demo.corpus import words
-from intravisto_ui.sidebar.examples import EXAMPLES
+from intravisto_ui.sidebar.examples import CHAT, ENGLISH, EXAMPLES, list_examples
 
 BY_NAME = {example.name: example for example in EXAMPLES}
 COUNTRY = {country.name: country for country in words.COUNTRIES}
@@ -122,3 +122,29 @@ def test_analogy(engine: iv.LocalEngine) -> None:
 def test_every_example_is_tried_here() -> None:
     assert {f"test_{name.lower().replace(' ', '_')}" for name in BY_NAME} <= set(globals())
     assert len({example.look for example in EXAMPLES}) == len(EXAMPLES)
+
+
+def test_examples_fit_the_model() -> None:
+    assert list_examples(None, False) == list_examples(iv.ModelSpec("demo"), True) == EXAMPLES
+    other = iv.ModelSpec("owner/name")
+    assert list_examples(other, False) == ENGLISH
+    assert not any(example.chat for example in ENGLISH)
+    talking = list_examples(other, True)
+    assert talking[: len(CHAT)] == CHAT
+    assert len({example.name for example in talking}) == len(talking)
+
+
+def test_the_examples_show_something_in_a_real_model(real_engine: iv.Engine) -> None:
+    answers = {
+        "Fact": " Paris",
+        "Two names": " Mary",
+        "Repeat": " green",
+        "Question": " Paris",
+        "Colour": "blue",
+        "List": "January",
+    }
+    for example in list_examples(iv.ModelSpec("any"), real_engine.model.chat):
+        trace = real_engine.trace(example.prompt, max_new_tokens=example.max_new_tokens, chat=example.chat)
+        made = "".join(token.text for token in trace.tokens[trace.prompt_length :])
+        assert answers.get(example.name, "") in made, (example.name, made)
+        trace.forget()

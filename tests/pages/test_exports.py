@@ -14,7 +14,7 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.figures.web import Mark
 from intravisto_core.sites import Colour, Component, ShareMeasure
-from intravisto_ui.heatmap import export, options, picture
+from intravisto_ui.heatmap import export, options
 from intravisto_ui.parts import export_menu
 from intravisto_ui.parts.export_menu import FileKind
 from intravisto_ui.session.edit_stack import Look
@@ -37,7 +37,7 @@ def file(app: App, name: str) -> str:
     given: list[tuple[Any, ...]] = []
     here = app.workspace
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export_menu, "draw_menu", lambda _, *rest: given.append(rest))
+        patch.setattr(export_menu, "draw_menu", lambda _, *rest, **_how: given.append(rest))
         export.draw_menu(None, here, here.shown, CHOSEN[-1])
     ((shown, session, view, stem, _, options, _),) = given
     own, _, kind = name.partition(".")
@@ -103,7 +103,7 @@ def test_what_is_shown_of_an_edited_run_is_what_is_taken_away(
             ids = here.base.engine.view(view, session=here.id).token_ids
             np.testing.assert_array_equal(record["token_ids"], ids)
             np.testing.assert_array_equal(names["grid"].token_ids, ids)
-    assert Mark(4, 5, "ablated") in picture.find_marks(here, here.shown)
+    assert Mark(4, 5, "ablated") in export._marks(here, here.shown)["marks"]
 
 
 def test_all_rows_and_positions_need_not_be_said(app: App) -> None:

@@ -26,6 +26,8 @@ from tests.pages.conftest import App
         ("p 3", None, 3),
         ("position = 2", None, 2),
         ("row -1", 7, None),
+        ("layer -1", 6, None),
+        ("L-6", 1, None),
     ],
 )
 def test_places(typed: str, row: int | None, position: int | None) -> None:
@@ -49,23 +51,28 @@ def test_places(typed: str, row: int | None, position: int | None) -> None:
     ],
 )
 def test_tokens(typed: str, text: str | int) -> None:
-    assert find.parse(typed, n_layers=6, n_positions=10, n_heads=4) == find.Wanted(token=text)
+    wanted = find.parse(typed, n_layers=6, n_positions=10, n_heads=4)
+    assert wanted.token == text
+    # only a text without quotes and without a space may be meant with a space before it
+    assert wanted.other == (f" {text}" if typed == text and typed[0] != " " else "")
 
 
-@pytest.mark.parametrize("typed", ["row 8", "row -9", "layer 7", "p=10", "p=-11", "L6H0", "L0H4"])
+@pytest.mark.parametrize("typed", ["row 8", "row -9", "layer 6", "layer -7", "L0H-5", "p=10", "p=-11", "L6H0", "L0H4"])
 def test_places_that_are_not_there(typed: str) -> None:
     with pytest.raises(RequestError, match="expected"):
         find.parse(typed, n_layers=6, n_positions=10, n_heads=4)
 
 
 def test_a_head() -> None:
-    assert find.parse("L2H3", n_layers=6, n_positions=10, n_heads=4) == find.Wanted(row=3, head=3)
+    for typed in ("L2H3", "L-4H-1"):
+        assert find.parse(typed, n_layers=6, n_positions=10, n_heads=4) == find.Wanted(row=3, head=3)
 
 
 def test_a_head_is_shown_by_its_layer_and_says_so(app: App) -> None:
     app.set("text_input", "wanted", "L2H3").assert_calm()
     assert app.workspace.selection.row == 3
-    assert find.NO_HEADS in app.html()
+    assert find.OF_HEAD in app.html()
+    assert (app.workspace.selection.head, app.workspace.selection.part) == (3, "attention.3.11")
 
 
 def sought(app: App) -> TokenQuery:
@@ -153,14 +160,43 @@ def test_what_is_sought_is_sought_in_the_next_trace_too(app: App) -> None:
 def test_a_token_is_sought_by_its_id(app: App) -> None:
     app.set("text_input", "wanted", "id 300").assert_calm()
     assert app.workspace.sought.token == 300
-    assert "the token of <b>id 300</b>" in app.html()
+    assert "(id 300)" in app.html()
     app.set("text_input", "wanted", "id 99999").assert_calm()
     assert "token id: expected" in app.html()
 
 
-def test_the_form_with_a_space_is_offered(app: App) -> None:
-    app.set("text_input", "wanted", "Rome").click("find_space").assert_calm()
+def test_the_form_that_comes_up_is_taken_and_the_other_is_offered(app: App) -> None:
+    app.set("text_input", "wanted", "Rome").assert_calm()
+    assert app.workspace.sought.token == " Rome", "no cell says the word without its space"
+    assert app.workspace.selection.row == sought(app).first_row[app.workspace.selection.position] > 0
+    app.click("find_no_space").assert_calm()
+    assert app.workspace.sought.token == "Rome"
+    app.click("find_space").assert_calm()
     assert app.workspace.sought.token == " Rome"
-    assert not [b for b in app.tester.button if b.key == "find_space"], "it has one"
+    app.set("text_input", "wanted", '"Rome"').assert_calm()
+    assert app.workspace.sought.token == "Rome", "quotes say exactly what is meant"
     app.set("text_input", "wanted", "").assert_calm()
     assert find.find_marks(app.workspace, app.workspace.shown) == (), "nothing is sought any more"
+
+
+def test_the_menu_closes_over_what_was_found(app: App) -> None:
+    app.tester.session_state[find.MENU] = True
+    app.set("text_input", "wanted", "Rome").assert_calm()
+    assert not app.tester.session_state[find.MENU]
+    app.tester.session_state[find.MENU] = True
+    app.set("text_input", "wanted", "row 99").assert_calm()
+    assert app.tester.session_state[find.MENU], "what is wrong is read in the menu"
+
+
+def test_one_goes_from_one_cell_to_the_next(app: App) -> None:
+    app.set("text_input", "wanted", '" Rome"').set("number_input", "find_k", 400).assert_calm()
+    hits = [m.position for m in find.find_marks(app.workspace, app.workspace.shown)]
+    app.workspace.select_cell(1, 0)
+    app.tester.run()
+    seen = []
+    while not app.tester.button(key="find_next").disabled:
+        app.click("find_next")
+        seen.append(app.workspace.selection.position)
+    assert seen == [p for p in hits if p > 0]
+    app.click("find_previous")
+    assert app.workspace.selection.position == seen[-2]

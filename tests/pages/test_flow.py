@@ -6,17 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.figures.head_list import HeadOrder
+from intravisto_core.figures.numbers import change, significant
 from intravisto_core.request import LinkCheckView, Span
 from intravisto_core.request.flow import GENERATED, AttributionView, DisagreementView, FlowView, GraphView, RouteView
-from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure
+from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure, SinkHandling
 from intravisto_ui.flow import attribution, difference, link_check, lists, options, page
 from intravisto_ui.parts import frame
 from intravisto_ui.parts.flow_start import FlowStart, FlowTab
 from intravisto_ui.session import garbage, jobs
+from intravisto_ui.session.asked import Against
 from intravisto_ui.session.edit_stack import EditRun, Look
+from intravisto_ui.session.question import find_question
+from tests.flow.sinking import milder_rule
 from tests.pages.conftest import App
 
 Asked = list[Any]
@@ -66,7 +72,7 @@ def test_first_look_is_the_flow_of_the_selected_cell(flow_page: App, asked: Aske
     text = flow_page.html()
     assert "not of causes" in text
     assert "largest error measured" in text
-    assert "Position 0 receives" in text
+    assert "attention sink" in text.lower()
     assert not any(isinstance(v, AttributionView | GraphView | RouteView | DisagreementView) for v in asked)
 
 
@@ -86,14 +92,10 @@ def test_only_the_view_that_is_looked_at_is_computed(flow_page: App, asked: Aske
 
 def test_every_option_of_the_flow_draws_from_the_same_trace(flow_page: App, asked: Asked) -> None:
     app, trace = flow_page, flow_page.workspace.shown.trace.id
-    for key in ("flow_start", "measure", "flow_division", "flow_links", "flow_reading", "flow_other"):
+    for key in ("flow_start", "flow_measure", "flow_division", "flow_links", "flow_reading", "flow_other"):
         for index in range(len(app.tester.selectbox(key=key).options)):
             app.pick(key, index).assert_calm()
         app.pick(key, 0)
-    app.set("toggle", "hide_first", True).assert_calm()
-    assert of(FlowView, asked).hide_start
-    app.set("toggle", "flow_reweigh", True).assert_calm()
-    assert of(FlowView, asked).reweigh
     assert {v.trace for v in asked} == {trace}
     assert app.workspace.run is None
 
@@ -110,7 +112,7 @@ def test_dress_only_draws_again(flow_page: App, asked: Asked) -> None:
 
 def test_choices_go_into_the_request(flow_page: App, asked: Asked) -> None:
     app = flow_page
-    app.pick("measure", list(ShareMeasure).index(ShareMeasure.PROJECTION))
+    app.pick("flow_measure", list(ShareMeasure).index(ShareMeasure.PROJECTION))
     app.pick("flow_division", list(AttentionDivision).index(AttentionDivision.VALUE_WEIGHTED))
     app.set("number_input", "flow_top_k", 5).set("number_input", "flow_min_mass", 2.0)
     app.set("number_input", "flow_down", 3).set("selectbox", "flow_reading", Reading.ITERATIVE)
@@ -184,10 +186,11 @@ def test_the_effect_of_a_checked_link_is_read_where_one_chooses(flow_page: App, 
     select(flow_page, 4, 8, "attention.4.8>mid.4.8", 21)
     flow_page.click("check_link").assert_calm()
     view = of(LinkCheckView, asked)
-    assert (view.position, view.target, view.contrast) == (8, None, None)
+    here = find_question(flow_page.workspace, flow_page.workspace.shown, 8)
+    assert (view.position, view.target, view.contrast) == (8, here.target.typed, here.runner_up.typed)
     assert "after position 8" in flow_page.html()
     flow_page.set("number_input", "check_position", 11)
-    flow_page.set("text_input", "check_target", " Rome").set("text_input", "check_contrast", " Paris")
+    flow_page.ask(target=" Rome", contrast=" Paris")
     flow_page.set("number_input", "check_n", 2).click("check_links").assert_calm()
     view = of(LinkCheckView, asked)
     assert (view.position, view.target, view.contrast) == (11, " Rome", " Paris")
@@ -229,21 +232,21 @@ def test_the_graph_tells_heads_of_a_step_and_parts_of_a_state(flow_page: App, as
 
 def test_attribution_unfolds_into_heads_and_neurons(flow_page: App, asked: Asked) -> None:
     tab(flow_page, FlowTab.ATTRIBUTION)
+    flow_page.set("segmented_control", "flow_cut", Refinement.COMPONENTS)
     view = of(AttributionView, asked)
     trace = flow_page.workspace.shown.trace
-    assert view.target == trace.tokens[trace.prompt_length].id
+    assert view.target == trace.tokens[trace.prompt_length].text
     assert view.contrast is not None
     for id, by in (("attention.3", Refinement.HEADS), ("mlp.2", Refinement.NEURONS)):
         attribution.toggle_bar(flow_page.workspace, id)
         flow_page.tester.run()
         flow_page.assert_calm()
         assert (of(AttributionView, asked).by, of(AttributionView, asked).layer) == (by, int(id[-1]))
-    flow_page.set("selectbox", "flow_contrast_kind", attribution.Against.MEAN)
+    flow_page.set("segmented_control", f"question_against_{flow_page.workspace.asked.n}", Against.MEAN)
     assert of(AttributionView, asked).contrast is None
-    flow_page.set("text_input", "flow_target", " Paris")
+    flow_page.ask(target=" Paris")
     assert of(AttributionView, asked).target == " Paris"
-    flow_page.set("selectbox", "flow_contrast_kind", attribution.Against.TYPED)
-    flow_page.set("text_input", "flow_contrast", " Rome")
+    flow_page.ask(contrast=" Rome")
     assert of(AttributionView, asked).contrast == " Rome"
     flow_page.set("selectbox", "flow_order", "size").assert_calm()
 
@@ -345,3 +348,145 @@ def test_a_page_asked_for_first_of_a_fresh_server_puts_libraries_aside(
     frame.st.session_state["workspace"] = "x"
     frame._open_through_app("Flow")
     assert frozen == [0]
+
+
+def test_heads_are_listed_and_mapped_and_lead_to_an_edit(flow_page: App, asked: Asked) -> None:
+    tab(flow_page, FlowTab.ATTRIBUTION)
+    here, view = flow_page.workspace, of(AttributionView, asked)
+    assert view.by is Refinement.HEADS
+    found = here.shown.trace.attribution(view.target, view.contrast, view.position, "heads")
+    drawn = flow_page.panel("flow_heads_map")
+    np.testing.assert_allclose([row[:-1] for row in drawn["values"]], found.head_values, rtol=1e-5)
+    np.testing.assert_allclose([row[-1] for row in drawn["values"]], found.mlp_values, rtol=1e-5)
+    (listed,) = flow_page.panel("flow_heads_list")["tables"]
+    best = max(range(len(found.value)), key=lambda i: (found.kind[i] == "head") * abs(found.value[i]))
+    first = listed["lines"][0]
+    assert (first["row"] - 1, first["head"]) == (found.layer[best], found.index[best])
+    assert first["number"] == change(float(found.value[best]))
+    names = [line["name"] for line in listed["lines"]]
+    assert names[20:] == ["4 other heads", "token embedding", "6 MLPs", "remainder"]
+    groups = [found.value[found.kind == kind].sum() for kind in ("embedding", "mlp")]
+    bars = [line["size"] for line in listed["lines"][21:23]]
+    assert max(abs(line["size"]) for line in listed["lines"]) == pytest.approx(1.0)
+    assert bars[0] / bars[1] == pytest.approx(groups[0] / groups[1])
+    assert first["size"] / bars[1] == pytest.approx(float(found.value[best]) / groups[1])
+    select_head(flow_page, first["row"], first["position"], first["part"], first["head"])
+    check = of(LinkCheckView, asked)
+    assert (check.links[0].layer, check.links[0].head) == (first["row"] - 1, first["head"])
+    without = flow_page.workspace.kept[check]
+    assert f"to <b>{significant(float(without.metric + without.measured[0]))}</b>" in flow_page.html()
+    assert "number 1 of 24 heads by size" in flow_page.html()
+    flow_page.click("head_ablate")
+    (card,) = here.edits.cards
+    assert card.what == iv.Ablate("z", first["row"] - 1, (view.position,), head=first["head"])
+    node = here.edits.current_node()
+    assert node is not None, "the edit was run at once"
+    assert node.cards == here.edits.cards
+
+
+def select_head(flow_page: App, row: int, position: int, part: str, head: int | None) -> None:
+    rev = flow_page.workspace.shown.trace.id
+    flow_page.workspace.select({"row": row, "position": position, "part": part, "head": head, "rev": rev, "n": 77})
+    flow_page.tester.run()
+    flow_page.assert_calm()
+
+
+def test_a_head_may_no_longer_look_where_it_looks_most(flow_page: App) -> None:
+    tab(flow_page, FlowTab.ATTRIBUTION)
+    here = flow_page.workspace
+    select_head(flow_page, 5, 11, "attention.5.11", 3)
+    weights = here.shown.trace.pattern(4, 3)[11]
+    sources = flow_page.panel("flow_part_sources")["tables"][0]["lines"]
+    assert sources[0]["name"] == f"position {int(weights.argmax())}"
+    assert sum(line["size"] for line in sources) == pytest.approx(1.0, abs=1e-5)
+    flow_page.click("head_knock_out")
+    assert here.edits.cards[0].what == iv.KnockOut(4, (11,), (int(weights.argmax()),), heads=(3,))
+
+
+def test_an_mlp_of_the_map_tells_its_neurons(flow_page: App, asked: Asked) -> None:
+    tab(flow_page, FlowTab.ATTRIBUTION)
+    select_head(flow_page, 6, 11, "mlp.6.11", None)
+    lines = flow_page.panel("flow_part_neurons")["tables"][0]["lines"]
+    assert sum("other neurons" in line["name"] for line in lines) == 1
+    fine = of(AttributionView, asked)
+    assert (fine.by, fine.layer) == (Refinement.NEURONS, 5)
+    assert "layer 5 · MLP" in flow_page.html()
+
+
+def test_the_list_of_heads_unfolds_is_sorted_and_is_measured(flow_page: App, asked: Asked) -> None:
+    tab(flow_page, FlowTab.ATTRIBUTION)
+    here = flow_page.workspace
+    here.options["flow_heads_open"].update({"other heads", "mlp"})
+    flow_page.tester.run()
+    (listed,) = flow_page.panel("flow_heads_list")["tables"]
+    assert len(listed["lines"]) == 20 + 1 + 4 + 1 + 1 + 6 + 1
+    flow_page.set("selectbox", "flow_heads_order", HeadOrder.LOWERS)
+    (listed,) = flow_page.panel("flow_heads_list")["tables"]
+    sizes = [line["size"] for line in listed["lines"][:20]]
+    assert sizes == sorted(sizes)
+    assert listed["columns"] == ["adds"]
+    flow_page.click("flow_heads_measure").assert_calm()
+    (listed,) = flow_page.panel("flow_heads_list")["tables"]
+    assert listed["columns"] == ["adds", "without it"]
+    check = here.kept[of(LinkCheckView, asked)]
+    assert [line["aside"] for line in listed["lines"][:2]] == [
+        significant(float(check.metric + check.measured[i])) for i in range(2)
+    ]
+
+
+def handlings(asked: Asked) -> set[SinkHandling]:
+    return {v.sinks for v in asked if isinstance(v, FlowView | GraphView | RouteView | DisagreementView)}
+
+
+def test_without_sinks_there_is_no_choice_and_it_says_why(flow_page: App, asked: Asked) -> None:
+    box = flow_page.tester.selectbox(key="no_sinks")
+    assert box.disabled
+    assert "no position is measured" in box.help
+    assert "sinks_undo" not in {b.key for b in flow_page.tester.button}
+    assert handlings(asked) == {SinkHandling.SHOW}
+
+
+def test_where_sinks_are_measured_they_are_set_aside_and_one_switch_undoes_it(flow_page: App, asked: Asked) -> None:
+    app = flow_page
+    asked.clear()
+    with milder_rule():
+        app.set("text_area", "prompt", "Q: What is the capital of France? A:").click("run")
+        trace = app.workspace.shown.trace
+        assert trace.sinks().found
+    assert handlings(asked) == {SinkHandling.HIDE}
+    assert "Attention sinks are set aside" in app.html()
+    assert "of this mass" in app.html()
+    for name in (FlowTab.GRAPH, FlowTab.ROUTE):
+        asked.clear()
+        tab(app, name)
+        assert handlings(asked) == {SinkHandling.HIDE}
+        assert "Attention sinks are set aside" in app.html()
+    app.click("sinks_undo").assert_calm()
+    assert of(RouteView, asked).sinks is SinkHandling.SHOW
+    tab(app, FlowTab.FLOW)
+    assert of(FlowView, asked).sinks is SinkHandling.SHOW
+    assert "Attention sinks are shown" in app.html()
+    app.set("selectbox", "sinks", SinkHandling.RENORMALISE).assert_calm()
+    assert of(FlowView, asked).sinks is SinkHandling.RENORMALISE
+    assert "noise in full width" in app.html()
+    app.tester.switch_page("pages/heatmap.py").run()
+    app.tester.switch_page("pages/flow.py").run()
+    assert app.tester.selectbox(key="sinks").value is SinkHandling.RENORMALISE
+
+
+def test_the_flow_opens_with_its_defaults_at_full_depth(flow_page: App, asked: Asked) -> None:
+    view = of(FlowView, asked)
+    assert (view.measure, view.attention) == (ShareMeasure.L1, AttentionDivision.VALUE_WEIGHTED)
+    assert view.rows == Span(0, flow_page.workspace.shown.engine.model.n_layers + 2)
+    assert "rank correlation of .4" in flow_page.html()
+    flow_page.pick("flow_measure", list(ShareMeasure).index(ShareMeasure.NORM))
+    assert "rank correlation" not in flow_page.html(), "that was measured for the default alone"
+
+
+def test_the_line_of_options_keeps_its_fields_whatever_is_chosen(flow_page: App) -> None:
+    for how in options.LINKS:
+        flow_page.set("selectbox", "flow_links", how)
+        k = {n.key: n for n in flow_page.tester.number_input}
+        assert ("flow_min_weight" if how == options.LEAST else "flow_top_k") in k
+        if how not in (options.TOP, options.LEAST):
+            assert k["flow_top_k"].disabled

@@ -56,11 +56,15 @@ def test_an_earlier_run_comes_back_at_once_with_its_settings(app: App) -> None:
     labels = [app.tester.button(key=f"recent{i}").label for i in range(2)]
     assert labels[0].startswith(r"1 2 \*3\*")
     assert "2 tokens, sampled" in labels[0]
+    assert [label.endswith("shown now") for label in labels] == [True, False]
     app.click("recent1").assert_calm()
     assert app.workspace.shown.trace.id == first.trace.id, "nothing was run"
     assert "Done" in app.html()
     assert app.tester.text_area(key="prompt").value == first.request.prompt
-    app.click("recent1").assert_calm()
+    again = [app.tester.button(key=f"recent{i}").label for i in range(2)]
+    assert [label[:20] for label in again] == [label[:20] for label in labels], "the list keeps its order"
+    assert [label.endswith("shown now") for label in again] == [False, True]
+    app.click("recent0").assert_calm()
     assert app.workspace.shown.trace.id == second.trace.id
     assert generation.build_request(app.workspace) == second.request
 

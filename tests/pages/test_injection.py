@@ -11,9 +11,11 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.figures import numbers
 from intravisto_core.models import directions
-from intravisto_ui.injection import cards
+from intravisto_ui.injection import moved_tokens
 from intravisto_ui.parts import edit_python, export_menu
 from intravisto_ui.session.edit_stack import EditRun, Look
+from intravisto_ui.session.question import find_asked_question
+from intravisto_ui.session.stack_file import read_stack, write_stack
 from intravisto_ui.session.text import escape_html
 from tests.pages.conftest import SECONDS, App
 from tests.reference.equal import assert_close
@@ -106,6 +108,23 @@ def test_a_form_that_lacks_something_says_so_and_keeps_what_was_typed(app: App) 
     assert len(app.workspace.edits.cards) == 1
 
 
+def test_tokens_that_moved_are_listed_by_their_probability(app: App) -> None:
+    here, (was, at) = app.workspace, answer(app)
+    token = other_answer(app)
+    here.edits.add(iv.Replace("resid_post", here.engine.model.n_layers - 1, (at,), token=token))
+    app.tester.switch_page(PAGE).run()
+    node = run_edits(app)
+    found = moved_tokens.find_moved(here, here.base, node.held, at)
+    assert {name.lstrip("␣") for name, _, _ in found[:2]} == {was.strip(), token.strip()}
+    changes = [abs(after - before) for _, before, after in found]
+    assert changes == sorted(changes, reverse=True)
+    top = [float(t.heatmap(rows=[-1], positions=[at], top_k=1).p_max[0, 0]) for t in (here.base.trace, node.held)]
+    by_name = {name.lstrip("␣"): (before, after) for name, before, after in found}
+    assert by_name[was.strip()][0] == pytest.approx(top[0])
+    assert by_name[token.strip()][1] == pytest.approx(top[1])
+    assert "next tokens that moved most" in app.html()
+
+
 def test_the_switch_shows_baseline_edited_and_difference(app: App) -> None:
     here = app.workspace
     here.edits.add(at_the_answer(app, other_answer(app)))
@@ -179,26 +198,27 @@ def test_an_edit_that_does_nothing_changes_nothing(app: App) -> None:
     assert node.free.text == here.base.trace.text
 
 
-def test_another_prompt_keeps_the_cards_and_drops_the_runs(app: App) -> None:
-    here = app.workspace
-    here.edits.add(iv.Ablate("attn_out", 2, (3,)))
-    app.tester.switch_page(PAGE).run()
-    run_edits(app)
-    app.set("text_area", "prompt", "1 2 3 4 5 6").click("run")
-    assert len(here.edits.cards) == 1
-    assert not here.edits.runs
-    app.assert_calm()
-
-
 def test_a_place_on_the_heatmap_becomes_an_edit(app: App) -> None:
     here = app.workspace
     here.select({"rev": here.base.trace.id, "row": 4, "position": 5, "n": here.selection.n + 1})
     app.tester.run()
-    app.tester.button(key="ablate_here").click().run()
+    app.tester.button(key="ablate_here_add").click().run()
     app.settle()
     assert [c.what for c in here.edits.cards] == [iv.Ablate("resid_post", 3, (5,))]
+    assert not here.edits.runs
     app.assert_calm()
     assert "layer 3" in app.html()
+
+
+def test_an_ablation_that_is_offered_runs_at_once(app: App) -> None:
+    here = app.workspace
+    here.select({"rev": here.base.trace.id, "row": 4, "position": 5, "n": here.selection.n + 1})
+    app.tester.run()
+    app.tester.button(key="ablate_here_run").click().run()
+    app.settle()
+    node = finished(app)
+    assert [c.what for c in node.cards] == [iv.Ablate("resid_post", 3, (5,))]
+    assert "noise floor" in app.html()
 
 
 def copied_lines(here, node) -> str:
@@ -274,6 +294,8 @@ def test_cards_that_name_a_prompt_work_on_another_prompt_too(app: App) -> None:
     assert first.free.text != here.base.trace.text
     app.set("text_area", "prompt", "Q: What is the capital of Spain? A:").click("run")
     app.tester.switch_page(PAGE).run()
+    assert "this text has no ‘␣Italy’" in app.html()
+    app.click("edits_take_over")
     second = run_edits(app)
     donor = here.edits.sources[DONOR]
     expected = here.base.trace.edit(iv.Patch("resid_pre", 0, (8,), source=donor.id))
@@ -346,13 +368,13 @@ def test_a_comparison_is_taken_away_as_files_and_lines(app: App, tmp_path, monke
     """The page and the lines are of what is chosen: the component, the two tokens."""
 
     here, made = app.workspace, []
-    monkeypatch.setattr(export_menu, "draw_menu", lambda *args: made.append(args))
+    monkeypatch.setattr(export_menu, "draw_menu", lambda *args, **more: made.append(args))
     here.edits.add(iv.Ablate("attn_out", 4, (answer(app)[1],)))
     app.tester.switch_page(PAGE).run()
     assert not made
     node = run_edits(app)
-    app.set("selectbox", "effect_component", iv.Component.MLP).set("text_input", "effect_target", " Rome")
-    _, base, session, view, _, lines, options, _ = made[-1]
+    app.set("selectbox", "effect_component", iv.Component.MLP).ask(target=" Rome")
+    _, base, session, view, _, lines, options = made[-1]
     assert (view.edited, view.component, view.target) == (node.held.id, "mlp", " Rome")
     assert [(m.row, m.kind) for m in options()["marks"]] == [(5, "ablated")]
     page = export_menu.render_file(base, session, view, export_menu.FileKind.HTML, options)
@@ -375,7 +397,8 @@ def test_any_two_runs_are_compared(app: App) -> None:
     assert app.tester.selectbox(key="compare_this").value == first.id
     app.set("selectbox", "compare_this", second.id).set("selectbox", "compare_with", first.id)
     app.assert_calm()
-    own = second.held.compare(first.held, position=at)
+    asked = find_asked_question(here, here.base)
+    own = second.held.compare(first.held, asked.target.typed, asked.rival.typed, position=at)
     tables = app.html().split('<table class="effects">')[1:]
     assert len(tables) == 2
     change = float(own.edited_logit_difference[at] - own.logit_difference[at])
@@ -405,7 +428,7 @@ def test_a_mean_over_a_set_of_prompts_from_the_form_to_the_file(app: App) -> Non
     engine = here.engine
     rows = [engine.trace(p, 0).activation("attn_out", 2) for p in (DONOR, "1 2 3")]
     assert np.allclose(node.held.activation("attn_out", 2)[3], np.concatenate(rows).mean(0), atol=1e-5)
-    assert cards.read_stack(cards.write_stack(here.edits.cards)) == ((wanted, True),)
+    assert read_stack(write_stack(here.edits.cards)) == ((wanted, True),)
     assert "source=iv.PromptSet(name='two <b>', prompts=(" in copied_lines(here, node)
     app.set("text_area", "edit_set", "something else")
     app.click(f"card_Edit_{here.edits.cards[0].id}")
@@ -488,8 +511,8 @@ def test_a_stack_brings_its_directions_along(app: App) -> None:
     """An array goes into the file; of one that is edited the form has the direction, beside one of the same name."""
     here, found = app.workspace, direction(app)
     here.edits.add(iv.Steer("resid_post", 2, (3,), direction=found))
-    body = cards.write_stack(here.edits.cards)
-    here.edits.load(cards.read_stack(body))
+    body = write_stack(here.edits.cards)
+    here.edits.load(read_stack(body))
     other = direction(app)
     other.vector[5] = 1
     here.edits.directions["up"] = other
@@ -500,7 +523,7 @@ def test_a_stack_brings_its_directions_along(app: App) -> None:
     app.click("edit_add")
     assert np.array_equal(here.edits.cards[0].what.direction.content, found.vector)
     assert here.edits.directions["up"] is other
-    here.edits.load(cards.read_stack(json.dumps(json.loads(body) | {"arrays": {}}).encode()))
+    here.edits.load(read_stack(json.dumps(json.loads(body) | {"arrays": {}}).encode()))
     here.edits.add(iv.Steer("resid_post", 2, (3,), direction=np.ones(64)))
     app.tester.run()
     assert "expected the numbers of “up”; the file had none" in app.html()

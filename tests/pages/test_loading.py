@@ -39,7 +39,7 @@ def until(app: App, words: str) -> App:
 
 
 def ask_for(app: App, source: str) -> App:
-    return app.set("selectbox", "model", model_choice.OTHER).set("text_input", "source", source)
+    return app.type_model(source)
 
 
 def keys(app: App, kind: str) -> set[str]:
@@ -77,7 +77,7 @@ def test_a_gated_model_asks_for_a_token_that_nobody_sees_again(app: App, hub: fa
     assert app.workspace.token == fake_hub.GOOD_TOKEN
     app.click("load").assert_calm()
     search.nowhere(fake_hub.GOOD_TOKEN, [*visible(app), iv.diagnostics(app.workspace.engine)], [app.workspace.engine])
-    app.set("text_input", "source", "owner/none")
+    app.type_model("owner/none")
     app.workspace.problem = None
     until(app, "owner/none")
     app.workspace.token = ""
@@ -145,8 +145,7 @@ def test_reading_is_told_and_can_be_cancelled(app: App, sharded: Path, monkeypat
             assert go_on.wait(PATIENCE_S)
 
     monkeypatch.setattr(reading._Weights, "read", slow)
-    app.tester.selectbox(key="model").select(model_choice.OTHER).run()
-    app.tester.text_input(key="source").set_value(str(sharded)).run()
+    app.type_model(str(sharded), settle=False)
     run = app.workspace.run
     end = time.monotonic() + PATIENCE_S
     while "reading model-00002-of" not in run.progress()[1]:
@@ -189,7 +188,7 @@ def estimate(weights: int, free: int, remedies: tuple[str, ...] = ()) -> MemoryE
 
 def test_what_does_not_fit_is_told_before_loading(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     large = estimate(16 * 10**9, 10**9, ("4 bits (nf4) (5.2 GB)",))
-    monkeypatch.setattr(estimates, "estimate_memory", lambda *_, **__: large)
+    monkeypatch.setattr(estimates.iv, "estimate_memory", lambda *_, **__: large)
     until(ask_for(app, "owner/large"), "does not fit")
     assert "4 bits (nf4)" in app.html()
     assert app.tester.button(key="load").disabled
@@ -213,28 +212,79 @@ def test_words_of_the_cost_line() -> None:
 
 
 def test_how_it_is_loaded_goes_into_the_spec(app: App) -> None:
-    app.set("selectbox", "model", model_choice.OTHER)
+    app.type_model("owner/name@v2")
     for key, value in (("dtype", "bfloat16"), ("quantisation", "int8"), ("device_map", "cpu")):
         app.set("selectbox", key, value)
-    app.workspace.options["source"] = "owner/name@v2"
     assert model_choice.build_spec(app.workspace) == ModelSpec("owner/name", "v2", "bfloat16", "int8", "cpu")
     app.set("selectbox", "device_map", "offload")
     assert app.tester.selectbox(key="quantisation").disabled
-    app.workspace.options["source"] = "owner/name"
+    app.workspace.options["model"] = "owner/name"
     assert model_choice.build_spec(app.workspace).quantisation is None
-    app.workspace.options["source"] = "/a/folder@home"
+    app.workspace.options["model"] = "/a/folder@home"
     assert model_choice.build_spec(app.workspace).source == "/a/folder@home"
+
+
+def test_what_was_typed_is_remembered_and_opens_at_once(app: App, tiny_llama: Path, tiny_gpt2: Path) -> None:
+    app.type_model(str(tiny_llama)).assert_calm()
+    assert app.workspace.engine.model.n_layers == 3
+    app.type_model(str(tiny_gpt2)).assert_calm()
+    app.set("selectbox", "model", model_choice.DEMO)
+    box = app.tester.selectbox(key="model")
+    assert box.options[:3] == ["Demo model", tiny_gpt2.name, tiny_llama.name]
+    assert f"Now: `{tiny_llama}`" not in box.help
+    app.set("selectbox", "model", str(tiny_llama)).assert_calm()
+    assert app.workspace.spec == ModelSpec(str(tiny_llama))
+    assert f"Now: `{tiny_llama}`" in app.tester.selectbox(key="model").help
+
+
+def test_paths_are_listed_by_their_last_part_where_that_says_which() -> None:
+    names = ["demo", "/a/x.gguf", "/b/y", "/c/y", "~/z", "owner/name", "ollama:w"]
+    assert model_choice._label(names, {"demo": "Demo model"}) == {
+        "demo": "Demo model",
+        "/a/x.gguf": "x",
+        "/b/y": "/b/y",
+        "/c/y": "/c/y",
+        "~/z": "z",
+        "owner/name": "owner/name",
+        "ollama:w": "ollama:w",
+    }
+
+
+def test_an_old_picture_says_whose_it_is(app: App, tiny_llama: Path) -> None:
+    assert '<span class="model" title=' in app.html()
+    app.type_model(str(tiny_llama))
+    assert f"still {app.workspace.shown.engine.model.name}<" in app.html()
+    assert "the page shows what " in app.html()
+    app.click("run").assert_calm()
+    assert 'class="model old"' not in app.html()
+    assert f">{tiny_llama.name}</span>" in app.html()
+    assert app.tester.button(key="recent0").label.replace("\\", "").endswith(f"· {tiny_llama.name} · shown now")
 
 
 def test_the_list_offers_known_models_and_any_other(app: App) -> None:
     listed = model_list.read_models()
     box = app.tester.selectbox(key="model")
     assert next(iter(listed.specs)) == model_choice.DEMO
-    assert len(box.options) == len(listed.specs) + 1 > 8
-    assert box.options[:2] == ["Demo model", "Another: name or folder"]
+    assert len(box.options) == len(listed.specs) > 7
+    assert box.options[0] == "Demo model"
     packed = next(key for key, spec in listed.specs.items() if spec.quantisation == "nf4")
     app.set("selectbox", "model", packed)
     assert model_choice.build_spec(app.workspace) == listed.specs[packed]
+
+
+def test_the_quicker_dtype_is_told_and_one_click_opens_the_model_in_it(
+    app: App, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds = {"float32": ("bfloat16", 0.25), "bfloat16": ("float32", 4.0)}
+    monkeypatch.setattr(cost, "SMALL", 0)
+    monkeypatch.setattr(cost, "is_measured", lambda: True)
+    monkeypatch.setattr(cost, "compare_dtypes", lambda dtype, *_: speeds[dtype])
+    app.type_model(str(tiny_llama)).assert_calm()
+    assert "about 4.0 times as fast in bfloat16" in app.html()
+    app.click("other_dtype").assert_calm()
+    assert app.workspace.spec == ModelSpec(str(tiny_llama), dtype="bfloat16")
+    assert app.workspace.engine.model.dtype == "bfloat16"
+    assert "times as fast" not in app.html(), "nothing is said where the other one is slower"
 
 
 @pytest.fixture
@@ -249,8 +299,8 @@ def test_a_deployment_can_fix_the_list(fixed: None, open_app: Callable[..., App]
     app.assert_calm()
     assert app.workspace.spec == ModelSpec(str(tiny_llama))
     assert app.tester.selectbox(key="model").options == ["Tiny", "demo"]
-    assert {"source", "hub_token"}.isdisjoint(keys(app, "text_input"))
-    app.workspace.options.update(model=model_choice.OTHER, source="/etc")
+    assert "hub_token" not in keys(app, "text_input")
+    app.workspace.options.update(model="/etc")
     app.tester.run()
     app.settle().assert_calm()
     with pytest.raises(iv.ModelError, match="this server offers"):
@@ -275,6 +325,28 @@ def test_badges_tell_only_what_a_model_lacks(app: App) -> None:
     assert "heads are mixed after they were split. Measured error 0.0310, allowed 1e-05." in html
     assert ">inferred<" in html
     assert model_badges.describe_lack(Check(False, None, "no such part")) == "no such part."
+
+
+def test_a_check_that_goes_on_is_told_and_a_model_refused_by_it_too(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = app.workspace.engine
+    pending = {c: Check(False, None, "not checked yet", pending=True) for c in (Capability.HEADS, Capability.NEURONS)}
+    card = replace(engine.model, capabilities={**engine.model.capabilities, **pending})
+    ends: list[Exception] = [TimeoutError()]
+
+    def finish(self: object, timeout: float | None = None) -> None:
+        raise ends[0]
+
+    monkeypatch.setattr(engine, "_card", card)
+    monkeypatch.setattr(type(engine), "finish_check", finish)
+    app.tester.run()
+    app.assert_calm()
+    assert ">still checking<" in app.html()
+    assert "heads add up to attention; neurons add up to the MLP" in app.html()
+    assert 'class="lacks"' not in app.html()
+    ends[0] = iv.ModelError("demo: refused: a position sees a later one")
+    app.tester.run()
+    assert ">refused<" in app.html()
+    assert ">still checking<" not in app.html()
 
 
 def test_progress_in_words() -> None:

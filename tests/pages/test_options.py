@@ -131,7 +131,7 @@ def test_copied_python_makes_the_same_picture(app: App, monkeypatch: pytest.Monk
     names: dict[str, object] = {}
     exec(python_of(app), names)
     shown = app.workspace.shown
-    view = HeatmapView(shown.trace.id, Component.MLP, Lens.LINEAR)
+    view = HeatmapView(shown.trace.id, Component.MLP, Lens.LINEAR, order="angle")
     assert (names["grid"].token_ids == shown.engine.view(view, session=app.workspace.id).token_ids).all()
     assert (tmp_path / "heatmap.html").stat().st_size > 10_000
 
@@ -144,7 +144,7 @@ def test_copied_python_has_colour_scale_and_the_followed_token(
     app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    app.set("selectbox", "colour", Colour.RANK).set("text_input", "watch", " Paris")
+    app.set("selectbox", "colour", Colour.RANK).ask(target=" Paris")
     app.set("selectbox", "scale", "cividis").set("toggle", "clip", True).set("selectbox", "measure", ShareMeasure.KL)
     names: dict[str, object] = {}
     exec(python_of(app), names)

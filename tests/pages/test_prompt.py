@@ -10,7 +10,7 @@ import pytest
 
 from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
-from intravisto_ui.sidebar import chat, model_choice
+from intravisto_ui.sidebar import chat
 from intravisto_ui.sidebar.prompt import find_cautions
 from tests import tiny
 from tests.pages.conftest import App
@@ -93,7 +93,7 @@ def test_the_demo_model_has_no_chat(app: App) -> None:
 def talking(open_app: Callable[..., App], tmp_path_factory: pytest.TempPathFactory) -> App:
     folder: Path = tiny.save_chat_model(tiny.build_character_model("llama"), tmp_path_factory.mktemp("chat"))
     app = open_app()
-    app.set("selectbox", "model", model_choice.OTHER).set("text_input", "source", str(folder))
+    app.type_model(str(folder))
     return app.set("text_area", "prompt", "ab").set("toggle", "chat", True)
 
 
@@ -123,7 +123,7 @@ def test_a_conversation_is_shown_and_run_as_the_template_writes_it(talking: App)
 
 def test_a_refusal_of_the_template_stands_beside_the_chips(talking: App) -> None:
     app = talking
-    app.workspace.engine.traces.model.tokenizer.chat_template = "{{ raise_exception('only <b>poems') }}"
+    app.workspace.engine.kept_traces.model.tokenizer.chat_template = "{{ raise_exception('only <b>poems') }}"
     app.tester.run()
     assert "only &lt;b&gt;poems" in app.html()
     assert "<b>poems" not in app.html()

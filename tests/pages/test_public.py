@@ -78,7 +78,7 @@ def test_the_public_page_offers_no_folder_and_short_texts(public: None, open_app
 
 def test_a_model_forced_into_the_options_is_not_opened(public: None, open_app: Callable[..., App]) -> None:
     app = open_app()
-    app.workspace.options.update(model="another model", source="/etc")
+    app.workspace.options.update(model="/etc")
     app.tester.run()
     app.settle().assert_calm()
     assert app.workspace.spec == ModelSpec("demo")

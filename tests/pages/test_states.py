@@ -93,14 +93,13 @@ def broken(folder: Path, kind: str, tiny: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["unknown", "empty", "family", "pickle", "corrupt"])
 def test_folder_that_cannot_be_opened(app: App, kind: str, tmp_path: Path, tiny_llama: Path) -> None:
-    app.set("selectbox", "model", model_choice.OTHER)
-    app.set("text_input", "source", str(broken(tmp_path, kind, tiny_llama)))
+    app.type_model(str(broken(tmp_path, kind, tiny_llama)))
     fails(app)
     app.set("selectbox", "model", model_choice.DEMO).click("run").assert_calm()
 
 
 def test_local_folder_opens_and_runs(app: App, tiny_llama: Path) -> None:
-    app.set("selectbox", "model", model_choice.OTHER).set("text_input", "source", str(tiny_llama))
+    app.type_model(str(tiny_llama))
     app.assert_calm()
     assert app.workspace.engine.model.n_layers == 3
     assert "Changed, not run" in app.html()

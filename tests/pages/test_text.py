@@ -47,6 +47,6 @@ def test_plural() -> None:
 
 
 def test_an_error_that_quotes_markup_shows_it_as_text(app: App) -> None:
-    app.set("selectbox", "model", "another model").set("text_input", "source", "/none/<img src=x>")
+    app.type_model("/none/<img src=x>")
     assert "&lt;img src=x&gt;" in app.html()
     assert "<img" not in app.html()

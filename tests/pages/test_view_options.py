@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from intravisto_core.sites import ShareMeasure
 from tests.pages.conftest import App
 
-SHARED = (
-    ("select_slider", "rows_6", (2, 5)),
-    ("selectbox", "measure", ShareMeasure.L1),
-    ("toggle", "hide_first", True),
-)
+SHARED = (("select_slider", "rows_6", (2, 5)),)
 
 
 def look(app: App, kind: str, key: str) -> tuple[str, str, object]:

@@ -109,7 +109,7 @@ def test_half_precision_is_the_plain_model_bit_by_bit(tiny_folder, family, dtype
     engine = iv.open_model(str(folder), dtype=dtype)
     trace = engine.trace(PROMPT)
     model = plain.load(folder, getattr(torch, dtype))
-    loaded = engine.traces.model.network.state_dict()
+    loaded = engine.kept_traces.model.network.state_dict()
     assert all(torch.equal(loaded[name], stored) for name, stored in model.state_dict().items())
     model.load_state_dict(loaded, assign=True)
     run = plain.run(model, [token.id for token in trace.tokens])

@@ -13,7 +13,8 @@ import pytest
 import intravisto_core as iv
 from intravisto_core import records
 from intravisto_core.engine.trace_info import TraceInfo
-from intravisto_core.records import Experts, Record
+from intravisto_core.records import Experts, Record, Retest
+from tests.dictionaries import make_arrays, write_sae
 from tests.tiny import PROMPT
 
 CLASSES = [thing for _, thing in inspect.getmembers(records, is_dataclass) if inspect.isclass(thing)]
@@ -42,7 +43,7 @@ def test_every_field_has_one_line_that_says_what_it_is(record: type) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(case: Any) -> dict[str, Any]:
+def made(case: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One of each kind, of a small run; by the name of its class."""
     engine, trace = case("llama").engine, case("llama").trace
     edited = trace.edit(iv.Ablate("attn_out", 1, "all"))
@@ -52,14 +53,48 @@ def made(case: Any) -> dict[str, Any]:
         iv.ActivationView(trace.id, "resid_post", 1),
         iv.PatternView(trace.id, 1, 0),
         iv.LogitsView(trace.id),
+        iv.GradientView(trace.id),
     ]
+    kept = engine.trace("ab", modules="model.norm")
+    modules = trace.architecture()
+    trees = iv.compare_trees(engine, engine)
+    evidence = trace.test(iv.Claim(iv.Ablate("z", 1, -1, head=0)), ["ab c", "ba c"])
+    folder = write_sae(tmp_path_factory.mktemp("sae"), make_arrays(32, 8), engine.model.name, "blocks.1.hook_mlp_out")
+    dictionary = engine.add_dictionary(folder)
+    active = engine.active_texts(["ab c", "d"], 1, 3)
+    features = [active, active.texts[0], dictionary, trace.layer(1).dictionaries[0], trace.feature(1, 2)]
+    engine.remove_dictionary(dictionary.name)
     found = [
         *(grid, grid.watch[0], grid.tokens[1], engine.model, next(iter(engine.model.capabilities.values())), experts),
-        *(trace.shares(), trace.attention_sink(), trace.written("mlp", 1, 2), trace.cell_shares(1, 2)),
+        *(trace.shares(), trace.sinks(), trace.written("mlp", 1, 2), trace.cell_shares(1, 2)),
         *(trace.next_tokens(), trace.query("b"), trace.flow(), trace.disagreement(), trace.head_shares(2, 3)),
         *(trace.graph(), trace.route(), trace.attribution(), trace.compare(edited)),
         *(trace.check_links([iv.Link("mlp", 1, -1)]), engine.direction("it", ["ab", "ba"], ["c"])),
+        *(trace.explain(), trace.read_back(iv.Replace("resid_post", 1, [1], token="b"))),
+        trace.saliency(method="occlusion"),
+        engine.measure_test([PROMPT, "ab c d"]),
+        engine.circuit(None, [(PROMPT, PROMPT.replace("d", "c"))], target="a", contrast="b"),
+        *(evidence, Retest(trace.id, evidence.model, True, True, evidence, evidence)),
+        *(trace.layer(1), trace.head(1, 2), trace.head(1, 2).promoted, trace.neuron(1, 3), trace.neurons(1)),
+        *(trace.attention(1), trace.sparse_attention(1, 2), trace.head_targets(), trace.head_patterns(4)),
+        *(trace.score(1, 2, 5, 3), trace.cut(1, 2, 5, 3, "L0H1")),
+        *(engine.patching("ab", "ac", what="z"), engine.sweep("ab")),
+        *(engine.head_types(tokens=8, texts=1), engine.head_composition(1, 2)),
         *(engine.view(view) for view in views),
+        *features,
+        engine.decode(trace.activation("resid_post", 1)),
+        records.BatchSummary(3, 1, np.ones((3, 5)), np.ones((3, 3, 4)), np.ones((3, 3)), "tiny"),
+        kept.view(iv.ModuleView(kept, "model.norm")),
+        *(
+            modules,
+            modules.tree,
+            modules.tree.root,
+            modules.tree.node("model.norm").tensors[0],
+            modules.run,
+            modules.flow,
+        ),
+        *(modules.run.calls[0], modules.run.calls[0].output, modules.flow.nodes[0], modules.flow.links[0]),
+        *(modules.outputs[0], trees, trees.changes[0]),
         *(engine.estimate(5), engine.describe(trace.id), iv.compare_models(engine, engine, PROMPT)),
     ]
     return {type(one).__name__: one for one in found}
@@ -103,5 +138,5 @@ def test_every_record_is_drawn_in_every_form(made: dict[str, Any], name: str) ->
         assert len(record.render(kind)) > 50
     with pytest.raises(iv.RequestError, match=rf"options of {name}\.figure: expected one of .*dark.*; got 'foo'"):
         record.figure(foo=1)
-    with pytest.raises(iv.RequestError, match=rf"options of {name}\.html: expected one of .*; got 'foo'"):
+    with pytest.raises(iv.RequestError, match=rf"options of {name}\.html: expected (one of .*|none); got 'foo'"):
         record.html(foo=1)

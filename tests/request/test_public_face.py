@@ -6,7 +6,6 @@ import ast
 import inspect
 import subprocess
 import sys
-import tomllib
 from enum import EnumType
 from pathlib import Path
 from typing import get_args
@@ -23,32 +22,50 @@ HEAVY = ("torch", "transformers", "plotly", "pandas", "streamlit")
 # A change here is a change of what notebooks and other programs are written against.
 FACE = {
     "record": (
-        "Activation AttentionSink Attribution CellShares Comparison ConceptDirection ContributionGraph "
-        "DecodedGrid Disagreement Experts Flow HeadShares LinkCheck Logits ModelDifference NextTokens Pattern "
-        "Record Route Shares TokenQuery UpdateTokens"
+        "Activation ActiveTexts Architecture Attention AttentionCut AttentionScore Attribution BatchSummary "
+        "CellShares Circuit Comparison ConceptDirection ContributionGraph DecodedGrid DecodedVectors "
+        "DictionaryCard Disagreement Evidence Experts Explanation FeatureCard Flow Gradient HeadCard "
+        "HeadComposition HeadPatterns HeadShares HeadTargets HeadTypes LayerGraph LinkCheck Logits MeasureTest "
+        "ModelDifference ModuleFlow ModuleOutput ModuleRun ModuleTree ModuleValue NeuronCard Neurons NextTokens "
+        "PatchGrid Pattern ReadBack Record Retest Route Saliency Shares Sinks SparseAttention SweepGrid "
+        "TokenQuery TreeComparison UpdateTokens "
     ),
-    "part of a record": "Check MemoryEstimate ModelCard Token Watched",
+    "part of a record": (
+        "ActiveText Check FlowLink FlowNode LayerFeatures MemoryEstimate ModelCard ModuleCall ModuleChange ModuleNode "
+        "ModuleTensor Token TokenList ValueShape Watched"
+    ),
     "view": (
-        "ActivationView AttentionSinkView AttributionView CellSharesView CompareView DirectionRequest "
-        "DisagreementView ExpertsView FlowView GraphView HeadSharesView HeatmapView LinkCheckView LogitsView "
-        "NextTokensView PatternView QueryView RouteView SharesView UpdateView View"
+        "ActivationView ActiveTextsRequest ArchitectureView AttentionCutView AttentionScoreView AttentionView "
+        "AttributionView CellSharesView CircuitRequest CompareView DecodeRequest DirectionRequest DisagreementView "
+        "EvidenceView ExpertsView ExplainView FeatureView FlowView GradientView GraphView HeadCompositionRequest "
+        "HeadPatternsView HeadSharesView HeadTargetsView HeadTypesRequest HeadView HeatmapView LayerView "
+        "LinkCheckView LogitsView MeasureTestRequest ModuleOutputView ModuleRequest ModuleView NeuronView "
+        "NeuronsView NextTokensView PatchingRequest PathPatchingRequest PatternView QueryView ReadBackView "
+        "RouteView SaliencyView SharesView SinksView SparseAttentionView SweepRequest UpdateView View"
     ),
     "intervention": (
-        "Ablate FreezePattern KnockOut Patch RemoveDirection Replace ReplaceMain Scale SetValue Steer SwapDirection"
+        "Ablate Apply FreezePattern KnockOut Patch RemoveDirection Replace ReplaceMain Scale SetValue Steer "
+        "SwapDirection"
     ),
-    "part of a request": "Generated Generation Link ModelSpec PromptSet Span TensorRef TraceRequest",
+    "part of a request": (
+        "Claim EmbeddingNoise Generated Generation Link ModelSpec ModuleBlock PromptSet ResampleTokens Span "
+        "SwapTokens TensorRef TraceBatch TraceRequest"
+    ),
     "enum": (
-        "Ablation AttentionDivision BlockKind Capability Colour Component JobState Lens LinkKind NodeKind "
-        "NormPolicy Part Patching Reading Refinement ShareMeasure Site SteerUnit TextMode"
+        "Ablation Alignment AttentionDivision BlockKind Capability Colour Component ControlKind DataKind Effect "
+        "ExplainTest FeatureActivation FeaturePart HeadTarget InputScaling JobState Lane LayerPart LayerWidth Lens "
+        "LinkKind ModuleSide ModuleStatistic NeuronRanking NodeKind NormPolicy Part PatchMetric Patching "
+        "RankPalette Ranking Reading Refinement SaliencyMethod SaliencyReference ScoreEnd ShareMeasure SinkHandling "
+        "Site SteerUnit TextMode TokenOrder TokenVector Verdict"
     ),
     "error": (
-        "BusyError Cancelled HubError IntravistoError MemoryShortError MissingProgramError ModelError "
-        "RequestError Superseded TraceError"
+        "BusyError Cancelled HubError IntravistoError LostTraceError MemoryShortError MissingProgramError ModelError "
+        "NotSavedError RequestError ServiceError Superseded TooLargeError TraceError"
     ),
-    "engine": "Engine Job LocalEngine OfferedModel Pool Progress Trace TraceInfo",
+    "engine": "Engine Inspector Job LocalEngine OfferedModel Pool Progress RemoteEngine Trace TraceInfo",
     "function": (
-        "cached_models check_token compare_models diagnostics estimate_memory from_json offer_is_closed offered_models "
-        "open_model row_label tensors to_json with_tensors"
+        "cached_models check_token compare_models compare_trees connect diagnostics estimate_memory frame from_json "
+        "offer_is_closed offered_models open_model open_trace retest row_label tensors to_json with_tensors"
     ),
     "module": "figures",
 }
@@ -159,16 +176,3 @@ def test_what_needs_no_model_pays_for_none(what: str) -> None:
         f"assert (code or 0) == {code}, code",
     )
     assert loaded("\n".join(lines)) == set()
-
-
-def test_every_file_beside_the_code_is_installed() -> None:
-    """Every folder counts as a package, with `__init__.py` or without, as setuptools finds them by default."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
-    assert settings["packages"]["find"].get("namespaces", True)
-    beside = [
-        file
-        for file in ROOT.glob("intravisto_*/**/*")
-        if file.is_file() and file.suffix not in (".py", ".pyc", ".md") and "egg-info" not in str(file)
-    ]
-    assert len(beside) > 30
-    assert [f for f in beside if not any(map(f.match, settings["package-data"]["*"]))] == []

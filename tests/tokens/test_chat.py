@@ -64,8 +64,8 @@ def test_a_conversation_is_part_of_the_request(engine):
 
 def test_two_days_of_one_template_are_two_fingerprints(engine, monkeypatch):
     first = engine.trace("ab", chat=True)
-    template = engine.traces.model.tokenizer.chat_template
-    monkeypatch.setattr(engine.traces.model.tokenizer, "chat_template", template.replace("<bos>", "<bos>1 May."))
+    template = engine.kept_traces.model.tokenizer.chat_template
+    monkeypatch.setattr(engine.kept_traces.model.tokenizer, "chat_template", template.replace("<bos>", "<bos>1 May."))
     second = engine.trace("ab", chat=True)
     assert first.request == second.request
     assert first.fingerprint != second.fingerprint
@@ -82,18 +82,18 @@ def test_a_refusal_of_the_template_is_told_with_its_words(engine, messages, said
 
 def test_a_template_runs_in_a_sandbox(engine, monkeypatch):
     attack = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
-    monkeypatch.setattr(engine.traces.model.tokenizer, "chat_template", attack)
+    monkeypatch.setattr(engine.kept_traces.model.tokenizer, "chat_template", attack)
     with pytest.raises(iv.RequestError, match="unsafe"):
         engine.trace("ab", chat=True)
 
 
 def test_several_templates_need_one_by_default(engine, monkeypatch):
-    tokenizer = engine.traces.model.tokenizer
+    tokenizer = engine.kept_traces.model.tokenizer
     whole = tokenizer.chat_template
     monkeypatch.setattr(tokenizer, "chat_template", {"tool_use": whole})
-    assert not engine.traces.model.reader.has_chat_template
+    assert not engine.kept_traces.model.reader.has_chat_template
     monkeypatch.setattr(tokenizer, "chat_template", {"tool_use": "x", "default": whole})
-    assert engine.traces.model.reader.has_chat_template
+    assert engine.kept_traces.model.reader.has_chat_template
     assert engine.tokenize("d", chat=True)[-1].shown == "<assistant>"
 
 

@@ -133,7 +133,7 @@ def test_a_system_prompt_of_the_templates_own_is_said(case, monkeypatch):
     assert template.own_system_prompt((("system", "x"), ("user", "hi"))) == ""
     assert ChatTemplate(TEMPLATES["plain"], NAMED).own_system_prompt((("user", "hi"),)) == ""
     engine = case("llama").engine
-    monkeypatch.setattr(engine.traces.model.tokenizer, "chat_template", OWN)
+    monkeypatch.setattr(engine.kept_traces.model.tokenizer, "chat_template", OWN)
     noted = engine.trace("hi", chat=True).notes
     assert "the model's chat template adds a system prompt of its own: “You are Q.”" in noted
     assert not engine.trace("hi", chat=True, messages=(("system", "x"),)).notes

@@ -41,7 +41,7 @@ def test_an_evicted_trace_comes_back_with_the_same_numbers(forgetful, case, run)
     logits = [trace.logits(p) for p in range(len(trace.tokens))]
     tokens = trace.tokens
     other = forgetful.trace("xyz", max_new_tokens=3)
-    assert ("trace", trace.id) not in forgetful.traces.store
+    assert ("trace", trace.id) not in forgetful.kept_traces.store
     assert other.logits().shape == logits[0].shape
 
     for site, values in first.items():
@@ -75,10 +75,10 @@ def test_a_pinned_trace_stays(forgetful):
     pinned.pin()
     for prompt in ("ab", "cd", "ef"):
         forgetful.trace(prompt)
-    assert ("trace", pinned.id) in forgetful.traces.store
+    assert ("trace", pinned.id) in forgetful.kept_traces.store
     pinned.unpin()
     forgetful.trace("gh")
-    assert ("trace", pinned.id) not in forgetful.traces.store
+    assert ("trace", pinned.id) not in forgetful.kept_traces.store
 
 
 def test_a_cancelled_and_evicted_trace_comes_back(forgetful):
@@ -107,8 +107,8 @@ def test_the_budget_is_kept(tiny_gpt2):
     for trace in traces:
         trace.heatmap(lens="linear")
         trace.shares("kl")
-        assert engine.traces.store.nbytes <= budget
-    assert len(engine.traces.store) > 0
+        assert engine.kept_traces.store.nbytes <= budget
+    assert len(engine.kept_traces.store) > 0
     engine.close()
 
 
@@ -156,6 +156,37 @@ def test_pins_count_and_what_is_too_large_is_kept_while_new():
     store.unpin("a")
     store.put("c", "c", 1)
     assert [n in store for n in "abc"] == [False, False, True]
+
+
+def test_the_pins_of_an_owner_who_is_away_keep_nothing():
+    store = ByteStore(budget=10)
+    for key, owner in (("a", "one"), ("b", "other")):
+        store.put(key, key, 5)
+        store.pin(key, owner)
+    store.rest("one")
+    store.put("c", "c", 5)
+    assert ("a" in store, "b" in store) == (False, True)
+    store.put("a", "a", 5)
+    store.resume("one")
+    store.put("d", "d", 5)
+    assert ("a" in store, "b" in store, "c" in store) == (True, True, False)
+
+
+def test_a_session_that_rests_finds_its_trace_again(forgetful):
+    """Its activations may have left, and are made again."""
+    pinned = forgetful.trace(PROMPT)
+    pinned.pin()
+    before = pinned.logits(position=-1)
+    forgetful.rest("")
+    forgetful.trace(PROMPT + "b")
+    forgetful.trace(PROMPT + "bc")
+    assert ("trace", pinned.id) not in forgetful.kept_traces.store
+    forgetful.resume("")
+    assert np.array_equal(pinned.logits(position=-1), before)
+    forgetful.trace(PROMPT + "b")
+    forgetful.trace(PROMPT + "bc")
+    assert ("trace", pinned.id) in forgetful.kept_traces.store, "it is pinned as before"
+    pinned.unpin()
 
 
 def test_putting_a_thing_again_replaces_it():

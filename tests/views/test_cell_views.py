@@ -13,6 +13,12 @@ FAMILIES = ("llama", "gpt2")
 ROW, POSITION = 2, 4
 
 
+@pytest.fixture(scope="module", params=["open here", "at a service"])
+def case(request, case):
+    """Every test of this file runs on both kinds of engine."""
+    return case if request.param == "open here" else request.getfixturevalue("case_at_service")
+
+
 def stream_logits(tiny, site: str, layer: int, position: int) -> np.ndarray:
     """Logits of a stream vector by the output lens, in float64."""
     x = tiny.run.sites[site][layer][position].astype(np.float64)
@@ -64,23 +70,6 @@ def test_the_shares_of_a_cell_are_those_of_the_trace(case, family):
         for name in ("attention", "mlp", "residual_attention", "residual_mlp"):
             expected = getattr(whole, name)[ROW - 1, POSITION]
             assert getattr(cell, name)[i] == pytest.approx(expected, abs=1e-4), (measure, name)
-
-
-@pytest.mark.parametrize("family", [*FAMILIES, "gemma2"])
-def test_attention_to_position_0_by_hand(case, family):
-    tiny = case(family)
-    sink = tiny.trace.attention_sink()
-    expected = [[head[1:, 0].mean() for head in layer] for layer in tiny.run.patterns]
-    np.testing.assert_allclose(sink.first, expected, atol=1e-6)
-    np.testing.assert_allclose(sink.learned, 0, atol=1e-6)
-    assert sink.share == pytest.approx(np.mean(expected), abs=1e-6)
-
-
-def test_attention_to_position_0_of_one_position_is_undefined(case):
-    engine = case("llama").engine
-    sink = engine.trace((5,), add_special_tokens=False).attention_sink()
-    assert np.isnan(sink.first).all()
-    assert np.isnan(sink.share)
 
 
 def test_a_token_is_followed_by_its_id(case):
@@ -165,7 +154,7 @@ def test_every_record_of_a_cell_can_be_seen_and_tabled(case):
         trace.cell_shares(ROW, POSITION),
         trace.next_tokens(POSITION, temperature=2.0),
         trace.query("c", top_k=10),
-        trace.attention_sink(),
+        trace.sinks(),
     )
     for record in records:
         assert len(record.frame()) > 0

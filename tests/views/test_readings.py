@@ -17,6 +17,12 @@ LENSES = ("output", "input", "linear", "quadratic", "max")
 ROWS = 5
 
 
+@pytest.fixture(scope="module", params=["open here", "at a service"])
+def case(request, case):
+    """Every test of this file runs on both kinds of engine."""
+    return case if request.param == "open here" else request.getfixturevalue("case_at_service")
+
+
 @pytest.mark.parametrize("lens", LENSES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_iterative_subtraction(case, family, lens):

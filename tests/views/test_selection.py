@@ -13,6 +13,12 @@ ROWS = 5
 WATCH = ("X", "ab")
 
 
+@pytest.fixture(scope="module", params=["open here", "at a service"])
+def case(request, case):
+    """Every test of this file runs on both kinds of engine."""
+    return case if request.param == "open here" else request.getfixturevalue("case_at_service")
+
+
 @pytest.mark.parametrize("component", COMPONENTS[1:])
 def test_blank_rows_say_why(case, component):
     grid = case("llama").trace.heatmap(component=component, norm="final", watch=WATCH)

@@ -20,6 +20,12 @@ MEASURES = tuple(str(m) for m in ShareMeasure)
 FAMILIES = ("llama", "gpt2", "granite", "gemma2")
 
 
+@pytest.fixture(scope="module", params=["open here", "at a service"])
+def case(request, case):
+    """Every test of this file runs on both kinds of engine."""
+    return case if request.param == "open here" else request.getfixturevalue("case_at_service")
+
+
 def as_logits(x: torch.Tensor) -> torch.Tensor:
     """A lens that reads a vector as its own logits: divergences can then be worked by hand."""
     return x

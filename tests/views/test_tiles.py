@@ -17,9 +17,9 @@ def spans(monkeypatch):
     """The positions of each decoded tile, tiles being at most 12 positions wide."""
     found: list[list[int]] = []
 
-    def decode_tile(model, data, kind, span):
+    def decode_tile(model, data, kind, span, given):
         found.append(list(span))
-        return tiles.decode_tile(model, data, kind, span)
+        return tiles.decode_tile(model, data, kind, span, given)
 
     monkeypatch.setattr(tiles, "count_tile_positions", lambda rows, d_vocab: WIDTH)
     monkeypatch.setattr(tile_rows, "decode_tile", decode_tile)
@@ -62,3 +62,34 @@ def test_a_row_without_cells_decodes_none(traces, spans):
     found = traces[0].heatmap(component="mlp", rows=[0], positions=[0, 25])
     assert spans == []
     assert np.isfinite(found.norms).all()
+
+
+def test_a_followed_token_without_ranks_is_read_from_decoded_cells(traces, spans, monkeypatch):
+    trace, _ = traces
+    for options in ({}, {"lens": "linear"}, {"component": "mlp"}, {"lens": "max"}, {"norm": "none", "lens": "input"}):
+        whole = trace.heatmap(watch=[" b", 3], **options)
+        quick = trace.heatmap(watch=[7, " b"], ranks=False, positions=range(3, 20), **options)
+        one, other = whole.watch[0], quick.watch[1]
+        np.testing.assert_allclose(other.logit, one.logit[:, 3:20], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(other.probability, one.probability[:, 3:20], rtol=1e-4, atol=1e-7)
+        # where two tables compete, each cell is read from both, and its rank is known
+        assert quick.watch[0].rank.any() == (options.get("lens") == "max")
+
+
+def test_columns_come_in_the_order_asked_for_and_in_time(traces, spans):
+    """Without any time one tile more comes with every request, that of the looked-for positions first."""
+    whole, pieces = traces
+    expected = whole.heatmap(watch=[" b"])
+    spans.clear()
+    seen = []
+    for _ in range(3):
+        grid = pieces.heatmap(watch=[" b"], first=[13], within=0.0)
+        seen.append(grid.positions.tolist())
+    assert spans == [list(range(12, 24)), list(range(12)), [24, 25, 26]]
+    assert seen == [list(range(12, 24)), list(range(24)), list(range(27))]
+    same(expected, grid)
+    np.testing.assert_array_equal(grid.watch[0].rank, expected.watch[0].rank)
+    spans.clear()
+    some = pieces.heatmap(positions=[25, 2], first=[26], within=0.0)
+    assert some.positions.tolist() == [25, 2], "what is kept already costs no time"
+    assert spans == []

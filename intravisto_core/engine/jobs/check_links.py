@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from intravisto_core.analysis.effects import compute_rank_correlation
+from intravisto_core.analysis.lenses import compute_output_logits
 from intravisto_core.errors import RequestError
 from intravisto_core.experiments.check_links import check_links
 from intravisto_core.experiments.link_runs import Metric
 from intravisto_core.progress import Progress, relay_positions
 from intravisto_core.records import LinkCheck
 from intravisto_core.request import Link, LinkCheckView
-from intravisto_core.request.ranges import index
+from intravisto_core.request.ranges import index, resolve_layers_and_heads
 from intravisto_core.sites import Capability, Component
 from intravisto_core.traces.plain_runs import read_plain_data
 from intravisto_core.traces.trace_store import Traces
@@ -35,7 +36,7 @@ def run_link_check(
         raise RequestError("check_links: expected an unedited trace; got an edited one. Check its baseline's links")
     data = yield from read_plain_data(traces, entry)
     position = index(view.position, entry.length, "position")
-    logits = model.logits(data.final[position : position + 1])[0]
+    logits = compute_output_logits(model, data.final[position : position + 1])[0]
     target, contrast, notes = target_and_contrast(model, logits, view.target, view.contrast, DefaultContrast.RUNNER_UP)
     links = [_placed(traces, link, entry.length) for link in view.links]
     turns = check_links(model, data, links, Metric(target, contrast, position))
@@ -49,6 +50,7 @@ def run_link_check(
     numbers["expert"] = np.array([expert for expert, _ in pairs])
     numbers["neuron"] = np.array([-1 if neuron is None else neuron for _, neuron in pairs])
     return LinkCheck(
+        model=model.name,
         trace=entry.id,
         target=target,
         contrast=contrast,
@@ -77,11 +79,8 @@ def _placed(traces: Traces, link: Link, length: int) -> Link:
         traces.card.require(Capability.NEURONS)
         if not isinstance(link.neuron, tuple) and traces.model.blueprint.architecture.w_out is not None:
             index(link.neuron, size.d_mlp, "neuron")
-    if link.head is not None:
-        index(link.head, size.n_heads, "head")
     return replace(
-        link,
-        layer=index(link.layer, size.n_layers, "layer"),
+        resolve_layers_and_heads(link, size.n_layers, size.n_heads),
         position=index(link.position, length, "position"),
         source=None if link.source is None else index(link.source, length, "source"),
     )

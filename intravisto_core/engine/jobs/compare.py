@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from intravisto_core.analysis.decoding import count_tile_positions
 from intravisto_core.analysis.effects import Predictions, compute_predictions, compute_recovered_share
+from intravisto_core.analysis.lenses import compute_output_logits
 from intravisto_core.errors import RequestError
 from intravisto_core.lenses import table_lens
 from intravisto_core.progress import Progress
@@ -28,7 +29,7 @@ from intravisto_core.traces.trace_store import Traces
 from intravisto_core.tracing import RunControl, TraceData
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.difference import DifferenceGrid, compute_difference, flag_edited_cells
-from intravisto_core.views.tile_rows import gather_tiles
+from intravisto_core.views.tile_rows import Following, gather_tiles
 from intravisto_core.views.tiles import TileKind
 from intravisto_core.views.typed_tokens import DefaultContrast, target_and_contrast
 from intravisto_core.views.vectors import explain_blank, list_rows
@@ -108,7 +109,7 @@ def _read_view(traces: Traces, view: CompareView, a: _Side, n: int, position: in
         raise RequestError("lens: cells of the max probability lens come from different tables. Choose another lens")
     lens = table_lens(view.lens)
     norm = view.norm or default_norm(view.component, view.lens, Reading.TOP)
-    logits = model.logits(a.data.final[position : position + 1])[0]
+    logits = compute_output_logits(model, a.data.final[position : position + 1])[0]
     target, contrast, notes = target_and_contrast(model, logits, view.target, view.contrast, DefaultContrast.RUNNER_UP)
     rows = indices(view.rows, model.dimensions.n_layers + 2, "rows")
     return _Ask(
@@ -144,7 +145,7 @@ def _top_ids(traces: Traces, ask: _Ask, a: _Side) -> Generator[Progress, None, I
     out = np.full((len(ask.rows), len(ask.columns)), -1, np.int32)
     if len(at) and len(there):
         positions = tuple(ask.columns[i] for i in there)
-        tile_rows = yield from gather_tiles(context, ask.kind, positions, (), empty=False)
+        tile_rows = yield from gather_tiles(context, ask.kind, positions, Following(), empty=False)
         first = list_rows(ask.kind.component, Reading.TOP, traces.model.dimensions.n_layers).start
         out[np.ix_(at, there)] = tile_rows.cells["top_ids"][np.array(ask.rows)[at] - first, :, 0]
     return out
@@ -243,12 +244,19 @@ def _record(
         blank=ask.blank,
         shown={i: model.reader.shown(i) for i in sorted(ids)},
         patching=view.patching,
-        recovered=compute_recovered_share(edited, clean, corrupt, noise["logit_difference"]),
+        recovered=_recover(view, edited, clean, corrupt, noise["logit_difference"]),
         m_clean=clean,
         m_corrupt=corrupt,
         m_edit=edited,
         notes=tuple(dict.fromkeys([*a.notes, *b.notes, *ask.notes, *notes])),
     )
+
+
+def _recover(view: CompareView, edited: float, clean: float, corrupt: float, noise: float) -> float:
+    """The recovered share, where it was asked for."""
+    if view.patching is None:
+        return float("nan")
+    return compute_recovered_share(edited, clean, corrupt, noise, view.patching)
 
 
 def _patched(
@@ -274,7 +282,7 @@ def _patched(
     own, edited = float(found[0].difference[position]), float(found[1].difference[position])
     if data is None or not 0 <= there < data.length:
         return float("nan"), float("nan"), edited, ["no recovered share: the source's text does not reach that far"]
-    z = traces.model.logits(data.final[there : there + 1])[0]
+    z = compute_output_logits(traces.model, data.final[there : there + 1])[0]
     other = float(z[ask.target] - z[ask.contrast])
     clean, corrupt = (other, own) if view.patching is Patching.DENOISE else (own, other)
     return clean, corrupt, edited, [f"recovered share: {view.patching.label}"]

@@ -18,12 +18,24 @@ ASSETS = Path(__file__).parent / "assets"
 # each component: its own module, and its styles in the order in which they are read
 COMPONENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "grid": ("heatmap/grid", ("shared/theme", "shared/picture", "heatmap/grid")),
+    "saver": ("shared/saver", ("shared/theme", "shared/saver")),
     "strip": ("shared/strip", ("shared/theme", "shared/strip")),
     "flow": ("flow/flow", ("shared/theme", "shared/picture", "flow/flow")),
     "panel": ("panel/panel", ("shared/theme", "panel/panel")),
     "flow_links": ("flow/flow_links", ("shared/theme", "flow/flow_links")),
+    "heads_map": ("flow/heads_map", ("shared/theme", "shared/picture", "flow/heads_map")),
     "attribution": ("flow/attribution", ("shared/theme", "flow/flow_links", "flow/attribution")),
     "flow_route": ("flow/flow_route", ("shared/theme", "flow/flow_route")),
+    "explain": ("explain/explain", ("shared/theme", "explain/explain")),
+    "architecture": ("architecture/architecture", ("shared/theme", "architecture/architecture")),
+    "architecture_now": ("architecture/arch_now", ("shared/theme",)),
+    "attention": ("attention/attention", ("shared/theme", "attention/attention")),
+    "attention_packet": ("attention/attention_packet", ("shared/theme",)),
+    "evidence": ("patching/evidence", ("shared/theme", "patching/evidence")),
+    "alignment": ("patching/alignment", ("shared/theme", "patching/alignment")),
+    "patching": ("patching/patching", ("shared/theme", "patching/patching")),
+    "layer": ("layer/layer", ("shared/theme", "layer/layer")),
+    "layer_cards": ("layer/layer_cards", ("shared/theme", "layer/layer_cards")),
     "flow_graph": ("flow/flow_graph", ("shared/theme", "shared/picture", "flow/flow")),
 }
 _IMPORT = re.compile(r'^import (\{.*\}) from "(\./|\.\./\w+/)(\w+)\.js";$', re.MULTILINE)

@@ -15,7 +15,7 @@ from intravisto_core.records import Comparison
 COLOURS = {
     "kl": ("KL from the baseline's cell", "nats"),
     "distance": ("distance moved, of the vector's length", "share"),
-    "difference": ("change of the logit difference", "change"),
+    "difference": ("change of the lead", "change"),
 }
 
 
@@ -48,6 +48,7 @@ def comparison_payload(
     rows = rows_of(record.rows[order], [record.blank[i] for i in order], record.n_layers)
     header = _header(record, colour, values) | {
         "rev": rev,
+        "model": printable(record.model),
         "vocabulary": vocabulary,
         "textSize": text_size,
         "rows": rows,

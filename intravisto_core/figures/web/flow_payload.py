@@ -13,7 +13,7 @@ import numpy as np
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.figures.text import printable
-from intravisto_core.figures.words import start_in_words
+from intravisto_core.figures.words import sinks_in_words, start_in_words
 from intravisto_core.records import Token, row_label
 from intravisto_core.records.flow import Flow
 from intravisto_core.sites import NodeKind
@@ -68,6 +68,7 @@ def flow_payload(flow: Flow, style: FlowStyle | None = None, marks: Sequence[Lin
     last = int(max(flow.starts, default=0))
     data = {
         "rev": rev,
+        "model": printable(flow.model),
         "title": title(flow),
         "note": note(flow),
         "fileName": "flow",
@@ -78,6 +79,8 @@ def flow_payload(flow: Flow, style: FlowStyle | None = None, marks: Sequence[Lin
         "columns": column_headers(flow.tokens, flow.prompt_length, last),
         "reads": [printable(t.shown) for t in flow.tokens],
         "starts": _start_nodes(flow),
+        "sources": round_numbers(flow.sources),
+        "sinks": sinks_in_words(flow.sinks),
         "node": {
             "kind": [str(k) for k in flow.node_kind],
             "row": flow.node_row.tolist(),

@@ -31,7 +31,8 @@ class Line:
     """One line. kind: what colours it. name: its words; token: glyphs after them. size: of its bar, from 0 to 1.
 
     number: written out; aside: a further number. row, position, part: where a click leads; part "" for the cell, None
-    for lines that cannot be clicked. id: of a line that a click unfolds, instead; open: whether it is; level: how deep.
+    for lines that cannot be clicked. head: of a line that is about one. id: of a line that a click unfolds, instead;
+    open: whether it is; level: how deep.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Line:
     row: int | None = None
     position: int | None = None
     part: str | None = None
+    head: int | None = None
     help: str = ""
     id: str | None = None
     open: bool = False

@@ -12,6 +12,7 @@ import numpy as np
 
 from intravisto_core.figures.measures import Measure, measure, share_rows
 from intravisto_core.figures.text import printable
+from intravisto_core.figures.web.awaited import lay_out_columns, list_awaited
 from intravisto_core.records import DecodedGrid, Shares, Token, row_label
 from intravisto_core.sites import Colour, Reading
 
@@ -58,6 +59,7 @@ def grid_payload(
     clip: bool = False,
     text_size: float = TEXT_SIZE,
     side: str = "",
+    columns: Sequence[Token] = (),
 ) -> bytes:
     """The grid as bytes for grid.js, top row first. 34 x 200 cells take about 250 kB.
 
@@ -66,11 +68,15 @@ def grid_payload(
     attention or MLP; where given, the hover shows them. scale: "component", "viridis" or "cividis". log_scale, clip:
     of the colours, see `measures.measure`. text_size: of the tokens in the cells, px. marks: outlines of edits and
     finds. rev: goes back with every selection, so that one made on an older picture is known. side: its name
-    beside another grid of the same places; such grids scroll together and are saved as one picture.
+    beside another grid of the same places; such grids scroll together and are saved as one picture. columns: the tokens
+    of all columns of the picture, where the grid has only those that are decoded so far.
 
     Raises:
         RequestError: the colour needs shares, or is not one that this grid has; an unknown scale.
     """
+    awaited = list_awaited(grid, columns)
+    if awaited:
+        grid = lay_out_columns(grid, columns)
     chosen = measure(grid, colour, shares, scale, log_scale, clip)
     order = np.argsort(-grid.rows, kind="stable")
     arrays: dict[str, np.ndarray] = {}
@@ -85,7 +91,9 @@ def grid_payload(
         arrays["winner"] = np.vectorize(lambda w: _WINNERS.get(str(w), 0), otypes=["u1"])(grid.winner[order])
     header = _header(grid, chosen, shares, order) | {
         "rev": rev,
+        "model": printable(grid.model),
         "beside": side,
+        "awaited": awaited,
         "vocabulary": vocabulary,
         "textSize": text_size,
         "marks": [{"row": m.row, "position": m.position, "kind": m.kind} for m in marks],
@@ -198,7 +206,7 @@ def columns_of(
 
 def pack_arrays(header: dict[str, object], arrays: dict[str, np.ndarray]) -> bytes:
     """Length of the header, the header, the arrays, each from a multiple of four on."""
-    types = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "f4": "float32"}
+    types = {"i2": "int16", "u1": "uint8", "u2": "uint16", "u4": "uint32", "f4": "float32"}
     listed = [{"name": n, "type": types[a.dtype.str[1:]], "size": a.size} for n, a in arrays.items()]
     bodies = [a.tobytes() for a in arrays.values()]
     digest = hashlib.blake2b(json.dumps(header).encode(), digest_size=12)

@@ -12,24 +12,24 @@ from huggingface_hub import constants
 
 from intravisto_core.architectures import names, refusal
 from intravisto_core.demo import MODEL_FOLDER
-from intravisto_core.errors import ModelError, expected
+from intravisto_core.errors import ModelError
 from intravisto_core.models.files import checkpoint
 from intravisto_core.models.files.json_file import parse_object
 from intravisto_core.models.quantisation import check_stored
 
 _READ = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".vocab", ".bpe", ".safetensors")
+_FAMILY = re.compile(r"[\w.-]{1,80}")
+_PIECE = 1 << 20
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def resolve(source: str) -> Path:
-    """The folder that a source names.
+    """The folder that a source names: "demo", or one that is there.
 
     Raises:
-        ModelError: it is neither "demo" nor a folder with a config.
+        ModelError: it has no config.
     """
     folder = MODEL_FOLDER if source == "demo" else Path(source).expanduser()
-    if not folder.is_dir():
-        raise ModelError(expected("model", '"demo" or the path of a model folder', source, "Check the path"))
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: expected a config.json; found none. Give a folder saved with save_pretrained")
     return folder
@@ -73,7 +73,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         family = config["model_type"]
     except (OSError, ValueError, KeyError):
         family = None
-    if not isinstance(family, str):
+    if not isinstance(family, str) or not _FAMILY.fullmatch(family):
         raise ModelError(
             f"{shown(folder)}: expected config.json to be JSON with a model_type; it is not. Download or save it again"
         )
@@ -114,7 +114,7 @@ def check_weights(folder: Path) -> list[Path]:
         raise ModelError(
             f"{shown(folder)}: expected {len(files)} weight files; {missing[0][:80]} is missing. Download it again"
         )
-    for file in (*_read_by_name(folder), *files):
+    for file in (*read_by_name(folder), *files):
         check_place(folder, file)
     for file in files:
         try:
@@ -147,7 +147,7 @@ def _check_names(folder: Path, files: list[Path]) -> None:
     )
 
 
-def _read_by_name(folder: Path) -> list[Path]:
+def read_by_name(folder: Path) -> list[Path]:
     """Files that transformers may read from a folder besides the weights, and folders of templates."""
     inside = [file for part in folder.iterdir() if part.is_dir() for file in (part, *part.glob("*.jinja"))]
     return [*(file for file in folder.iterdir() if file.suffix in _READ), *inside]
@@ -172,6 +172,10 @@ def check_place(folder: Path, file: Path) -> None:
             f"{shown(folder)}: expected files of its own; {file.name} is a link that leads out of it. Copy the file "
             "into the folder"
         )
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise ModelError(
+            f"{shown(folder)}: expected ordinary files; {file.name} is a pipe or a device. Take it out of the folder"
+        )
 
 
 def weights_hash(folder: Path, files: list[Path]) -> str:
@@ -187,7 +191,8 @@ def hash_edges(digest: Any, file: Path) -> None:
     """Add to a hash all bytes of a file up to 64 MB; of a larger one its head and tail."""
     edge, size = 32 << 20, file.stat().st_size
     with file.open("rb") as stream:
-        digest.update(stream.read(edge))
-        if size > edge:
-            stream.seek(max(edge, size - edge))
-            digest.update(stream.read(edge))
+        for start in (0, *((max(edge, size - edge),) if size > edge else ())):
+            stream.seek(start)
+            # in pieces: weights are read at the same time, and take memory enough
+            for _ in range(0, edge, _PIECE):
+                digest.update(stream.read(_PIECE))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from intravisto_core.models.files.json_file import read_object
 from intravisto_core.models.files.settings import in_one_line
 from intravisto_core.models.files.tokenizer_limits import (
     LimitedTokenizer,
-    described_rules,
+    limit_tokenizer,
     limited_program,
     may_explode,
 )
@@ -35,6 +37,21 @@ PROBE = (
 SEEN = "azAZ09.,!?é東ж😀"
 
 
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Within this context Python looks for no garbage: the many small objects of a vocabulary would have it walk
+    through all that the process holds, again and again, which takes longer than reading them.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_nothing_collected()
 def open_tokenizer(folder: Path, settings: Any, name: str) -> Any:
     """The tokenizer, as transformers' own code reads it. settings: transformers' configuration of the model.
 
@@ -44,7 +61,7 @@ def open_tokenizer(folder: Path, settings: Any, name: str) -> Any:
     _check_rules(folder / FILE, name)
     try:
         found = AutoTokenizer.from_pretrained(folder, config=settings, local_files_only=True, trust_remote_code=False)
-        return LimitedTokenizer(found) if may_explode(*described_rules(found)) else found
+        return limit_tokenizer(found)
     except BaseException as error:
         if not is_of_a_library(error):
             raise
@@ -62,7 +79,7 @@ def open_tokenizer(folder: Path, settings: Any, name: str) -> Any:
 
 def describe_differences(folder: Path, tokenizer: Any) -> tuple[str, ...]:
     """What a reader should know of a tokenizer: tokens other than its file's, and characters that vanish."""
-    return (*_other_tokens(folder / FILE, tokenizer), *_lost(tokenizer))
+    return (*_other_tokens(folder / FILE, tokenizer), *describe_lost(tokenizer))
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
@@ -120,7 +137,8 @@ def _ids_from(ids: list[int], start: int) -> str:
     return f"[{'… ' if start else ''}{listed}{' …' if len(ids) > start + 5 else ''}]"
 
 
-def _lost(tokenizer: Any) -> list[str]:
+def describe_lost(tokenizer: Any) -> list[str]:
+    """A note where a tokenizer drops characters that every text may hold."""
     lost = [c for c in SEEN if not _ids(tokenizer, c)]
     if not lost:
         return []

@@ -6,8 +6,11 @@ time that grows with the text; one with repetitions inside repetitions can take 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import time
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +19,8 @@ from intravisto_core.limited import SECONDS, LimitedProgram, LimitReached, Progr
 
 # In one alternative of a harmless expression: repetitions without an end, and all; and how much longer a text may grow.
 _MOST_ENDLESS, _MOST_REPEATS, _MOST_GROWTH = 2, 5, 8
+# what a limited tokenizer remembers: of how many texts, of how many tokens each; and for how long it refuses one again
+_MOST_KNOWN, _LONGEST_KNOWN, _REFUSED_S = 1000, 2000, 60.0
 _REFERENCE = re.compile(r"\\[1-9kg]")
 _OPENING = re.compile(r"\?(?:[a-zA-Z-]*:|[=!>]|<[=!]|<\w+>)")
 _ENDLESS = re.compile(r"[*+]|\{\d*,\}")
@@ -88,6 +93,8 @@ class LimitedTokenizer:
     takes_turns = False
 
     def __init__(self, tokenizer: Any, seconds: float = SECONDS) -> None:
+        # by text: its ids, or why it was stopped, and until when that holds
+        self._known: OrderedDict[tuple[bytes, bool], tuple[list[int], str, float]] = OrderedDict()
         self._whole = tokenizer
         self._program = limited_program(tokenizer.backend_tokenizer.to_str(), seconds)
 
@@ -100,8 +107,21 @@ class LimitedTokenizer:
         return type(self._whole).__name__
 
     def __call__(self, text: str, add_special_tokens: bool = True, verbose: bool = False) -> dict[str, list[int]]:
-        """Ids of a text."""
-        return {"input_ids": self._ask({"text": text, "special": add_special_tokens})}
+        """Ids of a text. Those of the last texts are known, as is for a while which of them could not be read."""
+        key = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), add_special_tokens)
+        ids, stopped, until = self._known.get(key, ([], "", 0.0))
+        if not ids and time.monotonic() >= until:
+            try:
+                ids, stopped = list(self._ask({"text": text, "special": add_special_tokens})), ""
+            except RequestError as error:
+                ids, stopped = [], str(error)
+            if len(ids) <= _LONGEST_KNOWN:
+                self._known[key] = ids, stopped, time.monotonic() + _REFUSED_S
+                while len(self._known) > _MOST_KNOWN:
+                    self._known.popitem(last=False)
+        if stopped:
+            raise RequestError(stopped)
+        return {"input_ids": list(ids)}
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False, **_: Any) -> str:
         """The text of ids."""
@@ -118,6 +138,11 @@ class LimitedTokenizer:
             raise RequestError(
                 f"text: this model's tokenizer was stopped: it {error}. Shorten the text, or choose another model"
             ) from None
+
+
+def limit_tokenizer(tokenizer: Any) -> Any:
+    """A tokenizer of transformers as it is, or with limits where its rules need them."""
+    return LimitedTokenizer(tokenizer) if may_explode(*described_rules(tokenizer)) else tokenizer
 
 
 def limited_program(described: str, seconds: float = SECONDS) -> LimitedProgram:

@@ -20,6 +20,9 @@ from transformers.utils.quantization_config import GgufConfig
 from intravisto_core.architectures import auto_class
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.models.files.folder import hash_edges
+from intravisto_core.models.files.guard import is_of_a_library
+from intravisto_core.models.files.settings import in_one_line
+from intravisto_core.models.files.tokenizer_limits import limit_tokenizer
 from intravisto_core.models.free_memory import is_short
 from intravisto_core.models.gguf.header import GgufHeader, read_header
 from intravisto_core.models.gguf.settings import FACTORS, read_settings
@@ -155,14 +158,13 @@ def read_tokenizer(model: GgufModel) -> Any:
         try:
             found: Any = PreTrainedTokenizerFast.from_pretrained(folder, gguf_file=_ALONE, local_files_only=True)
             _as_llama3(found, model.header)
-            return found
+            return limit_tokenizer(found)
         except BaseException as error:
-            # what the tokenizers library breaks on in its own language is no Exception
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            if not is_of_a_library(error):
                 raise
             raise ModelError(
                 f"{model.name}: expected a vocabulary that transformers can make a tokenizer of; it cannot "
-                f"({type(error).__name__}: {error}). Choose another file of this model, or the original one"
+                f"({type(error).__name__}: {in_one_line(error)}). Choose another file of it, or the original one"
             ) from error
 
 
@@ -204,8 +206,8 @@ def read_network(
             if is_short(error) or isinstance(error, IntravistoError):
                 raise
             raise ModelError(
-                f"{model.name}: transformers could not load it ({type(error).__name__}: {error}). Download it again, "
-                "or choose the original model"
+                f"{model.name}: transformers could not load it ({type(error).__name__}: {in_one_line(error)}). "
+                "Download it again, or choose the original model"
             ) from error
     network, info = loaded
     check_filled(info, model.name)

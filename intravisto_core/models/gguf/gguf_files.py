@@ -80,6 +80,8 @@ def by_path(file: Path) -> Path:
     Raises:
         ModelError: it is of another kind.
     """
+    if not file.is_file():
+        raise ModelError(f"{file}: expected a folder or a GGUF file; it is a pipe or a device. Check the path")
     try:
         with file.open("rb") as stream:
             begins = stream.read(4)

@@ -120,7 +120,7 @@ def snapshot(
             "offline",
         )
     try:
-        return _Repository(source, revision, token, report).download(asked, file)
+        return Repository(source, revision, token, report).download(asked, file)
     except HubError as error:
         # a cached copy serves as well while the Hub cannot be asked whether there is a newer one
         if here is not None and error.kind in ("unreachable", "rate_limited"):
@@ -141,13 +141,13 @@ def look(
     if here is None and is_offline_mode():
         here = snapshot(source, revision, token, quiet, file=file)
     if here is None:
-        return _Repository(source, revision, token, quiet).look(file)
+        return Repository(source, revision, token, quiet).look(file)
     if here.is_file():
         return read_header(here)
     return here, checkpoint.headers(checkpoint.weight_files(here))
 
 
-class _Repository:
+class Repository:
     """One revision of a model's repository."""
 
     def __init__(self, source: str, revision: str | None, token: str | None, report: Report) -> None:
@@ -169,7 +169,7 @@ class _Repository:
         one GGUF file that is asked for."""
         alone = self._gguf(file)
         self.storage.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with self.alone():
             if alone is not None:
                 return self._download_alone(self.files[alone])
             if adapters.CONFIG in self.files:
@@ -181,18 +181,18 @@ class _Repository:
                     check_asked(config, asked, self.source)
                 weights = self._weights()
             wanted = [self.files[name] for name in (*_BESIDE_WEIGHTS, *weights) if name in self.files]
-            self._check_room(wanted)
+            self.check_room(wanted)
             total, done = sum(f.size for f in wanted), 0
             for i, one in enumerate(wanted):
-                self._get(one, partial(self._tell, done, total, f"{one.name}, file {i + 1} of {len(wanted)}"))
+                self.get(one, partial(self.tell, done, total, f"{one.name}, file {i + 1} of {len(wanted)}"))
                 done += one.size
-            self._remember_revision()
+            self.remember_revision()
         return here
 
     def _download_alone(self, file: RemoteFile) -> Path:
-        self._check_room([file])
-        here = self._get(file, partial(self._tell, 0, file.size, file.name))
-        self._remember_revision()
+        self.check_room([file])
+        here = self.get(file, partial(self.tell, 0, file.size, file.name))
+        self.remember_revision()
         return here
 
     def _gguf(self, file: str | None) -> str | None:
@@ -202,7 +202,7 @@ class _Repository:
             return None
         return gguf_files.chosen(self.files, file, self.source)
 
-    def _tell(self, before: int, total: int, file: str, done: int, doing: str) -> None:
+    def tell(self, before: int, total: int, file: str, done: int, doing: str) -> None:
         self.report(before + done, total, f"{doing} {file}")
 
     def look(self, file: str | None = None) -> tuple[Path, list[checkpoint.TensorHeader]] | GgufHeader:
@@ -291,9 +291,9 @@ class _Repository:
     def _small(self, name: str) -> Path:
         if name not in self.files:
             raise ModelError(f"{self.source}: expected {name}; this repository has {self._other_things()}")
-        return self._get(self.files[name], lambda done, doing: self.report(0, 0, f"reading {name}"))
+        return self.get(self.files[name], lambda done, doing: self.report(0, 0, f"reading {name}"))
 
-    def _get(self, file: RemoteFile, report: FileReport) -> Path:
+    def get(self, file: RemoteFile, report: FileReport) -> Path:
         """One file in the cache, checked against its checksum."""
         found = try_to_load_from_cache(self.source, file.name, cache_dir=self.cache, revision=self.commit)
         if isinstance(found, str):
@@ -313,7 +313,7 @@ class _Repository:
             said = explained(error, self.source, self.revision, self.sent)
         raise said
 
-    def _check_room(self, wanted: list[RemoteFile]) -> None:
+    def check_room(self, wanted: list[RemoteFile]) -> None:
         missing = [
             f.size
             for f in wanted
@@ -324,13 +324,13 @@ class _Repository:
         if needed > free:
             raise full_disk(self.source, needed, free, self.cache)
 
-    def _remember_revision(self) -> None:
+    def remember_revision(self) -> None:
         if self.revision != self.commit:
             ref = self.storage / "refs" / self.revision
             ref.parent.mkdir(parents=True, exist_ok=True)
             ref.write_text(self.commit)
 
-    def _alone(self) -> AbstractContextManager[object]:
+    def alone(self) -> AbstractContextManager[object]:
         """One download of a repository at a time on this machine."""
         lock = FileLock(self.storage / "intravisto.lock")
         while True:

@@ -13,7 +13,8 @@ from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS
 from intravisto_core.analysis.profiles import Profiles, compute_logit_divergences, compute_profile_divergences
 from intravisto_core.progress import Progress
 from intravisto_core.sites import Component, LinkKind, NodeKind
-from intravisto_core.views.context import Arrays, ViewContext
+from intravisto_core.views.context import ViewContext
+from intravisto_core.views.flow.held import can_hold, decode_held
 from intravisto_core.views.flow.readings import (
     LISTED,
     UPDATES,
@@ -23,6 +24,7 @@ from intravisto_core.views.flow.readings import (
     decode_iterative,
     decode_nodes,
     decode_states,
+    decode_tops,
     decode_updates,
 )
 
@@ -36,7 +38,7 @@ _COMPONENTS = {
     NodeKind.MLP: Component.MLP,
 }
 _KINDS: dict[str, tuple[Decode, str]] = {
-    "state": (decode_states, "probability"),
+    "top": (decode_tops, "probability"),
     "update": (decode_updates, "change"),
     "difference": (decode_differences, "change"),
     "iterative": (decode_iterative, "coefficient"),
@@ -107,7 +109,7 @@ def describe_drawn(context: ViewContext, drawn: Drawn, iterative: bool) -> Gener
     parallel = context.model.blueprint.parallel
     for i, node in enumerate(nodes):
         if node is not None:
-            name = "iterative" if iterative else "update" if node.component in UPDATES else "state"
+            name = "iterative" if iterative else "update" if node.component in UPDATES else "top"
             details.reading[i] = readings.at(name, node)
             if (change := _change(node, context.model.dimensions.n_layers)) is not None:
                 details.difference[i] = readings.at(*change)
@@ -115,8 +117,9 @@ def describe_drawn(context: ViewContext, drawn: Drawn, iterative: bool) -> Gener
         lower, upper = nodes[drawn.source[link]], nodes[drawn.target[link]]
         if lower is not None and upper is not None:
             details.link_difference[link] = readings.at(*_between(lower, upper, parallel))
-    yield from readings.fill(context, details)
+    # the divergences first: what they need of the nodes most often says all the rest
     yield from _divergences(context, drawn, nodes, details)
+    yield from readings.fill(context, details)
     return details
 
 
@@ -144,46 +147,61 @@ def _between(lower: Node, upper: Node, parallel: bool) -> tuple[str, Node]:
 
 
 def _divergences(context: ViewContext, drawn: Drawn, nodes: list[Node | None], details: Details) -> Turns:
-    """KL(upper ‖ lower) of all links that have no terminal."""
+    """KL(upper ‖ lower) of all links that have no terminal; each pair is computed once and kept."""
     real = np.array([n is not None for n in nodes])
     if not len(drawn.source) or not real.any():
         return
     links = np.flatnonzero(real[drawn.source])
     index = np.cumsum(real) - 1
     upper, lower = index[drawn.target[links]], index[drawn.source[links]]
-    found = yield from decode_nodes(context, "state", decode_states, [n for n in nodes if n is not None])
-    if context.model.blueprint.soft_cap:
-        names = (
-            (drawn.kind * (context.entry.length + 1) + drawn.position) * (context.model.dimensions.n_layers + 2)
-        ) + drawn.row
-        yield from _capped(context, found | {"names": names[real]}, upper, lower, links, details)
-        return
-    x_hat, mean, log_sum = (torch.from_numpy(found[n]) for n in ("x_hat", "mean", "log_sum"))
-    for start in range(0, len(links), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
-        up, low = torch.from_numpy(upper[part]), torch.from_numpy(lower[part])
-        profile = Profiles(log_sum[up], mean[up])
-        kl = compute_profile_divergences(context.model, (profile, x_hat[up]), (log_sum[low], x_hat[low]))
-        details.link_kl[links[part]] = kl.numpy()
-
-
-def _capped(context: ViewContext, found: Arrays, upper: Array, lower: Array, links: Array, details: Details) -> Turns:
-    """The same from the logits, for a model with a soft-cap: links of one target together, each pair computed once."""
-    names = found["names"]
+    own = [n for n in nodes if n is not None]
+    row = (drawn.kind * (context.entry.length + 1) + drawn.position) * (context.model.dimensions.n_layers + 2)
+    names = (row + drawn.row)[real]
     pairs = np.stack([names[upper], names[lower]], 1)
-    kept = context.find("capped divergences") or {"pairs": np.zeros((0, 2), np.int64), "kl": np.zeros(0, np.float32)}
+    kept = context.find("divergences") or {"pairs": np.zeros((0, 2), np.int64), "kl": np.zeros(0, np.float32)}
     known = dict(zip(map(tuple, kept["pairs"].tolist()), kept["kl"].tolist(), strict=True))
     kl = np.array([known.get(pair, np.nan) for pair in map(tuple, pairs.tolist())], np.float32)
     missing = np.flatnonzero(np.isnan(kl))
-    order = missing[np.argsort(upper[missing], kind="stable")]
+    if len(missing):
+        kl[missing] = yield from _compute_pairs(context, own, upper[missing], lower[missing])
+        found = {"pairs": pairs[missing], "kl": kl[missing]}
+        context.keep("divergences", {name: np.concatenate([kept[name], found[name]]) for name in kept})
+    details.link_kl[links] = kl
+
+
+def _compute_pairs(
+    context: ViewContext, nodes: list[Node], upper: Array, lower: Array
+) -> Generator[Progress, None, Array]:
+    """KL(upper ‖ lower) of pairs of nodes, float32."""
+    used, back = np.unique(np.concatenate([upper, lower]), return_inverse=True)
+    needed, (up, low) = [nodes[i] for i in used], np.split(back, 2)
+    if can_hold(context, len(needed)):
+        held = yield from decode_held(context, needed, up, low)
+        if held is not None:
+            return held.astype(np.float32)
+    found = yield from decode_nodes(context, "state", decode_states, needed)
+    if context.model.blueprint.soft_cap:
+        return (yield from _capped(context, found["x_hat"], up, low))
+    x_hat, mean, log_sum = (torch.from_numpy(found[n]) for n in ("x_hat", "mean", "log_sum"))
+    out = np.zeros(len(up), np.float32)
+    for start in range(0, len(up), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        u, v = torch.from_numpy(up[part]), torch.from_numpy(low[part])
+        profile = Profiles(log_sum[u], mean[u])
+        kl = compute_profile_divergences(context.model, (profile, x_hat[u]), (log_sum[v], x_hat[v]))
+        out[part] = kl.numpy()
+    return out
+
+
+def _capped(context: ViewContext, x_hat: Array, upper: Array, lower: Array) -> Generator[Progress, None, Array]:
+    """The same from the logits, for a model with a soft-cap: links of one target together."""
+    kl, order = np.zeros(len(upper), np.float32), np.argsort(upper, kind="stable")
     step = max(2, min(256, count_tile_positions(1, context.model.dimensions.d_vocab)))
     device = context.data.final.device
-    for part in np.array_split(order, -(-2 * len(order) // step)) if len(order) else ():
+    for part in np.array_split(order, -(-2 * len(order) // step)):
         wanted = np.unique(np.concatenate([upper[part], lower[part]]))
         up, low = (torch.from_numpy(np.searchsorted(wanted, side[part])).to(device) for side in (upper, lower))
-        x_hat = torch.from_numpy(found["x_hat"][wanted]).to(device)
-        kl[part] = compute_logit_divergences(context.model, x_hat, up, low).float().cpu().numpy()
+        x = torch.from_numpy(x_hat[wanted]).to(device)
+        kl[part] = compute_logit_divergences(context.model, x, up, low).float().cpu().numpy()
         yield Progress(len(part), len(order), "divergences")
-    details.link_kl[links] = kl
-    merged = {"pairs": np.concatenate([kept["pairs"], pairs[order]]), "kl": np.concatenate([kept["kl"], kl[order]])}
-    context.keep("capped divergences", merged)
+    return kl

@@ -30,7 +30,7 @@ def compute_disagreement(context: ViewContext, view: DisagreementView) -> Genera
     flows, sides = [], []
     _require_room(context, view, rows)
     for measure, attention in ways:
-        flow = yield from compute_masses(context, begin, measure, attention, view.hide_start, view.reweigh)
+        flow = yield from compute_masses(context, begin, measure, attention, view.sinks)
         places, links = yield from find_drawn_links(
             context, flow, begin, Limits(frozenset(rows), min_mass=view.min_mass)
         )
@@ -47,6 +47,7 @@ def compute_disagreement(context: ViewContext, view: DisagreementView) -> Genera
     order = order[: view.n]
     names = np.array([str(k) for k in LINK_KINDS])
     return Disagreement(
+        model=context.model.name,
         trace=context.entry.id,
         n_layers=context.model.dimensions.n_layers,
         row=begin.row,
@@ -64,6 +65,7 @@ def compute_disagreement(context: ViewContext, view: DisagreementView) -> Genera
         distance=distance[order],
         agreement=_spearman(first, second),
         n_links=len(distance),
+        sinks=view.sinks,
         notes=tuple(context.entry.notes),
     )
 
@@ -107,4 +109,4 @@ def _spearman(first: Array, second: Array) -> float:
 
 def _ids(places: Places, keys: Array) -> Array:
     kind, row, position = places.split(keys)
-    return np.array(node_ids([NODE_KINDS[k] for k in kind], row, position), dtype=object)
+    return np.array(node_ids([NODE_KINDS[k] for k in kind], row, position), dtype=str)

@@ -24,7 +24,7 @@ from intravisto_core.records import Flow
 from intravisto_core.request import FlowView, Selection
 from intravisto_core.request.flow import Position
 from intravisto_core.request.ranges import indices
-from intravisto_core.sites import AttentionDivision, BlockKind, NodeKind, Reading, ShareMeasure
+from intravisto_core.sites import AttentionDivision, BlockKind, NodeKind, Reading, ShareMeasure, SinkHandling
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.flow.details import Details, Drawn, describe_drawn
 from intravisto_core.views.flow.shares import (
@@ -32,8 +32,9 @@ from intravisto_core.views.flow.shares import (
     is_long,
     read_start_positions,
     read_start_row,
-    set_start_aside,
+    set_sinks_aside,
 )
+from intravisto_core.views.sinks import read_sinks
 
 Array = np.ndarray
 
@@ -75,7 +76,7 @@ def select_rows(context: ViewContext, rows: Selection, start: Start) -> tuple[in
 
 @dataclass(frozen=True, slots=True)
 class FlowMasses:
-    """One flow with what it was followed by. hidden: the share of attention that position 0 takes."""
+    """One flow with what it was followed by. hidden: the share of attention that the attention sinks take."""
 
     blocks: list[Block]
     masses: Masses
@@ -87,13 +88,13 @@ def compute_masses(
     start: Start,
     measure: ShareMeasure,
     attention: AttentionDivision,
-    hide_start: bool,
-    reweigh: bool,
+    handling: SinkHandling,
 ) -> Generator[Progress, None, FlowMasses]:
     """Hand mass down through the whole trace."""
     whole = yield from compute_blocks(context, measure, attention)
-    blocks = set_start_aside(whole, hide_start, reweigh)
-    key = ("masses", measure, attention, hide_start, reweigh, start)
+    sinks = yield from read_sinks(context)
+    blocks = set_sinks_aside(whole, sinks, handling)
+    key = ("masses", measure, attention, handling, start)
     kept = context.find(key) if is_long(context) else None
     if kept is not None:
         masses = Masses(**kept)
@@ -102,7 +103,7 @@ def compute_masses(
         if is_long(context):
             context.keep(key, {f.name: getattr(masses, f.name) for f in fields(masses)})
     total = float(np.abs(masses.attention).sum())
-    return FlowMasses(blocks, masses, float(masses.to_start.sum()) / total if total else 0.0)
+    return FlowMasses(blocks, masses, float(masses.to_sinks.sum()) / total if total else 0.0)
 
 
 def hand_down_mass(
@@ -117,7 +118,7 @@ def compute_flow(context: ViewContext, view: FlowView) -> Generator[Progress, No
     """The record of a flow; turns are layers that were not kept, then a few dozen nodes to decode."""
     begin = read_start(context, view.row, view.position)
     rows = select_rows(context, view.rows, begin)
-    flow = yield from compute_masses(context, begin, view.measure, view.attention, view.hide_start, view.reweigh)
+    flow = yield from compute_masses(context, begin, view.measure, view.attention, view.sinks)
     limits = Limits(frozenset(rows), view.top_k, view.min_weight, view.min_mass, view.max_nodes, view.max_links)
     places, links = yield from find_drawn_links(context, flow, begin, limits)
     keys = select_nodes(places, links, begin, rows)
@@ -190,6 +191,7 @@ class _Recorder:
             measure=view.measure,
             attention=view.attention,
             reading=view.reading,
+            sinks=view.sinks,
             rows=np.array(self.rows),
             node_kind=_names(NODE_KINDS)[drawn.kind],
             node_row=drawn.row,
@@ -215,6 +217,8 @@ class _Recorder:
             cut={name: lost / links.total if links.total else 0.0 for name, lost in links.cut.items()},
             hidden=flow.hidden,
             conservation=flow.masses.error(self.begin.row),
+            sources=flow.masses.block[0, 0],
+            lost=flow.masses.lost[:, 0].sum(0),
             notes=tuple(entry.notes),
         )
 

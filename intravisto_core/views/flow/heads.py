@@ -45,6 +45,7 @@ def compute_head_shares(context: ViewContext, view: HeadSharesView) -> Generator
         sink, residual, mlp = division.sink[:, 0].float().cpu().numpy(), float("nan"), float("nan")
     yield Progress(1, 1)
     return HeadShares(
+        model=context.model.name,
         trace=context.entry.id,
         n_layers=n_layers,
         row=view.row,

@@ -84,20 +84,28 @@ def _logits(model: LoadedModel, x_hat: Tensor, update: bool) -> Tensor:
 
 
 def decode_states(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
-    """Under the output lens with the final norm, whatever the node: top tokens, x̂ and what divergences need of it."""
+    """What divergences need of nodes under the output lens with the final norm: x̂ and profiles."""
     model, at = context.model, collect_vectors(context, nodes)
     x_hat = torch.where(at.as_it_is[:, None], at.x, model.final_state(at.x))
-    z = _logits(model, x_hat, update=False)
-    top, ids = find_top_tokens(z, LISTED)
-    probabilities = (top - compute_sums(z, top[:, 0]).log_sum[:, None]).exp().float()
-    profile = compute_profiles(model, x_hat, z)
+    profile = compute_profiles(model, x_hat, _logits(model, x_hat, update=False))
     return {
-        "ids": ids.int().cpu().numpy(),
-        "numbers": probabilities.cpu().numpy(),
         "x_hat": x_hat.cpu().numpy(),
         "log_sum": profile.log_sum.cpu().numpy(),
         "mean": profile.mean.cpu().numpy(),
     }
+
+
+def decode_tops(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
+    """Top tokens of nodes under the output lens with the final norm, whatever the node, and their probabilities."""
+    model, at = context.model, collect_vectors(context, nodes)
+    z = _logits(model, torch.where(at.as_it_is[:, None], at.x, model.final_state(at.x)), update=False)
+    return find_tops(z, compute_sums(z, z.amax(-1)).log_sum)
+
+
+def find_tops(z: Tensor, log_sum: Tensor) -> Arrays:
+    """Top tokens and their probabilities, from logits and their log-sum-exp."""
+    top, ids = find_top_tokens(z, LISTED)
+    return {"ids": ids.int().cpu().numpy(), "numbers": (top - log_sum[:, None]).exp().float().cpu().numpy()}
 
 
 def decode_updates(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
@@ -124,7 +132,8 @@ def decode_iterative(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
     update = nodes[0].component in UPDATES
     ones = torch.ones(len(nodes), dtype=torch.float32, device=x_hat.device)
     like = Projection(x_hat, ones, bias=not update, capped=not update)
-    taken = subtract_tokens(model, at.x, freeze_norm(model, at.x, at.stream, policy, at.as_it_is), like, at.as_it_is)
+    norm = freeze_norm(model, at.x, at.stream, policy, at.as_it_is)
+    taken = subtract_tokens(model, at.x, norm, like, policy, at.as_it_is)
     return {"ids": taken.ids.int().cpu().numpy(), "numbers": taken.coefficients.float().cpu().numpy()}
 
 
@@ -155,12 +164,21 @@ def decode_nodes(
         fresh.append((batch, decode(context, batch)))
         yield Progress(len(nodes) - len(missing), len(nodes), "decoding")
     for batch, arrays in fresh:
-        for place, at in _by_row(batch).items():
-            rows[place] = _merged(
-                rows.get(place, {}), [batch[i].position for i in at], {n: a[at] for n, a in arrays.items()}
-            )
-            context.keep(("node", name, *place), rows[place])
+        rows |= keep_nodes(context, name, batch, arrays)
     return _in_order(nodes, groups, rows)
+
+
+def keep_nodes(context: ViewContext, name: str, nodes: Sequence[Node], arrays: Arrays) -> Rows:
+    """Put what was decoded of nodes into the store, beside what is there of their rows; returns those rows."""
+    rows: Rows = {}
+    for place, at in _by_row(nodes).items():
+        kept = context.find(("node", name, *place)) or {}
+        fresh = [i for i in at if nodes[i].position not in kept.get("positions", ())]
+        if fresh:
+            kept = _merged(kept, [nodes[i].position for i in fresh], {n: a[fresh] for n, a in arrays.items()})
+            context.keep(("node", name, *place), kept)
+        rows[place] = kept
+    return rows
 
 
 def _merged(kept: Arrays, positions: list[int], arrays: Arrays) -> Arrays:

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from intravisto_core.analysis.division import divide_by_head
+from intravisto_core.analysis.flow import SMALLEST
 from intravisto_core.progress import Progress
 from intravisto_core.records import Route
 from intravisto_core.request import RouteView
 from intravisto_core.request.flow import GENERATED
-from intravisto_core.sites import AttentionDivision
+from intravisto_core.sites import AttentionDivision, SinkHandling
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.flow.flow import hand_down_mass
 from intravisto_core.views.flow.shares import (
@@ -22,8 +23,9 @@ from intravisto_core.views.flow.shares import (
     has_sinks,
     read_attention,
     read_start_positions,
-    set_start_aside,
+    set_sinks_aside,
 )
+from intravisto_core.views.sinks import read_sinks
 
 
 def compute_route(context: ViewContext, view: RouteView) -> Generator[Progress, None, Route]:
@@ -35,7 +37,8 @@ def compute_route(context: ViewContext, view: RouteView) -> Generator[Progress, 
     entry, size = context.entry, context.model.dimensions
     says = read_start_positions(context, GENERATED)
     whole = yield from compute_blocks(context, view.measure, view.attention)
-    blocks = set_start_aside(whole, view.hide_start, view.reweigh)
+    sinks = yield from read_sinks(context)
+    blocks = set_sinks_aside(whole, sinks, view.sinks)
     start = np.zeros((len(says), entry.length))
     start[np.arange(len(says)), list(says)] = 1
     masses = yield from hand_down_mass(context, start, size.n_layers + 1, blocks)
@@ -44,14 +47,16 @@ def compute_route(context: ViewContext, view: RouteView) -> Generator[Progress, 
         brought = context.find(("brought", view.attention, layer))
         if brought is None:
             scale = yield from compute_length_scale(context, layer, view.attention, heads=True)
-            brought = context.keep(("brought", view.attention, layer), _brought(context, layer, view.attention, scale))
+            found = _brought(context, layer, view.attention, scale, sinks[layer])
+            brought = context.keep(("brought", view.attention, layer), found)
             yield Progress(layer + 1, size.n_layers, "heads")
-        share = brought["elsewhere"] - brought["start"] if view.hide_start else brought["elsewhere"]
-        if view.reweigh:
+        shown = view.sinks is SinkHandling.SHOW
+        share = brought["elsewhere"] if shown else brought["elsewhere"] - brought["sinks"]
+        if view.sinks is SinkHandling.RENORMALISE:
             left = np.full(entry.length, np.inf)
             for at, rows in whole[layer].sources.stretches(np.flatnonzero(masses.attention[layer + 1].any(0))):
-                left[at] = 1 - rows.to_start()
-            share = share / np.where(np.abs(left) > 1e-6, left, np.inf)
+                left[at] = 1 - rows.positions[:, sinks[layer]].sum(1)
+            share = share / np.where(np.abs(left) > SMALLEST, left, np.inf)
         heads[:, layer] = masses.attention[layer + 1] @ share.T
     return Route(
         trace=entry.id,
@@ -68,21 +73,23 @@ def compute_route(context: ViewContext, view: RouteView) -> Generator[Progress, 
         heads=heads,
         lost=masses.lost.sum(0),
         conservation=masses.error(size.n_layers + 1),
+        sinks=view.sinks,
         notes=tuple(entry.notes),
     )
 
 
 def _brought(
-    context: ViewContext, layer: int, division: AttentionDivision, scale: float | None
+    context: ViewContext, layer: int, division: AttentionDivision, scale: float | None, sinks: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What each head brings to each query from other positions, (H, T), and what of it from position 0."""
+    """What each head brings to each query from other positions, (H, T), and what of it from attention sinks."""
+    of_sinks = torch.from_numpy(sinks)
     pieces = []
     for part in divide_in_stretches(context, np.arange(context.entry.length)):
         queries = torch.from_numpy(part)
         pattern, what, edited = read_attention(context, layer, division, queries)
         shares = divide_by_head(division, pattern, what, has_sinks(context, layer), edited, scale).parts.nan_to_num()
         own = shares[:, torch.arange(len(part)), queries]
-        pieces.append([x.cpu().numpy() for x in (shares.sum(-1) - own, shares[:, :, 0])])
-    elsewhere, start = (np.concatenate(columns, 1) for columns in zip(*pieces, strict=True))
-    start[:, 0] = 0
-    return {"elsewhere": elsewhere, "start": start}
+        given = shares[:, :, of_sinks].sum(-1) - own * torch.isin(queries, of_sinks).to(own)
+        pieces.append([x.cpu().numpy() for x in (shares.sum(-1) - own, given)])
+    elsewhere, to_sinks = (np.concatenate(columns, 1) for columns in zip(*pieces, strict=True))
+    return {"elsewhere": elsewhere, "sinks": to_sinks}

@@ -16,9 +16,10 @@ from intravisto_core.errors import RequestError, expected
 from intravisto_core.progress import Progress
 from intravisto_core.request.flow import GENERATED, Position
 from intravisto_core.request.ranges import index
-from intravisto_core.sites import AttentionDivision, Capability, ShareMeasure, Site
+from intravisto_core.sites import AttentionDivision, Capability, ShareMeasure, SinkHandling, Site
 from intravisto_core.tracing.edited import EditedData
 from intravisto_core.views.context import Arrays, ViewContext
+from intravisto_core.views.junctions import collect_junctions, rebuild_streams
 from intravisto_core.views.shares import compute_share_table
 
 LONG = 400
@@ -106,6 +107,25 @@ def find_rewritten(context: ViewContext, layer: int, queries: Queries = slice(No
     return Rewritten(heads[:, queries].to(device), z, whole[queries].to(device), out)
 
 
+def pass_by_residual(context: ViewContext, layer: int, shares: Arrays) -> Arrays:
+    """Shares at the MLP junction of a serial block, the stream's 1 where no part brings the sum nearer in L1.
+
+    Both parts lead to the same node there, so that nothing needs to be lost. Where an edit takes part, it is undefined.
+    """
+    if context.model.blueprint.parallel:
+        return {}
+    nothing = np.isnan(shares["mlp"])
+    if not nothing.any():
+        return {}
+    if (wrote := find_mlp_edit(context, layer)) is not None:
+        nothing &= wrote == 0
+    *_, junction = collect_junctions(context.model, context.data, layer, rebuild_streams(context))
+    for edit in junction.parts[2:]:
+        nothing &= ~edit.any(-1).cpu().numpy()
+    fixed = {"mlp": 0.0, "residual_mlp": 1.0, "intervention_mlp": 0.0}
+    return {n: np.where(nothing, np.float32(v), shares[n]) for n, v in fixed.items() if n in shares}
+
+
 def find_mlp_edit(context: ViewContext, layer: int) -> np.ndarray | None:
     """(T,) 1 where an edit wrote what the MLP would have written; None without any."""
     data = context.data
@@ -134,6 +154,8 @@ def compute_blocks(
     for layer in range(n_layers):
         sources = yield from _sources(context, layer, division)
         here = {name: share[layer] for name, share in table.items()}
+        if measure is ShareMeasure.L1:
+            here |= pass_by_residual(context, layer, here)
         junctions = Junctions.of(here, context.model.blueprint.parallel)
         blocks.append(Block(junctions, sources, find_mlp_edit(context, layer)))
     return blocks
@@ -167,9 +189,10 @@ def compute_length_scale(
     return float(torch.from_numpy(kept).median())
 
 
-def set_start_aside(blocks: list[Block], hide_start: bool, reweigh: bool) -> list[Block]:
-    """The same with attention to position 0 hidden, if asked."""
-    return [replace(b, sources=b.sources.without_start(reweigh)) for b in blocks] if hide_start else blocks
+def set_sinks_aside(blocks: list[Block], sinks: list[np.ndarray], handling: SinkHandling) -> list[Block]:
+    """The same with what is asked for done to attention to each layer's sinks."""
+    each = zip(blocks, sinks, strict=True)
+    return [replace(b, sources=b.sources.with_sinks(at, handling)) for b, at in each]
 
 
 def _divide(

@@ -2,12 +2,13 @@
  * Where a prediction comes from: nodes on a grid (token across, row up), ribbons and strokes of the mass's width.
  * Data: what flow_payload.py packs; the selection comes over the bus.
  */
-import { rootOf } from "../shared/base.js";
+import { rootOf, weigh } from "../shared/base.js";
 import { FlowData, keyOf } from "./flow_data.js";
 import { drawFlow, drawLegend, emptySvg, flowSvg, paletteOf } from "./flow_draw.js";
 import { FlowHover } from "./flow_hover.js";
 import { FlowLayout, isStroke } from "./flow_layout.js";
-import { asPng, shape } from "../shared/image.js";
+import { shape } from "../shared/image.js";
+import { share } from "../shared/numbers.js";
 import { TokenRowPlot } from "../shared/token_row_plot.js";
 
 export class Flow extends TokenRowPlot {
@@ -30,7 +31,26 @@ export class Flow extends TokenRowPlot {
   }
 
   paintFoot() {
-    drawLegend(this.foot, this.layout);
+    drawLegend(this.foot, this.layout, this.standalone);
+  }
+
+  sizes() {
+    return this.data.sources;
+  }
+
+  sizeInWords(size) {
+    return `${share(size)} of the mass ends there`;
+  }
+
+  /** The token strip shows the mass of each token. */
+  load(data) {
+    super.load(data);
+    weigh({ rev: data.rev, masses: data.sources });
+  }
+
+  unmount() {
+    super.unmount();
+    weigh(null);
   }
 
   /** Ink, paper, ink around what is selected. */
@@ -57,17 +77,15 @@ export class Flow extends TokenRowPlot {
   toSvg() {
     return flowSvg(this);
   }
-
-  toPng(scale = 2) {
-    return asPng(this.toSvg(), scale);
-  }
 }
 
-export default function ({ data, parentElement, setStateValue }) {
+export default function ({ data, parentElement, setStateValue, standalone = false }) {
   const root = rootOf(parentElement, "iv-flow");
   const flow = (root.intravisto ??= new Flow(root));
   flow.send = (selection) => setStateValue("selection", selection);
+  flow.standalone = standalone;
   flow.mount();
   if (flow.data?.key !== keyOf(data)) flow.load(new FlowData(data));
+  else weigh({ rev: flow.data.rev, masses: flow.data.sources });
   return () => flow.unmount();
 }

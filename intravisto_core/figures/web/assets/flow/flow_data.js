@@ -8,7 +8,7 @@ const KINDS = {
   attention: "attention",
   sink: "learned sink",
   bias: "bias",
-  hidden: "position 0, left out",
+  hidden: "attention sinks, set aside",
   undefined: "undefined",
   intervention: "put in by an edit",
 };
@@ -19,7 +19,7 @@ export const LINKS = {
   norm: "final norm",
   sink: "learned sink",
   bias: "bias",
-  hidden: "position 0, left out",
+  hidden: "attention sinks, set aside",
   undefined: "undefined",
   intervention: "put in by an edit",
 };

@@ -1,4 +1,5 @@
 /** A flow as SVG with plain colours, on the page and as a file. */
+import { fitToken, namedRows } from "../shared/axis_words.js";
 import { element, resolved } from "../shared/base.js";
 import { LINKS } from "./flow_data.js";
 import { labelsOf } from "./flow_labels.js";
@@ -12,6 +13,7 @@ const EDGE = 0.95; // of all links by KL: the strongest colour
 const MARGIN = 12;
 const AXIS = 30;
 const LEGEND = 30;
+const TAB = 7.5; // px: radius of the number of a link
 
 /** The theme's colours, and the fonts that texts are measured with. */
 export function paletteOf(frame, textSize) {
@@ -80,7 +82,8 @@ function drawNode(parent, palette, data, node) {
   made.setAttribute("aria-label", data.describe(node));
 }
 
-function drawLabels(parent, palette, layout) {
+/** The tokens of nodes, where they have room. */
+export function drawLabels(parent, palette, layout) {
   for (const { node, text, size, x, y, end } of labelsOf(layout, palette.shorten, palette.widthOf)) {
     const fill = node.kind === "block" ? palette.ink : node.kind === "mid" ? palette.muted : colourOf(palette, node.kind);
     const weight = layout.data.starting.has(node.index) ? 700 : 500;
@@ -93,16 +96,28 @@ function drawLabels(parent, palette, layout) {
   }
 }
 
+/** The x for a tab at that height that is next to the wanted one, where no other tab is. */
+function besideOthers(wanted, y, places, most) {
+  const free = (x) => x >= TAB && x <= most && places.every(([left, top]) => Math.hypot(left - x, top - y) >= 2 * TAB);
+  for (let far = 0; far < most; far += TAB) {
+    for (const x of [wanted - far, wanted + far]) if (free(x)) return x;
+  }
+  return wanted;
+}
+
 /** Numbered tabs and outlines on links where two measures disagree. */
 function drawMarks(parent, palette, layout) {
+  const places = [];
   for (const { part, number } of layout.data.marks) {
     const link = layout.data.parts.get(part);
     if (!link?.at) continue;
     const { upper, lower, width } = link.at;
     const outline = { d: link.at.path, fill: "none", stroke: palette.mark, "stroke-dasharray": "4 3", class: "iv-marked" };
     shape("path", { ...outline, "stroke-width": isStroke(link) ? 1.6 : 1.4 }, parent);
-    const [x, y] = [(upper.x + lower.x + width) / 2, (upper.y + lower.y) / 2];
-    shape("circle", { cx: x, cy: y, r: 7.5, fill: palette.mark, "data-part": link.id, class: "iv-marked" }, parent);
+    const [middle, y] = [(upper.x + lower.x + width) / 2, (upper.y + lower.y) / 2];
+    const x = besideOthers(middle, y, places, layout.width - TAB);
+    places.push([x, y]);
+    shape("circle", { cx: x, cy: y, r: TAB, fill: palette.mark, "data-part": link.id, class: "iv-marked" }, parent);
     const text = { x, y: y + 3.5, "text-anchor": "middle", "font-size": 10, "font-weight": 700, fill: palette.paper };
     shape("text", { ...text, "pointer-events": "none" }, parent, number);
   }
@@ -116,7 +131,7 @@ export function drawFlow(parent, layout, palette) {
   const strength = opacities(data);
   const links = [...data.links].sort((a, b) => isStroke(b) - isStroke(a) || Math.abs(b.mass) - Math.abs(a.mass));
   for (const link of links) drawLink(parent, palette, data, link, (strength(link) * faintness(link)).toFixed(3));
-  for (const node of data.nodes) drawNode(parent, palette, data, node);
+  for (const node of data.nodes) if (node.kind !== "hidden") drawNode(parent, palette, data, node);
   drawMarks(parent, palette, layout);
   drawLabels(parent, palette, layout);
 }
@@ -137,16 +152,17 @@ export function emptySvg(width, height, palette, textSize) {
 }
 
 /** The line under the picture: what is drawn, what colours, widths and marks mean. */
-export function drawLegend(foot, layout) {
+export function drawLegend(foot, layout, standalone) {
   const { data } = layout;
   foot.replaceChildren();
-  element("span", "iv-note", foot, data.note);
+  element("span", "iv-note", foot, [data.note, data.sinks].filter(Boolean).join(" · "));
   const kinds = new Set(data.links.map(({ kind }) => kind));
   for (const kind of ["residual", "attention", "mlp", "norm"].filter((k) => kinds.has(k))) {
     const item = element("span", "iv-item", foot);
     element("i", `iv-chipcolour iv-${kind}`, item);
     item.append(LINKS[kind]);
   }
+  if (kinds.has("hidden")) hint(foot, "iv-chipcolour iv-aside", "set aside");
   if (data.signed) hint(foot, "iv-hatched", "negative");
   if (data.marks.length) hint(foot, "iv-numbered", "listed below");
   const [mass, width] = scaleBar(layout);
@@ -154,10 +170,10 @@ export function drawLegend(foot, layout) {
   element("i", "iv-scalebar", bar).style.width = `${width}px`;
   bar.append(`${share(mass)} of the mass`);
   if (data.bright) element("span", "iv-item", foot, "stronger colour: larger KL");
-  drawExport(foot);
+  if (standalone) drawExport(foot);
 }
 
-/** The buttons that save the picture. */
+/** The buttons that save the picture, on a page that has no menu for it. */
 export function drawExport(foot) {
   const actions = element("span", "iv-item", foot);
   for (const format of ["svg", "png"]) {
@@ -195,20 +211,22 @@ export function planeSvg({ layout, palette, labelWidth }, draw, words, scale = n
   shape("title", {}, svg, `${data.title}. ${data.note}`);
   shape("rect", { width, height, fill: palette.paper }, svg);
   draw(shape("g", { transform: `translate(${labelWidth} 0)` }, svg));
-  for (const { row, label, strong } of data.rows) {
+  for (const { row, label, strong } of namedRows(data.rows, layout.rows, layout.pitch)) {
     const look = { fill: strong ? palette.ink : palette.muted, "font-weight": strong ? 600 : 400, "font-size": 12 };
     shape("text", { x: labelWidth - 8, y: layout.rows.get(row) + 4, "text-anchor": "end", ...look }, svg, label);
   }
   const shorten = shortener(`600 12px ${palette.family}`);
   for (const { position, reads } of data.columns) {
-    const { middle, width: room } = layout.columns.get(position);
-    if (room < 22) continue;
-    const look = { "text-anchor": "middle", fill: palette.ink, "font-size": 12 };
+    const { middle, width: room, skipped } = layout.columns.get(position);
+    if (skipped) shape("text", { x: labelWidth + middle, y: layout.height + 17, "text-anchor": "middle", fill: palette.muted, "font-size": 12 }, svg, "⋯");
+    if (skipped || room < 22) continue;
+    const { numbered, size } = fitToken(reads, position, room, palette.family);
+    const look = { "text-anchor": "middle", fill: palette.ink, "font-size": size };
     const text = shape("text", { x: labelWidth + middle, y: layout.height + 17, ...look }, svg);
-    if (room >= 52) shape("tspan", { fill: palette.muted, "font-size": 10 }, text, `${position} `);
-    shape("tspan", {}, text, shorten(reads, room - (room >= 52 ? 18 : 4)));
+    if (numbered) shape("tspan", { fill: palette.muted, "font-size": 10 }, text, `${position} `);
+    shape("tspan", {}, text, shorten(reads, ((room - (numbered ? 18 : 2)) * 12) / size));
   }
-  legendSvg(svg, { data, palette, y: height - 9 }, words, scale);
+  legendSvg(svg, { data, palette, y: height - 9 }, [words, data.sinks].filter(Boolean).join(" · "), scale);
   return new XMLSerializer().serializeToString(svg);
 }
 

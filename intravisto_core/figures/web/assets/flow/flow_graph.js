@@ -4,17 +4,19 @@
  */
 import { element, rootOf, writeToken } from "../shared/base.js";
 import { keyOf, readPayload } from "./flow_data.js";
-import { drawExport, emptySvg, hint, paletteOf, planeSvg } from "./flow_draw.js";
+import { drawExport, drawLabels, emptySvg, hint, paletteOf, planeSvg } from "./flow_draw.js";
+import { layColumns } from "./flow_columns.js";
 import { clamp } from "./flow_layout.js";
-import { Hover } from "../shared/hover.js";
-import { asPng, shape } from "../shared/image.js";
+import { Hover, addEntry, probabilityText } from "../shared/hover.js";
+import { shape } from "../shared/image.js";
 import { share } from "../shared/numbers.js";
 import { TokenRowPlot } from "../shared/token_row_plot.js";
 
 const COLUMN = { least: 22, most: 110 };
-const PITCH = { least: 17, most: 74 };
+const PITCH = { least: 10, most: 74 };
 const TOP = 14;
 const WIDEST = 9;
+const TEXT = 12;
 
 class GraphData {
   constructor(bytes) {
@@ -26,6 +28,9 @@ class GraphData {
       position: this.node.position[i],
       mlp: this.node.mlp[i],
       over: this.node.over[i],
+      mass: 0,
+      token: this.node.token[i],
+      probability: this.node.probability[i],
       id: `block.${row}.${this.node.position[i]}`,
       below: [],
       above: [],
@@ -39,6 +44,14 @@ class GraphData {
       return link;
     });
     this.parts = new Map([...this.nodes, ...this.links].map((part) => [part.id, part]));
+    this.starting = new Set(this.starts);
+    this.labels = "blocks";
+    this.textSize = TEXT;
+  }
+
+  /** The token that a state shows. */
+  top({ token }) {
+    return token;
   }
 
   rowName(row) {
@@ -49,7 +62,7 @@ class GraphData {
     const at = ({ row, position }) => `${this.rowName(row)}, position ${position}`;
     return part.source
       ? `${part.kind} step from ${at(part.source)} to ${at(part.target)}: share ${share(part.share)}`
-      : `state at ${at(part)}${part.over ? `, MLP share ${share(part.mlp)}` : ""}`;
+      : `state at ${at(part)}${part.token ? `: ${part.token}` : ""}${part.over ? `, MLP share ${share(part.mlp)}` : ""}`;
   }
 }
 
@@ -87,10 +100,15 @@ class GraphHover extends Hover {
       return;
     }
     this.where(data, part);
+    if (part.below.length) element("div", "iv-caption", this.box, "of what joins there with attention");
     for (const link of part.below.slice(0, 6)) {
       element("div", "iv-side", this.box, `${share(link.share)} ${inWords(link)}`);
     }
-    if (part.mlp != null) element("div", "iv-side", this.box, `${share(part.mlp)} MLP, where it joins`);
+    if (part.mlp != null) element("div", "iv-caption", this.box, `of the block's output, the MLP is ${share(part.mlp)}`);
+    if (part.token) {
+      element("div", "iv-caption", this.box, "reads as");
+      addEntry(this.box, part.token, probabilityText(part.probability), part.probability);
+    }
   }
 }
 
@@ -102,12 +120,10 @@ export class Graph extends TokenRowPlot {
 
   arrange({ width, height }) {
     const { data } = this;
-    this.palette = paletteOf(this.frame, 12);
-    const column = clamp((width - 8) / data.columns.length, COLUMN.least, COLUMN.most) * data.scale;
+    this.palette = paletteOf(this.frame, TEXT);
+    const used = new Set(data.nodes.map(({ position }) => position));
+    const { places: columns, column, end } = layColumns(data.columns, used, width - 8, { ...COLUMN, scale: data.scale });
     const pitch = clamp((height - 2 * TOP) / Math.max(1, data.rows.length - 1), PITCH.least, PITCH.most) * data.scale;
-    const columns = new Map(
-      data.columns.map(({ position }, i) => [position, { left: i * column, width: column, middle: (i + 0.5) * column }]),
-    );
     const rows = new Map(data.rows.map(({ row }, i) => [row, TOP + i * pitch]));
     this.radius = clamp(0.2 * Math.min(column, pitch), 2.6, 6);
     for (const node of data.nodes) {
@@ -120,7 +136,7 @@ export class Graph extends TokenRowPlot {
       columns,
       rows,
       pitch,
-      width: data.columns.length * column + 8,
+      width: end + 8,
       height: 2 * TOP + (data.rows.length - 1) * pitch,
     };
   }
@@ -156,6 +172,17 @@ export class Graph extends TokenRowPlot {
       const made = shape("circle", { ...at, r: radius, fill: palette.ink, class: "iv-node", "data-part": node.id, role: "option" }, parent);
       made.setAttribute("aria-label", data.describe(node));
     }
+    drawLabels(parent, palette, layout);
+  }
+
+  sizes() {
+    const sizes = new Array(this.data.columns.length).fill(0);
+    for (const { position } of this.data.nodes) sizes[position] += 1;
+    return sizes;
+  }
+
+  sizeInWords(size) {
+    return size === 1 ? "1 state" : `${size} states`;
   }
 
   paintStage() {
@@ -169,12 +196,12 @@ export class Graph extends TokenRowPlot {
   paintFoot() {
     const { foot, data } = this;
     foot.replaceChildren();
-    element("span", "iv-note", foot, data.note);
+    element("span", "iv-note", foot, [data.note, data.sinks].filter(Boolean).join(" · "));
     hint(foot, "iv-chipcolour iv-residual", "the state below");
     hint(foot, "iv-chipcolour iv-attention", "attention");
     if (this.stepsByMlp()) hint(foot, "iv-chipcolour iv-mlp", "MLP");
     else if (data.nodes.some(({ over }) => over)) hint(foot, "iv-ring", "MLP above the threshold");
-    drawExport(foot);
+    if (this.standalone) drawExport(foot);
   }
 
   paintSelection() {
@@ -195,16 +222,13 @@ export class Graph extends TokenRowPlot {
   toSvg() {
     return planeSvg(this, (parent) => this.drawInto(parent), `threshold ${share(this.data.threshold)} · sizes, not causes`);
   }
-
-  toPng(scale = 2) {
-    return asPng(this.toSvg(), scale);
-  }
 }
 
-export default function ({ data, parentElement, setStateValue }) {
+export default function ({ data, parentElement, setStateValue, standalone = false }) {
   const root = rootOf(parentElement, "iv-graph");
   const graph = (root.intravisto ??= new Graph(root));
   graph.send = (selection) => setStateValue("selection", selection);
+  graph.standalone = standalone;
   graph.mount();
   if (graph.data?.key !== keyOf(data)) graph.load(new GraphData(data));
   return () => graph.unmount();

@@ -3,6 +3,7 @@
 const LEAST_MASS = 0.03;
 const LONGEST = 116;
 const GAP = 8; // px, room for the outline of a selected node
+const LEADING = 0.85; // of a row: the largest text
 const WIDE = 12; // px of a bar that can carry its label above it
 
 /** Whether a node's token is told: it is heavy, a start, or says another token than the node above it. */
@@ -37,7 +38,8 @@ export function labelsOf(layout, shorten, widthOf) {
     .map(({ at }) => ({ x: at.x, y: at.y - at.thick / 2, width: at.width, height: at.thick }));
   const placed = [];
   for (const node of wanted) {
-    const size = node.kind === "block" ? data.textSize : Math.round(0.85 * data.textSize);
+    const room = Math.max(10, LEADING * layout.pitch);
+    const size = Math.min(room, node.kind === "block" ? data.textSize : Math.round(0.85 * data.textSize));
     const text = shorten(textOf(data, node), LONGEST);
     const width = widthOf(text) * (size / data.textSize);
     const box = { y: node.at.y - 0.55 * size, width: width + 2, height: 1.1 * size };

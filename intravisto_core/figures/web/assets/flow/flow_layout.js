@@ -1,12 +1,10 @@
 /** Where everything of a flow is: a column for each position, a line for each row, bars, ribbons and strokes. */
+import { layColumns } from "./flow_columns.js";
 
 const COLUMN = { least: 15, most: 112, wide: 84 };
-const PITCH = { least: 24, labelled: 76, most: 116, tall: 112 };
+const PITCH = { least: 10, labelled: 76, most: 116, tall: 112, plain: 24 };
 const FULL = 0.8; // of a column: the widest bar
 const NARROWEST = 26; // px of the widest bar, however narrow the columns are
-const EMPTY = 0.45; // width of a column without nodes, where room is short
-const ENOUGH = 62;
-const GAP = 16; // px for a run of columns without nodes, where there is no room for each
 const ENDS = 58; // column of the terminals
 const TOP = 20;
 const RIGHT = 14; // room for the last column's attention
@@ -15,6 +13,7 @@ const DEPTHS = {
   parallel: { block: 0, mlp: 0.48, attention: 0.42 },
 };
 const TERMINAL = 0.86;
+const STUB = 0.3; // of a row: how far what is set aside is drawn
 const THICK = { block: 7, mid: 3, mlp: 5, attention: 6 };
 const ORDER = { residual: 0, norm: 0, mlp: 1, attention: 2, undefined: 3 };
 const BEND = 0.72;
@@ -32,18 +31,6 @@ function sum(values) {
   return values.reduce((total, value) => total + value, 0);
 }
 
-/** Runs of at least two columns that nothing is drawn in: where each begins, and how many they are. */
-function emptyRuns(columns, used) {
-  const runs = [];
-  columns.forEach(({ position }, i) => {
-    if (used.has(position)) return;
-    const last = runs.at(-1);
-    if (last && last.first + last.length === i) last.length += 1;
-    else runs.push({ first: i, length: 1 });
-  });
-  return runs.filter(({ length }) => length > 1);
-}
-
 export class FlowLayout {
   /** room: { width, height } to fill, px. Gives every node and link of the data its place in `at`. */
   constructor(data, room) {
@@ -53,6 +40,7 @@ export class FlowLayout {
     this.layRows(room.height);
     const most = Math.max(...data.nodes.map(({ mass }) => Math.abs(mass)), 1e-9);
     this.unit = Math.max(FULL * this.column, NARROWEST * data.scale) / most;
+    data.links.forEach((link) => (link.at = null));
     data.nodes.forEach((node) => this.measure(node));
     for (const kind of ["block", "mid", "attention", "mlp"]) {
       data.nodes.filter((node) => node.kind === kind).forEach((node) => this.place(node));
@@ -65,24 +53,13 @@ export class FlowLayout {
   layColumns(room) {
     const { data } = this;
     const used = new Set(data.nodes.map(({ position }) => position));
-    this.ends = used.has(-1) ? ENDS : 0;
-    const inner = room - this.ends - RIGHT;
-    const even = inner / data.columns.length;
-    const fits = data.canvas === "fixed" || data.canvas === "tall";
-    const weights = data.columns.map(({ position }) => (even >= ENOUGH || used.has(position) ? 1 : EMPTY));
-    const runs = fits && COLUMN.least * sum(weights) > inner ? emptyRuns(data.columns, used) : [];
-    for (const { first, length } of runs) weights.fill(0, first, first + length);
-    const free = Math.min(COLUMN.most, (inner - GAP * runs.length) / sum(weights));
-    this.column = Math.max(COLUMN.least, fits ? free : Math.max(free, COLUMN.wide)) * data.scale;
-    const skipped = new Map(runs.map(({ first, length }) => [first, length]));
-    this.columns = new Map();
-    let x = this.ends;
-    data.columns.forEach(({ position }, i) => {
-      const width = skipped.has(i) ? GAP : weights[i] * this.column;
-      this.columns.set(position, { left: x, width, middle: x + width / 2, skipped: skipped.get(i) ?? 0 });
-      x += width;
-    });
-    this.width = x + RIGHT;
+    this.ends = data.nodes.some(({ kind, position }) => position < 0 && kind !== "hidden") ? ENDS : 0;
+    const wide = data.canvas === "wide" || data.canvas === "both" ? COLUMN.wide : 0;
+    const how = { ...COLUMN, start: this.ends, wide, scale: data.scale };
+    const { places, column, end } = layColumns(data.columns, used, room - this.ends - RIGHT, how);
+    this.columns = places;
+    this.column = column;
+    this.width = end + RIGHT;
   }
 
   layRows(room) {
@@ -101,7 +78,8 @@ export class FlowLayout {
   measure(node) {
     const drawn = (links) => sum(links.map(({ mass }) => Math.abs(mass)));
     const mass = Math.max(Math.abs(node.mass), drawn(node.below), drawn(node.above));
-    node.at = { width: Math.max(1.5, mass * this.unit), thick: THICK[node.kind] ?? 6 };
+    const thin = Math.min(1, this.pitch / (PITCH.plain * this.data.scale));
+    node.at = { width: Math.max(1.5, mass * this.unit), thick: Math.max(2, thin * (THICK[node.kind] ?? 6)) };
     const rank = (link, other) => (ORDER[link.kind] ?? 2) * 1e6 + (isStroke(link) ? other.position : -1);
     node.below.sort((a, b) => rank(a, a.source) - rank(b, b.source));
     node.above.sort((a, b) => rank(a, a.target) - rank(b, b.target));
@@ -132,6 +110,10 @@ export class FlowLayout {
   placeTerminals(nodes) {
     const rows = new Map();
     for (const node of nodes) {
+      if (node.kind === "hidden") {
+        Object.assign(node.at, { x: 0, y: 0, width: 0 });
+        continue;
+      }
       const x = rows.get(node.row) ?? 6;
       node.at.x = x;
       node.at.y = (this.rows.get(node.row) ?? 0) + TERMINAL * this.pitch;
@@ -153,8 +135,14 @@ export class FlowLayout {
 
   /** The outline of a ribbon, or the middle line of a stroke, as an SVG path. */
   draw(link) {
-    const { upper, lower, width } = link.at;
+    const { upper, width } = link.at;
     const n = (value) => Math.round(10 * value) / 10;
+    // what is set aside ends where it is: a stub below its node
+    if (link.source.kind === "hidden") {
+      link.at.lower = { x: upper.x, y: upper.y + STUB * this.pitch };
+      Object.assign(link.source.at, { x: upper.x, y: link.at.lower.y, width: Math.max(1.5, width) });
+    }
+    const { lower } = link.at;
     if (isStroke(link)) {
       const [xa, xb] = [upper.x + width / 2, lower.x + width / 2];
       const bend = BEND * (lower.y - upper.y);

@@ -1,25 +1,36 @@
 /**
- * The route over a generation: one line for each generated token, with a square for every position that came before,
- * and the positions, layers and heads that carry most. Data: what flow_route_payload.py gives.
+ * The route over a generation: one line for each generated token, with squares for the positions that came before,
+ * the positions that it comes from, and the layers and heads in which it differs most from the other lines. Data: what flow_route_payload.py gives.
  */
 import { announce, bus, channels, element, resolved, rootOf, writeToken } from "../shared/base.js";
 import { colourScale, luminance } from "../shared/colour.js";
 import { share, wholeShare } from "../shared/numbers.js";
 
-const NAMES = ["token", "from the text so far", "positions", "layers", "heads"];
+const SQUARES = 60; // in a line, at most
+const NAMES = ["token", "from the text so far", "positions"];
+const LAST = { alone: ["layers", "heads"], several: ["layers that differ most", "heads that differ most"] };
 
-/** A square for each position; the largest of a line is full strength. */
+/** A square for each position, or for a few neighbours, whose heaviest it shows; the largest of a line is full strength. */
 function squares(parent, line, data, scale, act) {
   const strip = element("div", "iv-squares", parent);
   strip.setAttribute("role", "img");
-  const most = Math.max(...line.sources.map((v) => Math.abs(v ?? 0)), 1e-9);
-  strip.ariaLabel = `mass from ${line.sources.length} positions`;
-  line.sources.forEach((mass, position) => {
+  const masses = line.sources.map((mass) => mass ?? 0);
+  const most = Math.max(...masses.map(Math.abs), 1e-9);
+  const together = Math.ceil(masses.length / SQUARES);
+  strip.ariaLabel = `mass from ${masses.length} positions${together > 1 ? `, ${together} to a square` : ""}`;
+  for (let first = 0; first < masses.length; first += together) {
+    const last = Math.min(first + together, masses.length) - 1;
+    let position = first;
+    for (let other = first + 1; other <= last; other += 1) {
+      if (Math.abs(masses[other]) > Math.abs(masses[position])) position = other;
+    }
+    const mass = masses[position];
     const square = element("i", mass < 0 ? "iv-negative" : "", strip);
-    square.style.background = scale[Math.round(255 * Math.sqrt(Math.abs(mass ?? 0) / most))].fill;
-    square.title = `position ${position} reads ${data.reads[position]}: ${share(mass)}`;
+    square.style.background = scale[Math.round(255 * Math.sqrt(Math.abs(mass) / most))].fill;
+    const among = together > 1 ? `the heaviest of positions ${first} to ${last}: ` : "";
+    square.title = `${among}position ${position} reads ${data.reads[position]}: ${share(line.sources[position])}`;
     square.addEventListener("click", () => act({ row: 0, position }));
-  });
+  }
 }
 
 function chip(parent, className, act) {
@@ -41,8 +52,10 @@ function draw(root, data, send) {
   };
   const table = element("table", "iv-timeline", root);
   const head = element("tr", "", element("thead", "", table));
-  for (const name of NAMES) element("th", "", head, name).scope = "col";
+  const several = data.lines.length > 1;
+  for (const name of [...NAMES, ...LAST[several ? "several" : "alone"]]) element("th", "", head, name).scope = "col";
   const body = element("tbody", "", table);
+  if (several) drawCommon(body, data);
   for (const line of data.lines) {
     const row = element("tr", "", body);
     row.dataset.position = line.position;
@@ -59,16 +72,46 @@ function draw(root, data, send) {
       writeToken(element("b", "", made), data.reads[position]);
       made.append(` ${wholeShare(mass)}`);
     }
+    const go = (layer) => () => act({ row: layer + 1, position: says });
     const layers = element("td", "", row);
-    for (const [kind, layer, mass] of line.layers) {
-      const made = chip(layers, `iv-of-${kind}`, () => act({ row: layer + 1, position: says }));
-      made.append(`${kind === "mlp" ? "MLP" : "attention"} ${layer} · ${wholeShare(mass)}`);
-    }
+    for (const each of line.layers) part(layers, each, go(each[1]));
     const heads = element("td", "", row);
-    for (const [layer, index, mass] of line.heads) {
-      chip(heads, "iv-of-attention", () => act({ row: layer + 1, position: says })).append(`L${layer}H${index} · ${wholeShare(mass)}`);
-    }
+    for (const each of line.heads) headOf(heads, each, go(each[0]));
   }
+}
+
+/** What all lines have in common, told once. */
+function drawCommon(body, data) {
+  const row = element("tr", "iv-common", body);
+  const words = element("td", "", row, "all tokens, on average");
+  words.colSpan = 3;
+  const layers = element("td", "", row);
+  for (const each of data.commonLayers) part(layers, each);
+  const heads = element("td", "", row);
+  for (const each of data.commonHeads) headOf(heads, each);
+}
+
+/** A share, and where it is not the usual one by how many percentage points. */
+function amount(parent, mass, apart) {
+  const tenths = `${(100 * Math.abs(mass)).toFixed(1)} %`;
+  parent.append(` · ${Math.abs(mass) < 0.0995 ? (mass < 0 && tenths !== "0.0 %" ? "−" : "") + tenths : wholeShare(mass)}`);
+  if (apart == null) return;
+  const points = 100 * apart;
+  const text = `${apart < 0 ? "−" : "+"}${Math.abs(points) < 1 ? Math.abs(points).toPrecision(1) : Math.round(Math.abs(points))}`;
+  element("em", apart < 0 ? "iv-less" : "iv-more", parent, text);
+  parent.title = `${share(mass)}, ${text} percentage points beside the mean of all tokens`;
+}
+
+function part(parent, [kind, layer, mass, apart], act) {
+  const made = chip(parent, `iv-of-${kind}`, act);
+  made.append(`${kind === "mlp" ? "MLP" : "attention"} ${layer}`);
+  amount(made, mass, apart);
+}
+
+function headOf(parent, [layer, index, mass, apart], act) {
+  const made = chip(parent, "iv-of-attention", act);
+  made.append(`L${layer}H${index}`);
+  amount(made, mass, apart);
 }
 
 export default function ({ data, parentElement, setStateValue }) {

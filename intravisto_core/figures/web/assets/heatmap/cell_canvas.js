@@ -9,6 +9,7 @@ export const GAP = 4; // room for the outline of a selected cell beside header a
 const EDGE = 6;
 const COLUMN = { least: 68, most: 118 };
 const ROW = { least: 26, most: 54, twoLines: 38 };
+const COMPACT = { least: 15, text: 11 }; // rows of one line, where all of them are in sight then
 const MARGIN = { rows: 6, columns: 4 };
 const SCROLLBAR = 12;
 const TEXT = 13; // px, of the tokens in cells of these sizes
@@ -62,12 +63,16 @@ export class CellCanvas extends Frame {
     this.labelWidth = this.measureLabels();
     const room = this.size.height - HEADER - GAP - EDGE;
     const larger = data.textSize / TEXT;
-    this.rowHeight = Math.round(clamp(Math.floor(room / data.height), ROW.least * larger, ROW.most * larger));
+    const fitting = Math.floor(room / data.height);
+    const compact = larger <= 1 && fitting >= COMPACT.least && fitting < ROW.least;
+    this.rowHeight = compact ? fitting : Math.round(clamp(fitting, ROW.least * larger, ROW.most * larger));
+    this.textSize = compact ? clamp(fitting - 4, COMPACT.text, data.textSize) : data.textSize;
+    scroller.classList.toggle("iv-compact", compact);
     this.twoLines = this.rowHeight >= Math.floor(ROW.twoLines * larger);
     const scrollbar = data.height * this.rowHeight > room ? SCROLLBAR : 0;
     const free = this.size.width - this.labelWidth - GAP - EDGE - scrollbar;
     this.cellWidth = Math.round(clamp(Math.floor(free / data.width), COLUMN.least * larger, COLUMN.most * larger));
-    const sizes = { cell: this.cellWidth, row: this.rowHeight, label: this.labelWidth, text: data.textSize };
+    const sizes = { cell: this.cellWidth, row: this.rowHeight, label: this.labelWidth, text: this.textSize };
     canvas.style.width = `${this.left(data.width) + EDGE}px`;
     canvas.style.height = `${this.top(data.height) + EDGE}px`;
     for (const [name, value] of Object.entries(sizes)) {

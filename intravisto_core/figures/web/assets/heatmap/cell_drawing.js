@@ -28,6 +28,7 @@ export function secondLine(data, cell) {
 export function cellLabel(data, row, column) {
   const cell = row * data.width + column;
   const place = `${data.rows[row].label}, position ${data.columns[column].position}`;
+  if (data.isAwaited(column)) return `${place}: not decoded yet`;
   return data.isBlank(cell)
     ? `${place}: blank, ${data.rows[row].blank || data.missing}`
     : `${place}: ${data.token(cell)}, ${data.colourName} ${secondLine(data, cell)}`;
@@ -42,6 +43,10 @@ function drawCell(grid, parent, row, column) {
   made.ariaColIndex = column + 2;
   made.ariaLabel = cellLabel(data, row, column);
   made.style.left = `${grid.left(column)}px`;
+  if (data.isAwaited(column)) {
+    made.classList.add("iv-awaited");
+    return;
+  }
   if (data.isBlank(cell)) {
     made.classList.add("iv-blank");
     return;
@@ -128,11 +133,24 @@ export function drawMarks(grid) {
   }
 }
 
+/** How much is decoded, and what waits for the rest. */
+function drawProgress(grid, foot) {
+  const { data, saving } = grid;
+  const done = data.width - data.awaited.size;
+  const item = element("span", "iv-item iv-progress", foot, `${done} of ${data.width} columns decoded`);
+  item.setAttribute("role", "status");
+  const bar = element("progress", "", item);
+  bar.max = data.width;
+  bar.value = done;
+  if (saving) element("span", "iv-item", foot, `The ${saving.toUpperCase()} is saved when all are there.`);
+}
+
 /** The line under the grid: what is shown, what the marks mean, the colour bar. */
 export function drawLegend(grid) {
   const { data, foot, marks, scale } = grid;
   foot.replaceChildren();
   element("span", "iv-note", foot, data.note);
+  if (data.awaited.size) drawProgress(grid, foot);
   for (const kind of new Set(marks.map((mark) => mark.kind))) {
     const item = element("span", "iv-item", foot);
     element("i", `iv-swatch iv-${kind}`, item, MARK_GLYPHS[kind]);
@@ -144,6 +162,7 @@ export function drawLegend(grid) {
   const stops = Array.from({ length: 17 }, (_, i) => scale[Math.round((i * 255) / 16)].fill);
   element("i", "iv-bar", bar).style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
   element("em", "", bar, data.highText);
+  if (!grid.standalone) return;
   const actions = element("span", "iv-item", foot);
   const both = data.beside === "edited" ? ["both.svg", "both.png"] : [];
   for (const format of ["svg", "png", ...both]) {

@@ -3,22 +3,69 @@
  * the cells in sight, and a margin, are in the page. Data: what payload.py packs; the selection comes over the bus.
  */
 import { bus, rootOf } from "../shared/base.js";
-import { cellLabel, drawMarks } from "./cell_drawing.js";
+import { cellLabel, drawLegend, drawMarks } from "./cell_drawing.js";
 import { Hover } from "../shared/hover.js";
-import { asPng, download } from "../shared/image.js";
 import { GridData } from "./payload.js";
-import { besideSvg, gridPng, gridSvg } from "./grid_export.js";
+import { besideSvg, gridSvg } from "./grid_export.js";
 import { GAP, HEADER, CellCanvas, clamp } from "./cell_canvas.js";
+
+const SCROLL_PAUSE = 150; // ms
+const LOOK_AGAIN = 50;
+const ASK_AGAIN = 4000;
 
 export class Grid extends CellCanvas {
   constructor(root) {
     super(root);
     this.hover = new Hover(root);
+    this.ask = () => {};
+    this.saving = null;
   }
 
   load(data) {
     this.marks = data.marks;
-    super.load(data);
+    // other colours, or more columns, of the cells that are looked at: what is in sight stays there
+    if (this.data?.places === data.places) {
+      this.data = data;
+      this.lay();
+      this.showSelection();
+    } else super.load(data);
+    this.askForMore();
+    if (this.saving && !data.awaited.size) {
+      const format = this.saving;
+      this.saving = null;
+      this.save(format);
+    }
+  }
+
+  // columns that are still being decoded
+
+  /** Ask for the columns that are not there yet, those in sight and in the direction of scrolling first. */
+  askForMore() {
+    clearTimeout(this.asking);
+    if (!this.data.awaited.size) return;
+    const running = document.querySelector("[data-test-script-state=running]");
+    // what stands beside the picture is drawn first; again after a while, as another act may have overtaken the answer
+    this.asking = setTimeout(() => this.askForMore(), running ? LOOK_AGAIN : ASK_AGAIN);
+    if (!running) this.ask(this.sight());
+  }
+
+  /** Ask for what was scrolled to at once, where it is not there yet. */
+  turnTo() {
+    const { left, right } = this.inSight();
+    for (let column = left; column < right; column++) {
+      if (this.data.isAwaited(column)) return this.ask(this.sight());
+    }
+  }
+
+  /** The first and last position that are looked at, or are next in the direction of scrolling. */
+  sight() {
+    const { columns, width } = this.data;
+    const { left, right } = this.inSight();
+    const ahead = Math.sign(left - (this.wasLeft ?? left)) * (right - left);
+    this.wasLeft = left;
+    const first = clamp(left + Math.min(0, ahead), 0, width - 1);
+    const last = clamp(right - 1 + Math.max(0, ahead), 0, width - 1);
+    return { first: columns[first].position, last: columns[last].position };
   }
 
   // beside another grid, of the same places
@@ -30,6 +77,8 @@ export class Grid extends CellCanvas {
 
   unmount() {
     bus.sides.delete(this);
+    clearTimeout(this.asking);
+    clearTimeout(this.turning);
     super.unmount();
   }
 
@@ -43,14 +92,25 @@ export class Grid extends CellCanvas {
     super.scrolled();
     const { scrollLeft, scrollTop } = this.scroller;
     for (const grid of this.beside()) if (grid !== this) grid.scroller.scrollTo(scrollLeft, scrollTop);
+    clearTimeout(this.turning);
+    if (this.data?.awaited.size) this.turning = setTimeout(() => this.turnTo(), SCROLL_PAUSE);
+  }
+
+  /** Saving as the menu of the page asks for it; of grids beside each other one saves them all. */
+  saveAsked(format) {
+    if (!this.data.beside) this.save(format);
+    else if (this.beside().at(-1) === this) this.save(`both.${format}`);
   }
 
   async save(format) {
+    if (this.data.awaited.size) {
+      this.saving = format;
+      drawLegend(this);
+      return;
+    }
     const [which, kind] = format.split(".");
     if (which !== "both") return super.save(format);
-    const svg = besideSvg(this.beside());
-    const blob = kind === "png" ? await asPng(svg) : new Blob([svg], { type: "image/svg+xml" });
-    download(blob, `baseline-and-edited.${kind}`);
+    await this.offer(besideSvg(this.beside()), kind, "baseline-and-edited");
   }
 
   // pointing and choosing
@@ -65,7 +125,7 @@ export class Grid extends CellCanvas {
 
   point(event) {
     const at = this.cellAt(event);
-    if (at) this.hover.show(this.data, ...at, event);
+    if (at && !this.data.isAwaited(at[1])) this.hover.show(this.data, ...at, event);
     else this.hover.hide();
   }
 
@@ -147,22 +207,21 @@ export class Grid extends CellCanvas {
     return gridSvg(this);
   }
 
-  toPng(scale = 2) {
-    return gridPng(this, scale);
-  }
-
   /** The cell in words. */
   describe(row, position) {
     return cellLabel(this.data, ...this.find(row, position));
   }
 }
 
-export default function ({ data, parentElement, setStateValue }) {
+export default function ({ data, parentElement, setStateValue, setTriggerValue, standalone = false }) {
   const root = rootOf(parentElement, "iv-grid");
   const grid = (root.intravisto ??= new Grid(root));
   grid.send = (selection) => setStateValue("selection", selection);
+  grid.ask = (sight) => setTriggerValue("more", sight);
+  grid.standalone = standalone;
   grid.mount();
   const fresh = new GridData(data);
   if (grid.data?.key !== fresh.key) grid.load(fresh);
+  else grid.askForMore();
   return () => grid.unmount();
 }

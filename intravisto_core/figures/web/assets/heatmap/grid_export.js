@@ -1,7 +1,7 @@
 /** The whole grid as SVG or PNG, made in the browser from the same data, colours and sizes. */
 import { resolved } from "../shared/base.js";
 import { MARK_GLYPHS, cellLabel, secondLine } from "./cell_drawing.js";
-import { asPng, fixedWidth, measurer, paint, shape, shortener } from "../shared/image.js";
+import { fixedWidth, measurer, paint, shape, shortener } from "../shared/image.js";
 
 const HEADER = 46;
 const FOOTER = 34;
@@ -23,7 +23,7 @@ function drawCells(grid, svg, shorten, width, ink) {
       if (data.isBlank(cell)) continue;
       const middle = { x: x + cellWidth / 2, "text-anchor": "middle", fill: shade?.ink ?? ink };
       const token = shorten(data.token(cell), cellWidth - 8);
-      const size = data.textSize;
+      const size = grid.textSize;
       const baseline = y + rowHeight / 2 + (grid.twoLines ? -1 : 0.35 * size);
       shape("text", { ...middle, ...fixedWidth(width(token, size)), y: baseline, "font-size": size }, group, token);
       if (!grid.twoLines) continue;
@@ -104,7 +104,7 @@ function gridShape(grid) {
   shape("rect", { width, height, fill: paper }, svg);
   const measured = measurer(family);
   drawLabels(grid, svg, shortener(`600 13px ${family}`), measured, ink, muted);
-  drawCells(grid, svg, shortener(`600 ${data.textSize}px ${family}`), measured, ink);
+  drawCells(grid, svg, shortener(`600 ${grid.textSize}px ${family}`), measured, ink);
   drawOutlines(grid, svg, ink, paper, accent);
   drawScale(grid, svg, width, height, muted);
   return svg;
@@ -142,9 +142,4 @@ export function besideSvg(grids) {
   }
   svg.setAttribute("viewBox", `0 0 ${whole.width} ${whole.height}`);
   return svgText(svg);
-}
-
-/** The whole grid as a PNG, twice the size on screen where the browser can hold that. */
-export async function gridPng(grid, scale = 2) {
-  return asPng(gridSvg(grid), scale);
 }

@@ -1,6 +1,6 @@
-/** Reading what figures/web/payload.py packed: a JSON header, then little-endian arrays that the header lists. */
+/** The grid as figures/web/payload.py packed it. */
+import { unpackArrays } from "../shared/packed.js";
 
-const VIEWS = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, float32: Float32Array };
 const NOT_A_NUMBER = 0xffff;
 
 /** A number of three significant digits from 16 bits: sign, exponent + 20, mantissa. */
@@ -13,20 +13,13 @@ function decimal(code) {
 /** The grid: the header's fields, and cells by their index `row · columns + column`. */
 export class GridData {
   constructor(bytes) {
-    const given = bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes.buffer ?? bytes);
-    const aligned = given.byteOffset % 4 ? given.slice() : given;
-    const { buffer, byteOffset } = aligned;
-    const length = new DataView(buffer, byteOffset).getUint32(0, true);
-    Object.assign(this, JSON.parse(new TextDecoder().decode(aligned.subarray(4, 4 + length))));
-    this.data = {};
-    let at = byteOffset + 4 + length;
-    for (const { name, type, size } of this.arrays) {
-      at = Math.ceil(at / 4) * 4;
-      this.data[name] = new VIEWS[type](buffer, at, size);
-      at += this.data[name].byteLength;
-    }
+    Object.assign(this, unpackArrays(bytes));
     this.height = this.rows.length;
     this.width = this.columns.length;
+    this.awaited = new Set(this.awaited);
+    const places = [this.rows.map(({ row }) => row), this.columns.map(({ position }) => position)];
+    /** The same for pictures of the same cells of one trace. */
+    this.places = `${this.rev}|${places.join("|")}`;
   }
 
   /** Text of the k-th listed token of a cell; "" where there is none. */
@@ -60,6 +53,11 @@ export class GridData {
   /** Which table won under the max-probability lens: "in", "out" or "". */
   winner(cell) {
     return this.data.winner ? ["", "in", "out"][this.data.winner[cell]] : "";
+  }
+
+  /** Whether the columns of that index are still being decoded. */
+  isAwaited(column) {
+    return this.awaited.has(column);
   }
 
   isBlank(cell) {

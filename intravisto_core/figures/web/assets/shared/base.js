@@ -1,10 +1,15 @@
 /** What every picture shares: the selection bus, small DOM helpers, token text as literal text. */
+import { keepPresses } from "./presses.js";
 
 /**
  * Grid, strip and panel of one page hear each other here at once, without the server. `selection` is the latest
  * one; `n` numbers the user's acts, so that a late answer of the server never overrides a newer click.
  */
 export const bus = (window.__intravisto ??= Object.assign(new EventTarget(), { selection: null, n: 0 }));
+if (!bus.presses) {
+  bus.presses = true;
+  keepPresses();
+}
 
 /** Tell everyone of a choice that the user made here; returns it with its number. */
 export function announce(selection, from) {
@@ -20,6 +25,17 @@ export function heed(selection, force = false) {
   bus.n = Math.max(bus.n, selection.n ?? 0);
   bus.selection = selection;
   bus.dispatchEvent(new CustomEvent("select", { detail: { ...selection, from: "server" } }));
+}
+
+/** Tell the token strip how much each position of a trace has: { rev, masses }, or null for nothing. */
+export function weigh(weights) {
+  bus.weights = weights;
+  bus.dispatchEvent(new CustomEvent("weigh", { detail: weights }));
+}
+
+/** Have the large picture of this page saved; format "png" or "svg". */
+export function askToSave(format) {
+  bus.dispatchEvent(new CustomEvent("save", { detail: { format } }));
 }
 
 export function element(tag, className, parent, text) {

@@ -1,6 +1,6 @@
 /** Colour scales, even in lightness, with the text colour that is legible on each step. Same as figures/theme.py. */
 
-const HUES = { residual: 255, attention: 155, mlp: 345, entropy: 70 };
+const HUES = { residual: 255, attention: 155, mlp: 345, entropy: 70, observed: 290 };
 const NEGATIVE_HUE = 50;
 const POSITIVE_HUE = 255;
 const TABLES = {
@@ -22,7 +22,7 @@ function gamma(v) {
 }
 
 /** OKLCH to sRGB, clipped to the gamut. */
-function oklch(lightness, chroma, hue) {
+export function oklch(lightness, chroma, hue) {
   const a = chroma * Math.cos((hue * Math.PI) / 180);
   const b = chroma * Math.sin((hue * Math.PI) / 180);
   const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;

@@ -1,10 +1,10 @@
 /**
  * What the large pictures share: a frame with one scroller and a line under it; size, theme and selection that it is
  * told of; keys and pointer; saving. A picture extends it with `lay` (all anew), `point`, `pick` and `key` (the user's
- * acts), `follow` (a choice made elsewhere), `reveal`, `showSelection`, `place`, `toSvg` and `toPng`.
+ * acts), `follow` (a choice made elsewhere), `reveal`, `showSelection`, `place` and `toSvg`.
  */
 import { announce, bus, element, resolved } from "./base.js";
-import { download } from "./image.js";
+import { asPng, download, withName } from "./image.js";
 
 const EDGE = 8;
 const KEY_PAUSE = 140;
@@ -37,6 +37,7 @@ export class Frame {
     this.foot.addEventListener("click", ({ target }) => target.dataset.format && this.save(target.dataset.format));
     // The theme's colours are style variables: the end of the frame's (instant) transition tells of a new theme.
     frame.addEventListener("transitionend", ({ target }) => target === frame && this.data && this.recolour());
+    this.onSave = ({ detail }) => this.data && this.saveAsked(detail.format);
     this.onSelect = ({ detail }) => detail.from !== this && this.heard(detail);
     this.onResize = () => this.resized();
     this.resizes = new ResizeObserver(this.onResize);
@@ -44,12 +45,14 @@ export class Frame {
 
   mount() {
     bus.addEventListener("select", this.onSelect);
+    bus.addEventListener("save", this.onSave);
     this.resizes.observe(this.frame);
     window.addEventListener("resize", this.onResize);
   }
 
   unmount() {
     bus.removeEventListener("select", this.onSelect);
+    bus.removeEventListener("save", this.onSave);
     this.resizes.disconnect();
     window.removeEventListener("resize", this.onResize);
     this.hover.hide();
@@ -134,8 +137,23 @@ export class Frame {
     this.pause = setTimeout(() => this.send({ ...place, n }), how === "key" ? KEY_PAUSE : 0);
   }
 
+  /** Saving as the menu of the page asks for it. */
+  saveAsked(format) {
+    this.save(format);
+  }
+
   async save(format) {
-    const blob = format === "png" ? await this.toPng() : new Blob([this.toSvg()], { type: "image/svg+xml" });
-    download(blob, `${this.data.fileName}.${format}`);
+    await this.offer(this.toSvg(), format, this.data.fileName);
+  }
+
+  toPng(scale = 2, svg = withName(this.toSvg(), this.data.model, this.frame)) {
+    return asPng(svg, scale);
+  }
+
+  /** A picture as a file, which says whose model it is of. */
+  async offer(drawn, format, name) {
+    const svg = withName(drawn, this.data.model, this.frame);
+    const blob = format === "png" ? await this.toPng(2, svg) : new Blob([svg], { type: "image/svg+xml" });
+    download(blob, `${name}.${format}`);
   }
 }

@@ -75,6 +75,20 @@ export async function asPng(svg, scale = 2) {
   return new Promise((done) => canvas.toBlob(done));
 }
 
+const NAME_LINE = 20;
+
+/** The text of an SVG file with the name of the model in a line of its own at the bottom. */
+export function withName(svg, name, frame) {
+  if (!name) return svg;
+  const root = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
+  const [width, height] = ["width", "height"].map((side) => Number(root.getAttribute(side)));
+  shape("rect", { y: height, width, height: NAME_LINE, fill: paint(frame, "paper") }, root);
+  shape("text", { x: 10, y: height + 13, "font-size": 11, fill: paint(frame, "muted") }, root, name);
+  root.setAttribute("height", height + NAME_LINE);
+  root.setAttribute("viewBox", `0 0 ${width} ${height + NAME_LINE}`);
+  return new XMLSerializer().serializeToString(root);
+}
+
 /** Offer a file to the user. */
 export function download(blob, name) {
   const link = element("a");

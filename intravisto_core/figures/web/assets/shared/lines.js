@@ -43,6 +43,7 @@ export function drawTable(root, table, data, act) {
   for (const line of table.lines) {
     const row = element("tr", line.level ? `iv-level${line.level}` : "", body);
     row.dataset.part = line.part ?? "";
+    row.dataset.head = line.head ?? "";
     nameCell(row, line, act);
     if (data.plain) continue;
     bar(row, line, data.signed);

@@ -3,13 +3,15 @@
  * position that says it (one to the left), in the top row, with the token as target. Passive: chips to look at only.
  *
  * Data: { tokens: [{ t, p, id, sort, kind, spells, part }], prompt, rev, top, sel: { row, position, target, n }, label,
- * passive }. `p` is the position, else the index; `sort` the kind of token and `kind` that in words; `spells` the
+ * passive, folds: [{ start, stop, words }] }. `p` is the position, else the index; `sort` the kind of token and `kind` that in words; `spells` the
  * characters that bytes make with their neighbours, `part` which of them it is; `prompt` the number of positions in the
  * prompt; `top` the grid's top row.
  */
 import { announce, bus, element, heed, printable, rootOf, writeToken } from "./base.js";
+import { share } from "./numbers.js";
 
 const EDGE = 3;
+const BAR = 9; // px of the largest mass
 
 function titleOf(token, text, position, generated, passive) {
   const about = sortInWords(token) + (token.id == null ? "" : `, id ${token.id}`);
@@ -32,18 +34,21 @@ export class Strip {
     root.addEventListener("click", ({ target }) => this.click(target.closest(".iv-chip")));
     root.addEventListener("keydown", (event) => this.key(event));
     this.onSelect = ({ detail }) => this.show(detail);
+    this.onWeigh = ({ detail }) => this.weigh(detail);
   }
 
   mount() {
     bus.addEventListener("select", this.onSelect);
+    bus.addEventListener("weigh", this.onWeigh);
   }
 
   unmount() {
     bus.removeEventListener("select", this.onSelect);
+    bus.removeEventListener("weigh", this.onWeigh);
   }
 
   load(data) {
-    const signature = JSON.stringify([data.tokens, data.prompt, data.rev, data.label, data.passive]);
+    const signature = JSON.stringify([data.tokens, data.prompt, data.rev, data.label, data.passive, data.folds]);
     const fresh = this.signature !== signature;
     const newRun = this.data?.rev !== data.rev;
     this.data = data;
@@ -53,6 +58,7 @@ export class Strip {
     }
     if (data.passive) return;
     heed(data.sel, newRun);
+    this.weigh(bus.weights);
     if (bus.selection) this.show(bus.selection);
   }
 
@@ -64,8 +70,14 @@ export class Strip {
     if (data.label) element("span", "iv-part", root, "prompt");
     let started = false;
     let together = root;
+    const folds = data.folds ?? [];
     data.tokens.forEach((token, index) => {
       const position = token.p ?? index;
+      const fold = folds.find(({ start, stop }) => start <= position && position < stop);
+      if (fold) {
+        if (fold.start === position) this.fold(fold);
+        return;
+      }
       const generated = position >= data.prompt;
       if (generated && !started) {
         started = true;
@@ -79,6 +91,11 @@ export class Strip {
     });
   }
 
+  /** One chip for tokens that the page folds. */
+  fold({ start, stop, words }) {
+    element("span", "iv-fold", this.root, `⋯ ${stop - start}`).title = printable(words);
+  }
+
   chip(token, position, generated, index, parent) {
     const { passive } = this.data;
     const classes = `iv-chip${generated ? " iv-generated" : ""}${token.part ? " iv-joined" : ""}`;
@@ -86,10 +103,23 @@ export class Strip {
     const chip = writeToken(element(passive ? "span" : "button", classes, parent), text);
     if (token.sort) chip.classList.add(`iv-${token.sort}`);
     chip.dataset.position = position;
-    chip.title = titleOf(token, text, position, generated, passive);
+    chip.title = chip.dataset.title = titleOf(token, text, position, generated, passive);
     if (passive) return;
     chip.type = "button";
     chip.tabIndex = index === 0 ? 0 : -1;
+  }
+
+  /** A bar at the foot of each chip: how much of the picture's mass comes from there. */
+  weigh(weights) {
+    const { root, data } = this;
+    if (!data || data.passive) return;
+    const masses = weights && weights.rev === data.rev ? weights.masses : [];
+    const most = Math.max(...masses.map((mass) => Math.abs(mass ?? 0)), 1e-12);
+    for (const chip of root.querySelectorAll(".iv-chip")) {
+      const mass = masses[chip.dataset.position];
+      chip.style.setProperty("--iv-mass", `${mass ? Math.max(1, (BAR * Math.abs(mass)) / most).toFixed(1) : 0}px`);
+      chip.title = mass == null ? chip.dataset.title : `${chip.dataset.title} · ${share(mass)} of the mass comes from it`;
+    }
   }
 
   click(chip) {

@@ -1,14 +1,19 @@
 /**
  * A drawing over token columns and model rows: one scroller, row names kept at its left and tokens at its foot.
- * A picture extends it with `arrange` (sizes and places), `paintStage` (the drawing) and `paintFoot`.
+ * A picture extends it with `arrange` (places), `paintStage` (the drawing), `paintFoot`, `sizes` (of
+ * each position) and `sizeInWords`.
  */
+import { fitToken, namedRows } from "./axis_words.js";
 import { element, resolved, writeToken } from "./base.js";
 import { Frame } from "./frame.js";
 import { shape } from "./image.js";
+import { Overview } from "./overview.js";
 
 const AXIS = 31;
 const EDGE = 8;
 const LEGIBLE = 26; // px of a column whose token can be read
+const SLIM = 40; // px of a column whose token is written small
+const DIGIT = 6; // px of a digit of a position
 const PROBES = [[0, 0], [0, -3], [0, 3], [-3, 0], [3, 0], [-4, -4], [4, 4], [-4, 4], [4, -4]];
 
 export class TokenRowPlot extends Frame {
@@ -22,11 +27,14 @@ export class TokenRowPlot extends Frame {
     this.axis = element("div", "iv-axis", this.canvas);
     for (const name of ["names", "axis", "over"]) this[name].setAttribute("aria-hidden", "true");
     element("div", "iv-shade iv-right", this.opening);
+    this.overview = new Overview(this.frame, (position) => this.look(position));
   }
 
   // sizes
 
   lay() {
+    this.overview.load(this.data.columns, this.sizes(), (size) => this.sizeInWords(size));
+    this.frame.classList.toggle("iv-long", this.overview.shown);
     this.size = this.room();
     if (!this.size.width) return;
     this.hover?.hide();
@@ -42,8 +50,35 @@ export class TokenRowPlot extends Frame {
     this.over.setAttribute("width", Math.ceil(layout.width));
     this.over.setAttribute("height", Math.ceil(layout.height));
     this.paintFoot();
+    this.overview.paint(labelWidth, width - labelWidth - EDGE);
     this.showSelection();
     this.shadeEdges();
+  }
+
+  /** A new picture shows what is selected, else where it begins: its upper right end. */
+  load(data) {
+    super.load(data);
+    if (this.selected || !this.size?.width) return;
+    this.scroller.scrollTop = 0;
+    this.scroller.scrollLeft = this.scroller.scrollWidth;
+  }
+
+  shadeEdges() {
+    super.shadeEdges();
+    const { scrollLeft, clientWidth } = this.scroller;
+    const end = scrollLeft + clientWidth - (this.labelWidth ?? 0);
+    this.overview.mark((position) => {
+      const { left, width, skipped } = this.layout.columns.get(position);
+      return width > 0 && !skipped && left + width / 2 >= scrollLeft && left + width / 2 <= end;
+    });
+  }
+
+  /** Bring a position into sight. */
+  look(position) {
+    const { left, width } = this.layout.columns.get(position);
+    this.scroller.scrollLeft = left + width / 2 - (this.scroller.clientWidth - this.labelWidth) / 2;
+    const node = this.data.nodes.find((each) => each.kind === "block" && each.position === position);
+    if (node) this.choose(node, "click");
   }
 
   measureNames() {
@@ -54,13 +89,12 @@ export class TokenRowPlot extends Frame {
 
   paintNames() {
     this.names.replaceChildren();
-    const step = Math.max(1, Math.ceil(15 / this.layout.pitch));
-    this.data.rows.forEach(({ row, label, strong }, i) => {
-      if (i % step && !strong) return;
+    const { rows, pitch } = this.layout;
+    for (const { row, label, strong } of namedRows(this.data.rows, rows, pitch)) {
       const name = element("div", `iv-rowname${strong ? " iv-strong" : ""}`, this.names, label);
-      name.style.top = `${this.layout.rows.get(row) - 10}px`;
+      name.style.top = `${rows.get(row) - 10}px`;
       name.dataset.row = row;
-    });
+    }
   }
 
   paintAxis() {
@@ -68,8 +102,9 @@ export class TokenRowPlot extends Frame {
     if (this.layout.ends) {
       const ends = element("div", "iv-tick iv-special iv-ends", this.axis, "ends");
       ends.style.width = `${this.layout.ends}px`;
-      ends.title = "where mass ends that no position gets: position 0 left out, learned sinks, biases, parts that cancel";
+      ends.title = "where mass ends that no position gets: attention sinks set aside, learned sinks, biases, parts that cancel";
     }
+    const family = resolved(this.frame, "font-family");
     let free = -Infinity;
     for (const { position, reads, special, generated } of this.data.columns) {
       const { left, width, skipped } = this.layout.columns.get(position);
@@ -80,22 +115,38 @@ export class TokenRowPlot extends Frame {
         gap.title = `positions ${position} to ${position + skipped - 1}: nothing of the flow is drawn there`;
         continue;
       }
-      const classes = `iv-tick${special ? " iv-special" : ""}${generated ? " iv-generated" : ""}${width < 40 ? " iv-slim" : ""}`;
+      const classes = `iv-tick${special ? " iv-special" : ""}${generated ? " iv-generated" : ""}${width < SLIM ? " iv-slim" : ""}`;
       const tick = element("div", classes, this.axis);
       tick.style.left = `${left}px`;
       tick.style.width = `${width}px`;
       tick.title = `position ${position} reads ${reads}`;
       tick.dataset.position = position;
       if (width < LEGIBLE) {
-        // no room for words: the numbers of some positions
-        if (left < free) continue;
+        // no room for words: the numbers of some positions, where they run into no word
+        const needed = DIGIT * String(position).length + 4;
+        if (left < free || this.narrowFrom(position) < needed) continue;
         element("i", "", tick, position);
-        free = left + LEGIBLE;
+        free = left + Math.max(LEGIBLE, needed);
         continue;
       }
-      if (width >= 52) element("i", "", tick, position);
+      const { numbered, size, cut } = fitToken(reads, position, width, family);
+      if (numbered) element("i", "", tick, position);
+      tick.style.fontSize = `${size}px`;
+      tick.classList.toggle("iv-cut", cut);
       writeToken(element("span", "", tick), reads);
     }
+  }
+
+  /** px from a column to the next one that can be read. */
+  narrowFrom(position) {
+    const { columns } = this.layout;
+    let room = 0;
+    for (let p = position; columns.has(p); p += 1) {
+      const { width, skipped } = columns.get(p);
+      if (skipped || width >= LEGIBLE) break;
+      room += width;
+    }
+    return room;
   }
 
   // pointing and choosing

@@ -37,6 +37,6 @@ def diagnostics(engine: Engine) -> str:
     lines += [f"{name}: {value}" for name, value in card.items()]
     lines += [f"{name}: ok={c['ok']} error={c['error']} {c['reason']}".rstrip() for name, c in checks.items()]
     if isinstance(engine, LocalEngine):
-        store = engine.traces.store
+        store = engine.kept_traces.store
         lines.append(f"store: {len(store)} items, {store.nbytes} of {store.budget} bytes")
     return "\n".join(lines)

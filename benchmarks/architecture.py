@@ -1,0 +1,188 @@
+"""The architecture of modules of all sizes: tree, traced run beside a plain one, payload, and drawn in Chromium.
+
+The language models are built on the meta device from a config of their size (30 layers; 24 layers of 128 experts in
+lists), the last one is of 10,000 modules; the real model stands beside them where it was fetched. torchvista, which
+draws the same, is measured beside it where it is installed: one trace with its page, and the size of that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from common import chromium, machine, seconds, table
+
+
+def build_layers() -> tuple[Any, dict[str, Any]]:
+    """A Llama of 30 layers on the processor, small enough that looking costs as much as it ever does."""
+    import torch
+    import transformers
+
+    settings = transformers.LlamaConfig(
+        num_hidden_layers=30, hidden_size=576, intermediate_size=1536, num_attention_heads=9, num_key_value_heads=3
+    )
+    return transformers.LlamaForCausalLM(settings).eval(), {"input_ids": torch.randint(0, 1000, (1, 9))}
+
+
+def build_experts() -> tuple[Any, dict[str, Any]]:
+    """24 layers of 128 experts, each a module of its own, on the meta device: there all of them are called."""
+    import torch
+    from torch import nn
+
+    class Expert(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.act, self.down = nn.Linear(64, 32), nn.GELU(), nn.Linear(32, 64)
+
+        def forward(self, x: Any) -> Any:
+            return self.down(self.act(self.up(x)))
+
+    class Mixture(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.router = nn.Linear(64, 128)
+            self.experts = nn.ModuleList(Expert() for _ in range(128))
+
+        def forward(self, x: Any) -> Any:
+            weights = self.router(x).softmax(-1)
+            for i, expert in enumerate(self.experts):
+                x = x + expert(x) * weights[..., i : i + 1]
+            return x
+
+    with torch.device("meta"):
+        return nn.Sequential(*(Mixture() for _ in range(24))), {"input": torch.empty(9, 64)}
+
+
+def build_many() -> tuple[Any, dict[str, Any]]:
+    """10,000 modules on the meta device."""
+    import torch
+    from torch import nn
+
+    with torch.device("meta"):
+        parts = (nn.Sequential(nn.Linear(4, 4), *(nn.Identity() for _ in range(98))) for _ in range(100))
+        return nn.Sequential(*parts), {"input": torch.empty(2, 4)}
+
+
+def build_real() -> tuple[Any, dict[str, Any]] | None:
+    """SmolLM2-135M-Instruct, where it was fetched."""
+    import torch
+
+    from intravisto_core import open_model
+    from tests.real.fetch import find_model
+
+    found = find_model()
+    if found is None:
+        return None
+    network = open_model(str(found)).kept_traces.model.network
+    return network, {"input_ids": torch.randint(0, 1000, (1, 9)), "use_cache": False}
+
+
+def list_cases() -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Name, module and what it is called with."""
+    for name, build in (("30 layers", build_layers), ("24 × 128 experts, meta", build_experts)):
+        yield (name, *build())
+    yield ("10,000 modules, meta", *build_many())
+    real = build_real()
+    if real is not None:
+        yield ("real model", *real)
+
+
+def measure(module: Any, inputs: dict[str, Any], page: Any, repetitions: int) -> tuple[Any, ...]:
+    """One row: modules, plain and traced run, tree and payload, size of the payload, drawn."""
+    import torch
+
+    from intravisto_core import Inspector
+    from intravisto_core.figures.web.architecture_payload import architecture_data
+
+    def median(work: Callable[[], object]) -> float:
+        return statistics.median(seconds(work) for _ in range(repetitions))
+
+    def trace() -> None:
+        Inspector(module).forward(**inputs)
+
+    args = tuple(inputs.values()) if "input" in inputs else ()
+    named = {} if args else inputs
+    with torch.no_grad():
+        module(*args, **named)
+        trace()
+        plain, traced = median(lambda: module(*args, **named)), median(trace)
+        inspector = Inspector(module)
+        inspector.forward(**inputs)
+        again = median(lambda: inspector.forward(**inputs))
+    packed = median(lambda: json.dumps(architecture_data(inspector.architecture)))
+    text = json.dumps(architecture_data(inspector.architecture), separators=(",", ":"))
+    with tempfile.TemporaryDirectory() as place:
+        file = inspector.visualize().save(Path(place) / "page.html")
+        page.goto(file.as_uri())
+        draw = "(() => { const p = document.querySelector('.iv-architecture').intravisto; p.draw(); })()"
+        page.evaluate(draw)
+        page.evaluate(draw)
+        drawn = float(page.evaluate("document.querySelector('.iv-architecture').dataset.drawn"))
+    n = sum(1 for _ in module.modules())
+    return (
+        n,
+        plain,
+        traced,
+        traced / plain,
+        again / plain,
+        packed,
+        len(text) / 1e3,
+        drawn,
+        *measure_peer(module, inputs),
+    )
+
+
+def measure_peer(module: Any, inputs: dict[str, Any]) -> tuple[object, object]:
+    """Seconds of torchvista's trace and page, and its kB; a dash without it, its error where it fails."""
+    if find_spec("torchvista") is None:
+        return "–", "–"
+    import torch
+    from torchvista import trace_model
+
+    given = tuple(value for value in inputs.values() if torch.is_tensor(value))
+    with tempfile.TemporaryDirectory() as place, redirect_stdout(StringIO()) as said:
+        file = Path(place) / "page.html"
+        try:
+            with torch.no_grad():
+                taken = seconds(lambda: trace_model(module, given, export_path=str(file)))
+        except Exception as error:  # whatever another program's code does
+            return type(error).__name__, "–"
+        failed = not file.exists() or "Error" in said.getvalue()
+        return ("failed" if failed else taken), file.stat().st_size / 1e3 if file.exists() else "–"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=5)
+    options = parser.parse_args()
+    rows: list[tuple[object, ...]] = []
+    with chromium() as page:
+        for name, module, inputs in list_cases():
+            rows.append((name, *measure(module, inputs, page, options.repetitions)))
+    head = [
+        "module",
+        "modules",
+        "plain s",
+        "traced s",
+        "traced/plain",
+        "later/plain",
+        "payload s",
+        "kB",
+        "drawn ms",
+        "torchvista s",
+        "its kB",
+    ]
+    table(f"architectures on {machine()}", head, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The attention page in Chromium: bytes, first picture, pointer to painted, change of head, matrix.
+
+python benchmarks/attention_page.py      figures as a table
+
+The picture is a page by itself with made numbers, so that it needs no model: 200 and 2,000 tokens, 32 × 32 heads.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import chromium, machine
+
+from tests.figures.made_attention import large_page, make_packets, make_payload
+
+LAYERS, HEADS = 32, 32
+PER_ROW = 40  # keys of a row that are kept
+MOVES = 40
+# a move of the pointer to the frame after the one that painted what it changed
+MEASURE = """async ([selector, n]) => {
+    const root = document.querySelector(selector), box = root.getBoundingClientRect(), took = [];
+    for (let i = 0; i < n; i++) {
+        const x = box.left + 110 + (i * 37) % (box.width - 140), y = box.top + 30 + ((i * 53) % (box.height - 60));
+        const target = document.elementFromPoint(x, y) ?? root;
+        const began = performance.now();
+        const said = { bubbles: true, composed: true, clientX: x, clientY: y };
+        target.dispatchEvent(new MouseEvent("mouseover", said));
+        target.dispatchEvent(new MouseEvent("mousemove", said));
+        await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+        took.push(performance.now() - began);
+    }
+    return took;
+}"""
+CHANGE = """async (name) => {
+    const field = document.querySelector(".iv-jump"), began = performance.now();
+    field.value = name;
+    field.dispatchEvent(new Event("change"));
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    return performance.now() - began;
+}"""
+PARTS = {"text": ".iv-tokens", "heads map": ".iv-mapscroll", "matrix": ".iv-matrixscroll"}
+
+
+def embedded_by_bertviz(length: int) -> int:
+    """Bytes of the JSON that bertviz puts into its page: every weight of every head, zeros for later keys."""
+    row = json.dumps([0.012345679104328156] * 50 + [0.0] * 50)
+    return int(LAYERS * HEADS * length * length * len(row) / 100)
+
+
+def measure(page: Any, length: int, folder: Path) -> dict[str, float]:
+    """Milliseconds, and bytes."""
+    file = folder / f"{length}.html"
+    file.write_text(large_page(LAYERS, HEADS, length, PER_ROW, ["L3H7"]), "utf-8")
+    first = len(make_payload(LAYERS, HEADS, length)) + len(make_packets(length, PER_ROW, ())[0])
+    page.goto(file.as_uri())
+    page.wait_for_selector(".iv-row")
+    found = {"bytes of the first picture": first, "bytes of bertviz's JSON": embedded_by_bertviz(length)}
+    found["load to painted"] = page.evaluate("performance.getEntriesByType('paint')[0]?.startTime ?? NaN")
+    for name, selector in PARTS.items():
+        took = page.evaluate(MEASURE, [selector, MOVES])
+        found[f"pointer to painted, {name}: median"] = float(np.median(took))
+        found[f"pointer to painted, {name}: slowest of {MOVES}"] = float(max(took))
+    changes = [page.evaluate(CHANGE, name) for name in ("L3H7", "all") * 4]
+    found["change of head, rows there"] = float(np.median(changes))
+    return found
+
+
+def main() -> None:
+    """Print the figures of both lengths."""
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder, chromium() as page:
+        columns = {length: measure(page, length, Path(folder)) for length in (200, 2000)}
+    for name in columns[200]:
+        print(f"{name:52}" + "".join(f"{columns[n][name]:>18,.1f}" for n in columns))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""One layer's record beside the bare products that it needs, and beside VISIT's way: a lens call for every node.
+
+The products are those that any way must make: z and the sources through W_O, the activations and both pulled directions
+through W_out, and one product of all rows with the vocabulary. VISIT's way reads the same vectors one at a time: norm,
+unembedding, softmax, entropy, rank, top tokens. The first record of a model also measures the columns of W_out and the
+tokens' directions, which are kept; it is not in the table. Sizes: SmolLM2-135M's, and a layer of a 7B model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common import interleaved, machine, table, write
+
+SIZES = {
+    "d 576": {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3},
+    "d 4096": {"hidden_size": 4096, "intermediate_size": 11008, "num_attention_heads": 32, "num_key_value_heads": 8},
+}
+VOCABULARY = {"d 576": 49_152, "d 4096": 32_000}
+LENGTH, AT, LAYER = 64, 63, 0
+
+
+def make_products(model: Any, data: Any, n_rows: int) -> Callable[[int], object]:
+    """The bare products of one record, on the captured values."""
+    import torch
+
+    from intravisto_core.sites import Site
+
+    weights = model.weights
+    w_o, w_out = (weights.get(f"{name}.{LAYER}").float() for name in ("w_o", "w_out"))
+    z, v = data.site(Site.Z, LAYER)[:, AT].float(), data.site(Site.V, LAYER).float()
+    heads = z.shape[0]
+    act, g = data.site(Site.ACT, LAYER)[AT].float(), torch.randn(2, model.dimensions.d_model)
+    rows, table = torch.randn(n_rows, model.dimensions.d_model), weights.get("unembed").float()
+    split = w_o.unflatten(1, (heads, -1)).permute(1, 2, 0)
+    values = v.repeat_interleave(heads // v.shape[0], 0)
+    return lambda _: (torch.bmm(z[:, None], split), torch.bmm(values, split), w_out @ act, g @ w_out, rows @ table.T)
+
+
+def make_node_by_node(model: Any, n_rows: int, target: int) -> Callable[[int], object]:
+    """A lens call for each vector."""
+    import torch
+
+    rows = torch.randn(n_rows, model.dimensions.d_model)
+
+    def read(_: int) -> object:
+        found = []
+        for row in rows:
+            logits = model.logits(row[None])[0]
+            p = logits.softmax(-1)
+            entropy = -(p * p.clamp(min=1e-30).log()).sum()
+            found.append((p.topk(5), entropy, int((logits > logits[target]).sum()) + 1))
+        return found
+
+    return read
+
+
+def measure(name: str, repetitions: int, folder: Path) -> None:
+    """One table."""
+    import torch
+    import transformers
+
+    import intravisto_core as iv
+    from intravisto_core.figures.web.layer_payload import layer_data
+    from intravisto_core.request import LayerView
+
+    none = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+    settings = transformers.LlamaConfig(
+        vocab_size=VOCABULARY[name],
+        num_hidden_layers=1,
+        max_position_embeddings=256,
+        tie_word_embeddings=False,
+        **SIZES[name],
+        **none,
+    )
+    engine = iv.open_model(str(write(settings, folder)), dtype="float32")
+    engine.finish_check()
+    trace = engine.trace(tuple(range(10, 10 + LENGTH)))
+    trace.pin()
+    number = itertools.count(1)
+
+    def cold(_: int) -> object:
+        # how many sources are told in words changes nothing that is computed, but it is another question
+        return trace.view(LayerView(trace.id, LAYER, AT, 20, 41, sources=next(number)))
+
+    record: Any = cold(0)
+    n_rows = len(record.part_kind) + 2 + 2 * len(record.state_name) - 1 + int((record.part_kind == "neuron").sum())
+    model, traces = engine.kept_traces.model, engine.kept_traces
+    data = traces.kept_data(traces.entry(trace.id, trace.session))
+    ways: dict[str, Callable[[int], object]] = {
+        "bare products": make_products(model, data, n_rows),
+        "record": cold,
+        f"node by node ({n_rows} lens calls)": make_node_by_node(model, n_rows, 20),
+    }
+    with torch.no_grad():
+        for way in ways.values():
+            way(0)
+        taken = interleaved(ways, repetitions)
+    shown = [(way, f"{1000 * t:.1f} ms", t / taken["bare products"]) for way, t in taken.items()]
+    size = model.dimensions
+    payload = len(json.dumps(layer_data(record), ensure_ascii=False).encode())
+    heading = f"{name}, {size.n_heads} heads, {size.d_mlp:,} neurons, V {size.d_vocab:,}: page {payload / 1000:.1f} KB"
+    table(heading, ("way", "time", "of the products"), shown)
+    engine.close()
+
+
+def main() -> None:
+    """Measure and print."""
+    import tempfile
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--sizes", nargs="*", choices=list(SIZES), default=list(SIZES))
+    options = parser.parse_args()
+    print(machine())
+    for name in options.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(name, options.repetitions, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The service beside a model that is open here: time a view, bytes of a heatmap, batches, replicas, a killed replica.
+
+What a view costs more is the difference of medians over views that are computed already, so that it is the way alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from common import machine, table
+
+# this folder holds a click.py, which is not the package that the web server needs
+sys.path[:] = [each for each in sys.path if os.path.abspath(each or ".") != os.path.dirname(os.path.abspath(__file__))]
+
+PROMPT = "Q: What is the capital of Italy? A:"
+PORT = 8497
+
+
+def median_ms(work: Callable[[], Any], n: int) -> float:
+    """Of n calls after one that is not counted."""
+    work()
+    times = []
+    for _ in range(n):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(times)
+
+
+def serve_here() -> tuple[str, Any]:
+    """A service of the demo model in a thread of this process."""
+    import intravisto_core as iv
+    from intravisto_core.service.clients import Clients
+    from intravisto_core.service.server import make_server
+
+    server = make_server({"demo": iv.ModelSpec("demo")}, Clients(), port=0)
+    threading.Thread(target=server.run, daemon=True).start()
+    while not server.started:
+        time.sleep(0.01)
+    return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", server
+
+
+def compare_views(n: int) -> list[tuple[str, str]]:
+    import intravisto_core as iv
+
+    here = iv.open_model("demo")
+    url, server = serve_here()
+    there = iv.connect(url)
+    rows = []
+    traces = [engine.trace(PROMPT, max_new_tokens=10) for engine in (here, there)]
+    for name, view in (("next tokens", lambda t: t.next_tokens()), ("heatmap", lambda t: t.heatmap())):
+        own, away = (median_ms(lambda t=t, v=view: v(t), n) for t in traces)
+        rows.append((f"{name}: open here, at the service", f"{own:.1f} ms, {away:.1f} ms (+{away - own:.1f})"))
+    rows += count_bytes()
+    prompts = [f"{i} {i + 1} {i + 2}" for i in range(256)]
+    began = time.perf_counter()
+    for prompt in prompts:
+        here.trace(prompt)
+    loop = time.perf_counter() - began
+    began = time.perf_counter()
+    here.traces(prompts, progress=False)
+    together = time.perf_counter() - began
+    rows.append(("256 short prompts: a loop, one batch", f"{loop:.2f} s, {together:.2f} s ({loop / together:.1f}×)"))
+    began = time.perf_counter()
+    there.traces(prompts, progress=False)
+    rows.append(("the same batch at the service", f"{time.perf_counter() - began:.2f} s"))
+    server.should_exit = True
+    here.close()
+    return rows
+
+
+def count_bytes() -> list[tuple[str, str]]:
+    """What a heatmap of 200 positions and 34 rows takes on the way, by its shape alone."""
+    from dataclasses import replace
+
+    import intravisto_core as iv
+    from intravisto_core.engine.answers import pack_answer
+
+    grid = iv.open_model("demo").trace("1 2 3 4 5 6 7 8").heatmap()
+    import numpy as np
+
+    rows, columns = 34, 200
+    pick = np.ix_(np.arange(rows) % len(grid.rows), np.arange(columns) % len(grid.positions))
+    arrays = {
+        name: value[pick]
+        for name in grid.__dataclass_fields__
+        if isinstance(value := getattr(grid, name), np.ndarray) and value.shape[:2] == grid.p_max.shape
+    }
+    tokens = tuple(replace(grid.tokens[i % len(grid.tokens)], position=i) for i in range(columns))
+    own: dict[str, Any] = {name: np.resize(getattr(grid, name), columns) for name in ("says", "next_ids")}
+    own["blank"] = tuple(grid.blank[i % len(grid.blank)] for i in range(rows))
+    large = replace(grid, rows=np.arange(rows), positions=np.arange(columns), tokens=tokens, **arrays, **own)
+    return [("a 200 × 34 heatmap, top 5", f"{len(pack_answer(large)) / 1e3:.0f} kB")]
+
+
+def try_replicas(n: int) -> list[tuple[str, str]]:
+    import psutil
+    import ray
+    from ray import serve
+
+    import intravisto_core as iv
+    from intravisto_core.service.cluster import Plan, start_cluster
+
+    rows = []
+    for replicas in (1, 2):
+        began = time.perf_counter()
+        plan = Plan({"demo": iv.ModelSpec("demo")}, least=replicas, most=replicas)
+        start_cluster(plan, "127.0.0.1", PORT)
+        engine = iv.connect(f"http://127.0.0.1:{PORT}")
+        rows.append((f"{replicas} replicas: until the first answer", f"{time.perf_counter() - began:.0f} s"))
+        trace = engine.trace(PROMPT)
+        rows.append((f"{replicas} replicas: next tokens", f"{median_ms(trace.next_tokens, 20):.0f} ms"))
+
+        def ask(i: int, engine: Any = engine) -> None:
+            engine.trace(f"{i} {i + 1}", max_new_tokens=5).heatmap()
+
+        began = time.perf_counter()
+        with ThreadPoolExecutor(8) as clients:
+            list(clients.map(ask, range(n)))
+        rows.append((f"{replicas} replicas: runs with a heatmap", f"{n / (time.perf_counter() - began):.0f} a second"))
+        if replicas == 2:
+            traces = [engine.trace(f"{i} a b c") for i in range(4)]
+            found = psutil.process_iter(["pid", "cmdline"])
+            pids = [p.pid for p in found if "ServeReplica:intravisto:models" in " ".join(p.info["cmdline"] or [])]
+            os.kill(pids[0], signal.SIGKILL)
+            began = time.perf_counter()
+            for each in traces:
+                each.shares()
+            rows.append(("until 4 traces answer after kill -9", f"{time.perf_counter() - began:.1f} s"))
+        serve.shutdown()
+        ray.shutdown()
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=50)
+    parser.add_argument("--no-cluster", action="store_true", help="leave Ray out")
+    options = parser.parse_args()
+    rows = compare_views(options.calls)
+    if not options.no_cluster:
+        rows += try_replicas(100)
+    print(machine())
+    table("The service", ("what", "found"), rows)
+
+
+if __name__ == "__main__":
+    main()

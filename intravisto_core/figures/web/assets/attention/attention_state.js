@@ -1,0 +1,308 @@
+/** What the attention page shows now, for all of its parts; and which packets it needs for that. */
+import { bus } from "../shared/base.js";
+import { unpackArrays } from "../shared/packed.js";
+import { BOTH, KEPT_FIELDS, START, readHeads } from "./attention_heads.js";
+import { commonSinks, decodeWeight, meanOfSlices, sliceOfCube, sliceOfRows, subtractSlices, triangle } from "./attention_slices.js";
+
+const FLOOR = 0.1; // the least that gets the full colour by itself: below it noise would be shown in full
+const PAUSE = 160; // ms that the pointer rests before something is asked of the server
+const KEPT = 60;
+const MOST_SLICES = 24;
+
+export class AttentionState {
+  constructor() {
+    this.packets = new Map();
+    this.slices = new Map();
+    this.views = [];
+    this.changed = new Set();
+    this.ask = () => {};
+    this.steer = () => {};
+  }
+
+  /** base: the header and arrays of the page's own packet. */
+  load(base) {
+    const fresh = this.base?.rev !== base.rev || this.base?.against !== base.against;
+    this.base = base;
+    this.length = base.tokens.length;
+    this.slices.clear();
+    for (const { from, size } of base.packets ?? []) this.accept(unpackArrays(base.data.packets.slice(from, from + size)));
+    if (!this.heads) Object.assign(this, START, base.start);
+    if (fresh) {
+      this.last = null;
+      this.query = Math.min(this.query, this.length - 1);
+      this.key = Math.min(this.key, this.length - 1);
+      this.cut = null;
+    }
+    const asked = base.links ? "" : decodeURIComponent(window.location.hash.slice(1));
+    const wanted = asked && readHeads(asked, base.layers, base.heads);
+    if (wanted && this.offers(wanted)) this.heads = wanted.name;
+    const found = readHeads(this.heads, base.layers, base.heads) ?? readHeads("all", base.layers, base.heads);
+    Object.assign(this, { heads: found.name, picks: found.picks });
+  }
+
+  /** Take an update; the parts of the page are drawn again at the next frame. */
+  change(update) {
+    if (update.heads != null) {
+      const found = readHeads(update.heads, this.base.layers, this.base.heads);
+      if (!found || !this.offers(found)) return false;
+      Object.assign(update, { heads: found.name, picks: found.picks });
+    }
+    if (update.query != null) update.query = Math.max(0, Math.min(this.length - 1, update.query));
+    if (update.key != null) update.key = Math.max(0, Math.min(this.length - 1, update.key));
+    const moved = Object.keys(update).filter((name) => this[name] !== update[name]);
+    if (!moved.length) return true;
+    Object.assign(this, update);
+    for (const name of moved) this.changed.add(name);
+    this.frame ??= requestAnimationFrame(() => this.draw());
+    return true;
+  }
+
+  /** Whether a page by itself holds these heads; where another file does, it is opened. */
+  offers({ name, picks }) {
+    const { offered, files } = this.base;
+    if (!offered || (name === "all" && !files.all)) return true;
+    const inside = new Set(offered);
+    if (name !== "all" && picks.every((pick) => inside.has(pick)) && picks.length <= name.split("+").length) return true;
+    if (files[name]) window.location.href = `${files[name]}#${name}`;
+    return false;
+  }
+
+  draw() {
+    this.frame = null;
+    if (!this.base) return;
+    const what = this.changed;
+    this.changed = new Set();
+    this.made = this.shown();
+    for (const view of this.views) view.draw(what);
+    clearTimeout(this.pause);
+    this.pause = setTimeout(() => this.tell(), this.settled(what) ? 0 : PAUSE);
+    this.painted?.();
+  }
+
+  /** Whether a change is a choice, not the pointer on its way. */
+  settled(what) {
+    return ![...what].some((name) => ["query", "key", "link"].includes(name)) || what.has("lockQuery") || what.has("lockKey");
+  }
+
+  redraw() {
+    this.changed.add("dark");
+    this.frame ??= requestAnimationFrame(() => this.draw());
+  }
+
+  // packets
+
+  accept(packet) {
+    if (packet.name === "steer") return this.steer(packet);
+    this.packets.delete(packet.name);
+    this.packets.set(packet.name, packet);
+    while (this.packets.size > KEPT) this.packets.delete(this.packets.keys().next().value);
+    this.slices.clear();
+    const of = [this.base?.rev, this.base?.against].filter(Boolean);
+    if (!of.some((rev) => packet.name.startsWith(`${rev} `))) return null;
+    this.changed.add("packet");
+    this.frame ??= requestAnimationFrame(() => this.draw());
+    return null;
+  }
+
+  packet(name, rev = this.base.rev) {
+    return this.packets.get(`${rev} ${name}`);
+  }
+
+  /** The packets that what is in sight needs, by name. */
+  needed() {
+    const { base, heads, strength, sinks } = this;
+    const names = base.cube ? [`cube ${strength}`] : this.rowsNames();
+    if (base.links) names.push("types");
+    if (this.composed && this.isOneHead() && base.links && this.tab === "tokens") names.push(`composition ${this.heads}`);
+    if (this.map === "patterns") names.push(`patterns ${this.sinks}`);
+    if (!base.cube && (this.map === "link" || this.over === "lanes")) names.push(`query ${this.query} ${strength}`);
+    if (this.tab === "why" && this.isOneHead() && base.links) {
+      names.push(this.whyName());
+      if (this.cut) names.push(this.cutName());
+    }
+    return names;
+  }
+
+  /** Of chosen heads each has its packet; where layers are averaged, sinks are set aside before. */
+  rowsNames() {
+    const { heads, strength, sinks } = this;
+    return heads === "all" ? [`rows all ${strength} ${sinks}`] : heads.split("+").map((head) => `rows ${head} ${strength}`);
+  }
+
+  whyName() {
+    return `why ${this.heads} ${this.query} ${this.linkedKey()} ${this.against}`;
+  }
+
+  /** cut: { end, part } whose ablation for all readers is asked for. */
+  cutName() {
+    return `cut ${this.heads} ${this.query} ${this.linkedKey()} ${this.cut.end} ${this.cut.part}`;
+  }
+
+  /** Why the weights in sight could not be computed, in words. */
+  problem() {
+    for (const name of this.needed().filter((each) => BOTH.test(each))) {
+      const { error } = this.packet(name) ?? {};
+      if (error) return error;
+    }
+    return "";
+  }
+
+  /** The sinks of each layer that are set aside: those found, less those that the reader has shown. */
+  sinksOf(rev = this.base.rev) {
+    const found = rev === this.base.rev ? this.base.found : this.base.foundBefore;
+    return this.shownSinks.length ? found.map((keys) => keys.filter((key) => !this.shownSinks.includes(key))) : found;
+  }
+
+  /** Tell the server what was chosen, and what is in sight and not here; where the pointer is alone tells it nothing. */
+  tell() {
+    const names = this.needed();
+    const { rev, against } = this.base;
+    const missing = names.filter((name) => !this.packet(name) || (against && BOTH.test(name) && !this.packet(name, against)));
+    const kept = Object.fromEntries(KEPT_FIELDS.map((name) => [name, this[name]]));
+    const placed = { ...kept, query: this.lockQuery && this.query, key: this.lockKey && this.key, link: null };
+    const [chosen, lacking] = [JSON.stringify([placed, rev]), JSON.stringify(missing)];
+    if (chosen === this.told?.chosen && (!missing.length || lacking === this.told.lacking)) return;
+    this.told = { chosen, lacking };
+    this.ask({ ...kept, rev, missing, needed: names });
+  }
+
+  // what is shown
+
+  isOneHead() {
+    return this.picks.length === 1;
+  }
+
+  /** The key that “this link” means: the one under the pointer, or the one that is frozen. */
+  linkedKey() {
+    const wanted = this.link ?? (this.key < this.query || this.lockKey ? this.key : this.strongestKey());
+    return Math.min(wanted, this.query);
+  }
+
+  strongestKey() {
+    let [best, most] = [this.query, -1];
+    this.made?.slice?.visitRow(this.query, (key, weight) => {
+      if (Math.abs(weight) > most && !this.made.slice.sunk.has(key)) [best, most] = [key, Math.abs(weight)];
+    });
+    return best;
+  }
+
+  slice() {
+    const name = `${this.heads} ${this.strength} ${this.sinks} ${this.shownSinks} ${this.base.against}`;
+    if (this.slices.has(name)) return this.slices.get(name);
+    const own = this.sliceOf(this.base.rev);
+    const other = this.base.against ? this.sliceOf(this.base.against) : null;
+    if (!own || (this.base.against && !other)) return null;
+    const made = other ? subtractSlices(own, other, this.base.common) : own;
+    this.slices.set(name, made);
+    if (this.slices.size > MOST_SLICES) this.slices.delete(this.slices.keys().next().value);
+    return made;
+  }
+
+  sliceOf(rev) {
+    const { base, picks, sinks, strength } = this;
+    const places = this.sinksOf(rev);
+    if (base.cube) {
+      const cube = this.packet(`cube ${strength}`, rev);
+      if (!cube || cube.error) return null;
+      return sliceOfCube({ codes: cube.data.codes, length: cube.length, signed: cube.signed, learned: base.learned }, picks, base.heads, places, sinks);
+    }
+    const rows = this.rowsNames().map((name) => this.packet(name, rev));
+    if (rows.some((each) => !each || each.error)) return null;
+    return meanOfSlices(rows.map((each) => sliceOfRows({ ...each, learned: base.learned }, new Set(each.layer < 0 ? commonSinks(picks, base.heads, places) : places[each.layer]), sinks)));
+  }
+
+  /**
+   * The slice in sight, with what gets the full colour: in the text the strongest off the diagonal of row and column in
+   * sight, in the matrix the strongest of all, each at least 10 %. stale: the slice before, while its own is on its way.
+   */
+  shown() {
+    const found = this.slice();
+    if (found) this.last = found;
+    const slice = found ?? this.last ?? null;
+    const stale = !found;
+    if (!slice) return { slice: null, stale };
+    let most = 0;
+    const look = (weight) => (most = Math.max(most, Math.abs(weight)));
+    if (!this.amplify) {
+      slice.visitRow(this.query, (key, weight) => key !== this.query && look(weight));
+      slice.visitColumn(this.key, (query, weight) => query !== this.key && look(weight));
+    }
+    const full = this.amplify ? 1 / this.amplify : Math.max(FLOOR, most);
+    const whole = this.amplify ? full : Math.max(FLOOR, slice.most());
+    return { slice, stale, full, whole, fade: (query) => (this.sinks === "renormalise" ? Math.sqrt(Math.max(0, 1 - slice.hidden[query])) : 1) };
+  }
+
+  /** How strongly a weight is shaded: 0 to 1, below 0 where it is less than in the baseline. */
+  shade(weight, query, full) {
+    if (Math.abs(weight) < this.least || !weight) return 0;
+    return Math.sign(weight) * Math.min(1, Math.abs(weight) / full) * this.made.fade(query);
+  }
+
+  /** The weights of a query on all keys in every head, sinks and all: a function of (head, key). Null where not here. */
+  weightsOfQuery(query) {
+    const { base, strength } = this;
+    const read = (rev) => {
+      const cube = this.packet(`cube ${strength}`, rev);
+      if (base.cube) {
+        if (!cube || cube.error) return null;
+        const [whole, from] = [triangle(cube.length), triangle(query)];
+        return (head, key) => (query < cube.length ? decodeWeight(cube.data.codes[head * whole + from + key]) : 0);
+      }
+      const packet = this.packet(`query ${query} ${strength}`, rev);
+      if (!packet || packet.error) return null;
+      const { starts, keys, codes } = packet.data;
+      const rows = new Map();
+      const rowOf = (head) => {
+        if (!rows.has(head)) {
+          const row = new Map();
+          for (let at = starts[head]; at < starts[head + 1]; at += 1) row.set(keys[at], decodeWeight(codes[at]));
+          rows.set(head, row);
+        }
+        return rows.get(head);
+      };
+      return (head, key) => rowOf(head).get(key) ?? 0;
+    };
+    const own = read(base.rev);
+    if (!own || !base.against) return own;
+    const other = read(base.against);
+    return other && ((head, key) => own(head, key) - other(head, key));
+  }
+
+  /** Whether a slice can be shown: a page by itself holds no more than it was made with. */
+  canShow(name) {
+    const { links, cube, map } = this.base;
+    if (name === "patterns") return links;
+    return !["link", "lanes"].includes(name) || (map && (links || cube));
+  }
+
+  // choosing
+
+  /**
+   * Freeze a reading at a position, or set it free where it is frozen there. In one text the first that is frozen is what
+   * the token looks at, the second what looks at it.
+   */
+  freeze(position, side) {
+    const [atQuery, atKey] = [this.lockQuery && this.query === position, this.lockKey && this.key === position];
+    const turn = side !== "both" ? side : atQuery ? "observer" : atKey || (this.lockQuery && !this.lockKey) ? "observed" : "observer";
+    if (turn === "observer") this.change(atQuery ? { lockQuery: false } : { lockQuery: true, query: position });
+    else this.change(atKey ? { lockKey: false } : { lockKey: true, key: position });
+    if (turn === "observer" && this.lockQuery) this.select();
+  }
+
+  /** Tell the other pages where the reader is. */
+  select() {
+    this.chosen?.();
+  }
+
+  label(position) {
+    return this.base.tokens[position]?.t ?? "";
+  }
+}
+
+/** Packets that come by themselves, from the components that carry them. */
+export function hearPackets(state) {
+  const hear = ({ detail }) => state.accept(detail);
+  bus.addEventListener("packet", hear);
+  for (const packet of bus.packets?.values() ?? []) state.accept(packet);
+  return () => bus.removeEventListener("packet", hear);
+}

@@ -1,0 +1,1 @@
+"""One model for many: engines behind HTTP, in one process or over a cluster. Needs the extra `serve`."""

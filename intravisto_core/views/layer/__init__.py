@@ -1,0 +1,1 @@
+"""The inside of one layer (docs/methods.md §7)."""

@@ -1,0 +1,1 @@
+"""The explain page: where a token comes from, on one card."""

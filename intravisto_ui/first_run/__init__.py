@@ -1,0 +1,1 @@
+"""The first picture: the demo model's usual run from a file, while the libraries load behind it."""

@@ -1,0 +1,1 @@
+"""What stands before every page: the headers of its answers, and the paths that are closed."""

@@ -1,0 +1,182 @@
+"""The attention page in Chromium: pointing, freezing, choosing heads, keys, themes, long texts, the offline file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+import intravisto_core as iv
+from intravisto_core.figures.attention_page import open_book, write_attention_pages
+from tests.browser.conftest import NARROW, WIDE, Visit
+from tests.figures.made_attention import large_page
+
+pytestmark = pytest.mark.browser
+Visits = Callable[..., Visit]
+INDUCTION = "cat dog sun cat dog sun cat dog"
+
+
+def open_attention(visit: Visits, **how: Any) -> Visit:
+    seen = visit(path="attention", **how)
+    seen.page.wait_for_selector(".iv-attention .iv-token")
+    seen.idle()
+    expect(seen.page.locator(".iv-cap", has_text="looks at").first).to_be_visible()
+    return seen.idle()
+
+
+def token(seen: Visit, position: int, side: str = "") -> Any:
+    within = f'[data-side="{side}"] ' if side else ""
+    return seen.page.locator(f'{within}.iv-token[data-position="{position}"]').first
+
+
+def pill(seen: Visit, side: str) -> Any:
+    return seen.page.locator(f'.iv-pill[data-side="{side}"]')
+
+
+def choose_head(seen: Visit, name: str) -> None:
+    field = seen.page.locator(".iv-jump")
+    field.fill(name)
+    field.press("Enter")
+    expect(seen.page.locator(".iv-panel h3")).to_have_text(name)
+
+
+@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (NARROW, True)])
+def test_pointing_freezing_and_heads(visit: Visits, size: Any, dark: bool) -> None:
+    seen = open_attention(visit, size=size, dark=dark)
+    token(seen, 8).hover()
+    expect(pill(seen, "observer")).to_contain_text("␣Italy")
+    expect(pill(seen, "observed")).to_contain_text("at pointer")
+    token(seen, 11).dblclick()
+    expect(pill(seen, "observer")).to_contain_text("frozen")
+    token(seen, 8).hover()
+    expect(pill(seen, "observer")).to_contain_text(":")
+    expect(pill(seen, "observed")).to_contain_text("␣Italy")
+    token(seen, 8).dblclick()
+    expect(pill(seen, "observed")).to_contain_text("frozen")
+    token(seen, 3).hover()
+    expect(pill(seen, "observed")).to_contain_text("␣Italy")
+    # a click on the map shows that head everywhere, and its number stands under the shaded token
+    box = seen.page.locator(".iv-mapscroll").bounding_box()
+    head = seen.page.locator(".iv-mapscroll")
+    head.click(position={"x": box["width"] * 0.4, "y": 150})
+    title = seen.page.locator(".iv-panel h3")
+    expect(title).to_have_text("L2H1" if size == WIDE else title.inner_text())
+    expect(seen.page.locator(".iv-matrix h3")).to_contain_text(title.inner_text())
+    choose_head(seen, "L2H1")
+    expect(token(seen, 10).locator("small")).not_to_have_text("")
+    pill(seen, "observed").click()
+    pill(seen, "observer").click()
+    expect(pill(seen, "observer")).to_contain_text("at pointer")
+    # two texts freeze apart
+    seen.page.locator(".iv-text .iv-segments button", has_text="two").click()
+    token(seen, 6, "observer").dblclick()
+    expect(pill(seen, "observer")).to_contain_text("frozen")
+    expect(pill(seen, "observed")).to_contain_text("at pointer")
+    wide = seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0
+    assert seen.said == []
+    assert seen.outside == []
+
+
+def test_keys_move_in_text_matrix_and_map(visit: Visits) -> None:
+    seen = open_attention(visit)
+    page = seen.page
+    token(seen, 11).focus()
+    page.keyboard.press("ArrowLeft")
+    expect(pill(seen, "observer")).to_contain_text("␣A")
+    page.keyboard.press("Enter")
+    expect(pill(seen, "observer")).to_contain_text("frozen")
+    page.keyboard.press("Escape")
+    expect(pill(seen, "observer")).to_contain_text("at pointer")
+    page.locator(".iv-mapscroll").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".iv-panel h3")).to_have_text("L5H0")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".iv-panel h3")).to_have_text("L4H0")
+    page.keyboard.press("Escape")
+    expect(page.locator(".iv-panel h3")).to_have_text("All heads")
+    page.locator(".iv-matrixscroll").focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(pill(seen, "observed")).to_contain_text("frozen")
+    assert seen.said == []
+
+
+def test_why_here_is_walked_to_the_head_that_brought_it(visit: Visits) -> None:
+    seen = open_attention(visit)
+    page = seen.page
+    choose_head(seen, "L3H3")
+    token(seen, 9).dblclick()
+    page.locator(".iv-panel .iv-segments button", has_text="why here").click()
+    table = page.locator("svg.iv-why")
+    expect(table).to_be_visible()
+    name = table.locator(".iv-lead").first
+    wanted = name.evaluate("(mark) => mark.firstChild.textContent")
+    name.click()
+    expect(page.locator(".iv-panel h3")).to_have_text(wanted)
+    expect(pill(seen, "observer")).to_contain_text("frozen")
+    assert seen.said == []
+
+
+def test_an_edit_from_a_head_and_the_difference(visit: Visits) -> None:
+    seen = open_attention(visit)
+    page = seen.page
+    choose_head(seen, "L2H1")
+    token(seen, 9).dblclick()
+    page.locator(".iv-actions button", has_text="Ablate").click()
+    page.wait_for_selector("table.effects")
+    page.get_by_role("link", name="Attention", exact=True).click()
+    page.wait_for_selector(".iv-attention .iv-token")
+    page.get_by_role("radio", name="difference").click()
+    expect(page.locator(".iv-text .iv-legend")).to_contain_text("more than in the baseline")
+    expect(page.locator(".iv-panel h3")).to_have_text("L2H1")
+    assert seen.said == []
+
+
+def test_a_large_model_and_a_long_text_stay_usable(chromium: Any, tmp_path: Path) -> None:
+    file = tmp_path / "large.html"
+    file.write_text(large_page(n_layers=80, n_heads=64, length=2000), "utf-8")
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(file.as_uri())
+    expect(page.locator(".iv-token")).to_have_count(2000)
+    page.locator(".iv-map .iv-tool", has_text="⤢").click()
+    scroller = page.locator(".iv-mapscroll")
+    assert scroller.evaluate("(e) => e.scrollWidth <= e.clientWidth + 1"), "80 × 64 heads fit across the page"
+    page.locator(".iv-map .iv-tool", has_text="⤢").click()
+    matrix = page.locator(".iv-matrixscroll")
+    page.locator(".iv-matrix .iv-segments button", has_text="+").click(click_count=4)
+    matrix.evaluate("(e) => { e.scrollTop = 4000; e.scrollLeft = 3000; }")
+    box = matrix.bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    expect(page.locator('.iv-pill[data-side="observer"] b')).not_to_have_text("w1999")
+    assert matrix.evaluate("(e) => e.scrollTop") > 1000
+    assert said == []
+    page.close()
+
+
+def test_the_offline_page_asks_for_nothing(chromium: Any, tmp_path: Path) -> None:
+    engine = iv.open_model("demo")
+    trace = engine.trace(INDUCTION)
+    book = open_book(lambda view: engine.view(view, session=trace.session), trace.id, types=engine.head_types())
+    ((name, page_text),) = write_attention_pages(book)
+    (tmp_path / name).write_text(page_text, "utf-8")
+    context = chromium.new_context(offline=True)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((tmp_path / name).as_uri())
+    field = page.locator(".iv-jump")
+    field.fill("L3H1")
+    field.press("Enter")
+    expect(page.locator(".iv-matrix h3")).to_contain_text("L3H1")
+    page.locator('.iv-token[data-position="5"]').dblclick()
+    expect(page.locator('.iv-pill[data-side="observer"]')).to_contain_text("frozen")
+    expect(page.locator(".iv-scores").first).to_contain_text("induction")
+    assert [url for url in asked if not url.startswith("file:")] == []
+    context.close()
+    engine.close()

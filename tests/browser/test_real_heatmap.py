@@ -1,0 +1,43 @@
+"""A long text on a real model: what is in sight comes first, the rest follows; a word is found as it is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import NARROW, WIDE, Visit
+
+pytestmark = pytest.mark.browser
+Visits = Callable[..., Visit]
+SENTENCE = "The Eiffel Tower is in the city of Paris, and many people visit it each year. "
+TEXT = SENTENCE * 15 + "The Eiffel Tower is in the city of"
+
+
+@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (NARROW, True)])
+def test_a_long_text_opens_on_its_answer(visit: Visits, real_model: Path, size: tuple[int, int], dark: bool) -> None:
+    seen = visit(size=size, dark=dark).ready().open_model(real_model)
+    seen.type_prompt(TEXT)
+    seen.page.locator(".st-key-run button").click()
+    expect(seen.page.locator(".iv-note")).to_contain_text("32 rows × 304 positions")
+    top = seen.page.locator('[role=gridcell][aria-label^="final norm, position 293:"]')
+    expect(top).to_contain_text("␣Paris")
+    expect(top).to_be_visible()
+    if size == NARROW:
+        # 32 rows do not fit here, and those out of sight are not drawn: the lowest ones come by scrolling
+        seen.page.locator(".iv-grid .iv-scroller").evaluate(
+            "(scroller) => { scroller.scrollTop = scroller.scrollHeight; }"
+        )
+    expect(seen.page.locator('[role=gridcell][aria-label^="embeddings, position 293"]')).to_be_attached()
+    seen.page.get_by_role("button", name="Find", exact=True).click()
+    field = seen.page.locator(".st-key-wanted input")
+    field.fill("Paris")
+    field.press("Enter")
+    line = seen.page.locator(".st-key-found_line")
+    expect(line).to_contain_text("␣Paris")
+    expect(line).to_contain_text("comes among the top 5 at")
+    expect(field).not_to_be_visible()
+    expect(seen.page.locator(".iv-mark.iv-found").first).to_be_attached()
+    assert not seen.said

@@ -1,0 +1,32 @@
+"""The app with the models of a service in place of its own (INTRAVISTO_ENGINE)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from intravisto_core.engine.remote import RemoteEngine
+
+
+def test_the_app_works_with_a_service(monkeypatch: Any, service: str, open_app: Any) -> None:
+    monkeypatch.setenv("INTRAVISTO_ENGINE", service)
+    app = open_app()
+    app.assert_calm()
+    engine = app.workspace.engine
+    assert isinstance(engine, RemoteEngine)
+    assert engine.url == service
+    assert list(app.tester.selectbox(key="model").options)[:2] == ["demo model", "llama"]
+    assert app.picture()["rows"]
+    for page in ("pages/flow.py", "pages/explain.py", "pages/layer.py"):
+        app.tester.switch_page(page).run()
+        app.settle().assert_calm()
+
+
+def test_a_service_that_does_not_answer_is_named(monkeypatch: Any, open_app: Any) -> None:
+    from intravisto_ui.session import remote_pool
+
+    monkeypatch.setattr(remote_pool, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(remote_pool, "LISTING_S", 0.1)
+    monkeypatch.setenv("INTRAVISTO_ENGINE", "http://127.0.0.1:9")
+    app = open_app()
+    assert not app.tester.exception
+    assert "expected a service that answers" in str(app.workspace.problem)

@@ -1,0 +1,36 @@
+"""A service in a thread of the tests' own process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import intravisto_core as iv
+from intravisto_core.service.clients import Clients
+from intravisto_core.service.server import make_server
+
+WAIT_S = 60.0
+
+
+@contextmanager
+def serving(
+    models: Mapping[str, iv.ModelSpec], clients: Clients | None = None, port: int = 0, **options: Any
+) -> Iterator[str]:
+    """The address of a service that runs inside the block. options: of `make_server`."""
+    server = make_server(models, clients or Clients(), port=port, **options)
+    thread = threading.Thread(target=server.run, name="service", daemon=True)
+    thread.start()
+    until = time.monotonic() + WAIT_S
+    while not server.started and thread.is_alive() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert server.started
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
