@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -18,10 +17,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from tests.processes import end_process
+
 ROOT = Path(__file__).parents[2]
 START_S = 180
 PATIENCE_MS = 120_000
-expect.set_options(timeout=40_000)
+expect.set_options(timeout=PATIENCE_MS)
 WIDE, NARROW = (1440, 900), (1024, 768)
 
 
@@ -49,11 +50,6 @@ def start_app(port: int, log: Path, **environment: str) -> subprocess.Popen[byte
     return process
 
 
-def stop_app(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    process.wait(20)
-
-
 @contextmanager
 def app_running(port: int, log: Path, **environment: str) -> Iterator[str]:
     """Address of the app, there as long as the context is; see `start_app`."""
@@ -61,7 +57,7 @@ def app_running(port: int, log: Path, **environment: str) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{port}/"
     finally:
-        stop_app(process)
+        end_process(process)
 
 
 def wait_for(process: subprocess.Popen[bytes], address: str, log: Path) -> None:

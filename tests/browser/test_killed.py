@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import deep
-from tests.browser.conftest import ROOT, Visit, free_port, start_app, stop_app
+from tests.browser.conftest import ROOT, Visit, free_port, start_app
+from tests.processes import end_process
 
 pytestmark = pytest.mark.browser
 NEVER_OURS = (".git", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis", ".venv")
@@ -40,7 +41,7 @@ class Server:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(60)
 
     def start_again(self) -> None:
         self.process = self._start()
@@ -56,7 +57,7 @@ class Server:
 def server_to_kill(chromium: Any, tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path)
     yield server
-    stop_app(server.process)
+    end_process(server.process)
 
 
 def test_killed_during_a_run_and_during_an_export(server_to_kill: Server, chromium: Any, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import ROOT, Visit, app_running, free_port
+from tests.processes import end_process
 
 pytestmark = pytest.mark.browser
 CONFIG = ROOT / "deploy" / "nginx.conf"
@@ -124,14 +125,13 @@ def places(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             wait_for_proxy(proxy, found)
             yield found
         finally:
-            proxy.terminate()
-            proxy.wait(20)
+            end_process(proxy)
             other.shutdown()
             other.server_close()
 
 
 def wait_for_proxy(proxy: subprocess.Popen[bytes], places: Places) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and proxy.poll() is None:
         try:
             asked(places.address + "_stcore/health")

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import end_process
+
 ROOT = Path(__file__).parents[2]
 WAIT_S = 120
 
@@ -119,5 +121,4 @@ def test_the_start_command_serves_the_app_and_is_healthy(environment, tmp_path):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
                 assert b"<title>Streamlit" in page.read()
         finally:
-            app.terminate()
-            app.wait(20)
+            end_process(app)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import site
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Visit, free_port, wait_for
+from tests.processes import end_process
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,8 +90,7 @@ def address(installed: Path, elsewhere: Path) -> Iterator[str]:
         wait_for(process, f"http://127.0.0.1:{port}/_stcore/health", log)
         yield f"http://127.0.0.1:{port}/"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        end_process(process, group=True)
 
 
 @pytest.mark.browser

@@ -30,7 +30,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     def advance(self: self_check.SelfCheck) -> None:
         if Capability.RESIDUAL not in self.card.pending:
-            assert event.wait(30)
+            assert event.wait(60)
         inner(self)
 
     monkeypatch.setattr(self_check.SelfCheck, "advance", advance)

@@ -18,7 +18,7 @@ from intravisto_core.request import CompareView, Generation, HeatmapView, LinkCh
 from tests.reference import plain
 from tests.tiny import N_LAYERS, N_NEW, PROMPT, VOCABULARY
 
-WAIT = 30.0
+WAIT = 60.0
 
 
 class Watch:

@@ -22,7 +22,7 @@ from intravisto_core.tokens import TokenReader
 from intravisto_core.traces.byte_store import ByteStore
 from tests.tiny import PROMPT
 
-WAIT = 30.0
+WAIT = 60.0
 LONG = "a" * 30
 FAR_TOO_LONG = "a" * 10_000
 

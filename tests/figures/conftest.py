@@ -17,7 +17,7 @@ Opener = Callable[..., Any]
 def open_page(chromium: Any, tmp_path: Path) -> Iterator[Opener]:
     """Opens a record's page, or a page's text; fails at the end if the page asked for the network or threw."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(30_000)  # a busy machine is slow, not wrong
+    context.set_default_timeout(90_000)  # a busy machine is slow, not wrong
     trouble: list[str] = []
 
     def refuse(route: Any) -> None:

@@ -30,7 +30,7 @@ Opener = Callable[..., Any]
 def wait_until(page: Any, condition: str, arg: Any = None) -> None:
     """Waits for a script to hold. Asked from here: Playwright's own waiting evaluates text in the page, which the
     page's Content-Security-Policy forbids."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not page.evaluate(condition, arg):
         assert time.monotonic() < deadline, f"did not come true: {condition}"
         page.wait_for_timeout(20)
@@ -421,4 +421,4 @@ def test_charts_open_from_a_file_too(open_page: Opener, kind: str) -> None:
     from tests.figures.test_export import records
 
     page = open_page(records()[kind])
-    page.wait_for_selector(".js-plotly-plot .plot-container", timeout=15_000)
+    page.wait_for_selector(".js-plotly-plot .plot-container", timeout=60_000)

@@ -24,7 +24,7 @@ class Waiting(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.reached.set()
-        self.go.wait(20)
+        self.go.wait(60)
         return x * 2
 
 
@@ -79,7 +79,7 @@ def test_boxes_run_and_are_done_and_blocks_follow(chromium) -> None:
         page.goto(live.url)
         run = Thread(target=inspector.forward, args=(torch.randn(2, 4),))
         run.start()
-        assert module.reached.wait(20)
+        assert module.reached.wait(60)
         box = lambda path: page.locator(f'.iv-node[data-path="{path}"]')  # noqa: E731
         expect(box("first")).to_have_class("iv-node iv-leaf iv-done")
         expect(box("second")).to_have_class("iv-node iv-leaf iv-running")

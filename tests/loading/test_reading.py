@@ -165,7 +165,7 @@ def test_who_computes_may_say_so_twice_while_another_one_waits_to_construct():
     for thread in threads:
         thread.start()
         time.sleep(0.05)
-    assert ended.wait(5)
+    assert ended.wait(WAIT)
     threads[1].join(WAIT)
 
 

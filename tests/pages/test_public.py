@@ -54,7 +54,7 @@ def test_other_models_are_refused_without_naming_paths() -> None:
 
 def ended(run: jobs.Run) -> Exception | None:
     run.start()
-    assert run.wait(30)
+    assert run.wait(120)
     return run.error
 
 

@@ -178,7 +178,7 @@ def test_a_new_run_cancels_the_one_before(app: App, monkeypatch: pytest.MonkeyPa
     app.tester.button(key="run").click().run()
     first = app.workspace.run
     app.workspace.start(first.spec, first.request)
-    assert first.wait(30)
+    assert first.wait(120)
     app.workspace.run.cancel()
     app.settle()
 

@@ -20,6 +20,8 @@ from filelock import FileLock
 import intravisto_core as iv
 from tests.tiny import PROMPT
 
+# replicas and clients share the machine with other tests
+pytestmark = pytest.mark.flaky(reruns=1)
 ROOT = Path(__file__).parents[2]
 START_S = 150.0
 CLIENTS, EACH = 20, 10
