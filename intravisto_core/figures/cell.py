@@ -126,7 +126,7 @@ def next_tokens_figure(tokens: NextTokens, dark: bool = False) -> go.Figure:
     labels = _labels(tokens.token_ids, dict(tokens.shown))
     figure = go.Figure()
     for name, values, colour in (("model", tokens.model, theme.muted), ("sampler", tokens.sampled, theme.accent)):
-        text = [probability(float(v)) if v else "0 %" for v in values]
+        text = [probability(float(v)) if v else share(0) for v in values]
         bars = go.Bar(x=values, y=labels, text=text, name=name, orientation="h", marker={"color": colour})
         figure.add_trace(bars.update(hovertemplate="%{y}: %{text}<extra>" + name + "</extra>"))
     figure.update_yaxes(autorange="reversed")

@@ -111,7 +111,7 @@ def _measure(grid: DecodedGrid, chosen: Colour, shares: Shares | None, scale: st
         name = "entropy" if scale == "component" else scale
         return Measure(chosen, grid.entropy, "entropy", name, "nats", 0.0, most, "0", f"{significant(most)} nats")
     if chosen is Colour.P_MAX:
-        return Measure(chosen, grid.p_max, "top probability", hue, "percent", 0.0, 1.0, "0", "100 %")
+        return Measure(chosen, grid.p_max, "top probability", hue, "percent", 0.0, 1.0, "0", share(1))
     if chosen in WATCHING:
         return _watched(grid, chosen, hue)
     if chosen is Colour.CORRECT:
@@ -127,7 +127,7 @@ def _watched(grid: DecodedGrid, colour: Colour, hue: str) -> Measure:
     of = f"of {printable(token.shown)}"
     if colour is Colour.PROBABILITY:
         values = token.probability
-        return Measure(colour, values, f"probability {of}", hue, "percent", 0.0, 1.0, "0", "100 %", in_hover=True)
+        return Measure(colour, values, f"probability {of}", hue, "percent", 0.0, 1.0, "0", share(1), in_hover=True)
     ranks = np.where(token.rank > 0, token.rank, np.nan).astype(np.float64)
     last = float(max(2, grid.d_vocab))
     return Measure(
@@ -186,7 +186,9 @@ def _length(grid: DecodedGrid, colour: Colour, hue: str) -> Measure:
         raise RequestError(expected("an iterative reading", "coefficients", None))
     with np.errstate(divide="ignore", invalid="ignore"):
         values = grid.coefficients[:, :, 0] / grid.norms
-    return Measure(colour, values, "length along the top token", hue, "share", 0.0, 1.0, "0", "100 % of the stream")
+    return Measure(
+        colour, values, "length along the top token", hue, "share", 0.0, 1.0, "0", f"{share(1)} of the stream"
+    )
 
 
 def _change(grid: DecodedGrid, hue: str) -> Measure:
@@ -211,10 +213,10 @@ def _share(grid: DecodedGrid, colour: Colour, shares: Shares, scale: str) -> Mea
     missing = "nothing is added at this row, or the share is undefined"
     if finite.size and (finite.min() < 0 or finite.max() > 1):
         most = max(1.0, float(np.abs(finite).max()))
-        text = f"{significant(100 * most)} %"
+        text = share(most)
         return Measure(colour, values, name, "diverging", "share", -most, most, "−" + text, text, missing)
     hue = colour.value if scale == "component" else scale
-    return Measure(colour, values, name, hue, "share", 0.0, 1.0, "0", "100 %", missing)
+    return Measure(colour, values, name, hue, "share", 0.0, 1.0, "0", share(1), missing)
 
 
 def share_rows(grid: DecodedGrid, shares: Shares, part: str) -> np.ndarray:

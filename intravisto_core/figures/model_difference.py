@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.figures.drawings import draws
-from intravisto_core.figures.numbers import nats, significant
+from intravisto_core.figures.numbers import nats, share
 from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable, shorten
 from intravisto_core.figures.theme import colour_scale, css, ink_on
@@ -105,7 +105,7 @@ def _weights(difference: ModelDifference, dark: bool) -> go.Figure:
             x=[plotly_text(kind) for kind in kinds],
             y=labels,
             customdata=[
-                [f"{label}, {plotly_text(kind)}: {significant(100 * v)} %" for kind, v in zip(kinds, row, strict=True)]
+                [f"{label}, {plotly_text(kind)}: {share(v)}" for kind, v in zip(kinds, row, strict=True)]
                 for label, row in zip(labels, values, strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",

@@ -6,6 +6,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from math import floor, isnan, log10
 
 NONE = "–"
+# The space before the sign does not break, so that number and sign stay on one line.
+PER_CENT = "\u00a0%"
 
 
 def _fixed(size: float) -> str:
@@ -37,11 +39,11 @@ def probability(p: float) -> str:
     if isnan(p):
         return NONE
     if p > 0.9995:
-        return ">99.9 %"
+        return f">99.9{PER_CENT}"
     if p < 1e-5:
-        return "<0.001 %"
+        return f"<0.001{PER_CENT}"
     text = significant(100 * p)
-    return f"{'99.9' if text == '100' else text} %"
+    return f"{'99.9' if text == '100' else text}{PER_CENT}"
 
 
 def whole_percent(p: float) -> str:
@@ -49,13 +51,13 @@ def whole_percent(p: float) -> str:
     if isnan(p):
         return NONE
     if p >= 0.995:
-        return ">99 %"
-    return "<1 %" if p < 0.01 else f"{floor(100 * p + 0.5)} %"
+        return f">99{PER_CENT}"
+    return f"<1{PER_CENT}" if p < 0.01 else f"{floor(100 * p + 0.5)}{PER_CENT}"
 
 
 def share(s: float) -> str:
     """A share, which may be negative, nothing, or all."""
-    return NONE if isnan(s) else f"{significant(100 * s)} %"
+    return NONE if isnan(s) else f"{significant(100 * s)}{PER_CENT}"
 
 
 def whole_share(s: float) -> str:
@@ -63,7 +65,7 @@ def whole_share(s: float) -> str:
     if isnan(s):
         return NONE
     whole = floor(100 * abs(s) + 0.5)
-    return f"{'−' if s < 0 and whole else ''}{whole} %"
+    return f"{'−' if s < 0 and whole else ''}{whole}{PER_CENT}"
 
 
 def nats(value: float) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intravisto_core.figures.numbers import change, nats, probability, significant, whole_share
+from intravisto_core.figures.numbers import change, nats, probability, share, significant, whole_share
 from intravisto_core.figures.text import printable
 from intravisto_core.records import PatchGrid
 from intravisto_core.records.patching import FLOORS_OF_WHOLE
@@ -305,7 +305,7 @@ def write_agreement(grid: PatchGrid) -> str:
 def write_floor(grid: PatchGrid) -> str:
     """The noise floor in words; as a share where there are shares."""
     if has_shares(grid):
-        size = f"{significant(100 * grid.noise_floor / abs(grid.clean - grid.corrupt))} %"
+        size = share(grid.noise_floor / abs(grid.clean - grid.corrupt))
     else:
         size = significant(grid.noise_floor)
     return f"below the noise floor ({size})"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from intravisto_core.figures.numbers import nats, share
+from intravisto_core.figures.numbers import PER_CENT, nats, share
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.web.lines import Line, Lines, lines_data
 from intravisto_core.records import Token, row_label
@@ -23,7 +23,7 @@ def parse_node(node: str) -> tuple[str, int, int]:
 
 def brief_share(value: float) -> str:
     """A share; what is nearly nothing is only called small."""
-    return share(float(value)) if value == 0 or not abs(value) < 1e-5 else "<0.001 %"
+    return share(float(value)) if value == 0 or not abs(value) < 1e-5 else f"<0.001{PER_CENT}"
 
 
 def node_name(node: str, n_layers: int, own: str = "") -> str:

@@ -17,25 +17,25 @@ HEDGE = " One prompt, so an anecdote."
 
 def test_the_sentence_without_tests():
     assert explanation().sentence == (
-        "The model says ␣sat with 60.0 %. Up to layer 7 it is not in sight; it rises from layer 8 and is first from "
-        "layer 9 on. To its logit, MLPs add +3.00 and heads +2.00. Of the heads, L8H1 adds most, +2.00: it looks at "
-        f"the first ‘␣cat’ and writes ␣sat.{HEDGE}"
+        "The model says ␣sat with 60.0\u00a0%. Up to layer 7 it is not in sight; it rises from layer 8 and is first "
+        "from layer 9 on. To its logit, MLPs add +3.00 and heads +2.00. Of the heads, L8H1 adds most, +2.00: it looks "
+        f"at the first ‘␣cat’ and writes ␣sat.{HEDGE}"
     )
 
 
 def test_the_sentence_with_tests():
     said = with_tests(explanation(), 0.5, {1: 0.05, 2: 0.2, 3: 0.59}).sentence
     assert said.endswith(
-        "Tested: without L8H1, ␣sat falls to 50.0 %; when the last position cannot see the first ‘␣cat’, to 5.00 %; or "
-        f"‘␣saw’, to 20.0 %.{HEDGE}"
+        "Tested: without L8H1, ␣sat falls to 50.0\u00a0%; when the last position cannot see the first ‘␣cat’, to "
+        f"5.00\u00a0%; or ‘␣saw’, to 20.0\u00a0%.{HEDGE}"
     )
     assert (
         "no single word that is hidden from the last position halves it."
         in with_tests(explanation(), 0.7, {1: 0.5}).sentence
     )
-    assert "without L8H1, ␣sat rises to 70.0 %" in with_tests(explanation(), 0.7, {1: 0.5}).sentence
-    assert "without L8H1, ␣sat stays at 60.1 %" in with_tests(explanation(), 0.601, {}).sentence
-    assert "stays at 58.0 %" in with_tests(explanation(), 0.58, {}, noise=0.05).sentence, "within the noise"
+    assert "without L8H1, ␣sat rises to 70.0\u00a0%" in with_tests(explanation(), 0.7, {1: 0.5}).sentence
+    assert "without L8H1, ␣sat stays at 60.1\u00a0%" in with_tests(explanation(), 0.601, {}).sentence
+    assert "stays at 58.0\u00a0%" in with_tests(explanation(), 0.58, {}, noise=0.05).sentence, "within the noise"
 
 
 def test_a_sink_is_no_word_and_a_disagreement_is_said():
@@ -48,7 +48,7 @@ def test_a_sink_is_no_word_and_a_disagreement_is_said():
 
 def test_the_sentence_against_another_token():
     said = with_tests(against(explanation()), 1.5, {1: -2.0}).sentence
-    assert said.startswith("The model says ␣sat with 60.0 %, 4.00 logits ahead of ␣lay.")
+    assert said.startswith("The model says ␣sat with 60.0\u00a0%, 4.00 logits ahead of ␣lay.")
     assert "To its lead, MLPs add +3.00 and heads +2.00" in said
     assert "L8H1 adds most, +2.00: it looks at the first ‘␣cat’ and pushes ␣lay down." in said
     assert (
@@ -62,7 +62,7 @@ def test_the_sentence_against_another_token():
 
 def test_what_the_model_does_not_say_is_not_said_of_it():
     said = explanation(top_id=72, probability=0.1, ranks=(900, *[800] * 18, 30, 4)).sentence
-    assert said.startswith("The model gives ␣sat 10.0 % and would say ␣lay first.")
+    assert said.startswith("The model gives ␣sat 10.0\u00a0% and would say ␣lay first.")
     assert "it rises from layer 9; at the end it stands at place 4." in said
 
 
@@ -110,8 +110,9 @@ def test_the_data_of_the_card():
     data = explain_data(with_tests(explanation(), 0.5, {1: 0.05, 2: float("nan")}), links=True, rev="r")
     chips = data["words"]["columns"]
     assert [c["kind"] for c in chips] == ["sink", "word", "word", "word", "itself"]
-    assert [c["share"] for c in chips] == ["sink", "67 %", "22 %", "11 %", "itself"], "of the words between"
-    assert [c["hidden"] for c in chips] == ["", "5.00 %", "…", "", "–"]
+    shares = ["sink", "67\u00a0%", "22\u00a0%", "11\u00a0%", "itself"]
+    assert [c["share"] for c in chips] == shares, "of the words between"
+    assert [c["hidden"] for c in chips] == ["", "5.00\u00a0%", "…", "", "–"]
     assert [c["halves"] for c in chips] == [False, True, False, False, False]
     (arc,) = data["words"]["arcs"]
     assert (arc["position"], arc["value"], arc["texts"][0]) == (1, 2.0, "L8H1 writes ␣sat")
@@ -119,8 +120,8 @@ def test_the_data_of_the_card():
     assert set(by_name) == {"L8H1", "MLP 9"}
     assert (by_name["L8H1"]["looks"], by_name["L8H1"]["weight"], by_name["L8H1"]["without"]) == (
         "␣cat",
-        "60 %",
-        "50.0 %",
+        "60\u00a0%",
+        "50.0\u00a0%",
     )
     words = data["who"]["words"]
     assert words[str(HEAD)]["words"] == [{"text": "␣sat", "hit": True}, {"text": "␣lay", "hit": False}]

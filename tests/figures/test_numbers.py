@@ -36,13 +36,13 @@ def test_three_significant_digits(value: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("p", "text"),
     [
-        (0.588, "58.8 %"),
-        (0.9996, ">99.9 %"),
-        (0.9995, "99.9 %"),
-        (1.0, ">99.9 %"),
-        (0.00000999, "<0.001 %"),
-        (0.0, "<0.001 %"),
-        (0.00001, "0.00100 %"),
+        (0.588, "58.8\u00a0%"),
+        (0.9996, ">99.9\u00a0%"),
+        (0.9995, "99.9\u00a0%"),
+        (1.0, ">99.9\u00a0%"),
+        (0.00000999, "<0.001\u00a0%"),
+        (0.0, "<0.001\u00a0%"),
+        (0.00001, "0.00100\u00a0%"),
         (nan, "–"),
     ],
 )
@@ -51,7 +51,7 @@ def test_probability(p: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("p", "text"), [(0.996, ">99 %"), (0.994, "99 %"), (0.004, "<1 %"), (0.125, "13 %"), (nan, "–")]
+    ("p", "text"), [(0.996, ">99\u00a0%"), (0.994, "99\u00a0%"), (0.004, "<1\u00a0%"), (0.125, "13\u00a0%"), (nan, "–")]
 )
 def test_whole_percent(p: float, text: str) -> None:
     assert numbers.whole_percent(p) == text
@@ -60,11 +60,11 @@ def test_whole_percent(p: float, text: str) -> None:
 def test_signed_numbers_have_a_true_minus_and_shares_may_be_all_or_nothing() -> None:
     assert numbers.change(1.5) == "+1.50"
     assert numbers.change(-1.5) == "−1.50"
-    assert numbers.share(-0.042) == "−4.20 %"
-    assert numbers.share(1.0) == "100 %"
-    assert numbers.share(0.0) == "0 %"
-    assert numbers.whole_share(-0.001) == "0 %"
-    assert numbers.whole_share(-0.26) == "−26 %"
+    assert numbers.share(-0.042) == "−4.20\u00a0%"
+    assert numbers.share(1.0) == "100\u00a0%"
+    assert numbers.share(0.0) == "0\u00a0%"
+    assert numbers.whole_share(-0.001) == "0\u00a0%"
+    assert numbers.whole_share(-0.26) == "−26\u00a0%"
     assert numbers.nats(0.9789) == "0.979 nats"
 
 

@@ -24,8 +24,8 @@ def test_where_the_difference_is_kept_is_told_by_column():
     equal, _, third, last = map(told, words.write_stories(grid))
     assert equal == ""
     assert third == (
-        "Up to layer 1 the difference is kept at ‘␣John’; from layer 3 on it is no longer there, and ‘␣to’ holds 96 %. "
-        "It seems to move in layers 1 to 2."
+        "Up to layer 1 the difference is kept at ‘␣John’; from layer 3 on it is no longer there, and ‘␣to’ holds "
+        "96\u00a0%. It seems to move in layers 1 to 2."
     )
     assert last == (
         "The answer is read here. Before layer 2 this position knows nothing of the difference; from layer 3 on it "
@@ -64,11 +64,12 @@ def test_heads_that_carry_it_and_those_against_it():
     grid = head_grid()
     data = patching_data([patch_grid(), grid])
     assert [(p["text"], p["number"]) for part in data["carry"] for p in part["parts"]] == [
-        ("L2H0", "60 %"),
-        ("L2H1", "−20 %"),
+        ("L2H0", "60\u00a0%"),
+        ("L2H1", "−20\u00a0%"),
     ]
     assert data["chosen"] == {"block": "resid_pre", "layer": 2, "column": 2}
-    assert "Stream: correlation 1.00; it is worst at layer 0 at ‘␣John’: 50 %, where 100 % is right." in data["scatter"]
+    worst = "it is worst at layer 0 at ‘␣John’: 50\u00a0%, where 100\u00a0% is right."
+    assert f"Stream: correlation 1.00; {worst}" in data["scatter"]
     assert [block["axis"] for block in data["blocks"]] == ["position", "head"]
 
 
@@ -84,7 +85,8 @@ def test_two_runs_too_near_have_no_shares_but_effects():
 @pytest.mark.parametrize("metric", list(PatchMetric))
 def test_every_measure_has_its_unit(metric):
     said = words.write_does(patch_grid(lead=(0.9, 0.1), metric=metric, noise_floors=np.array([0.001])))
-    assert {"logit_diff": "from +0.100", "probability": "from 10.0 %", "kl": "from 0.100 nats"}[str(metric)] in said
+    units = {"logit_diff": "from +0.100", "probability": "from 10.0\u00a0%", "kl": "from 0.100 nats"}
+    assert units[str(metric)] in said
 
 
 def test_what_was_not_run_has_no_number():

@@ -47,7 +47,8 @@ def test_next_tokens_stand_beside_the_models_own() -> None:
         "trace-1", 5, np.arange(3), np.array([0.5, 0.25, 0.1]), np.array([0.8, 0.2, 0.0]), 2, {0: "a", 1: "b", 2: "c"}
     )
     (listed,) = next_list(tokens)["lists"]
-    assert [(e["value"], e["aside"]) for e in listed["entries"]] == [(0.8, "50.0 %"), (0.2, "25.0 %"), (0.0, "10.0 %")]
+    drawn = [(0.8, "50.0\u00a0%"), (0.2, "25.0\u00a0%"), (0.0, "10.0\u00a0%")]
+    assert [(e["value"], e["aside"]) for e in listed["entries"]] == drawn
     assert listed["columns"] == ("drawn with", "model")
 
 

@@ -30,7 +30,7 @@ def test_the_form_tells_before_the_run_and_the_card_after_it(app: App) -> None:
     (before,) = said(app)
     assert "Will read back as" in before
     assert token in before
-    assert "99.9 %" in before
+    assert "99.9\u00a0%" in before
     assert "misfit" not in before
     app.click("edit_add")
     assert len(said(app)) == 1  # the form again: nothing was run yet

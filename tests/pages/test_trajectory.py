@@ -86,4 +86,4 @@ def test_a_probability_just_below_1_is_not_told_as_certain() -> None:
     watched = Watched("x", 3, 1, "x", p, np.zeros((3, 1), np.float32), np.ones((3, 1), np.int64))
     labels = ["embeddings", "layer 0", "final norm"]
     (line,) = trajectory.build_chart([(watched, "#000000")], labels, 0, "probability", "light").data
-    assert [words for _, words, _ in line.customdata] == ["99.9 %", ">99.9 %", "50.0 %"]
+    assert [words for _, words, _ in line.customdata] == ["99.9\u00a0%", ">99.9\u00a0%", "50.0\u00a0%"]

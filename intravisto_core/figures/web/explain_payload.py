@@ -20,7 +20,7 @@ from intravisto_core.figures.explanation_words import (
     show_metric,
     write_pieces,
 )
-from intravisto_core.figures.numbers import change, probability, rank, significant, whole_percent, whole_share
+from intravisto_core.figures.numbers import change, probability, rank, share, significant, whole_percent, whole_share
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.web.flow_payload import round_numbers
 from intravisto_core.figures.words import as_sentence
@@ -71,7 +71,7 @@ def list_foot(found: Explanation) -> list[str]:
             f"Attention sinks are set aside (position 0{several}): {weight} of all heads' attention from here."
         )
     if found.noise >= SHOWN_NOISE:
-        size = significant(found.noise) if found.has_contrast else f"{significant(100 * found.noise)} %"
+        size = significant(found.noise) if found.has_contrast else share(found.noise)
         lines.append(f"Changes below {size} are rounding.")
     lines += [as_sentence(printable(note)) for note in found.notes]
     return [*lines, "“Adds” is bookkeeping; “without it” and “if hidden” are tests."]

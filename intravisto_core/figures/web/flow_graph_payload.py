@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from intravisto_core.figures.numbers import PER_CENT
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.web.flow_payload import column_headers, round_numbers, row_headers, with_key
 from intravisto_core.figures.words import sinks_in_words, start_in_words
@@ -18,7 +19,7 @@ def graph_payload(graph: ContributionGraph, scale: float = 1.0, rev: str = "") -
         "rev": rev,
         "model": printable(graph.model),
         "title": f"Contributions from {start_in_words(graph.row, graph.starts, graph.n_layers)}",
-        "note": f"{nodes:,} states, {edges:,} steps of at least {100 * graph.threshold:.3g} %",
+        "note": f"{nodes:,} states, {edges:,} steps of at least {100 * graph.threshold:.3g}{PER_CENT}",
         "fileName": "contributions",
         "threshold": graph.threshold,
         "scale": scale,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from intravisto_core.figures.numbers import change, nats, significant
+from intravisto_core.figures.numbers import change, nats, significant, whole_share
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.words import as_sentence
 from intravisto_core.records import FeatureCard, LayerFeatures, LayerGraph, Token, TokenList
@@ -55,7 +55,7 @@ def features_data(graph: LayerGraph) -> list[dict[str, Any]]:
             "name": printable(each.dictionary),
             "about": (
                 f"{each.place} · {each.n_active:,} of {each.n_features:,} features active · leaves out "
-                f"{100 * each.error:.0f} % of its length"
+                f"{whole_share(each.error)} of its length"
             ),
             "rows": [part_data(graph, each, i) for i in range(len(each))],
         }

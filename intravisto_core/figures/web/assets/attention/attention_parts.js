@@ -1,5 +1,6 @@
 /** Small pieces that the parts of the attention page share. */
 import { element } from "../shared/base.js";
+import { PER_CENT } from "../shared/numbers.js";
 
 /** A row of buttons of which one is on; `show` says which. */
 export function segments(parent, label, pairs, choose) {
@@ -28,11 +29,11 @@ export function about(value) {
   if (value == null || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
   const sign = value < 0 ? "−" : "";
-  if (size >= 0.9995) return size > 1.0005 ? `${sign}${Math.round(100 * size)} %` : size === 1 ? `${sign}100 %` : `${sign}>99.9 %`;
-  if (size === 0) return "0 %";
-  if (size < 0.0005) return value < 0 ? ">−0.1 %" : "<0.1 %";
+  if (size >= 0.9995) return size > 1.0005 ? `${sign}${Math.round(100 * size)}${PER_CENT}` : `${sign}${size === 1 ? "100" : ">99.9"}${PER_CENT}`;
+  if (size === 0) return `0${PER_CENT}`;
+  if (size < 0.0005) return value < 0 ? `>−0.1${PER_CENT}` : `<0.1${PER_CENT}`;
   const fine = 100 * size < 9.95 || 100 * size >= 99.5;
-  return `${sign}${fine ? (100 * size).toFixed(1) : Math.round(100 * size)} %`;
+  return `${sign}${fine ? (100 * size).toFixed(1) : Math.round(100 * size)}${PER_CENT}`;
 }
 
 /** A share, or where two runs are compared its change in points of per cent. */

@@ -1,6 +1,7 @@
 /** All heads as points by two scores, coloured by the kind of key that each looks at most beside sinks. */
 import { ORDER } from "./attention_colours.js";
 import { nameOfHead } from "./attention_heads.js";
+import { wholeShare } from "../shared/numbers.js";
 
 const EDGE = { left: 48, right: 14, top: 12, bottom: 30 };
 const NEAR = 12; // px from a point within which it is meant
@@ -43,7 +44,7 @@ function paintAxes(context, { scheme, scores, across, up, rangeX, rangeY, x, y, 
   context.fillStyle = scheme.muted;
   context.textAlign = "center";
   const bottom = height - EDGE.bottom;
-  const number = (value, id) => (scores.unit(id) === "share" ? `${Math.round(100 * value)} %` : value.toPrecision(2));
+  const number = (value, id) => (scores.unit(id) === "share" ? wholeShare(value) : value.toPrecision(2));
   for (const t of [0, 0.5, 1]) {
     const [a, b] = [rangeX[0] + t * (rangeX[1] - rangeX[0]), rangeY[0] + t * (rangeY[1] - rangeY[0])];
     context.beginPath();

@@ -4,7 +4,7 @@
  */
 import { announce, bus, channels, element, resolved, rootOf, writeToken } from "../shared/base.js";
 import { colourScale, luminance } from "../shared/colour.js";
-import { share, wholeShare } from "../shared/numbers.js";
+import { PER_CENT, share, wholeShare } from "../shared/numbers.js";
 
 const SQUARES = 60; // in a line, at most
 const NAMES = ["token", "from the text so far", "positions"];
@@ -93,8 +93,8 @@ function drawCommon(body, data) {
 
 /** A share, and where it is not the usual one by how many percentage points. */
 function amount(parent, mass, apart) {
-  const tenths = `${(100 * Math.abs(mass)).toFixed(1)} %`;
-  parent.append(` · ${Math.abs(mass) < 0.0995 ? (mass < 0 && tenths !== "0.0 %" ? "−" : "") + tenths : wholeShare(mass)}`);
+  const tenths = `${(100 * Math.abs(mass)).toFixed(1)}${PER_CENT}`;
+  parent.append(` · ${Math.abs(mass) < 0.0995 ? (mass < 0 && tenths !== `0.0${PER_CENT}` ? "−" : "") + tenths : wholeShare(mass)}`);
   if (apart == null) return;
   const points = 100 * apart;
   const text = `${apart < 0 ? "−" : "+"}${Math.abs(points) < 1 ? Math.abs(points).toPrecision(1) : Math.round(Math.abs(points))}`;

@@ -1,6 +1,7 @@
 /** Beside the grid: the chosen cell in words with the ways on, the estimate against the exact value, the parts that matter. */
 import { element } from "../shared/base.js";
 import { shape } from "../shared/image.js";
+import { PER_CENT } from "../shared/numbers.js";
 import { writePieces } from "./patching_pieces.js";
 import { showMetric, showShort } from "./patching_words.js";
 
@@ -91,7 +92,7 @@ function drawScatter(picture, part) {
   for (const mark of marks) {
     shape("path", { d: `M${x(mark)} ${BASE}V6M${LEFT} ${y(mark)}H${WIDE - 8}`, class: "iv-rule" }, svg);
     const text = showShort(data, mark, true);
-    shape("text", { x: x(mark), y: BASE + 14, class: "iv-tick iv-middle" }, svg, data.unit === "share" ? `${text} %` : text);
+    shape("text", { x: x(mark), y: BASE + 14, class: "iv-tick iv-middle" }, svg, data.unit === "share" ? `${text}${PER_CENT}` : text);
     shape("text", { x: LEFT - 4, y: y(mark) + 4, class: "iv-tick iv-end" }, svg, text);
   }
   shape("path", { d: `M${x(low)} ${y(low)}L${x(high)} ${y(high)}`, class: "iv-same" }, svg);

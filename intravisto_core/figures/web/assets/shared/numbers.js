@@ -1,5 +1,8 @@
 /** Numbers as people read them: the same rules as figures/numbers.py, which a test holds together. */
 
+/** The space before the sign does not break, so that number and sign stay on one line. */
+export const PER_CENT = "\u00a0%";
+
 /** Three significant digits, thousands grouped, a true minus sign. */
 export function significant(value) {
   if (value == null || Number.isNaN(value)) return "–";
@@ -15,29 +18,29 @@ export function significant(value) {
 /** A probability: 58.8 %, >99.9 %, <0.001 %. */
 export function probability(p) {
   if (p == null || Number.isNaN(p)) return "–";
-  if (p > 0.9995) return ">99.9 %";
-  if (p < 1e-5) return "<0.001 %";
+  if (p > 0.9995) return `>99.9${PER_CENT}`;
+  if (p < 1e-5) return `<0.001${PER_CENT}`;
   const text = significant(100 * p);
-  return `${text === "100" ? "99.9" : text} %`;
+  return `${text === "100" ? "99.9" : text}${PER_CENT}`;
 }
 
 /** A probability in a cell, in whole per cent. */
 export function wholePercent(p) {
   if (p == null || Number.isNaN(p)) return "–";
-  if (p >= 0.995) return ">99 %";
-  return p < 0.01 ? "<1 %" : `${Math.round(100 * p)} %`;
+  if (p >= 0.995) return `>99${PER_CENT}`;
+  return p < 0.01 ? `<1${PER_CENT}` : `${Math.round(100 * p)}${PER_CENT}`;
 }
 
 /** A share, which may be negative, nothing, or all. */
 export function share(s) {
-  return s == null || Number.isNaN(s) ? "–" : `${significant(100 * s)} %`;
+  return s == null || Number.isNaN(s) ? "–" : `${significant(100 * s)}${PER_CENT}`;
 }
 
 /** A share in a cell, in whole per cent. */
 export function wholeShare(s) {
   if (s == null || Number.isNaN(s)) return "–";
   const whole = Math.round(100 * Math.abs(s));
-  return `${s < 0 && whole > 0 ? "−" : ""}${whole} %`;
+  return `${s < 0 && whole > 0 ? "−" : ""}${whole}${PER_CENT}`;
 }
 
 /** An entropy or a divergence. */
