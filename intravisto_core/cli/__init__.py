@@ -5,28 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from intravisto_core import __version__
-from intravisto_core.cli import (
-    app,
-    attention,
-    batch,
-    check,
-    circuit,
-    edit,
-    evidence,
-    explain,
-    flow,
-    inspect,
-    layer,
-    measures,
-    patch,
-    saliency,
-    saved,
-    serve,
-    trace,
-)
-from intravisto_core.cli.options import FORMAT, Parser
+from intravisto_core.cli.parser import COMMANDS, FORMAT, Parser, add_command
 from intravisto_core.cli.printing import PIPE_CLOSED, close_output, prepare_output, print_error
 from intravisto_core.errors import IntravistoError
 
@@ -54,7 +36,8 @@ _EXAMPLES = """examples:
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of the command that is asked for; `run` carries it out. No other command's module is imported."""
     parser = Parser(
         prog="intravisto",
         description="See how a transformer language model arrives at a token.",
@@ -63,27 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"intravisto {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    for command in (
-        trace,
-        explain,
-        saliency,
-        attention,
-        flow,
-        edit,
-        evidence,
-        circuit,
-        patch,
-        measures,
-        inspect,
-        layer,
-        saved,
-        check,
-        batch,
-        serve,
-        app,
-    ):
-        command.add(commands)
-    return parser
+    asked = next((word for word in arguments if not word.startswith("-")), "")
+    needed = COMMANDS[asked][0] if asked in COMMANDS else ""
+    for name, (module, _) in COMMANDS.items():
+        if module != needed:
+            add_command(commands, name)
+        elif name not in commands.choices:  # a module may add several
+            import_module(f"intravisto_core.cli.{module}").add(commands)
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Gives the exit code: 0, 1 for a failed check, 2 for what could not be done, 141 where a closed pipe ended it.
     """
     prepare_output()
-    options = _parser().parse_args(arguments)
+    options = read_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
         code: int = options.run(options)
         sys.stdout.flush()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT
+from intravisto_core.cli.parser import add_command
 from intravisto_core.errors import MissingProgramError, expected
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,11 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    app = commands.add_parser(
+    app = add_command(
+        commands,
         "app",
-        help="start the app in the browser",
         description="Start the app: that of the clone that this program runs from, else that of the installed package.",
-        **FORMAT,
     )
     app.add_argument("--port", type=read_port, default=8501, help="port to listen on (default 8501)")
     app.set_defaults(run=_app)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.options import add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.files import write_file
@@ -25,13 +26,12 @@ LISTED = 4
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    attention = commands.add_parser(
+    attention = add_command(
+        commands,
         "attention",
-        help="show where each token looks, and what each head does with its attention",
         epilog='examples:\n  intravisto attention "the cat sat on the mat" --out attention.html\n'
         '  intravisto attention "the cat sat on the mat" --layers 2,4 --out attention.html\n'
         '  intravisto attention "the cat sat on the mat" --layers 3 --heads 0,1 --out heads.csv',
-        **FORMAT,
     )
     add_prompt(attention)
     attention.add_argument(

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, add_model, read_spec
+from intravisto_core.cli.options import add_model, read_spec
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_text
 from intravisto_core.errors import MissingProgramError, expected
 from intravisto_core.request import to_json
@@ -15,14 +16,13 @@ from intravisto_core.service.batch_plan import VIEWS, BatchPlan, read_prompts
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    batch = commands.add_parser(
+    batch = add_command(
+        commands,
         "batch",
-        help="views of many prompts as Parquet, with their means",
         description="Run every prompt of a file and keep views of it. Begun again with the same words, it goes on "
         "where it was stopped; every prompt is answered exactly once.",
         epilog="examples:\n  intravisto batch prompts.jsonl --out results\n"
         "  intravisto batch prompts.jsonl --views heatmap,attribution,saliency --workers 4 --out results",
-        **FORMAT,
     )
     batch.add_argument("prompts", type=Path, help='lines of JSON: a text, or {"prompt": "…", "id": "…"}')
     add_model(batch)

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, SOURCES, add_loading, open_engine
+from intravisto_core.cli.options import SOURCES, add_loading, open_engine
+from intravisto_core.cli.parser import add_command
 from intravisto_core.errors import RequestError
 from intravisto_core.files import write_file
 from intravisto_core.records import ModelCard
@@ -14,12 +15,7 @@ from intravisto_core.records import ModelCard
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    check = commands.add_parser(
-        "check",
-        help="hold a model to the identities that every picture rests on",
-        epilog="example:\n  intravisto check demo",
-        **FORMAT,
-    )
+    check = add_command(commands, "check", epilog="example:\n  intravisto check demo")
     check.add_argument("model", nargs="?", help=SOURCES)
     add_loading(check)
     check.add_argument("--all-tiny", action="store_true", help="check a tiny random model of every family instead")

@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from intravisto_core.cli.evidence import read_prompts
-from intravisto_core.cli.options import FORMAT, add_model, add_out, open_engine
+from intravisto_core.cli.options import add_model, add_out, open_engine
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.figures.circuit_words import describe
@@ -19,15 +20,14 @@ LISTED = 20
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    circuit = commands.add_parser(
+    circuit = add_command(
+        commands,
         "circuit",
-        help="find the heads and MLPs that do a task without the rest of the model",
         description="The rest of the model comes from counterfactual prompts.",
         epilog="The file of pairs has one pair a line: prompt, tabulator, counterfactual; with two more columns,\n"
         "target and contrast of the pair.\n\nexamples:\n"
         "  intravisto circuit pairs.tsv --out circuit.html\n"
         '  intravisto circuit pairs.tsv --parts "L3H2,L5 MLP" --by activation',
-        **FORMAT,
     )
     circuit.add_argument("pairs", help="a file of pairs of prompts; - reads them from the input")
     add_model(circuit)

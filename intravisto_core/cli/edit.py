@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.options import add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_text
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import Comparison
@@ -42,9 +43,7 @@ _EXAMPLES = """examples:
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    edit = commands.add_parser(
-        "edit", help="change something inside a run and see what follows", epilog=PLACES + _EXAMPLES, **FORMAT
-    )
+    edit = add_command(commands, "edit", epilog=PLACES + _EXAMPLES)
     add_prompt(edit)
 
     add_edits(edit)

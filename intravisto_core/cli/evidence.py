@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from intravisto_core import open_model
+import intravisto_core as iv
 from intravisto_core.cli.edit import PLACES, add_edits, read_edits
 from intravisto_core.cli.opening import report_opening
-from intravisto_core.cli.options import FORMAT, add_prompt, check_place, open_engine, read_request, run_prompt
+from intravisto_core.cli.options import add_prompt, check_place, open_engine, read_request, run_prompt
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.engine import Engine, SavedEngine, retest
 from intravisto_core.errors import RequestError, expected
@@ -31,12 +32,11 @@ EXAMPLES = f"""examples:
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    test = commands.add_parser(
+    test = add_command(
+        commands,
         "test",
-        help="test over prompts, beside controls, whether an edit does what it is said to do",
         description="The exit code is 0 where the claim is supported, and 1 where it is not.",
         epilog=PLACES + EXAMPLES,
-        **FORMAT,
     )
     add_prompt(test)
     test.set_defaults(model=None)
@@ -94,7 +94,7 @@ def _retest(options: argparse.Namespace) -> int:
     engine: Engine
     if options.model is None and options.engine is None:
         with report_opening() as told:
-            engine = open_model(saved.spec, report=told)
+            engine = iv.open_model(saved.spec, report=told)
     else:
         engine = open_engine(options)
     found = retest(options.prompt, engine, prompts)

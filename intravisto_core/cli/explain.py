@@ -6,7 +6,8 @@ import argparse
 import math
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.options import add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.figures.explanation_words import name_part, read_word, show_metric
 from intravisto_core.figures.numbers import change
@@ -16,12 +17,11 @@ from intravisto_core.sites import Part
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    explain = commands.add_parser(
+    explain = add_command(
+        commands,
         "explain",
-        help="say where a token comes from: which words, which layers, which heads and MLPs",
         epilog='examples:\n  intravisto explain "Q: What is the capital of Italy? A:" --out explain.html\n'
         '  intravisto explain "Q: What is the capital of Italy? A:" --target " Rome" --contrast " Paris" --no-tests',
-        **FORMAT,
     )
     add_prompt(explain)
     explain.add_argument("--target", metavar="TEXT", help="token (default: what the model says)")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.options import add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.figures.head_list import name_part, rank_heads, sum_heads, sum_others
 from intravisto_core.figures.numbers import change, share
@@ -27,11 +28,10 @@ def add(commands: Any) -> None:
 
 
 def _add_flow(commands: Any) -> None:
-    flow = commands.add_parser(
+    flow = add_command(
+        commands,
         "flow",
-        help="show from which tokens a prediction comes, and on which way",
         epilog='example:\n  intravisto flow "Q: What is the capital of Italy? A:" --position -1 --out flow.html',
-        **FORMAT,
     )
     add_prompt(flow)
     flow.add_argument("--position", type=_position, default=-1, help=f'position, or "{GENERATED}" (default -1)')
@@ -60,12 +60,11 @@ def _add_flow(commands: Any) -> None:
 
 
 def _add_attribute(commands: Any) -> None:
-    attribute = commands.add_parser(
+    attribute = add_command(
+        commands,
         "attribute",
-        help="show what each part of the model adds to a token's logit",
         epilog='example:\n  intravisto attribute "Q: What is the capital of Italy? A:" --target " Rome" '
         '--contrast " Paris"\n  intravisto attribute "Q: What is the capital of Italy? A:" --by heads',
-        **FORMAT,
     )
     add_prompt(attribute)
     attribute.add_argument("--target", metavar="TEXT", help="token (default: what the model says)")

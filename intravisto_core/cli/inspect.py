@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, SOURCES, add_loading, add_out, open_engine
+from intravisto_core.cli.options import SOURCES, add_loading, add_out, open_engine
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.figures.numbers import share
 from intravisto_core.records import Architecture
@@ -16,12 +17,11 @@ DEEPEST_LISTED = 3
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    inspect = commands.add_parser(
+    inspect = add_command(
+        commands,
         "inspect",
-        help="show what a model is made of, and what runs after what",
         epilog="examples:\n  intravisto inspect demo --out arch.html\n"
         "  intravisto inspect path/to/config.json --meta --out arch.html",
-        **FORMAT,
     )
     inspect.add_argument("model", help=f"{SOURCES}; with --meta also a config.json, or its folder")
     add_loading(inspect)

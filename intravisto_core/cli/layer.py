@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.options import add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.figures.layer_words import chain_page, name_part_shortly
@@ -24,12 +25,11 @@ SETTINGS = (*VIEWED, "palette")
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    layer = commands.add_parser(
+    layer = add_command(
+        commands,
         "layer",
-        help="say what layers wrote at one position, and which heads and neurons wrote it",
         epilog='examples:\n  intravisto layer "Q: What is the capital of Italy? A:" --layers 2,4 --out layers.html\n'
         '  intravisto layer "Q: What is the capital of Italy? A:" --layers 4 --width pull --target " Rome"',
-        **FORMAT,
     )
     add_prompt(layer)
     layer.add_argument("--layers", default="-1", metavar="N,N", help="layers, separated by commas (default the last)")

@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from intravisto_core.cli.evidence import read_prompts
-from intravisto_core.cli.options import FORMAT, add_model, add_out, open_engine
+from intravisto_core.cli.options import add_model, add_out, open_engine
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.records import MeasureTest
 from intravisto_core.request import MeasureTestRequest
@@ -14,13 +15,12 @@ from intravisto_core.request import MeasureTestRequest
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    measures = commands.add_parser(
+    measures = add_command(
+        commands,
         "measures",
-        help="test which picture foretells what edits do, on a model and prompts of your own",
         description="For each prompt, the tokens are ordered by what each picture says of them, and by how far the "
         "prediction falls when a token is swapped or hidden. Printed is how far the orders agree.",
         epilog="examples:\n  intravisto measures --model path/to/model --prompts prompts.txt --out measures.html",
-        **FORMAT,
     )
     add_model(measures)
     measures.add_argument("--prompts", metavar="FILE", required=True, help="the prompts, one a line; - is the input")

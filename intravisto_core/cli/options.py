@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from intravisto_core import connect, open_model
+import intravisto_core as iv
 from intravisto_core.cli import opening
 from intravisto_core.errors import ModelError, RequestError, expected
 from intravisto_core.figures.export import kind_of
@@ -20,22 +20,6 @@ SOURCES = (
     '"demo", a model folder, a .gguf file, a name on the Hugging Face Hub (or owner/name:file.gguf), ollama:NAME, or a '
     "LoRA adapter"
 )
-FORMAT: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
-
-# what is taken for an option, as it begins with a dash; by the words of argparse
-_DASHES = {
-    "expected one argument": "; a value that begins with a dash is joined with =, as in --system=-x",
-    "are required": "; a text that begins with a dash stands last, behind --",
-    "unrecognized": "; a text that begins with a dash stands last, behind --",
-}
-
-
-class Parser(argparse.ArgumentParser):
-    """Says one clear line instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        hint = next((hint for words, hint in _DASHES.items() if words in message), "")
-        self.exit(2, f"{self.prog}: error: {message}{hint} (see {self.prog} --help)\n")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -135,10 +119,10 @@ def open_engine(options: argparse.Namespace) -> Engine:
             raise RequestError(
                 expected("engine", "a model as its service has opened it", f"--{here[0].replace('_', '-')}")
             )
-        return connect(options.engine, options.model)
+        return iv.connect(options.engine, options.model)
     spec = read_spec(options, options.model or "demo")
     with opening.report_opening() as report:
-        return open_model(spec, report=report)
+        return iv.open_model(spec, report=report)
 
 
 def read_spec(options: argparse.Namespace, source: str) -> ModelSpec:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from intravisto_core.cli.options import FORMAT, add_model, add_out, open_engine
+from intravisto_core.cli.options import add_model, add_out, open_engine
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.figures.numbers import change, share
@@ -37,9 +38,7 @@ _EXAMPLES = """examples:
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    patch = commands.add_parser(
-        "patch", help="show which values carry the difference of two prompts", epilog=_EXAMPLES, **FORMAT
-    )
+    patch = add_command(commands, "patch", epilog=_EXAMPLES)
     patch.add_argument("--clean", action="append", required=True, metavar="TEXT", help="prompt; several with several")
     patch.add_argument("--corrupt", action="append", metavar="TEXT", help="the other prompt, one for each clean one")
     patch.add_argument("--swap", nargs=2, metavar=("A", "B"), help="make it: two tokens swapped")

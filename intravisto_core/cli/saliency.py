@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.options import add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.figures.numbers import change
 from intravisto_core.records import Saliency
@@ -18,13 +19,12 @@ WIDEST_BAR = 20
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    saliency = commands.add_parser(
+    saliency = add_command(
+        commands,
         "saliency",
-        help="show which tokens of the text a prediction depends on",
         epilog='examples:\n  intravisto saliency "Q: What is the capital of Italy? A:" --out saliency.html\n'
         '  intravisto saliency "Q: What is the capital of Italy? A:" --target " Rome" --contrast " Paris" '
         "--method integrated_gradients",
-        **FORMAT,
     )
     add_prompt(saliency)
     saliency.add_argument("--target", metavar="TEXT", help="token (default: what the model says)")

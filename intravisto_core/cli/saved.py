@@ -6,16 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from intravisto_core import open_trace
-from intravisto_core.cli.options import (
-    FORMAT,
-    add_out,
-    add_prompt,
-    check_place,
-    open_engine,
-    read_request,
-    run_prompt,
-)
+import intravisto_core as iv
+from intravisto_core.cli.options import add_out, add_prompt, check_place, open_engine, read_request, run_prompt
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.cli.trace import table
 from intravisto_core.engine.saving import NAMED_SETS, NAMED_VIEWS
@@ -28,12 +21,11 @@ NAMES = (*NAMED_VIEWS, *NAMED_SETS)
 
 def add(commands: Any) -> None:
     """Add both commands to the parser's commands."""
-    save = commands.add_parser(
+    save = add_command(
+        commands,
         "save",
-        help="run a prompt and keep the run in one file, which opens without the model",
         epilog=f'examples:\n  intravisto save "1 2 3 4" --max-new-tokens 3 --out run{SUFFIX}\n'
         f'  intravisto save "1 2 3 4" --views heatmap,flow,graph --activations resid_post --out run{SUFFIX}',
-        **FORMAT,
     )
     add_prompt(save)
     save.add_argument(
@@ -50,11 +42,10 @@ def add(commands: Any) -> None:
     )
     save.add_argument("--out", type=_read_saved, required=True, metavar="FILE", help=f"a name that ends with {SUFFIX}")
     save.set_defaults(run=_save)
-    opened = commands.add_parser(
+    opened = add_command(
+        commands,
         "open",
-        help="show a saved run, without its model",
         epilog=f"examples:\n  intravisto open run{SUFFIX}\n  intravisto open run{SUFFIX} --view flow --out flow.html",
-        **FORMAT,
     )
     opened.add_argument("file", help=f"a file that was saved ({SUFFIX})")
     opened.add_argument("--view", choices=list(NAMED_VIEWS), default="heatmap", help="what to show (default heatmap)")
@@ -93,7 +84,7 @@ def _save(options: argparse.Namespace) -> int:
 
 
 def _open(options: argparse.Namespace) -> int:
-    trace = open_trace(options.file)
+    trace = iv.open_trace(options.file)
     card = trace.engine.model
     print_text(trace.text)
     print_text(f"{card.name} ({card.family}, {card.n_layers} layers), {len(trace.tokens)} tokens")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from intravisto_core.cli.app import read_port
-from intravisto_core.cli.options import FORMAT, SOURCES, add_spec, read_spec
+from intravisto_core.cli.options import SOURCES, add_spec, read_spec
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_text
 from intravisto_core.engine.limits import Limits
 from intravisto_core.errors import MissingProgramError, expected
@@ -32,16 +33,15 @@ OF_CLIENT = {
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    serve = commands.add_parser(
+    serve = add_command(
+        commands,
         "serve",
-        help="offer models to other programs and machines",
         description="Offer models over HTTP. The app, the commands (--engine URL) and intravisto_core.connect(URL) use "
         "them as if they were open here. Needs the extra serve: pip install 'intravisto[serve]'.",
         epilog="examples:\n  intravisto serve --model demo --port 8400\n"
         "  intravisto serve --model path/to/model --model demo --host 0.0.0.0 --tokens tokens.txt\n"
         "  intravisto serve --model demo --replicas 2\n"
         "  intravisto serve --model openai-community/gpt2 --replicas 1-4 --memory 16",
-        **FORMAT,
     )
     serve.add_argument("--model", action="append", help=f"{SOURCES}; may be given again (default demo)")
     add_spec(serve)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from intravisto_core.cli.options import FORMAT, add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.options import add_out, add_prompt, open_engine, read_request, run_prompt
+from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.records import DecodedGrid
 from intravisto_core.sites import Component, Lens, NormPolicy, Reading
@@ -13,12 +14,11 @@ from intravisto_core.sites import Component, Lens, NormPolicy, Reading
 
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    trace = commands.add_parser(
+    trace = add_command(
+        commands,
         "trace",
-        help="run a prompt and show what every layer would predict",
         epilog='examples:\n  intravisto trace "1 2 3 4" --max-new-tokens 3 --lens linear --out heatmap.html\n'
         '  intravisto trace "Who are you?" --model path/to/model --system "Answer briefly." --max-new-tokens 20',
-        **FORMAT,
     )
     add_prompt(trace)
     trace.add_argument("--component", choices=list(map(str, Component)), default="block", help="what a cell decodes")

@@ -1,26 +1,20 @@
 """From a spec to a loaded model: files checked, weights behind one accessor, norms as formulas.
 
-What needs torch is loaded when it is used: a list of models, or an estimate from a file's header, needs none.
+Names load when they are used: a list of models, or an estimate from a file's header, needs no torch.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from intravisto_core.lazy_names import load_when_used
 
 if TYPE_CHECKING:
-    from intravisto_core.models.loaded import LoadedModel
-    from intravisto_core.models.loading import load
-    from intravisto_core.models.norms import NormFormula
-    from intravisto_core.models.weights import Weights
+    from intravisto_core.models.loaded import LoadedModel as LoadedModel
+    from intravisto_core.models.loading import load as load
+    from intravisto_core.models.norms import NormFormula as NormFormula
+    from intravisto_core.models.weights import Weights as Weights
 
-__all__ = ["LoadedModel", "NormFormula", "Weights", "load"]
-
-# the module of each name; PEP 562
-_MODULES = {"LoadedModel": "loaded", "NormFormula": "norms", "Weights": "weights", "load": "loading"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"{__name__} has no {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__, __dir__ = load_when_used(
+    __name__, {"loaded": "LoadedModel", "loading": "load", "norms": "NormFormula", "weights": "Weights"}
+)

@@ -25,7 +25,7 @@ from intravisto_core.request.positions import Generated
 from intravisto_core.request.run import Generation, TraceBatch, TraceRequest
 from intravisto_core.request.saliency import GradientRequest
 from intravisto_core.request.sweep import SweepRequest
-from intravisto_core.request.tensors import TensorRef
+from intravisto_core.request.tensor_refs import TensorRef
 from intravisto_core.request.vectors import DecodeRequest, ModuleRequest
 from intravisto_core.request.views import ViewRequest
 

@@ -10,7 +10,7 @@ from intravisto_core.errors import RequestError, expected
 from intravisto_core.request.base import frozen_request
 from intravisto_core.request.checks import check, read_texts, read_trace_id, read_whole_numbers
 from intravisto_core.request.fields import list_of, read_number
-from intravisto_core.request.tensors import TensorRef
+from intravisto_core.request.tensor_refs import TensorRef
 from intravisto_core.sites import Lens
 
 VECTOR_LENSES = (Lens.OUTPUT, Lens.INPUT, Lens.LINEAR, Lens.QUADRATIC)

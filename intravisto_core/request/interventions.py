@@ -32,7 +32,7 @@ from intravisto_core.request.phrases import (
     show_token,
 )
 from intravisto_core.request.positions import Positions
-from intravisto_core.request.tensors import TensorRef
+from intravisto_core.request.tensor_refs import TensorRef
 from intravisto_core.sites import Ablation, EditKind, Lens, NormPolicy, Site, SteerUnit, TokenVector
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from intravisto_core.request.checks import Span
 from intravisto_core.request.positions import Generated, Positions
-from intravisto_core.request.tensors import TensorRef
+from intravisto_core.request.tensor_refs import TensorRef
 from intravisto_core.sites import Lens, TokenVector
 
 

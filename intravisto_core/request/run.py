@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Annotated, Any
 
 from intravisto_core.errors import RequestError, expected
-from intravisto_core.request.base import frozen_request
+from intravisto_core.request.base import View, frozen_request
 from intravisto_core.request.checks import (
     TraceId,
     Turn,
@@ -138,3 +138,6 @@ class TraceBatch:
     """
 
     requests: Annotated[tuple[TraceRequest, ...], _read_requests]
+
+
+Request = TraceRequest | TraceBatch | View[Any]

@@ -12,7 +12,7 @@ from intravisto_core.request.base import View, frozen_request
 from intravisto_core.request.checks import check, check_whole
 from intravisto_core.request.fields import list_of
 from intravisto_core.request.modules import ModulePath
-from intravisto_core.request.tensors import TensorRef
+from intravisto_core.request.tensor_refs import TensorRef
 from intravisto_core.request.views import TOP_K_KEPT
 from intravisto_core.sites import Lens, NormPolicy
 

@@ -6,5 +6,5 @@ from intravisto_core import records
 from intravisto_core.records import Record
 
 RECORDS: dict[str, type[Record]] = {
-    kind.__name__: kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, Record)
+    name: kind for name in dir(records) if isinstance(kind := getattr(records, name), type) and issubclass(kind, Record)
 }

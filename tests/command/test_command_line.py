@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from intravisto_core.cli import _parser, main, options
 from intravisto_core.cli import app as app_command
 from intravisto_core.cli import check as check_command
+from intravisto_core.cli import main, options, read_arguments
 from intravisto_core.cli import trace as trace_command
-from intravisto_core.cli.options import Parser
+from intravisto_core.cli.parser import Parser
 from intravisto_core.experiments import families
 from intravisto_core.experiments import tiny as product_tiny
 from intravisto_core.records import Check
@@ -133,7 +133,7 @@ def test_loading_options_make_the_spec(capsys, monkeypatch, command):
         asked.append(spec)
         raise Stop
 
-    monkeypatch.setattr(options, "open_model", note)
+    monkeypatch.setattr(options.iv, "open_model", note)
     with pytest.raises(Stop):
         run(capsys, *command, "owner/name", *(word for pair in LOADING.items() for word in pair))
     assert asked == [ModelSpec("owner/name", "v1", "bfloat16", "int8", "cpu", "x.Q8_0.gguf", "owner/base", 0.5)]
@@ -259,7 +259,7 @@ def test_examples_of_the_help_can_be_typed(capsys, command):
     examples = [line.strip() for line in out.split("example", 1)[1].splitlines() if line.startswith("  intravisto ")]
     assert examples
     for line in examples:
-        assert _parser().parse_args(shlex.split(line)[1:]).run
+        assert read_arguments(shlex.split(line)[1:]).run
 
 
 WRONG = [
@@ -361,7 +361,7 @@ def test_a_run_is_saved_and_opened_without_the_model(capsys, tiny_llama, tmp_pat
 
 
 def test_wrong_options_of_save_are_refused_before_the_model_opens(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(options, "open_model", pytest.fail)
+    monkeypatch.setattr(options.iv, "open_model", pytest.fail)
     good = tmp_path / "run.intravisto"
     for wrong in (
         ["--out", tmp_path / "run.html"],

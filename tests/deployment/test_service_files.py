@@ -13,7 +13,7 @@ from ray.serve import Application
 from ray.serve.schema import ServeDeploySchema
 
 import intravisto_core as iv
-from intravisto_core.cli import _parser
+from intravisto_core.cli import read_arguments
 from intravisto_core.service import clients as client_files
 from intravisto_core.service.limits import Allowance
 from intravisto_ui.session import settings
@@ -28,7 +28,7 @@ def read(name: str) -> dict[str, Any]:
 
 def test_compose_starts_the_service_and_an_app_that_uses_it():
     services = read("compose.yaml")["services"]
-    options = _parser().parse_args(services["service"]["command"])
+    options = read_arguments(services["service"]["command"])
     assert (options.command, options.model, options.host, options.port) == ("serve", ["demo"], "0.0.0.0", 8400)
     assert options.tokens == Path("/run/secrets/tokens"), "it listens to others, so that it needs tokens"
     environment = services["app"]["environment"]
@@ -48,7 +48,7 @@ def test_the_image_of_the_service_runs_the_command():
     assert 'RUN pip install --no-cache-dir ".[serve]"' in lines
     words = dict(line.split(" ", 1) for line in lines if line.startswith(("ENTRYPOINT", "CMD")))
     assert json.loads(words["ENTRYPOINT"]) == ["intravisto"]
-    assert _parser().parse_args(json.loads(words["CMD"])).command == "serve"
+    assert read_arguments(json.loads(words["CMD"])).command == "serve"
 
 
 @pytest.fixture

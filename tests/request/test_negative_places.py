@@ -95,8 +95,10 @@ def edited(case: Case, what: iv.Ablate) -> Any:
 def test_every_request_that_names_a_layer_or_head_is_tested_here() -> None:
     found = {
         kind.__name__
-        for kind in vars(request).values()
-        if isinstance(kind, type) and is_dataclass(kind) and NAMES & {f.name for f in fields(kind)}
+        for name in dir(request)
+        if isinstance(kind := getattr(request, name), type)
+        and is_dataclass(kind)
+        and NAMES & {f.name for f in fields(kind)}
     }
     assert found - ABSTRACT == set(REQUESTS) | set(ELSEWHERE)
 

@@ -6,7 +6,9 @@ import ast
 import inspect
 import subprocess
 import sys
+from collections.abc import Sequence
 from enum import EnumType
+from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +20,9 @@ from intravisto_core.request import Intervention, View
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "plotly", "pandas", "streamlit")
+ROOMS = tuple(f"intravisto_core.{name}" for name in ("records", "request", "sites", "engine"))
+# all that takes time to import, be it no model's library
+SLOW = (*HEAVY, *ROOMS, "numpy", "jaxtyping")
 
 # A change here is a change of what notebooks and other programs are written against.
 FACE = {
@@ -71,17 +76,16 @@ FACE = {
 }
 
 
-def stated(module: str) -> dict[str, set[str]]:
-    """The names that a module states as its own: `from x import y as y`, above and under TYPE_CHECKING; functions."""
-    tree = ast.parse(Path(inspect.getfile(sys.modules[module])).read_text("utf-8"))
+LAZY = ("intravisto_core", *(f"intravisto_core.{name}" for name in ("engine", "models", "records", "request")))
 
-    def names(body: list[ast.stmt]) -> set[str]:
-        imports = (alias for node in body if isinstance(node, ast.ImportFrom) for alias in node.names)
-        return {alias.name for alias in imports if alias.asname == alias.name}
 
+def stated(package: str) -> dict[str, str]:
+    """What a package states for type checkers and completion, under TYPE_CHECKING: each name, and where it is from."""
+    tree = ast.parse(Path(inspect.getfile(import_module(package))).read_text("utf-8"))
     later = [node for branch in tree.body if isinstance(branch, ast.If) for node in branch.body]
-    functions = {n.name for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")}
-    return {"at once": names(tree.body) | functions, "when used": names(later)}
+    imports = [(node, alias) for node in later if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert all(alias.asname == alias.name for _, alias in imports), "from x import y as y"
+    return {alias.name: str(node.module) for node, alias in imports}
 
 
 def kind(name: str) -> str:
@@ -105,8 +109,7 @@ def kind(name: str) -> str:
 
 
 def test_the_promised_names_are_these() -> None:
-    names = stated("intravisto_core")
-    assert names["at once"] | names["when used"] == {name for line in FACE.values() for name in line.split()}
+    assert set(stated("intravisto_core")) == {name for line in FACE.values() for name in line.split()}
 
 
 @pytest.mark.parametrize("what", FACE)
@@ -114,9 +117,15 @@ def test_each_promised_name_is_what_it_is_said_to_be(what: str) -> None:
     assert {name: kind(name) for name in FACE[what].split()} == dict.fromkeys(FACE[what].split(), what)
 
 
-def test_names_that_load_when_used_are_those_that_type_checkers_see() -> None:
-    assert set(iv._LOADED_WHEN_USED) == stated("intravisto_core")["when used"]
-    assert {name for line in FACE.values() for name in line.split()} <= set(dir(iv))
+@pytest.mark.parametrize("package", LAZY)
+def test_names_that_load_when_used_are_those_that_type_checkers_see(package: str) -> None:
+    names, module = stated(package), import_module(package)
+    assert set(names) == {name for name in dir(module) if not name.startswith("__")}
+    for name, place in names.items():
+        found = getattr(module, name)
+        assert found is getattr(import_module(place), name), f"{package} gives another {name} than {place}"
+    modules = {each.stem for each in Path(inspect.getfile(module)).parent.glob("*.py")}
+    assert not modules & set(names), "importing such a module would hide the name"
 
 
 def test_a_name_that_is_not_there_says_where_the_list_is() -> None:
@@ -124,9 +133,9 @@ def test_a_name_that_is_not_there_says_where_the_list_is() -> None:
         iv.Heatmap  # noqa: B018
 
 
-def loaded(code: str) -> set[str]:
-    """Which of the heavy packages a fresh interpreter has loaded after that code."""
-    line = f"{code}\nimport sys; print('loaded', *(name for name in {HEAVY!r} if name in sys.modules))"
+def loaded(code: str, of: Sequence[str] = HEAVY) -> set[str]:
+    """Which of some packages, by default the heavy ones, a fresh interpreter has loaded after that code."""
+    line = f"{code}\nimport sys; print('loaded', *(name for name in {of!r} if name in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
     )
@@ -140,9 +149,22 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     assert loaded(f"import intravisto_core{module}") == set()
 
 
-def test_reading_all_names_that_load_at_once_loads_nothing_heavy() -> None:
-    names = sorted(stated("intravisto_core")["at once"])
+@pytest.mark.parametrize("module", ["", ".errors", ".sites", ".cli"])
+def test_importing_and_asking_for_help_needs_no_other_library(module: str) -> None:
+    found = loaded(f"import intravisto_core{module}", SLOW)
+    assert found == ({"intravisto_core.sites"} if module == ".sites" else set())
+
+
+def test_reading_the_names_of_records_and_requests_loads_nothing_heavy() -> None:
+    kinds = ("record", "part of a record", "view", "intervention", "part of a request", "enum", "error")
+    names = [name for what in kinds for name in FACE[what].split()]
     assert loaded(f"import intravisto_core as iv\nfor name in {names!r}: getattr(iv, name)\ndir(iv)") == set()
+
+
+def test_all_names_can_be_imported_at_once() -> None:
+    here: dict[str, object] = {}
+    exec("from intravisto_core import *", here)
+    assert {name for line in FACE.values() for name in line.split()} <= set(here)
 
 
 def test_a_record_is_drawn_without_torch_and_without_importing_figures() -> None:
@@ -169,10 +191,11 @@ COMMANDS = {
 @pytest.mark.parametrize("what", COMMANDS)
 def test_what_needs_no_model_pays_for_none(what: str) -> None:
     arguments, code = COMMANDS[what]
+    of = SLOW if what in ("help", "version") else HEAVY
     lines = (
         "from intravisto_core.cli import main",
         f"try: code = main({arguments!r})",
         "except SystemExit as end: code = end.code",
         f"assert (code or 0) == {code}, code",
     )
-    assert loaded("\n".join(lines)) == set()
+    assert loaded("\n".join(lines), of) == set()
