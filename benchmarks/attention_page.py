@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from common import chromium, machine
 
-from tests.figures.made_attention import large_page, make_packets, make_payload
+from tests.figures.made_attention import large_page, make_packets, make_payload, make_query
 
 LAYERS, HEADS = 32, 32
 PER_ROW = 40  # keys of a row that are kept
@@ -42,6 +42,18 @@ CHANGE = """async (name) => {
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     return performance.now() - began;
 }"""
+# frames of a scroll from the first row to the last one, in cells of 28 px: how long each takes to be painted
+SCROLL = """async (n) => {
+    const root = document.querySelector(".iv-matrixscroll"), took = [];
+    for (let i = 0; i < n; i++) {
+        const began = performance.now();
+        root.scrollTop = root.scrollHeight * i / n;
+        root.scrollLeft = root.scrollWidth * i / n;
+        await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+        took.push(performance.now() - began);
+    }
+    return took;
+}"""
 PARTS = {"text": ".iv-tokens", "heads map": ".iv-mapscroll", "matrix": ".iv-matrixscroll"}
 
 
@@ -54,18 +66,33 @@ def embedded_by_bertviz(length: int) -> int:
 def measure(page: Any, length: int, folder: Path) -> dict[str, float]:
     """Milliseconds, and bytes."""
     file = folder / f"{length}.html"
-    file.write_text(large_page(LAYERS, HEADS, length, PER_ROW, ["L3H7"]), "utf-8")
-    first = len(make_payload(LAYERS, HEADS, length)) + len(make_packets(length, PER_ROW, ())[0])
+    file.write_text(large_page(LAYERS, HEADS, length, PER_ROW, ["L3H7"], linked=True), "utf-8")
+    rows = len(make_packets(length, PER_ROW, ())[0])
+    first = len(make_payload(LAYERS, HEADS, length)) + rows
+    query = len(make_query(LAYERS, HEADS, length, length - 1))
     page.goto(file.as_uri())
     page.wait_for_selector(".iv-row")
     found = {"bytes of the first picture": first, "bytes of bertviz's JSON": embedded_by_bertviz(length)}
+    found["bytes with a head and a query in all heads"] = first + rows + query
     found["load to painted"] = page.evaluate("performance.getEntriesByType('paint')[0]?.startTime ?? NaN")
-    for name, selector in PARTS.items():
+
+    def point(name: str, selector: str) -> None:
         took = page.evaluate(MEASURE, [selector, MOVES])
         found[f"pointer to painted, {name}: median"] = float(np.median(took))
         found[f"pointer to painted, {name}: slowest of {MOVES}"] = float(max(took))
+
+    for name, selector in PARTS.items():
+        point(name, selector)
     changes = [page.evaluate(CHANGE, name) for name in ("L3H7", "all") * 4]
     found["change of head, rows there"] = float(np.median(changes))
+    page.locator(".iv-matrix .iv-segments button", has_text="+").click(click_count=8)
+    took = page.evaluate(SCROLL, MOVES)
+    found["scroll of the matrix, a frame: median"] = float(np.median(took))
+    found[f"scroll of the matrix, a frame: slowest of {MOVES}"] = float(max(took))
+    # the query whose weights in all heads are there
+    page.locator(f'.iv-token[data-position="{length - 1}"]').dblclick()
+    page.locator(".iv-matrix .iv-segments button", has_text="heads × keys").click()
+    point("heads × keys", ".iv-matrixscroll")
     return found
 
 

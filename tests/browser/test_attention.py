@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 import intravisto_core as iv
 from intravisto_core.figures.attention_page import open_book, write_attention_pages
+from intravisto_core.figures.page import component_page
+from intravisto_core.figures.web.attention_payload import PageParts, attention_payload, cube_packet, steer_packet
 from tests.browser.conftest import NARROW, WIDE, Visit
 from tests.figures.made_attention import large_page
 
@@ -75,6 +78,13 @@ def test_pointing_freezing_and_heads(visit: Visits, size: Any, dark: bool) -> No
     token(seen, 6, "observer").dblclick()
     expect(pill(seen, "observer")).to_contain_text("frozen")
     expect(pill(seen, "observed")).to_contain_text("at pointer")
+    token(seen, 2, "observed").dblclick()
+    expect(pill(seen, "observed")).to_contain_text("frozen")
+    token(seen, 4, "observed").hover()
+    token(seen, 7, "observer").hover()
+    expect(pill(seen, "observed").locator("b")).to_have_text(
+        token(seen, 2, "observed").locator("span").first.inner_text()
+    )
     wide = seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0
     assert seen.said == []
@@ -113,6 +123,14 @@ def test_why_here_is_walked_to_the_head_that_brought_it(visit: Visits) -> None:
     page.locator(".iv-panel .iv-segments button", has_text="why here").click()
     table = page.locator("svg.iv-why")
     expect(table).to_be_visible()
+    # against another key, and without a part
+    page.locator(".iv-otherkey").select_option(index=1)
+    expect(page.locator(".iv-otherkey")).to_have_class("iv-otherkey iv-on")
+    expect(page.locator(".iv-small").first).to_contain_text(", position ")
+    page.locator(".iv-cuts .iv-act").first.click()
+    expect(page.locator(".iv-cuts tr", has_not=page.locator(".iv-act")).nth(1)).to_contain_text("%")
+    page.locator(".iv-against button", has_text="mean").click()
+    expect(page.locator(".iv-otherkey")).to_have_class("iv-otherkey")
     name = table.locator(".iv-lead").first
     wanted = name.evaluate("(mark) => mark.firstChild.textContent")
     name.click()
@@ -157,6 +175,58 @@ def test_a_large_model_and_a_long_text_stay_usable(chromium: Any, tmp_path: Path
     assert matrix.evaluate("(e) => e.scrollTop") > 1000
     assert said == []
     page.close()
+
+
+def test_two_runs_and_a_template_in_one_text(chromium: Any, tmp_path: Path) -> None:
+    """Other tokens are dotted, tokens of a template are one chip, and a column is what the rows say of its key."""
+    engine = iv.open_model("demo")
+    trace = engine.trace(INDUCTION)
+    ids = [each.id for each in trace.tokens]
+    before = engine.trace((*ids[:6], ids[4], *ids[7:]))
+    cubes = [cube_packet(each.attention(), engine.model.n_heads) for each in (trace, before)]
+    fold = {"start": 1, "stop": 4, "words": "3 tokens of the chat template"}
+    parts = PageParts(
+        sinks=trace.sinks(),
+        before=before.head_targets(),
+        sinks_before=before.sinks(),
+        packets=[*cubes, steer_packet(trace.id, {}, {"n": 0, "state": {}}, [fold])],
+        start={"query": 7, "key": 5, "lockQuery": True, "lockKey": True, "sinks": "show"},
+    )
+    (tmp_path / "two.html").write_text(
+        component_page("Two", "demo", {"attention": attention_payload(trace.head_targets(), parts)}, []), "utf-8"
+    )
+    page = chromium.new_page(viewport={"width": 1024, "height": 768})
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto((tmp_path / "two.html").as_uri())
+    other = page.locator(".iv-token.iv-other")
+    expect(other).to_have_count(1)
+    expect(other).to_have_attribute("data-position", "6")
+    assert before.tokens[6].shown in other.get_attribute("title")
+    assert "dotted" in other.evaluate("(e) => getComputedStyle(e).textDecorationStyle")
+    expect(page.locator(".iv-text .iv-legend")).to_contain_text("another token than in the baseline")
+    chip = page.locator(".iv-fold")
+    expect(chip).to_contain_text("⋯ 3")
+    expect(page.locator('.iv-token[data-position="2"]')).to_be_hidden()
+    change = trace.attention().weights.mean(0) - before.attention().weights.mean(0)
+    in_template = 100 * float(change[7, 1:4].sum())
+    shown = chip.locator("small").inner_text().replace("−", "-")
+    assert float(shown.replace("<1", "0")) == pytest.approx(in_template, abs=1)
+    token_4 = page.locator('.iv-token[data-position="4"]')
+    token_4.focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.dataset.position") == "0", "keys pass over the chip"
+    columns = page.locator(".iv-attention").evaluate(
+        """({ intravisto: { state: { length, made: { slice } } } }) => Array.from({ length }, (_, key) => {
+            const column = new Array(length).fill(0);
+            slice.visitColumn(key, (query, weight) => (column[query] = weight));
+            return column;
+        })"""
+    )
+    assert np.abs(np.array(columns).T - change).max() < 1e-3
+    assert said == []
+    page.close()
+    engine.close()
 
 
 def test_the_offline_page_asks_for_nothing(chromium: Any, tmp_path: Path) -> None:

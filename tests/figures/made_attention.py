@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from intravisto_core.figures.page import component_page
-from intravisto_core.figures.web.attention_payload import PageParts, attention_payload, rows_packet
-from intravisto_core.records import HeadTargets, SparseAttention, Token
+from intravisto_core.figures.web.attention_payload import PageParts, attention_payload, query_packet, rows_packet
+from intravisto_core.records import Attention, HeadTargets, SparseAttention, Token
 from intravisto_core.records.attention import MEAN_LAYER
 from intravisto_core.sites import HeadTarget, SinkHandling
 
@@ -51,10 +51,30 @@ def make_rows(tokens: tuple[Token, ...], per_row: int = 20, seed: int = 0) -> Sp
     )
 
 
-def large_page(n_layers: int, n_heads: int, length: int, per_row: int = 20, heads: Sequence[str] = ()) -> str:
-    """A page by itself, with the map of all heads and the rows of the mean and of the named heads."""
+def make_query(n_layers: int, n_heads: int, length: int, query: int, seed: int = 0) -> bytes:
+    """One query in all heads, as a real text has it: a sink, itself and some keys."""
+    random, n = np.random.default_rng(seed), n_layers * n_heads
+    weights = np.zeros((n, 1, length), np.float32)
+    keys = random.integers(0, query + 1, (n, 12))
+    np.put_along_axis(weights[:, 0], keys, random.dirichlet(np.full(12, 0.3), n).astype(np.float32), 1)
+    heads = tuple((layer, head) for layer in range(n_layers) for head in range(n_heads))
+    zeros = np.zeros((n, 1), np.float32)
+    every = np.arange(length, dtype=np.int32)
+    found = Attention(
+        "made", "made", make_tokens(length), heads, np.array([query], np.int32), every, weights, zeros, zeros
+    )
+    return query_packet(found)
+
+
+def large_page(
+    n_layers: int, n_heads: int, length: int, per_row: int = 20, heads: Sequence[str] = (), linked: bool = False
+) -> str:
+    """A page with the map of all heads and the rows of the mean and of the named heads; linked: as in the app, with the
+    last query in all heads.
+    """
     packets = make_packets(length, per_row, heads)
-    payload = make_payload(n_layers, n_heads, length, packets)
+    packets += [make_query(n_layers, n_heads, length, length - 1)] if linked else []
+    payload = make_payload(n_layers, n_heads, length, packets, linked)
     return component_page("Where does each token look?", "made", {"attention": payload}, [])
 
 
@@ -65,8 +85,10 @@ def make_packets(length: int, per_row: int, heads: Sequence[str]) -> list[bytes]
     return [rows_packet(name, rows, rows) for name in names]
 
 
-def make_payload(n_layers: int, n_heads: int, length: int, packets: Sequence[bytes] = ()) -> bytes:
+def make_payload(
+    n_layers: int, n_heads: int, length: int, packets: Sequence[bytes] = (), linked: bool = False
+) -> bytes:
     """The page's own packet."""
     start = {"heads": "all", "query": length - 1, "key": length - 1, "lockQuery": False, "lockKey": False}
-    parts = PageParts(cube=False, packets=packets, start=start)
+    parts = PageParts(cube=False, packets=packets, start=start, links=linked)
     return attention_payload(make_targets(make_tokens(length), n_layers, n_heads), parts)

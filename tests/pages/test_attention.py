@@ -73,10 +73,20 @@ def test_a_short_text_is_sent_whole_at_once(attention: App) -> None:
 
 
 def test_only_what_is_in_sight_is_sent(attention: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ["rows L2H1 weights", "query 3 weights", "patterns hide", "why L2H1 5 4 mean", "composition L2H1"]
+    names = [
+        "rows L2H1 weights",
+        "query 3 weights",
+        "patterns hide",
+        "why L2H1 5 4 mean",
+        "why L2H1 5 4 2",
+        "composition L2H1",
+    ]
     sent = packets(look(attention, heads="L2H1", needed=names))
     assert set(sent) == {"steer", *names}
     assert not any("error" in packet for packet in sent.values())
+    cuts = sent["why L2H1 5 4 mean"]["cuts"]
+    assert [cut["end"] for cut in cuts] == ["key"] * 6 + ["query"] * 6, "one beside each part that is named"
+    assert "position 2" in sent["why L2H1 5 4 2"]["words"][0]
     assert sent["why L2H1 5 4 mean"]["total"] == pytest.approx(sent["why L2H1 5 4 mean"]["sum"], abs=0.01)
 
 

@@ -15,7 +15,6 @@ from intravisto_core.records import AttentionCut, AttentionScore
 from intravisto_core.sites import ScoreEnd
 
 LARGEST = 6
-CUT = {ScoreEnd.KEY: 4, ScoreEnd.QUERY: 2}
 PAIRS = 4
 HEAD = re.compile(r"L\d+H\d+")
 REST = "rest …"
@@ -106,7 +105,7 @@ def _list_cuts(found: AttentionScore) -> list[dict[str, Any]]:
         (ScoreEnd.QUERY, found.query_parts, found.matrix.sum(1), found.query_predicted, found.query_measured),
     )
     for end, names, sums, predicted, measured in ends:
-        for i in np.argsort(-np.abs(sums), kind="stable")[: CUT[end]].tolist():
+        for i in np.argsort(-np.abs(sums), kind="stable")[: LARGEST].tolist():
             lines.append(
                 {
                     "name": names[i],

@@ -26,7 +26,7 @@ export class AttentionOptions {
     this.sinks = segments(sinks, "Attention sinks", SINKS, (value) => state.change({ sinks: value }));
     [this.amplify, this.amplifyWords] = this.slider("Amplify", 0, 7, 0.25, (value) => state.change({ amplify: value ? 2 ** (value - 1) : 0 }));
     [this.least, this.leastWords] = this.slider("Hide below", 0, 20, 0.25, (value) => state.change({ least: value / 100 }));
-    this.amplify.title = "The strength that gets the full colour. At the left end: the strongest in sight off the diagonal, but at least 10 %.";
+    this.amplify.title = "The strength that gets the full colour. At the left end: the strongest in sight off the diagonal, but at least 10 %. Links above it look alike.";
     this.least.title = "Weaker links are left out of the pictures; what that leaves out of this row is told above.";
   }
 
@@ -79,7 +79,7 @@ export class AttentionOptions {
     const { slice, full } = state.made;
     if (!slice) return;
     this.saySinks(slice, none);
-    this.say(this.amplifyWords, "Amplify ", state.amplify ? `×${Number(state.amplify.toPrecision(2))}` : "auto", ` · full colour ${about(full)}`);
+    this.say(this.amplifyWords, "Amplify ", state.amplify ? `×${Number(state.amplify.toPrecision(2))}` : "auto", ` · full colour ${about(full)}${this.beyond(slice, full)}`);
     this.say(this.leastWords, "Hide below ", about(state.least), state.base.against ? "" : ` · in this row ${about(this.left(slice))}`);
     if (what.has("amplify") || !this.drawn) this.amplify.value = state.amplify ? Math.log2(state.amplify) + 1 : 0;
     if (what.has("least") || !this.drawn) this.least.value = 100 * state.least;
@@ -88,6 +88,13 @@ export class AttentionOptions {
 
   say(place, before, strong, after) {
     place.replaceChildren(before, Object.assign(document.createElement("b"), { textContent: strong }), after);
+  }
+
+  /** How many keys of the row in sight are stronger than what gets the full colour: they look alike. */
+  beyond(slice, full) {
+    let count = 0;
+    slice.visitRow(this.state.query, (_, weight) => (count += Math.abs(weight) > 1.001 * full ? 1 : 0));
+    return count ? `, in this row ${count} above it` : "";
   }
 
   /** What of the row in sight is weaker than the least, what has no entry included. */

@@ -96,7 +96,7 @@ export class AttentionPanel {
 
   drawReading(side, position, pairs, slice) {
     const { state } = this;
-    const box = element("div", "iv-list", this.body);
+    const box = element("div", "iv-list iv-reading", this.body);
     const caption = element("p", "iv-cap", box);
     writeToken(element("span", "", caption), clip(state.label(position), 18));
     caption.append(side === "attention" ? " looks at" : " is looked at by");
@@ -113,14 +113,23 @@ export class AttentionPanel {
     if (!top.length) element("p", "iv-quiet", box, "nothing of .2 % or more");
     const most = Math.max(...top.map(([, weight]) => Math.abs(weight)), 1e-9);
     for (const [at, weight] of top) {
-      this.row(box, side, most, weight, slice.signed, (name) => {
+      const row = this.row(box, side, most, weight, slice.signed, (name) => {
         writeToken(name, clip(state.label(at), 13));
         element("small", "", name, ` ${at}`);
-      }).addEventListener("click", () => {
+      });
+      row.addEventListener("mouseenter", () => this.point(side, at));
+      row.addEventListener("click", () => {
         state.change(side === "attention" ? { key: at, link: at, lockKey: true } : { query: at, lockQuery: true, link: state.key });
         state.select();
       });
     }
+  }
+
+  /** A line under the pointer moves the other reading, as a token of the text does. */
+  point(side, at) {
+    const { state } = this;
+    if (side === "attention") state.change({ link: at, ...(state.lockKey ? {} : { key: at }) });
+    else if (!state.lockQuery) state.change({ query: at, link: state.key });
   }
 
   row(parent, side, most, weight, signed, write) {

@@ -2,6 +2,7 @@
 import { bus } from "../shared/base.js";
 import { unpackArrays } from "../shared/packed.js";
 import { BOTH, KEPT_FIELDS, START, readHeads } from "./attention_heads.js";
+import { neededPackets, rowsNames } from "./attention_needs.js";
 import { commonSinks, decodeWeight, meanOfSlices, sliceOfCube, sliceOfRows, subtractSlices, triangle } from "./attention_slices.js";
 
 const FLOOR = 0.1; // the least that gets the full colour by itself: below it noise would be shown in full
@@ -108,34 +109,8 @@ export class AttentionState {
     return this.packets.get(`${rev} ${name}`);
   }
 
-  /** The packets that what is in sight needs, by name. */
   needed() {
-    const { base, heads, strength, sinks } = this;
-    const names = base.cube ? [`cube ${strength}`] : this.rowsNames();
-    if (base.links) names.push("types");
-    if (this.composed && this.isOneHead() && base.links && this.tab === "tokens") names.push(`composition ${this.heads}`);
-    if (this.map === "patterns") names.push(`patterns ${this.sinks}`);
-    if (!base.cube && (this.map === "link" || this.over === "lanes")) names.push(`query ${this.query} ${strength}`);
-    if (this.tab === "why" && this.isOneHead() && base.links) {
-      names.push(this.whyName());
-      if (this.cut) names.push(this.cutName());
-    }
-    return names;
-  }
-
-  /** Of chosen heads each has its packet; where layers are averaged, sinks are set aside before. */
-  rowsNames() {
-    const { heads, strength, sinks } = this;
-    return heads === "all" ? [`rows all ${strength} ${sinks}`] : heads.split("+").map((head) => `rows ${head} ${strength}`);
-  }
-
-  whyName() {
-    return `why ${this.heads} ${this.query} ${this.linkedKey()} ${this.against}`;
-  }
-
-  /** cut: { end, part } whose ablation for all readers is asked for. */
-  cutName() {
-    return `cut ${this.heads} ${this.query} ${this.linkedKey()} ${this.cut.end} ${this.cut.part}`;
+    return neededPackets(this);
   }
 
   /** Why the weights in sight could not be computed, in words. */
@@ -172,10 +147,11 @@ export class AttentionState {
     return this.picks.length === 1;
   }
 
-  /** The key that “this link” means: the one under the pointer, or the one that is frozen. */
+  /** The key that “this link” means: the one under the pointer, else the one that is read, else the strongest. */
   linkedKey() {
-    const wanted = this.link ?? (this.key < this.query || this.lockKey ? this.key : this.strongestKey());
-    return Math.min(wanted, this.query);
+    const { link, key, query, lockKey } = this;
+    if (link != null && link <= query) return link;
+    return key < query || (lockKey && key === query) ? key : this.strongestKey();
   }
 
   strongestKey() {
@@ -206,7 +182,7 @@ export class AttentionState {
       if (!cube || cube.error) return null;
       return sliceOfCube({ codes: cube.data.codes, length: cube.length, signed: cube.signed, learned: base.learned }, picks, base.heads, places, sinks);
     }
-    const rows = this.rowsNames().map((name) => this.packet(name, rev));
+    const rows = rowsNames(this).map((name) => this.packet(name, rev));
     if (rows.some((each) => !each || each.error)) return null;
     return meanOfSlices(rows.map((each) => sliceOfRows({ ...each, learned: base.learned }, new Set(each.layer < 0 ? commonSinks(picks, base.heads, places) : places[each.layer]), sinks)));
   }

@@ -30,8 +30,10 @@ export class AttentionText {
   point(found) {
     if (!found) return;
     const { state } = this;
-    const update = { link: found.position };
-    if (!state.lockQuery && found.side !== "observed") update.query = found.position;
+    // where the query itself follows the pointer, the link in sight is its strongest
+    const follows = !state.lockQuery && found.side !== "observed";
+    const update = { link: follows ? null : found.position };
+    if (follows) update.query = found.position;
     if (!state.lockKey && found.side !== "observer") update.key = found.position;
     state.change(update);
   }

@@ -1,6 +1,7 @@
 /** Why a head looks from a query to a key: its score as (part of the stream at the query) × (part at the key). */
 import { element, writeToken } from "../shared/base.js";
 import { shape } from "../shared/image.js";
+import { cutName, reference, whyName } from "./attention_needs.js";
 import { about, clip, segments } from "./attention_parts.js";
 
 const LEFT = 68;
@@ -9,27 +10,28 @@ const TOP = 70;
 const LINE = 22;
 const STRONG = 0.35; // of the largest margin, from which a name is bold
 const PAIRS = 4;
+const OFFERED = 6; // keys that the score can be held against
 const REFERENCES = [["mean", "mean", "Less the mean score of the query's other keys: the softmax ignores what all keys share"], ["weighted", "weighted", "Less their mean weighted by attention: what moves this key's odds"], ["none", "nothing", "The score itself"]];
 
 export function drawWhy(panel, what) {
   const { state, body } = panel;
   if (!state.isOneHead()) return say(panel, "Choose one head: a mean of several has no score of its own. Click a head in the map at the left.");
-  const packet = state.packet(state.whyName());
-  const cut = state.cut && state.packet(state.cutName());
-  const drawn = `${state.whyName()} ${Boolean(packet)} ${JSON.stringify(state.cut)} ${Boolean(cut)} ${panel.scheme.paper} ${body.clientWidth}`;
+  const packet = state.packet(whyName(state));
+  const cut = state.cut && state.packet(cutName(state));
+  const drawn = `${whyName(state)} ${Boolean(packet)} ${JSON.stringify(state.cut)} ${Boolean(cut)} ${panel.scheme.paper} ${body.clientWidth}`;
   if (panel.why === drawn && !what.has("dark")) return null;
   panel.why = drawn;
   if (!packet) return wait(panel);
   if (packet.error) return say(panel, packet.error, true);
   const { scrollTop } = body;
-  const same = body.dataset.why === state.whyName();
-  body.dataset.why = state.whyName();
+  const same = body.dataset.why === whyName(state);
+  body.dataset.why = whyName(state);
   body.replaceChildren();
   body.classList.remove("iv-stale");
   drawTitle(panel, packet);
   drawGrid(panel, packet);
-  drawCut(panel, packet, cut);
   drawWords(panel, packet);
+  drawCut(panel, packet, cut);
   drawPairs(panel, packet);
   for (const note of packet.notes) element("p", "iv-small", body, note);
   body.scrollTop = same ? scrollTop : 0;
@@ -58,9 +60,30 @@ function drawTitle(panel, { from, to }) {
   title.append(" looks at ");
   writeToken(element("b", "", title), clip(state.label(to), 14));
   element("small", "", title, ` ${to}`);
+  if (state.base.against) element("small", "", title, " in the edited run");
   const line = element("div", "iv-against", body);
   element("span", "iv-said", line, "score less ");
-  segments(line, "Held against", REFERENCES, (against) => state.change({ against })).show(state.against);
+  const against = reference(state);
+  segments(line, "Held against", REFERENCES, (chosen) => state.change({ against: chosen })).show(against);
+  offerKeys(panel, line, against, to);
+}
+
+/** Other keys of this query that the score can be held against: the sinks of the layer, then those it looks at most. */
+function offerKeys({ state }, line, against, to) {
+  const { base, query, picks } = state;
+  const weights = new Map();
+  state.made.slice?.visitRow(query, (key, weight) => weights.set(key, Math.abs(weight)));
+  const sinks = base.found[Math.floor(picks[0] / base.heads)].filter((key) => key <= query);
+  const largest = [...weights.keys()].sort((a, b) => weights.get(b) - weights.get(a));
+  const chosen = Number.isNaN(Number(against)) ? [] : [Number(against)];
+  const keys = [...new Set([...chosen, ...sinks, ...largest])].filter((key) => key !== to).slice(0, OFFERED);
+  const box = element("select", `iv-otherkey${chosen.length ? " iv-on" : ""}`, line);
+  box.ariaLabel = "Another key";
+  box.title = "Less the score of one other key: why this key and not that one";
+  element("option", "", box, "another key").value = "";
+  for (const key of keys) element("option", "", box, `${clip(state.label(key), 14)} ${key}`).value = key;
+  box.value = chosen.length ? chosen[0] : "";
+  box.addEventListener("change", () => state.change({ against: box.value || "mean" }));
 }
 
 /** Names of heads lead to that head at that position. */
