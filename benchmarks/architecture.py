@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from common import chromium, machine, seconds, table
+from common import chromium, interleaved, machine, seconds, table
+
+LONGEST = 60  # seconds that another program is given
+DRAW = """n => {
+  const root = document.querySelector('.iv-architecture');
+  return Array.from({ length: n }, () => { root.intravisto.draw(); return Number(root.dataset.drawn); });
+}"""
 
 
 def build_layers() -> tuple[Any, dict[str, Any]]:
@@ -85,103 +92,106 @@ def build_real() -> tuple[Any, dict[str, Any]] | None:
     return network, {"input_ids": torch.randint(0, 1000, (1, 9)), "use_cache": False}
 
 
-def list_cases() -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Name, module and what it is called with."""
-    for name, build in (("30 layers", build_layers), ("24 × 128 experts, meta", build_experts)):
-        yield (name, *build())
-    yield ("10,000 modules, meta", *build_many())
-    real = build_real()
-    if real is not None:
-        yield ("real model", *real)
+CASES: dict[str, Callable[[], tuple[Any, dict[str, Any]] | None]] = {
+    "30 layers": build_layers,
+    "24 × 128 experts, meta": build_experts,
+    "10,000 modules, meta": build_many,
+    "real model": build_real,
+}
 
 
-def measure(module: Any, inputs: dict[str, Any], page: Any, repetitions: int) -> tuple[Any, ...]:
-    """One row: modules, plain and traced run, tree and payload, size of the payload, drawn."""
+def measure(module: Any, inputs: dict[str, Any], page: Any, repetitions: int) -> tuple[object, ...]:
+    """One row: modules, plain and traced run, what an Inspector takes from nothing to a payload, its size, drawn."""
     import torch
 
     from intravisto_core import Inspector
     from intravisto_core.figures.web.architecture_payload import architecture_data
 
-    def median(work: Callable[[], object]) -> float:
-        return statistics.median(seconds(work) for _ in range(repetitions))
-
-    def trace() -> None:
-        Inspector(module).forward(**inputs)
-
     args = tuple(inputs.values()) if "input" in inputs else ()
     named = {} if args else inputs
+    inspector = Inspector(module)
+
+    def look(_: int) -> Any:
+        found = Inspector(module)
+        found.forward(*args, **named)
+        return found
+
     with torch.no_grad():
-        module(*args, **named)
-        trace()
-        plain, traced = median(lambda: module(*args, **named)), median(trace)
-        inspector = Inspector(module)
-        inspector.forward(**inputs)
-        again = median(lambda: inspector.forward(**inputs))
-    packed = median(lambda: json.dumps(architecture_data(inspector.architecture)))
+        ways: dict[str, Callable[[int], object]] = {
+            "plain": lambda _: module(*args, **named),
+            "traced": look,
+            "again": lambda _: inspector.forward(*args, **named),
+            "packed": lambda _: json.dumps(architecture_data(inspector.architecture)),
+        }
+        for way in list(ways)[:3]:
+            ways[way](0)
+        taken = interleaved(ways, repetitions)
     text = json.dumps(architecture_data(inspector.architecture), separators=(",", ":"))
     with tempfile.TemporaryDirectory() as place:
         file = inspector.visualize().save(Path(place) / "page.html")
         page.goto(file.as_uri())
-        draw = "(() => { const p = document.querySelector('.iv-architecture').intravisto; p.draw(); })()"
-        page.evaluate(draw)
-        page.evaluate(draw)
-        drawn = float(page.evaluate("document.querySelector('.iv-architecture').dataset.drawn"))
+        drawn = page.evaluate(DRAW, repetitions)
+    plain, traced, again, packed = taken.values()
     n = sum(1 for _ in module.modules())
-    return (
-        n,
-        plain,
-        traced,
-        traced / plain,
-        again / plain,
-        packed,
-        len(text) / 1e3,
-        drawn,
-        *measure_peer(module, inputs),
-    )
+    times = (plain, traced, traced / plain, again / plain, traced + packed)
+    return (n, *times, len(text) / 1e3, statistics.median(drawn))
 
 
 def measure_peer(module: Any, inputs: dict[str, Any]) -> tuple[object, object]:
-    """Seconds of torchvista's trace and page, and its kB; a dash without it, its error where it fails."""
+    """Seconds of torchvista's trace and page, and its kB; a dash without it, what went wrong where it fails."""
     if find_spec("torchvista") is None:
         return "–", "–"
     import torch
     from torchvista import trace_model
 
     given = tuple(value for value in inputs.values() if torch.is_tensor(value))
-    with tempfile.TemporaryDirectory() as place, redirect_stdout(StringIO()) as said:
+    with tempfile.TemporaryDirectory() as place, redirect_stdout(StringIO()), limited(LONGEST):
         file = Path(place) / "page.html"
         try:
             with torch.no_grad():
                 taken = seconds(lambda: trace_model(module, given, export_path=str(file)))
+        except TimeoutError:
+            return f"over {LONGEST}", "–"
         except Exception as error:  # whatever another program's code does
             return type(error).__name__, "–"
-        failed = not file.exists() or "Error" in said.getvalue()
-        return ("failed" if failed else taken), file.stat().st_size / 1e3 if file.exists() else "–"
+        return taken, file.stat().st_size / 1e3 if file.exists() else "–"
+
+
+@contextmanager
+def limited(n: int) -> Iterator[None]:
+    """Raise a TimeoutError after n seconds."""
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(n)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+HEAD = (
+    *("module", "modules", "plain s", "traced s", "traced/plain", "later/plain", "with payload s", "kB", "drawn ms"),
+    *("torchvista s", "its kB"),
+)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--only", type=int, nargs="*", choices=range(len(CASES)), help=", ".join(CASES))
     options = parser.parse_args()
     rows: list[tuple[object, ...]] = []
     with chromium() as page:
-        for name, module, inputs in list_cases():
-            rows.append((name, *measure(module, inputs, page, options.repetitions)))
-    head = [
-        "module",
-        "modules",
-        "plain s",
-        "traced s",
-        "traced/plain",
-        "later/plain",
-        "payload s",
-        "kB",
-        "drawn ms",
-        "torchvista s",
-        "its kB",
-    ]
-    table(f"architectures on {machine()}", head, rows)
+        for number, (name, build) in enumerate(CASES.items()):
+            made = build() if options.only is None or number in options.only else None
+            if made is not None:
+                rows.append((name, *measure(*made, page, options.repetitions), *measure_peer(*made)))
+    table(f"architectures on {machine()}", HEAD, rows)
 
 
 if __name__ == "__main__":

@@ -189,6 +189,29 @@ def test_a_click_in_the_strip_chooses_the_layer_that_all_is_of(open_page: Opener
 
 
 @pytest.mark.browser
+def test_what_is_measured_at_all_layers_stands_beside_them(open_page: Opener) -> None:
+    module, args, kwargs = build("llama")
+    inspector = iv.Inspector(module)
+    inspector.attach("model.layers", "summary")
+    for i in range(3):
+        inspector.attach(f"model.layers.{i}.mlp", "histogram", "input")
+    inspector.forward(*args, **kwargs)
+    found = {(out.path, out.statistic): out.values for out in inspector.outputs}
+    page = open_page(inspector.visualize())
+    kinds = page.locator(".iv-choice button")
+    assert kinds.all_inner_texts() == ["size of output", "time", "statistics of each", "histogram of the input of mlp"]
+    kinds.nth(2).click()
+    told = page.locator('.iv-line[data-k="1"] g title').all_text_contents()
+    assert [text.split(": ")[1].split()[0] for text in told] == ["mean", "spread", "least", "largest", "zeros"]
+    for text, value in zip(told[:4], found["model.layers.1", "summary"], strict=False):
+        assert text.startswith("model.layers.1, statistics of each: ")
+        assert float(text.split()[-1].replace("\u2212", "-")) == pytest.approx(float(value), rel=6e-3)
+    kinds.nth(3).click()
+    counts = [int(t.split(": ")[1]) for t in page.locator('.iv-line[data-k="2"] title').all_text_contents()]
+    assert counts == found["model.layers.2.mlp", "histogram"].astype(int).tolist()
+
+
+@pytest.mark.browser
 def test_boxes_open_and_close_and_the_search_opens_the_way(open_page: Opener) -> None:
     page = open_page(drawn("llama"))
     box = page.locator('.iv-node[data-path="model.layers.0.mlp"]')

@@ -130,6 +130,22 @@ class Failing(nn.Module):
         return x
 
 
+class Diffusion(nn.Module):
+    """A block of a diffusion model: the step's vector is added to each picture, and an early one is joined on again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time, self.enter = nn.Linear(4, 4), nn.Conv2d(3, 4, 3, padding=1)
+        self.down = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        self.norm, self.leave = nn.GroupNorm(2, 8), nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, sample: Tensor, *, timestep: Tensor) -> Tensor:
+        step = self.time(torch.cat([timestep.sin(), timestep.cos()], -1))[:, :, None, None]
+        early = self.enter(sample)
+        late = nn.functional.interpolate(self.down(early) + step, scale_factor=2.0)
+        return self.leave(self.norm(torch.cat([early, late], 1)))
+
+
 def build(name: str) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
     """A module, and what it is called with."""
     torch.manual_seed(0)
@@ -156,6 +172,16 @@ def build(name: str) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
     if name == "resnet":
         config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[2, 2], num_labels=3)
         return transformers.ResNetForImageClassification(config).eval(), (), {"pixel_values": PIXELS}
+    if name == "detector":
+        size = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
+        config = transformers.YolosConfig(**size, image_size=[16, 16], patch_size=8, num_detection_tokens=3)
+        return transformers.YolosForObjectDetection(config).eval(), (), {"pixel_values": PIXELS}
+    if name == "t5":
+        config = transformers.T5Config(d_model=16, d_kv=8, d_ff=24, num_layers=3, num_heads=2, vocab_size=50)
+        model = transformers.T5ForConditionalGeneration(config).eval()
+        return model, (), {**text, "decoder_input_ids": IDS[:, :3], "use_cache": False}
+    if name == "diffusion":
+        return Diffusion(), (PIXELS,), {"timestep": torch.tensor([[0.3, 1.7]])}
     if name == "sequential":
         return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), (x,), {}
     own = {"twice": Twice, "named": Named, "in_place": InPlace, "hidden": Hidden, "failing": Failing}

@@ -16,7 +16,8 @@ from intravisto_core.inspection.module_tree import read_tree
 from tests import tiny
 from tests.inspection.models import IDS, Failing, build
 
-ALL = ("llama", "gpt2", "neox", "qwen3_moe", "vit", "resnet", "sequential", "twice", "named", "in_place")
+TEXT = ("llama", "gpt2", "neox", "qwen3_moe", "t5")
+ALL = (*TEXT, "vit", "resnet", "detector", "diffusion", "sequential", "twice", "named", "in_place")
 
 
 def n_hooks(module: nn.Module) -> int:

@@ -81,6 +81,30 @@ FLOWS = {
         ),
         "resnet.embedder": "input > embedder, embedder > pooler, pooler > output",
     },
+    "detector": {
+        "": (
+            "input > vit, vit > class_labels_classifier, vit > bbox_predictor, bbox_predictor > sigmoid, "
+            "sigmoid > output, class_labels_classifier > output, vit > output"
+        ),
+        "bbox_predictor": (
+            "input > layers.0, layers.0 > relu, relu > layers.1, layers.1 > relu_1, relu_1 > layers.2, "
+            "layers.2 > output"
+        ),
+    },
+    # what attention reads of the encoder comes from the side, as positions do
+    "t5": {
+        "": (
+            "input > encoder, input.decoder_input_ids ~> decoder, encoder ~> decoder, decoder > mul, mul > lm_head, "
+            "lm_head > output, encoder > output"
+        ),
+    },
+    "diffusion": {
+        "": (
+            "input > enter, enter > down, input.timestep ~> time, down > add interpolate cat, "
+            "time > add interpolate cat, enter > add interpolate cat, add interpolate cat > norm, norm > leave, "
+            "leave > output"
+        ),
+    },
     "sequential": {"": "input > 0, 0 > 1, 1 > 2, 2 > output"},
     "twice": {"": "input > fc, fc > relu, relu > fc@2, fc@2 > head, head > output"},
     "named": {

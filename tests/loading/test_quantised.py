@@ -94,6 +94,25 @@ def test_a_packed_matrix_is_near_the_one_that_it_stands_for(engines):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_two_trees_tell_what_packing_changed(engines, kind):
+    """Types and bytes as they are stored, values as they are computed with."""
+    engine = engines("Llama", kind)
+    plain = AutoModelForCausalLM.from_pretrained(engine.spec.source)
+    found = {change.path: change for change in iv.compare_trees(plain, engine).changes}
+    change = found["model.layers.1.mlp.down_proj"]
+    assert (change.kind, change.cls[0]) == ("structure", "Linear")
+    assert kind in change.dtypes[1]["weight"]
+    assert change.n_bytes[1] < change.n_bytes[0]
+    whole, packed = (m.double() for m in (plain.model.layers[1].mlp.down_proj.weight, find_packed(engine)))
+    assert change.values["weight"] == pytest.approx(float((packed - whole).norm() / whole.norm()), rel=1e-3)
+    assert found["model.norm"].values["weight"] == 0
+
+
+def find_packed(engine) -> torch.Tensor:
+    return engine.kept_traces.model.weights.get("w_out.1")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_trace_after_a_trace_is_equal_and_nothing_was_repacked(engines, kind):
     engine = engines("Llama", kind)
     before = packed_bytes(engine.kept_traces.model.network)

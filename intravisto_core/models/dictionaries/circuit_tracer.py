@@ -37,14 +37,14 @@ def read_config(folder: Path, where: str) -> dict[str, Any]:
         reason = str(error).partition("\n")[0][:160]
         told = f"{where}: expected {CONFIG} to be YAML; it is damaged ({reason}). Download it again"
         raise ModelError(told) from None
+    if isinstance(found, dict) and "transcoders" in found:
+        raise ModelError(
+            f"{where}: {CONFIG} names files of other repositories (transcoders: …). Add the folder of one of them"
+        )
     kind = found.get("model_kind") if isinstance(found, dict) else None
     if kind != "transcoder_set":
         todo = "Cross-layer transcoders, which write to many layers at once, are not shown"
         raise ModelError(expected(f"{where}: model_kind", "transcoder_set", kind, todo))
-    if "transcoders" in found:
-        raise ModelError(
-            f"{where}: {CONFIG} names files of other repositories (transcoders: …). Add the folder of one of them"
-        )
     return dict(found)
 
 
@@ -94,7 +94,8 @@ def _read_coder(config: dict[str, Any], found: dict[str, Tensor], where: str) ->
     k = int(found["k"]) if "k" in found and found["k"].numel() == 1 else config.get("k")
     tops = said == "topk" or (said is None and "k" in found)
     if tops and not (isinstance(k, int) and 1 <= k <= n):
-        raise ModelError(expected(f"{where}: k", f"how many features are active, 1 to {n}", k))
+        todo = f"Write it into {CONFIG} where you know it"
+        raise ModelError(expected(f"{where}: k", f"how many features are active, 1 to {n}", k, todo))
     kind = FeatureActivation.TOPK if tops else FeatureActivation.JUMPRELU if jumps else FeatureActivation.RELU
     return Coder(
         kind,

@@ -20,13 +20,13 @@ _KINDS = {
     "SAELens": (sae_lens.CONFIG, sae_lens.WEIGHTS),
     "circuit-tracer": (circuit_tracer.CONFIG,),
     "Gemma Scope": (gemma_scope.ARRAYS,),
-    "Gemma Scope 2": (gemma_scope.CONFIG, gemma_scope.WEIGHTS),
+    "Gemma Scope 2": (gemma_scope.WEIGHTS,),
 }
 _REMOTE = re.compile(r"(?P<id>[^/@]+/[^/@]+)(?:/(?P<folder>[^@]+?))?/?(?:@(?P<revision>[\w./-]+))?")
 # GGUF files are called by how they are packed as well
 _PACKED = re.compile(r"[-_.](?:i?q\d\w*|f16|f32|bf16|fp16)$", re.IGNORECASE)
 # what programs call models otherwise than the Hub does
-_ALSO = {"gpt2small": "gpt2"}
+_ALSO = {"gpt2small": "gpt2", "mistral7b": "mistral7bv01"}
 
 
 def open_dictionary(
@@ -64,10 +64,10 @@ def open_dictionary(
 
 def _read_one(kind: str, folder: Path, named: str, where: str) -> tuple[str, LayerCoder]:
     if kind == "SAELens":
-        return sae_lens.read_sae(folder, where)
+        return sae_lens.read_sae(folder, named, where)
     if kind == "Gemma Scope":
         return gemma_scope.read_first(folder, named, where)
-    return gemma_scope.read_second(folder, where)
+    return gemma_scope.read_second(folder, named, where)
 
 
 def _locate(
@@ -99,7 +99,8 @@ def choose_files(names: set[str], inside: str, layers: frozenset[int] | None) ->
         whole = [start + name for name in needed]
         if set(whole) <= names:
             if kind != "circuit-tracer":
-                return whole
+                more = start + gemma_scope.CONFIG
+                return [*whole, more] if kind == "Gemma Scope 2" and more in names else whole
             own = {n: circuit_tracer.LAYER.fullmatch(n.removeprefix(start)) for n in names if n.startswith(start)}
             return whole + sorted(n for n, m in own.items() if m and (layers is None or int(m[1]) in layers))
     return []

@@ -51,16 +51,24 @@ _RENAMED = {
     "activation_fn_str": "activation_fn",
 }
 _FACTORS = ("scaling_factor", "finetuning_scaling_factor")
+# what SAELens knows of published repositories, and their own configs do not say
+_CENTRED: dict[str, Any] = {"model_from_pretrained_kwargs": {"center_writing_weights": True}}
+_PUBLISHED: dict[str, dict[str, Any]] = {
+    "jbloom/GPT2-Small-SAEs-Reformatted": _CENTRED,
+    "jbloom/GPT2-Small-Feature-Splitting-Experiment-Layer-8": _CENTRED,
+    "tommmcgrath/gpt2-small-mlp-out-saes": _CENTRED,
+    "JoshEngels/Mistral-7B-Residual-Stream-SAEs": {"normalize_activations": "constant_norm_rescale"},
+}
 _BATCH_THRESHOLD = "topk_threshold"
 
 
-def read_sae(folder: Path, where: str) -> tuple[str, LayerCoder]:
-    """The name of its model, and its coder.
+def read_sae(folder: Path, called: str, where: str) -> tuple[str, LayerCoder]:
+    """The name of its model, and its coder. called: its path, which may name a repository that more is known of.
 
     Raises:
         ModelError: its config names a formula or a place that is not known here, or its weights do not fit it.
     """
-    config = read_config(folder, where)
+    config = read_config(folder, where) | find_published(called)
     reads, writes = _read_hooks(config, where)
     coder = _read_coder(config, read_tensors(folder / WEIGHTS, where), where, transcoder=reads != writes)
     model = config.get("model_name")
@@ -79,6 +87,12 @@ def read_config(folder: Path, where: str) -> dict[str, Any]:
     told = given.get("metadata")
     flat = {**given, **(told if isinstance(told, dict) else {})}
     return {_RENAMED.get(name, name): value for name, value in flat.items()}
+
+
+def find_published(called: str) -> dict[str, Any]:
+    """What is known of a published repository, by its name in a path, beside what its configs say."""
+    parts = called.partition("@")[0].replace("\\", "/").replace("--", "/").split("/")
+    return next((more for name, more in _PUBLISHED.items() if name.rpartition("/")[2] in parts), {})
 
 
 def _read_hooks(config: Mapping[str, Any], where: str) -> tuple[Hook, Hook]:

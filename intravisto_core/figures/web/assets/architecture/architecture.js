@@ -12,7 +12,8 @@ import { Layout } from "./arch_layout.js";
 import { Live } from "./arch_live.js";
 import { ArchModel } from "./arch_model.js";
 import { Outline } from "./arch_outline.js";
-import { stripKinds, stripWidth } from "./arch_strip.js";
+import { stripWidth } from "./arch_strip.js";
+import { stripKinds } from "./arch_strip_kinds.js";
 import { View, addButtons } from "./arch_view.js";
 
 // what was opened and chosen stays while the page lives: a component is made anew at every switch of pages
