@@ -84,6 +84,7 @@ from intravisto_core.records import ModuleValue as ModuleValue
 from intravisto_core.records import NeuronCard as NeuronCard
 from intravisto_core.records import Neurons as Neurons
 from intravisto_core.records import NextTokens as NextTokens
+from intravisto_core.records import PatchedPair as PatchedPair
 from intravisto_core.records import PatchGrid as PatchGrid
 from intravisto_core.records import Pattern as Pattern
 from intravisto_core.records import ReadBack as ReadBack

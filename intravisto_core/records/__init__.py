@@ -67,6 +67,7 @@ from intravisto_core.records.module_tree import ModuleNode as ModuleNode
 from intravisto_core.records.module_tree import ModuleTensor as ModuleTensor
 from intravisto_core.records.module_tree import ModuleTree as ModuleTree
 from intravisto_core.records.module_tree import TreeComparison as TreeComparison
+from intravisto_core.records.patching import PatchedPair as PatchedPair
 from intravisto_core.records.patching import PatchGrid as PatchGrid
 from intravisto_core.records.read_back import ReadBack as ReadBack
 from intravisto_core.records.retest import Retest as Retest
