@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
@@ -60,7 +61,7 @@ def choose_pair(asked: Asked, number: int) -> Asked:
         return asked
     corrupt = asked.corrupt
     named = {"clean": asked.clean, "target": asked.target, "contrast": asked.contrast}
-    own = {name: (value[number if len(value) > 1 else 0],) for name, value in named.items()}
+    own: dict[str, Any] = {name: (value[number if len(value) > 1 else 0],) for name, value in named.items()}
     return replace(asked, **own, corrupt=(corrupt[number],) if isinstance(corrupt, tuple) else corrupt)
 
 

@@ -13,9 +13,9 @@ from intravisto_core.figures.web import sweep_payload
 from intravisto_core.figures.web.patching_payload import QUESTION
 from intravisto_ui.parts import edit_switch
 from intravisto_ui.parts.choices import draw_segments
+from intravisto_ui.parts.circuit_start import CIRCUIT, MODE
 from intravisto_ui.parts.frame import Headline
 from intravisto_ui.patching import circuits, pair_grids, patches, sweeps
-from intravisto_ui.patching.circuits import CIRCUIT, MODE
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html
 from intravisto_ui.session.workspace import Workspace
