@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from intravisto_core.records import NeuronCard as NeuronCard
     from intravisto_core.records import Neurons as Neurons
     from intravisto_core.records import NextTokens as NextTokens
+    from intravisto_core.records import PatchedPair as PatchedPair
     from intravisto_core.records import PatchGrid as PatchGrid
     from intravisto_core.records import Pattern as Pattern
     from intravisto_core.records import ReadBack as ReadBack
@@ -277,7 +278,7 @@ __getattr__, __dir__ = load_when_used(
             "FlowNode Gradient HeadCard HeadComposition HeadPatterns HeadShares HeadTargets HeadTypes LayerFeatures "
             "LayerGraph LinkCheck Logits MeasureTest MemoryEstimate ModelCard ModelDifference ModuleCall ModuleChange "
             "ModuleFlow ModuleNode ModuleOutput ModuleRun ModuleTensor ModuleTree ModuleValue NeuronCard Neurons "
-            "NextTokens PatchGrid Pattern ReadBack Record Retest Route Saliency Shares Sinks SparseAttention "
+            "NextTokens PatchedPair PatchGrid Pattern ReadBack Record Retest Route Saliency Shares Sinks SparseAttention "
             "SweepGrid Token TokenList TokenQuery TreeComparison UpdateTokens ValueShape Watched row_label"
         ),
         "request": (

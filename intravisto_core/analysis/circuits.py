@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from intravisto_core.analysis.bootstrap import LEVEL, RESAMPLES
 
 # a denominator counts from so many noise floors on
 LEAST_FLOORS = 5
+# (sets, N) bool: which parts each keeps
+Sets = np.ndarray
 
 
 def integrate_curve(shares: Float[np.ndarray, " K"], values: np.ndarray, at_0: float) -> np.ndarray:
@@ -30,6 +32,22 @@ def compute_areas(
 def count_sizes(shares: tuple[float, ...], n: int) -> Int[np.ndarray, " K"]:
     """How many of n parts each share is; a small one is one part."""
     return np.maximum(1, np.round(np.array(shares) * n).astype(int))
+
+
+def take_largest(scores: Float[np.ndarray, " N"], sizes: Int[np.ndarray, " K"]) -> Sets:
+    """For each size the set of so many parts of largest score."""
+    order = np.argsort(-scores, kind="stable")
+    out = np.zeros((len(sizes), len(scores)), bool)
+    for row, size in zip(out, sizes.tolist(), strict=True):
+        row[order[:size]] = True
+    return out
+
+
+def leave_out(kept: Bool[np.ndarray, " N"], parts: Sequence[int] | np.ndarray) -> Bool[np.ndarray, " N"]:
+    """The set without some parts."""
+    out = kept.copy()
+    out[np.asarray(parts, int)] = False
+    return out
 
 
 def resample(statistic: Callable[[Float[np.ndarray, "B P"]], np.ndarray], n: int, seed: int) -> np.ndarray:

@@ -9,15 +9,29 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from intravisto_core.figures.circuit_words import describe
+from intravisto_core.figures.circuit_words import QUESTION, describe
 from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import change, significant
+from intravisto_core.figures.page import component_page
 from intravisto_core.figures.plots import plotly_scale, style_figure
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.theme import DARK, LIGHT
+from intravisto_core.figures.web.circuit_payload import circuit_data
 from intravisto_core.records import Circuit
 
 LEAST_HEIGHT, ROW = 360, 16
+LINES = (
+    "Each square is a head, each one at the right an MLP; layers go up. Filled ones are kept, all others give what "
+    "they give in the corrupt prompt. Strokes are what parts hand to each other, as wide as their score.",
+    "A circuit is one of these prompts and these corrupt prompts: what both share is not part of it.",
+)
+
+
+@draws(Circuit, "page")
+def circuit_page(found: Circuit) -> str:
+    """A circuit as on the page of the app."""
+    about = f"{found.model} · {describe(found)}"
+    return component_page(QUESTION, printable(about), {"circuit": circuit_data(found)}, LINES)
 
 
 @draws(Circuit, "figure")

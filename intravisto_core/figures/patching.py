@@ -44,8 +44,12 @@ def describe_cell(grid: PatchGrid, row: int, column: int, name: str) -> str:
 
 
 @draws(PatchGrid, "page")
-def patching_page(grid: PatchGrid, beside: Sequence[PatchGrid] = ()) -> str:
-    """A grid as on the page of the app; beside: grids of the same two prompts, drawn on the same layer axis."""
+def patching_page(grid: PatchGrid, beside: Sequence[PatchGrid] = (), prompt: int | None = None) -> str:
+    """A grid as on the page of the app. beside: grids of the same prompts, drawn on the same layer axis. prompt: one of
+    them alone; None is their mean.
+    """
+    if prompt is not None:
+        grid, *beside = (each.choose_prompt(prompt) for each in (grid, *beside))
     receiver, base, donor, goal = ends_of(grid)
     about = (
         f"{grid.model} · {name_metric(grid)}: {show_metric(grid, base)} in the {receiver} run, "
@@ -109,7 +113,7 @@ def patching_figure(grid: PatchGrid, colour: str = "recovered", dark: bool = Fal
 
 @draws(PatchGrid, "frame")
 def patching_frame(grid: PatchGrid) -> pd.DataFrame:
-    """One line a cell."""
+    """One line a cell; of several prompts also the recovered share in each."""
     row, column = np.indices(grid.effect.shape).reshape(2, -1)
     place: dict[str, object] = (
         {"position": grid.positions[column]} if grid.heads is None else {"head": grid.heads[column]}
@@ -129,4 +133,6 @@ def patching_frame(grid: PatchGrid) -> pd.DataFrame:
         numbers["estimate"] = grid.estimate.ravel()
     if grid.interval is not None:
         numbers |= {"from": grid.interval[0].ravel(), "to": grid.interval[1].ravel()}
+    each = grid.each if grid.prompts else ()
+    numbers |= {f"recovered, prompt {i}": shares.ravel() for i, shares in enumerate(each)}
     return pd.DataFrame({"layer": grid.layers[row], **place, **numbers})

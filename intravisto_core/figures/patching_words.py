@@ -16,8 +16,8 @@ from intravisto_core.sites import Patching, PatchMetric, Site
 Piece = tuple[str, int]
 """A piece of a sentence; 1 where it is strong."""
 
-# What holds so much of the difference holds it; what holds so little does not.
-HOLDS, EMPTY, SOME = 0.9, 0.1, 0.05
+# What holds so much of the difference holds some of it.
+SOME = 0.05
 NAMED_PARTS, NAMED_AGAINST = 5, 3
 STREAM = (Site.RESID_PRE, Site.RESID_MID, Site.RESID_POST)
 TITLES: dict[Site, str] = {
@@ -125,6 +125,11 @@ def has_shares(grid: PatchGrid) -> bool:
     return bool(np.all((whole != 0) & (np.abs(whole) >= FLOORS_OF_WHOLE * floors)))
 
 
+def name_block(grid: PatchGrid) -> str:
+    """What a grid is headed with."""
+    return f"{TITLES[grid.what]}, {grid.path}" if grid.path else TITLES[grid.what]
+
+
 def name_where(grid: PatchGrid) -> str:
     """Where the heads of a grid are patched."""
     n = len(grid.positions)
@@ -135,6 +140,7 @@ def write_does(grid: PatchGrid) -> str:
     """How a sentence about a cell begins, up to the metric of the patched run."""
     receiver, base, donor, _ = ends_of(grid)
     where = "here" if grid.heads is None else name_where(grid)
+    where += f", on the way {grid.path} alone" if grid.path else ""
     mean = "" if len(grid.cleans) == 1 else " on average"
     return (
         f"With the {donor} run's {VALUES[grid.what]} {where}, the {receiver} run's {name_metric(grid)} goes{mean} "
@@ -178,85 +184,9 @@ def write_about(grid: PatchGrid) -> str:
     return f"share of the way {way}, when one vector of the {donor} run is put into the {receiver} one"
 
 
-def write_stories(grid: PatchGrid) -> list[list[Piece]]:
-    """For each column of a grid by position, where the difference is kept; none while cells are missing."""
-    shares = grid.recovered
-    if grid.heads is not None or grid.cancelled or not np.isfinite(shares).all():
-        return [[] for _ in range(shares.shape[1])]
-    tell = _tell_stream if grid.what in STREAM else _tell_writes
-    return [tell(grid, shares, column) for column in range(shares.shape[1])]
-
-
-def _place(grid: PatchGrid, column: int) -> str:
+def name_place(grid: PatchGrid, column: int) -> str:
+    """The token of a column in quotation marks."""
     return f"‘{printable(grid.clean_tokens[int(grid.positions[column])].shown)}’"
-
-
-def _tell_stream(grid: PatchGrid, shares: np.ndarray, column: int) -> list[Piece]:
-    if grid.skipped[:, column].all():
-        return []
-    own, last = shares[:, column], shares[:, -1]
-    name: Piece = (_place(grid, column), 1)
-    full = np.flatnonzero(own >= HOLDS)
-    if column == shares.shape[1] - 1 and int(grid.positions[-1]) == len(grid.clean_tokens) - 1:
-        return _tell_last(grid, own)
-    if not len(full):
-        return [
-            ("At no layer does ", 0),
-            name,
-            (
-                f" hold more than {whole_share(float(np.abs(own).max()))}: the difference does not pass "
-                "through it alone.",
-                0,
-            ),
-        ]
-    end = int(full[-1])
-    gone = [i for i in range(end + 1, len(own)) if abs(own[i]) < EMPTY]
-    if not gone:
-        return [
-            ("From layer ", 0),
-            (f"{grid.layers[full[0]]}", 0),
-            (" on the difference is kept at ", 0),
-            name,
-            (".", 0),
-        ]
-    return [
-        (f"Up to layer {grid.layers[end]} the difference is kept at ", 0),
-        name,
-        (f"; from layer {grid.layers[gone[0]]} on it is no longer there, and ", 0),
-        (_place(grid, shares.shape[1] - 1), 1),
-        (f" holds {whole_share(float(last[gone[0]]))}. It seems to move in {_name_layers(grid, end, gone[0] - 1)}.", 0),
-    ]
-
-
-def _name_layers(grid: PatchGrid, first: int, last: int) -> str:
-    low, high = int(grid.layers[first]), int(grid.layers[max(first, last)])
-    return f"layer {low}" if low == high else f"layers {low} to {high}"
-
-
-def _tell_last(grid: PatchGrid, own: np.ndarray) -> list[Piece]:
-    some, full = np.flatnonzero(own >= SOME), np.flatnonzero(own >= HOLDS)
-    if not len(some):
-        return [("The answer is read here, and yet the difference never stands here by itself.", 0)]
-    if some[0] == 0:
-        begins = "The answer is read here, and the difference stands here from the first layer on."
-    else:
-        begins = (
-            f"The answer is read here. Before layer {grid.layers[some[0]]} this position knows nothing of the "
-            "difference"
-        )
-        begins += f"; from layer {grid.layers[full[0]]} on it holds nearly all." if len(full) else "."
-    return [(begins, 0)]
-
-
-def _tell_writes(grid: PatchGrid, shares: np.ndarray, column: int) -> list[Piece]:
-    if grid.skipped[:, column].all():
-        return []
-    best = int(np.abs(shares[:, column]).argmax())
-    return [
-        ("Of what is written at ", 0),
-        (_place(grid, column), 1),
-        (f", layer {grid.layers[best]} matters most: {whole_share(float(shares[best, column]))}.", 0),
-    ]
 
 
 def find_parts(grid: PatchGrid) -> tuple[list[Part], list[Part]]:
@@ -281,7 +211,7 @@ def name_part(grid: PatchGrid, part: Part) -> str:
     layer = int(grid.layers[part.layer])
     if grid.heads is not None:
         return f"L{layer}H{int(grid.heads[part.column])}"
-    return f"layer {layer} at {_place(grid, part.column)}"
+    return f"layer {layer} at {name_place(grid, part.column)}"
 
 
 def write_agreement(grid: PatchGrid) -> str:

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from intravisto_core.records.module_tree import ModuleTensor as ModuleTensor
     from intravisto_core.records.module_tree import ModuleTree as ModuleTree
     from intravisto_core.records.module_tree import TreeComparison as TreeComparison
+    from intravisto_core.records.patching import PatchedPair as PatchedPair
     from intravisto_core.records.patching import PatchGrid as PatchGrid
     from intravisto_core.records.read_back import ReadBack as ReadBack
     from intravisto_core.records.retest import Retest as Retest
@@ -113,7 +114,7 @@ __getattr__, __dir__ = load_when_used(
         "model_difference": "ModelDifference",
         "module_run": "FlowLink FlowNode ModuleCall ModuleFlow ModuleOutput ModuleRun ValueShape",
         "module_tree": "ModuleChange ModuleNode ModuleTensor ModuleTree TreeComparison",
-        "patching": "PatchGrid",
+        "patching": "PatchedPair PatchGrid",
         "read_back": "ReadBack",
         "retest": "Retest",
         "route": "Route",

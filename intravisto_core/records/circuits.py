@@ -79,6 +79,10 @@ class Circuit(Record):
     """f of the circuit."""
     own_interval: tuple[float, float]
     """Its 95 % interval."""
+    removed: float
+    """f of the model without the circuit: all other parts kept, those of the circuit from the counterfactual."""
+    removed_interval: tuple[float, float]
+    """Its 95 % interval."""
     completeness: float
     """Mean of |f(C∖K) − f(M∖K)| over random halves K of the circuit C, M being all parts; 0 is complete."""
     completeness_interval: tuple[float, float]

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from intravisto_core.errors import TraceError
-from intravisto_core.records.base import Array, Record, check_shapes
+from intravisto_core.errors import RequestError, TraceError, expected
+from intravisto_core.records.base import Array, Record, Summarised, check_shapes
 from intravisto_core.records.model import Token
 from intravisto_core.sites import Patching, PatchMetric, Site
 
 FLOORS_OF_WHOLE = 5
+
+
+@dataclass(frozen=True, repr=False)
+class PatchedPair(Summarised):
+    """What a grid over several prompts is of in one of them: its two texts, and which of its cells need not run."""
+
+    clean_tokens: tuple[Token, ...]
+    """Tokens of the clean prompt."""
+    corrupt_tokens: tuple[Token, ...]
+    """Tokens of the corrupt prompt."""
+    alignment: Int[Array, "k 2"]
+    """Positions (clean, corrupt) that stand for each other, rising."""
+    first_difference: int
+    """The first clean position that can differ."""
+    positions: Int[Array, " P"]
+    """Clean positions: the columns, or of a grid by head the ones where every head is patched."""
+    skipped: Bool[Array, "L C"]
+    """Cells that need not run."""
+
+    def _summary(self) -> tuple[str, ...]:
+        return (f"{len(self.clean_tokens)} and {len(self.corrupt_tokens)} tokens",)
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,6 +98,8 @@ class PatchGrid(Record):
     """Of path patching, where the way leads from each head, such as "to the logits"; else ""."""
     cancelled: bool = False
     """Whether it was stopped before its end."""
+    prompts: tuple[PatchedPair, ...] = ()
+    """Of a grid over several prompts, each by itself; none where there is one."""
     notes: tuple[str, ...] = ()
     """Sentences that the reader must know."""
 
@@ -89,6 +113,8 @@ class PatchGrid(Record):
         check_shapes(self, interval=(self.interval, (2, *shape)), alignment=(self.alignment, (len(self.alignment), 2)))
         if n % self.draws:
             raise TraceError(f"PatchGrid.draws: expected a number that divides {n} pairs; got {self.draws}")
+        if self.prompts and len(self.prompts) != n // self.draws:
+            raise TraceError(f"PatchGrid.prompts: expected {n // self.draws}, or none; got {len(self.prompts)}")
         if not np.all(self.effects[:, self.skipped] == 0):
             raise TraceError("PatchGrid.effects: expected 0 where cells are skipped; got another number")
 
@@ -160,6 +186,23 @@ class PatchGrid(Record):
     def with_interval(self, resample: Callable[[Array], Array]) -> PatchGrid:
         """The same with the interval that a function of `each` gives."""
         return replace(self, interval=resample(self.each))
+
+    def choose_prompt(self, prompt: int) -> PatchGrid:
+        """The grid of one prompt alone, counted from 0; itself where there is one.
+
+        Raises:
+            RequestError: there is no such prompt.
+        """
+        n = len(self.cleans) // self.draws
+        if not 0 <= prompt < n:
+            raise RequestError(expected("prompt", f"0 to {n - 1}", prompt))
+        if n == 1:
+            return self
+        rows, own = slice(prompt * self.draws, (prompt + 1) * self.draws), self.prompts[prompt]
+        named = ("cleans", "corrupts", "noise_floors", "targets", "contrasts", "effects", "estimates")
+        cut: dict[str, Any] = {name: None if (value := getattr(self, name)) is None else value[rows] for name in named}
+        texts = {f.name: getattr(own, f.name) for f in fields(own)}
+        return replace(self, **texts, **cut, interval=None, prompts=())
 
     @property
     def n_run(self) -> int:

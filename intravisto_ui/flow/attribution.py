@@ -17,7 +17,7 @@ from intravisto_core.records import Attribution, row_label
 from intravisto_core.request.flow import AttributionView
 from intravisto_core.sites import Capability, Part, Refinement
 from intravisto_ui.flow import heads, part_panel
-from intravisto_ui.parts import components, edit_python, export_menu, problems, stage
+from intravisto_ui.parts import circuit_start, components, edit_python, export_menu, problems, stage
 from intravisto_ui.parts.choices import draw_named_choice, draw_segments
 from intravisto_ui.parts.theme import INK, LINES, read_theme, short_row_label
 from intravisto_ui.session.question import find_question
@@ -60,6 +60,7 @@ def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
     with picture_side:
         if cut is Refinement.HEADS:
             heads.draw(workspace, shown, found, heads_order)
+            _draw_circuit(workspace, shown, found)
         else:
             _draw_bars(workspace, shown, view, found, order)
         st.html(hint_html((DIRECT, *found.notes)))
@@ -73,6 +74,13 @@ def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
                 '<div class="hint">The state after each row, read with the scale that the final norm had in this '
                 "run. The last point is the model's own score.</div>"
             )
+
+
+def _draw_circuit(workspace: Workspace, shown: Shown, found: Attribution) -> None:
+    """A way on: the largest parts as a circuit."""
+    if st.button("Make a circuit of the largest", key="flow_circuit", help=circuit_start.HELP):
+        circuit_start.start_circuit(workspace, shown.spec, circuit_start.list_largest(found))
+        st.switch_page(circuit_start.PAGE)
 
 
 def _draw_cut(shown: Shown) -> tuple[Refinement, DeltaGenerator]:

@@ -10,10 +10,11 @@ import streamlit as st
 from intravisto_core.figures.numbers import change, significant
 from intravisto_core.records import LinkCheck
 from intravisto_core.records.flow import Flow
-from intravisto_core.request import Link, LinkCheckView
+from intravisto_core.request import Ablate, Intervention, KnockOut, Link, LinkCheckView
 from intravisto_core.request.flow import FlowView
-from intravisto_core.sites import Component, NodeKind
+from intravisto_core.sites import Component, NodeKind, Site
 from intravisto_ui.flow.lists import parse_node
+from intravisto_ui.parts import claim_test
 from intravisto_ui.parts.kept import draw_kept
 from intravisto_ui.session.question import find_question
 from intravisto_ui.session.shown import Shown
@@ -28,6 +29,9 @@ HELP = (
 EDITED = (
     "Links are checked on the run without edits: choose *baseline* above. What an edit did to the answer is on the "
     "Injection page."
+)
+RESIDUAL = (
+    "No edit takes a residual link away by itself, since parts read the same stream. Test the cell that it comes from."
 )
 
 
@@ -65,6 +69,15 @@ def link_of(source: str, target: str) -> Link | None:
     return Link(Component.BLOCK, layer, position) if parse_node(source)[1] == layer else None
 
 
+def write_edit(link: Link) -> Intervention | None:
+    """The edit that takes a link away in any prompt; None of the residual ones, which no edit takes away by itself."""
+    here = (link.position,)
+    if link.component is Component.ATTENTION and link.source is not None:
+        return KnockOut(link.layer, here, (link.source,))
+    sites = {Component.ATTENTION: Site.ATTN_OUT, Component.MLP: Site.MLP_OUT}
+    return Ablate(sites[link.component], link.layer, here) if link.component in sites else None
+
+
 def read_effect(workspace: Workspace, shown: Shown, start: int | str) -> Effect:
     """Where the effect is read, as the fields of `_draw_fields` say. start: the flow's position, or all generated."""
     chosen, n_positions = workspace.options, len(shown.trace.tokens)
@@ -92,7 +105,15 @@ def draw(workspace: Workspace, shown: Shown, source: str, target: str, n_layers:
         return
     effect = read_effect(workspace, shown, start)
     view = effect.of(shown.trace.id, (link,))
-    if not st.button("Check this link", key="check_link", help=HELP) and view not in workspace.kept:
+    line = st.container(horizontal=True, gap="small", key="link_actions")
+    pressed = line.button("Check this link", key="check_link", help=HELP)
+    edit = write_edit(link)
+    if line.button(
+        "Test this", key="link_test", help=RESIDUAL if edit is None else claim_test.HELP, disabled=edit is None
+    ):
+        assert edit is not None
+        claim_test.open_test_here(workspace, edit)
+    if not pressed and view not in workspace.kept:
         st.html(f'<div class="hint">Its effect after position {effect.position}; set below the picture.</div>')
         return
     found = check_links(workspace, shown, view)

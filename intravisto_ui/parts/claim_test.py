@@ -43,6 +43,7 @@ CONTROLS = (
     "Beside it, in every prompt: the same edit at another place, of another head or neuron, with a random direction as "
     "long, and in the prompt with its tokens shuffled; those that can apply."
 )
+STOPPED = "Stopped. A test that was stopped has no verdict."
 _numbers = itertools.count(1)
 
 
@@ -213,7 +214,9 @@ def _draw_found(workspace: Workspace, draft: Draft, run: GridRun[EvidenceView]) 
         elif found:
             _draw_menu(workspace, draft, run)
         if found and isinstance(found[0], Evidence):
-            components.draw_evidence(evidence_data(found[0], run.rev), key="claim_found")
+            components.draw_evidence(evidence_data(found[0], run.rev, run.describe_progress()), key="claim_found")
+        elif not run.running and run.failure is None:
+            st.html(f'<div class="hint" role="status">{STOPPED}</div>')
         if run.failure is not None and found:
             problems.draw_inline(run.failure)
 

@@ -129,6 +129,11 @@ def draw_patching(data: dict[str, Any], *, key: str, on_act: Callable[[Report], 
     _component("patching")(data=data, key=key, on_act_change=lambda: on_act(_read_report(key, "act")), height="content")
 
 
+def draw_circuit(data: dict[str, Any], *, key: str, on_act: Callable[[Report], None]) -> None:
+    """A circuit; `on_act` gets the parts that are kept by now, and where a click leads."""
+    _component("circuit")(data=data, key=key, on_act_change=lambda: on_act(_read_report(key, "act")), height="content")
+
+
 def draw_alignment(data: dict[str, Any], *, key: str, on_act: Callable[[Report], None]) -> None:
     """Two prompts under each other; `on_act` gets the pairs of tokens that the user made."""
     _component("alignment")(

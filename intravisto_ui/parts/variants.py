@@ -36,6 +36,7 @@ FAMILIES = (
     ("cold", "big", "old", "long", "good", "hot", "small", "new", "short", "bad", "high", "low", "fast", "slow"),
     ("store", "park", "school", "office", "beach", "station", "garden", "market", "hospital", "cinema", "museum"),
 )
+PLURALS = dict(zip(FAMILIES[0], FAMILIES[1], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +124,14 @@ def _with_families(own: Variant) -> list[Variant]:
     for family in FAMILIES:
         here = [word for word in _words_of(own.prompt) if word in family and word not in kept]
         if here:
-            return [_change(own, {here[0]: other}) for other in family if other != here[0] and other not in kept]
+            others = [other for other in family if other != here[0] and other not in kept]
+            return [_change(own, _with_plural(here[0], other)) for other in others]
     return []
+
+
+def _with_plural(word: str, other: str) -> dict[str, str]:
+    """One word for another, and its plural for the other's where both are known."""
+    return {word: other} | ({PLURALS[word]: PLURALS[other]} if word in PLURALS else {})
 
 
 def read_lines(text: str) -> tuple[Variant, ...]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
 from intravisto_core.errors import RequestError
 from intravisto_core.records import PatchGrid
-from intravisto_core.request import Ablate, Intervention, Patch, PatchingRequest
+from intravisto_core.request import Ablate, Intervention, Patch
 from intravisto_core.sites import Ablation, Patching, Site
 from intravisto_ui.parts import attention_start, claim_test, edit_run, layer_start
+from intravisto_ui.parts.variants import Variant
+from intravisto_ui.patching.form import Asked
+from intravisto_ui.session import asked as questions
 from intravisto_ui.session import jobs, question
-from intravisto_ui.session.asked import Asked
 from intravisto_ui.session.grid_runs import GridRun
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.workspace import Workspace
@@ -24,8 +27,9 @@ MADE = (
 )
 
 
-def follow(workspace: Workspace, base: Shown, run: GridRun[PatchingRequest]) -> None:
-    """Go where the last click on a button beside the grid leads.
+def follow(workspace: Workspace, base: Shown, run: GridRun[Asked], prompt: int | None = None) -> None:
+    """Go where the last click on a button beside the grid leads; of several prompts with the one that is shown, or the
+    first.
 
     Raises:
         IntravistoError: why it leads nowhere.
@@ -34,9 +38,11 @@ def follow(workspace: Workspace, base: Shown, run: GridRun[PatchingRequest]) -> 
     if found is None:
         return
     act, asked, grid = found
+    lines = list_variants(asked) if len(asked.clean) > 1 else ()
+    asked, grid = choose_pair(asked, prompt or 0), grid.choose_prompt(prompt or 0)
     layer, column = int(grid.layers[int(act["layer"])]), int(act["column"])
     if act["do"] == "test":
-        open_claim(workspace, base, asked, grid, layer, column)
+        open_claim(workspace, base, asked, grid, layer, column, lines)
     elif act["do"] == "open":
         open_edited_run(workspace, base, asked, grid, layer, column)
     elif act["do"] == "layer":
@@ -49,21 +55,45 @@ def follow(workspace: Workspace, base: Shown, run: GridRun[PatchingRequest]) -> 
         st.switch_page(attention_start.PAGE)
 
 
+def choose_pair(asked: Asked, number: int) -> Asked:
+    """What is asked of one pair of several."""
+    if len(asked.clean) == 1:
+        return asked
+    corrupt = asked.corrupt
+    named = {"clean": asked.clean, "target": asked.target, "contrast": asked.contrast}
+    own: dict[str, Any] = {name: (value[number if len(value) > 1 else 0],) for name, value in named.items()}
+    return replace(asked, **own, corrupt=(corrupt[number],) if isinstance(corrupt, tuple) else corrupt)
+
+
+def list_variants(asked: Asked) -> tuple[Variant, ...]:
+    """The clean prompts, each once, with their tokens as they were typed."""
+    found: dict[str, Variant] = {}
+    for number in range(len(asked.clean)):
+        one = choose_pair(asked, number)
+        texts = [value if isinstance(value, str) else "" for value in (*one.clean, *one.target, *one.contrast)]
+        found.setdefault(texts[0], Variant(*texts))
+    return tuple(found.values())
+
+
 def open_claim(
-    workspace: Workspace, base: Shown, asked: PatchingRequest, grid: PatchGrid, layer: int, column: int
+    workspace: Workspace,
+    base: Shown,
+    asked: Asked,
+    grid: PatchGrid,
+    layer: int,
+    column: int,
+    lines: tuple[Variant, ...] = (),
 ) -> None:
-    """The dialog that tests what a cell claims, on the clean prompt and others like it.
+    """The dialog that tests what a cell claims, on the clean prompt and others like it, or on those of `lines`.
 
     Raises:
         IntravistoError: the clean prompt cannot be run.
     """
     shown = read_prompt(workspace, base, asked, clean=True)
-    claim_test.open_test(workspace, shown, write_ablation(base, grid, layer, column), *name_tokens(grid))
+    claim_test.open_test(workspace, shown, write_ablation(base, grid, layer, column), *name_tokens(grid), lines)
 
 
-def open_edited_run(
-    workspace: Workspace, base: Shown, asked: PatchingRequest, grid: PatchGrid, layer: int, column: int
-) -> None:
+def open_edited_run(workspace: Workspace, base: Shown, asked: Asked, grid: PatchGrid, layer: int, column: int) -> None:
     """The receiving prompt with this one patch, on the injection page and in the frame of all pages.
 
     Raises:
@@ -76,7 +106,7 @@ def open_edited_run(
     edit_run.add_edit(workspace, write_patch(asked, grid, layer, column), run=True)
 
 
-def write_patch(asked: PatchingRequest, grid: PatchGrid, layer: int, column: int) -> Intervention:
+def write_patch(asked: Asked, grid: PatchGrid, layer: int, column: int) -> Intervention:
     """A cell as an edit of the receiving run; its source is the donor's prompt."""
     partner = {int(a): int(b) for a, b in grid.alignment}
     clean = [int(grid.positions[column])] if grid.heads is None else [int(p) for p in grid.positions]
@@ -91,7 +121,7 @@ def write_patch(asked: PatchingRequest, grid: PatchGrid, layer: int, column: int
     return Patch(grid.what, layer, tuple(receiving), head=head, source=str(prompts[0]), source_positions=there)
 
 
-def show_prompt(workspace: Workspace, base: Shown, asked: PatchingRequest, grid: PatchGrid, clean: bool) -> Shown:
+def show_prompt(workspace: Workspace, base: Shown, asked: Asked, grid: PatchGrid, clean: bool) -> Shown:
     """Show one of the two prompts on all pages, with the grid's tokens as their question; it is run where it was not.
 
     Raises:
@@ -100,7 +130,7 @@ def show_prompt(workspace: Workspace, base: Shown, asked: PatchingRequest, grid:
     shown = read_prompt(workspace, base, asked, clean)
     if shown is not base:
         workspace.show_run(shown)
-    question.ask(workspace, lambda _: Asked(*name_tokens(grid), position=shown.trace.prompt_length - 1))
+    question.ask(workspace, lambda _: questions.Asked(*name_tokens(grid), position=shown.trace.prompt_length - 1))
     return shown
 
 
@@ -110,7 +140,7 @@ def name_tokens(grid: PatchGrid) -> tuple[str, str]:
     return target, contrast
 
 
-def read_prompt(workspace: Workspace, base: Shown, asked: PatchingRequest, clean: bool) -> Shown:
+def read_prompt(workspace: Workspace, base: Shown, asked: Asked, clean: bool) -> Shown:
     """The run of one of the two prompts, with the settings of the run that is shown.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
@@ -9,12 +10,14 @@ import streamlit as st
 from intravisto_core.sites import Patching, PatchMetric, Site
 from intravisto_ui.parts.kept import set_kept
 from intravisto_ui.patching.pair import CLEAN, CORRUPT, KIND, PAIRS, Made
+from intravisto_ui.patching.pair_list import PAIRS as PAIR_LIST
+from intravisto_ui.patching.pair_list import PairLine, write_pairs
 from intravisto_ui.session.settings import DEMO
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html
 from intravisto_ui.session.workspace import Workspace
 
-RUN = "patch_run_now"
+RUN, RUN_PAIRS = "patch_run_now", "pairs_run_now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +83,40 @@ def list_experiments(base: Shown) -> tuple[Experiment, ...]:
 
 def draw(workspace: Workspace, base: Shown) -> None:
     """The experiments beside each other; a click fills the fields and runs the grid."""
-    st.html(
-        '<div class="title"><b>Try one of these</b></div><div class="under">Each fills in two prompts and runs the '
-        "grid. What carries the difference between them is what a patch of it brings back.</div>"
+    under = (
+        "Each fills in two prompts and runs the grid. What carries the difference between them is what a patch of it "
+        "brings back."
     )
+    _draw_cards(workspace, base, under, take, words=True)
+
+
+def draw_pairs(workspace: Workspace, base: Shown) -> None:
+    """The same over many pairs of the same pattern."""
+    _draw_cards(workspace, base, "Each fills in up to twelve pairs of the same pattern, and runs.", take_pairs)
+
+
+def _draw_cards(
+    workspace: Workspace,
+    base: Shown,
+    under: str,
+    on_click: Callable[[Workspace, Shown, Experiment], None],
+    words: bool = False,
+) -> None:
+    st.html(f'<div class="title"><b>Try one of these</b></div><div class="under">{escape_html(under)}</div>')
     listed = list_experiments(base)
     for column, one in zip(st.columns(len(listed)), listed, strict=True):
         with column.container(border=True, key=f"experiment_{one.name}", height="stretch"):
-            head, words = escape_html(one.title), escape_html(one.words)
-            st.html(f'<div class="title"><b>{head}</b></div><div class="under">{words}</div>')
-            st.button(
-                "Try it", key=f"patch_try_{one.name}", width="stretch", on_click=take, args=(workspace, base, one)
-            )
+            head, text = escape_html(one.title), escape_html(one.words if words else f"{one.clean} | {one.corrupt}")
+            st.html(f'<div class="title"><b>{head}</b></div><div class="under">{text}</div>')
+            name = f"patch_try_{one.name}"
+            st.button("Try it", key=name, width="stretch", on_click=on_click, args=(workspace, base, one))
+
+
+def take_pairs(workspace: Workspace, base: Shown, one: Experiment) -> None:
+    """Fill the list with pairs like an experiment's, which the page then runs."""
+    lines = write_pairs(base.engine, PairLine(one.clean, one.corrupt, one.target, one.contrast))
+    set_kept(of=base.text_id, **{PAIR_LIST: "\n".join(line.write() for line in lines)})
+    workspace.options[RUN_PAIRS] = True
 
 
 def take(workspace: Workspace, base: Shown, one: Experiment) -> None:

@@ -55,4 +55,39 @@ line, each cell is the mean over them; choose one to see it alone.
 some of them stand out by chance: test the one that you care for on other prompts.
 """
 
-PAGES = {"Grids": GRIDS, "How they are computed": COMPUTED, "Where they mislead": MISLEADS, "Sweeps": SWEEP}
+PAIRS = """
+**Many pairs.** Paste pairs of prompts, one a line; each is run by itself. The grid is the mean of their shares;
+*Show* gives the grid of one pair alone. Columns are tokens only where all clean prompts are as long; heads do with
+any length. The interval of each cell (95 %, by drawing pairs anew) stands in the files.
+
+**One way alone** (path patching, among *Heads*). What a head writes in the other run reaches one place, the logits or
+the queries, keys or values of one head. All other heads write what they wrote, and so do MLPs, unless the way leads
+through them. A cell says how much of the difference goes that way.
+"""
+
+CIRCUIT = """
+**What it shows.** Some heads and MLPs are kept: they are computed as ever. All others give what they give in the
+corrupt prompt. The number says how much of the lead of the target over the contrast is left: 100 % is that of the
+whole model, 0 % that of the corrupt prompt.
+
+**How to read it.** Rows are layers, squares are heads, the last column is the MLPs. Filled squares are kept, the
+stronger the larger their score. Strokes (EAP-IG alone draws them) are what parts hand to each other, dashed where it
+works against the answer; green leads into attention, magenta into an MLP, blue to the logits. The curve shows how
+much is left when more and more of the best parts are kept.
+
+**What to do with it.** Click a part to keep it or leave it out, or a point of the curve to take so many of the best,
+then press *Measure*. *Take from attribution* begins with the parts that add most to the answer directly.
+
+**Where it misleads.** A circuit is one of these prompts and these corrupt prompts; what both share is no part of it.
+Above 100 % is no mistake: parts that work against the answer are left out. Parts ranked on the same pairs that they
+are measured on look better than they are.
+"""
+
+PAGES = {
+    "Grids": GRIDS,
+    "How they are computed": COMPUTED,
+    "Where they mislead": MISLEADS,
+    "Many pairs, one way": PAIRS,
+    "Circuits": CIRCUIT,
+    "Sweeps": SWEEP,
+}

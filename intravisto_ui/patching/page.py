@@ -8,22 +8,26 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.engine import SavedEngine
+from intravisto_core.figures.circuit_words import QUESTION as CIRCUIT_QUESTION
 from intravisto_core.figures.web import sweep_payload
 from intravisto_core.figures.web.patching_payload import QUESTION
 from intravisto_ui.parts import edit_switch
 from intravisto_ui.parts.choices import draw_segments
+from intravisto_ui.parts.circuit_start import CIRCUIT, MODE
 from intravisto_ui.parts.frame import Headline
-from intravisto_ui.patching import patches, sweeps
+from intravisto_ui.patching import circuits, pair_grids, patches, sweeps
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html
 from intravisto_ui.session.workspace import Workspace
 
-MODE = "patch_mode"
-PATCH, SWEEP = "patch", "sweep"
-MODES = {PATCH: "two prompts", SWEEP: "part by part"}
+PATCH, PAIRS, SWEEP = "patch", "pairs", "sweep"
+MODES = {PATCH: "two prompts", PAIRS: "many pairs", CIRCUIT: "circuit", SWEEP: "part by part"}
+DRAWS = {PATCH: patches.draw, PAIRS: pair_grids.draw, CIRCUIT: circuits.draw, SWEEP: sweeps.draw}
+QUESTIONS = {SWEEP: sweep_payload.QUESTION, CIRCUIT: CIRCUIT_QUESTION}
 MODE_HELP = (
-    "**two prompts**: vectors of one are put into the run of the other.  \n**part by part**: every head or MLP is "
-    "taken away by itself."
+    "**two prompts**: vectors of one are put into the run of the other.  \n**many pairs**: the same over many pairs of "
+    "prompts, with their mean.  \n**circuit**: some heads and MLPs are kept, all others come from the other prompt.  \n"
+    "**part by part**: every head or MLP is taken away by itself."
 )
 SAVED = (
     "This is a saved run, without its model. A grid needs the model: press Run at the left, which loads it and runs "
@@ -41,7 +45,7 @@ def draw_body(workspace: Workspace, base: Shown, headline: Headline) -> None:
     if isinstance(base.engine, SavedEngine):
         st.html(f'<div class="hint">{SAVED}</div>')
         return
-    (patches if modes[0] == PATCH else sweeps).draw(workspace, base, line)
+    DRAWS[modes[0]](workspace, base, line)
 
 
 def _with_open_model(workspace: Workspace, base: Shown) -> Shown:
@@ -54,7 +58,7 @@ def _with_open_model(workspace: Workspace, base: Shown) -> Shown:
 def _find_question(workspace: Workspace) -> str:
     """The question of what is chosen, which stands before the choice."""
     mode = st.session_state.get(MODE, workspace.options.get(MODE))
-    return sweep_payload.QUESTION if mode == SWEEP else QUESTION
+    return QUESTIONS.get(mode, QUESTION)
 
 
 def _draw_mode(line: DeltaGenerator) -> str:

@@ -22,8 +22,8 @@ def draw(workspace: Workspace, base: Shown, line: DeltaGenerator) -> None:
     """Everything under the headline. line: the headline's, for the menu of files."""
     asked = form.draw_form(workspace, base)
     if workspace.options.pop(experiments.RUN, False):
-        _run(workspace, base, asked.requests)
-    run = grid.find_run(workspace, base)
+        begin(workspace, base, asked.requests, grid.TWO)
+    run = grid.find_run(workspace, base, grid.TWO)
     is_shown = run is not None and run.requests == asked.requests
     _draw_run(workspace, base, asked, run, is_shown)
     if not is_shown:
@@ -36,14 +36,14 @@ def draw(workspace: Workspace, base: Shown, line: DeltaGenerator) -> None:
         return
     grid.draw(workspace, base, run)
     if not run.running:
-        _draw_menu(workspace, base, line, run)
+        draw_menu(workspace, base, line, run)
 
 
 def _draw_run(
-    workspace: Workspace, base: Shown, asked: form.Form, run: GridRun[PatchingRequest] | None, is_shown: bool
+    workspace: Workspace, base: Shown, asked: form.Form, run: GridRun[form.Asked] | None, is_shown: bool
 ) -> None:
     """The Run button at the end of the line under the prompts; before it what it would do, or why it cannot."""
-    words = asked.problem or (_describe_done(run) if run is not None and is_shown else form.describe_cost(base, asked))
+    words = asked.problem or (describe_done(run) if run is not None and is_shown else form.describe_cost(base, asked))
     if run is not None and not is_shown and not asked.problem:
         words = f"Changed, not run. {words}"
     asked.line.html(f'<div class="hint" role="status">{escape_html(words)}</div>', width="stretch")
@@ -54,19 +54,21 @@ def _draw_run(
         disabled=bool(asked.problem) or is_shown,
     )
     if pressed:
-        _run(workspace, base, asked.requests)
+        begin(workspace, base, asked.requests, grid.TWO)
         st.rerun(scope="app")
 
 
-def _run(workspace: Workspace, base: Shown, requests: tuple[PatchingRequest, ...]) -> None:
+def begin(workspace: Workspace, base: Shown, requests: tuple[form.Asked, ...], slot: str) -> None:
+    """Run grids; what they are refused for is said on the page."""
     workspace.options[REFUSED] = None
     try:
-        grid.begin(workspace, base, requests)
+        grid.begin(workspace, base, requests, slot)
     except IntravistoError as error:
         workspace.options[REFUSED] = error
 
 
-def _describe_done(run: GridRun[PatchingRequest]) -> str:
+def describe_done(run: GridRun[form.Asked]) -> str:
+    """How far the grids are, in words."""
     if run.running:
         return "Running."
     grids = run.read_quietly()
@@ -77,29 +79,35 @@ def _describe_done(run: GridRun[PatchingRequest]) -> str:
     return f"{words}: {cells or 'no'} cells{spared}."
 
 
-def _draw_menu(workspace: Workspace, base: Shown, line: DeltaGenerator, run: GridRun[PatchingRequest]) -> None:
+def draw_menu(
+    workspace: Workspace, base: Shown, line: DeltaGenerator, run: GridRun[form.Asked], prompt: int | None = None
+) -> None:
+    """What can be taken away of the grids. prompt: the one of several that is shown alone."""
     grids = run.read_quietly()
     if not grids:
         return
     first = run.requests[0]
+    method = "patching" if isinstance(first, PatchingRequest) else "path_patching"
     lines = [
         *python_lines.write_run(base)[:-1],
-        f"grid = engine.patching({write_call(first)})",
+        f"grid = engine.{method}({write_call(first)})",
         "print(grid.frame())",
         'grid.save("patching.html")',
     ]
-    beside = {"beside": tuple(grids[1:])}
+    beside = {"beside": tuple(grids[1:]), "prompt": prompt}
     export_menu.draw_menu(
         line, base, workspace.id, first, "patching", lines, lambda: beside, in_browser=True, record=grids[0]
     )
 
 
-def write_call(asked: PatchingRequest) -> str:
+def write_call(asked: form.Asked) -> str:
     """The arguments of the call that asks for a grid."""
-    single = [(name, getattr(asked, name)) for name in ("clean", "corrupt", "target", "contrast")]
-    texts = [
-        f"{name}={(value[0] if isinstance(value, tuple) else value)!r}" for name, value in single if value != (None,)
-    ]
+    named = {name: getattr(asked, name) for name in ("clean", "corrupt", "target", "contrast")}
+    texts = []
+    for name, value in named.items():
+        if not (isinstance(value, tuple) and set(value) == {None}):
+            plain = value if not isinstance(value, tuple) else value[0] if len(value) == 1 else list(value)
+            texts.append(f"{name}={plain!r}")
     rest = export_menu.write_arguments(asked, "clean", "corrupt", "target", "contrast", "alignment")
     if asked.alignment is not Alignment.SAME_LENGTH:
         pairs = repr(list(asked.alignment)) if isinstance(asked.alignment, tuple) else repr(str(asked.alignment))

@@ -8,8 +8,9 @@ import torch
 
 import intravisto_core as iv
 from intravisto_core.analysis.evidence import judge
+from intravisto_core.engine.jobs.evidence import run_evidence
 from intravisto_core.experiments.controls import draw_parts, draw_positions, nudge_edits, shuffle_prompt, turn_edits
-from intravisto_core.progress import finish_turns
+from intravisto_core.progress import Progress, finish_turns, relay_turns
 from intravisto_core.sites import ControlKind, Site, Verdict
 from intravisto_core.traces.edit_batches import bind_text, list_sites, run_edited_rows, run_texts
 from intravisto_core.tracing import RunControl
@@ -253,3 +254,26 @@ def test_a_claim_in_bfloat16_has_a_floor_of_steps(case, tiny_llama):
     exact = case("llama").engine.trace("ab c").test(iv.Claim(iv.Ablate("z", 1, -1, head=0)), ["ab c", "ba d"])
     assert found.noise_floor > 1000 * exact.noise_floor > 0
     engine.close()
+
+
+@pytest.mark.parametrize("prompts", [PROMPTS[:4], [*PROMPTS[1:3], PROMPTS[0], PROMPTS[4]], PROMPTS[1:4]])
+def test_what_is_there_by_now_grows_prompt_by_prompt_and_is_final(demo, prompts):
+    """The discovery prompt is run first, listed or not: without it the claim has no way."""
+    trace = demo.trace(PROMPTS[0])
+    view = iv.EvidenceView(trace.id, iv.Claim(iv.Ablate("mlp_out", 5, -1)), prompts, "direction")
+    parts: list[iv.Evidence] = []
+
+    def note(told: Progress) -> None:
+        if told.partial is not None and all(told.partial is not part for part in parts):
+            parts.append(told.partial)
+
+    with torch.no_grad():
+        whole = finish_turns(relay_turns(run_evidence(demo.kept_traces, view, trace.session, RunControl()), note))
+    assert [part.n for part in parts] == list(range(1, len(prompts)))
+    for part in parts:
+        at = [whole.prompts.index(prompt) for prompt in part.prompts]
+        assert at == sorted(at)
+        assert part.effect == whole.effect
+        np.testing.assert_array_equal(part.effects, whole.effects[at])
+        np.testing.assert_array_equal(part.draws, whole.draws[at])
+    assert whole.n == len(prompts)

@@ -9,6 +9,7 @@ import pytest
 
 from intravisto_core.figures import patching_words as words
 from intravisto_core.figures import sweep_words
+from intravisto_core.figures.patching_stories import write_stories
 from intravisto_core.figures.web.patching_payload import patching_data
 from intravisto_core.figures.web.sweep_payload import sweep_data
 from intravisto_core.sites import PatchMetric
@@ -21,7 +22,7 @@ def told(pieces) -> str:
 
 def test_where_the_difference_is_kept_is_told_by_column():
     grid = patch_grid()
-    equal, _, third, last = map(told, words.write_stories(grid))
+    equal, _, third, last = map(told, write_stories(grid))
     assert equal == ""
     assert third == (
         "Up to layer 1 the difference is kept at ‘␣John’; from layer 3 on it is no longer there, and ‘␣to’ holds "
@@ -34,7 +35,7 @@ def test_where_the_difference_is_kept_is_told_by_column():
     effects = np.zeros((1, 4, 4))
     effects[:, 2] = np.nan
     unfinished = patch_grid(effects=effects, skipped=np.zeros((4, 4), bool))
-    assert all(not story for story in words.write_stories(unfinished))
+    assert all(not story for story in write_stories(unfinished))
 
 
 @pytest.mark.parametrize(

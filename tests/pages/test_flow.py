@@ -14,7 +14,7 @@ from intravisto_core.figures.head_list import HeadOrder
 from intravisto_core.figures.numbers import change, significant
 from intravisto_core.request import LinkCheckView, Span
 from intravisto_core.request.flow import GENERATED, AttributionView, DisagreementView, FlowView, GraphView, RouteView
-from intravisto_core.sites import AttentionDivision, Reading, Refinement, ShareMeasure, SinkHandling
+from intravisto_core.sites import AttentionDivision, Component, Reading, Refinement, ShareMeasure, SinkHandling
 from intravisto_ui.flow import attribution, difference, link_check, lists, options, page
 from intravisto_ui.parts import frame
 from intravisto_ui.parts.flow_start import FlowStart, FlowTab
@@ -282,6 +282,23 @@ def test_the_difference_of_two_flows_is_listed_and_numbered(flow_page: App, aske
     assert flow_page.components().count("intravisto_links") == 2
     for name in (FlowTab.GRAPH, FlowTab.ATTRIBUTION, FlowTab.ROUTE):
         assert "the edited run" in tab(flow_page, name).html()
+
+
+def test_a_link_is_tested_by_the_edit_that_takes_it_away(flow_page: App, asked: Asked) -> None:
+    flow = flow_page.workspace.kept[of(FlowView, asked)]
+    ids, n = flow.node_id, flow_page.workspace.base.trace.prompt_length
+    ends = [(ids[s], ids[t]) for s, t in zip(flow.link_source, flow.link_target, strict=True)]
+    source, target = next(e for e in ends if e[0].startswith("block") and e[1].startswith("attention"))
+    (_, below, key), (_, row, query) = lists.parse_node(source), lists.parse_node(target)
+    assert below == row - 1
+    select(flow_page, row, query, f"{source}>{target}", 22)
+    flow_page.click("link_test").assert_calm()
+    assert flow_page.workspace.claim.edits == (iv.KnockOut(below, (query - n,), (key - n,)),)
+    for component, site in ((Component.ATTENTION, "attn_out"), (Component.MLP, "mlp_out")):
+        assert link_check.write_edit(iv.Link(component, 3, 8)) == iv.Ablate(site, 3, (8,))
+    passed = next(e for e in ends if e[0].startswith("mid") and e[1] == e[0].replace("mid", "block"))
+    select(flow_page, *lists.parse_node(passed[1])[1:], ">".join(passed), 23)
+    assert flow_page.tester.button(key="link_test").disabled
 
 
 def test_links_of_an_edited_run_are_not_checked_and_say_why(flow_page: App, asked: Asked) -> None:

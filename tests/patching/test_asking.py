@@ -185,6 +185,19 @@ def test_a_set_of_prompts_has_a_mean_and_each_one_s_own(case):
     for i, one in enumerate(alone):
         assert both.each[i] == pytest.approx(one.recovered, abs=1e-4)
         assert both.targets[i] == one.targets[0]
+        own = both.choose_prompt(i)
+        assert own.recovered == pytest.approx(one.recovered, abs=1e-4)
+        for name in ("clean_tokens", "corrupt_tokens", "first_difference", "targets", "contrasts"):
+            assert getattr(own, name) == getattr(one, name), name
+        np.testing.assert_array_equal(own.positions, one.positions)
+        np.testing.assert_array_equal(own.skipped, one.skipped)
+        assert own.choose_prompt(0) is own
+        assert not one.prompts
+    with pytest.raises(iv.RequestError, match="0 to 2"):
+        both.choose_prompt(3)
+    assert both.frame()["recovered, prompt 1"].to_numpy() == pytest.approx(both.each[1].ravel())
+    assert "Mean over 3 pairs" in both.html()
+    assert "Mean over" not in both.html(prompt=1)
     assert both.recovered == pytest.approx(both.each.mean(0))
     assert (both.interval[0] <= both.recovered + 1e-9).all()
     assert (both.recovered <= both.interval[1] + 1e-9).all()

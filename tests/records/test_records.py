@@ -79,6 +79,7 @@ def made(case: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         *(trace.attention(1), trace.sparse_attention(1, 2), trace.head_targets(), trace.head_patterns(4)),
         *(trace.score(1, 2, 5, 3), trace.cut(1, 2, 5, 3, "L0H1")),
         *(engine.patching("ab", "ac", what="z"), engine.sweep("ab")),
+        engine.patching(["ab", "ba"], ["ac", "bc"], what="z").prompts[0],
         *(engine.head_types(tokens=8, texts=1), engine.head_composition(1, 2)),
         *(engine.view(view) for view in views),
         *features,

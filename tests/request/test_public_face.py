@@ -37,7 +37,7 @@ FACE = {
     ),
     "part of a record": (
         "ActiveText Check FlowLink FlowNode LayerFeatures MemoryEstimate ModelCard ModuleCall ModuleChange ModuleNode "
-        "ModuleTensor Token TokenList ValueShape Watched"
+        "ModuleTensor PatchedPair Token TokenList ValueShape Watched"
     ),
     "view": (
         "ActivationView ActiveTextsRequest ArchitectureView AttentionCutView AttentionScoreView AttentionView "

@@ -11,9 +11,12 @@ from torch import Tensor
 
 from intravisto_core.analysis.circuits import (
     LEAST_FLOORS,
+    Sets,
     compute_areas,
     count_sizes,
+    leave_out,
     resample,
+    take_largest,
     weigh_faithfulness,
 )
 from intravisto_core.analysis.effects import compute_two_steps
@@ -37,8 +40,6 @@ MOST_MINIMAL = 64
 SITES = tuple(site for site in Site if site in {*NEEDED, Site.Z, Site.MLP_OUT})
 TEXT = "running circuits"
 
-Sets = np.ndarray  # (sets, N) bool: which parts each keeps
-
 
 def run_circuit(
     traces: Traces, request: CircuitRequest, session: str, control: RunControl
@@ -53,9 +54,7 @@ def run_circuit(
     work = _Work(traces, request, control)
     pairs = yield from work.make_pairs(request.prompts)
     found_in = pairs if request.found_in is None else (yield from work.make_pairs(request.found_in))
-    total = len(pairs) + len(found_in)
-    ranking = rank_parts(traces.model, found_in, request, control)
-    scores, edges = yield from relay_turns(ranking, lambda done: Progress(done, total, "ranking parts"))
+    scores, edges = yield from work.rank(found_in, len(pairs) + len(found_in))
     work.check(pairs)
     return (yield from work.measure(pairs, scores, edges, len(found_in)))
 
@@ -93,6 +92,17 @@ class _Work:
         target, contrast, _ = target_and_contrast(model, logits[0], wanted, against, default)
         return Pair.of(clean, corrupt, target, contrast, logits)
 
+    def rank(self, pairs: Sequence[Pair], total: int) -> Generator[Progress, None, tuple[np.ndarray, Tensor | None]]:
+        """Scores and edges, made once for the same pairs: another circuit of theirs is soon measured."""
+        request, store = self.request, self.traces.store
+        key = ("circuit ranking", request.by, request.steps, request.seed, *(pair.key for pair in pairs))
+        found: tuple[np.ndarray, Tensor | None] | None = store.get(key)
+        if found is None:
+            ranking = rank_parts(self.traces.model, pairs, request, self.control)
+            found = yield from relay_turns(ranking, lambda done: Progress(done, total, "ranking parts"))
+            store.put(key, found, found[0].nbytes + (0 if found[1] is None else found[1].nbytes))
+        return found
+
     def check(self, pairs: Sequence[Pair]) -> None:
         """Refuse counterfactuals that do not move m enough to divide by."""
         moved = abs(np.mean([pair.clean_metric - pair.corrupt_metric for pair in pairs]))
@@ -109,16 +119,27 @@ class _Work:
     ) -> Generator[Progress, None, Circuit]:
         """The curves, then everything about the circuit."""
         sizes = count_sizes(self.request.shares, self.n)
-        curves = np.concatenate([_take_largest(key, sizes) for key in (scores, np.abs(scores))])
-        m = yield from self._run(pairs, curves, ranked, 0.5)
+        curves = np.concatenate([take_largest(key, sizes) for key in (scores, np.abs(scores))])
+        m = yield from self._run_once(pairs, curves, ranked)
         values = _Values(pairs, self.request.seed)
         k = len(sizes)
         f = values.mean(m)
         kept = self._choose(f[:k], curves[:k])
         listed = np.flatnonzero(kept)[np.argsort(-scores[kept], kind="stable")][:MOST_MINIMAL]
-        sets = np.concatenate([kept[None], *self._halves(kept), *(_without(kept, [i])[None] for i in listed)])
+        losses = [leave_out(kept, [i])[None] for i in listed]
+        sets = np.concatenate([kept[None], *self._halves(kept), *losses, ~kept[None]])
         own = yield from self._run(pairs, sets, ranked, 1.0)
         return self._record(values, scores, edges, m, own, kept, listed)
+
+    def _run_once(self, pairs: Sequence[Pair], sets: Sets, ranked: int) -> Generator[Progress, None, np.ndarray]:
+        """m of the sets of the curves, which are the same for every circuit of the same ranking."""
+        store = self.traces.store
+        key = ("circuit curves", sets.tobytes(), *(pair.key for pair in pairs))
+        m: np.ndarray | None = store.get(key)
+        if m is None:
+            m = yield from self._run(pairs, sets, ranked, 0.5)
+            store.put(key, m, m.nbytes)
+        return m
 
     def _run(
         self, pairs: Sequence[Pair], sets: Sets, ranked: int, until: float
@@ -157,7 +178,7 @@ class _Work:
         rng, found = np.random.default_rng(self.request.seed), []
         for _ in range(self.request.draws):
             half = np.flatnonzero(kept & (rng.random(self.n) < 0.5))
-            found.append(np.stack([_without(kept, half), _without(np.ones(self.n, bool), half)]))
+            found.append(np.stack([leave_out(kept, half), leave_out(np.ones(self.n, bool), half)]))
         return found
 
     def _record(
@@ -182,7 +203,7 @@ class _Work:
             return np.abs(halves[..., ::2] - halves[..., 1::2]).mean(-1)
 
         def losses(f: np.ndarray) -> np.ndarray:
-            return f[..., :1] - f[..., 1 + 2 * request.draws :]
+            return f[..., :1] - f[..., 1 + 2 * request.draws : -1]
 
         f, f_own = values.mean(m), values.mean(own)
         (cpr, cmd), area = areas(f), values.interval(m, areas)
@@ -223,6 +244,8 @@ class _Work:
             cmd_interval=(float(area[0, 1]), float(area[1, 1])),
             own=float(f_own[0]),
             own_interval=_ends(values.interval(own, lambda f: f[..., 0])),
+            removed=float(f_own[-1]),
+            removed_interval=_ends(values.interval(own, lambda f: f[..., -1])),
             completeness=float(completeness(f_own)),
             completeness_interval=_ends(values.interval(own, completeness)),
             minimality=minimality,
@@ -259,20 +282,6 @@ class _Values:
 
 def _of_pair(value: object, number: int) -> str | int | None:
     return value[number] if isinstance(value, tuple) else value  # type: ignore[return-value]
-
-
-def _take_largest(key: np.ndarray, sizes: np.ndarray) -> Sets:
-    order = np.argsort(-key, kind="stable")
-    out = np.zeros((len(sizes), len(key)), bool)
-    for row, size in zip(out, sizes.tolist(), strict=True):
-        row[order[:size]] = True
-    return out
-
-
-def _without(kept: np.ndarray, parts: Sequence[int] | np.ndarray) -> np.ndarray:
-    out = kept.copy()
-    out[np.asarray(parts, int)] = False
-    return out
 
 
 def _ends(interval: np.ndarray) -> tuple[float, float]:

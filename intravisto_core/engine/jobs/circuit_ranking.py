@@ -41,6 +41,11 @@ class Pair:
         first = find_first_difference(clean.ids, corrupt.ids)
         return cls(clean, corrupt, target, contrast, first, logits[:, [target, contrast]], logits[0])
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from other pairs."""
+        return self.clean.ids, self.corrupt.ids, self.target, self.contrast
+
     def metric(self, logits: Tensor) -> np.ndarray:
         """m of logits (n, V)."""
         found: np.ndarray = (logits[:, self.target].double() - logits[:, self.contrast].double()).cpu().numpy()

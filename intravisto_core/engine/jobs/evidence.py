@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +23,8 @@ from intravisto_core.tracing import RunControl, TraceData, prepare_in_turns
 from intravisto_core.views.typed_tokens import DefaultContrast, target_and_contrast
 
 TEXT = "testing prompts"
+# how often, at most, it is judged what the prompts that were tested by now come to
+MOST_PARTS = 24
 
 
 def run_evidence(
@@ -48,22 +50,23 @@ def run_evidence(
     _check_places(view.claim, all_texts)
     kinds = tuple(ControlKind) if isinstance(view.controls, str) else view.controls
     data = yield from run_texts(traces, all_texts, list_sites(edit), control)
-    found: list[Tested] = []
+    claim, own_place = replace(view.claim, edit=edit), all_texts.index(own)
+    found: dict[int, Tested] = {}
     notes: list[str] = []
-    for number, base in enumerate(data):
-        yield Progress(number, len(data), TEXT)
+    part, every = None, -(-len(data) // MOST_PARTS)
+    # the way of the claim comes from the discovery prompt, so what is there by now has one once that was run
+    for number in sorted(range(len(data)), key=lambda i: i != own_place):
         listed = number < len(texts)
-        tested = _ask(traces, view.claim, base, number if listed else None, notes)
-        test = PromptTest(traces, edit, base, tested, view, number, session, control)
-        yield from relay_turns(test.run(kinds if listed else ()), _telling(number, len(data)))
-        found.append(tested)
-    claim, place = replace(view.claim, edit=edit), all_texts.index(own)
-    return _record(traces, view, claim, entry, found, place, len(texts), kinds, notes)
-
-
-def _telling(number: int, total: int) -> Callable[[Progress], Progress]:
-    """What a turn of one prompt's test is told as."""
-    return lambda _: Progress(number, total, TEXT)
+        tested = _ask(traces, view.claim, data[number], number if listed else None, notes)
+        test = PromptTest(traces, edit, data[number], tested, view, number, session, control)
+        told = Progress(len(found), len(data), TEXT, part)
+        yield told
+        yield from relay_turns(test.run(kinds if listed else ()), lambda _, told=told: told)  # type: ignore[misc]
+        found[number] = tested
+        n_tested = sum(i < len(texts) for i in found)
+        if n_tested and n_tested % every == 0 and len(found) < len(data):
+            part = _record(traces, view, claim, entry, found, own_place, len(texts), kinds, notes)
+    return _record(traces, view, claim, entry, found, own_place, len(texts), kinds, notes)
 
 
 def _read_prompts(
@@ -127,13 +130,17 @@ def _record(
     view: EvidenceView,
     claim: Claim,
     entry: TraceEntry,
-    found: Sequence[Tested],
+    found: Mapping[int, Tested],
     own: int,
     n_listed: int,
     kinds: Sequence[ControlKind],
-    notes: list[str],
+    said: Sequence[str],
 ) -> Evidence:
-    listed = found[:n_listed]
+    """What the prompts that were tested by now came to, in their order. found: by place; those before `n_listed` count.
+
+    own: the place of the discovery prompt.
+    """
+    listed, notes = [found[i] for i in sorted(found) if i < n_listed], list(said)
     left_out = {kind: next((t.refused[kind] for t in listed if kind in t.refused), "") for kind in kinds}
     used = tuple(kind for kind in kinds if not left_out[kind])
     if not used:

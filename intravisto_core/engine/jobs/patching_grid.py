@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from intravisto_core.experiments.patch_estimate import estimate_effects
 from intravisto_core.experiments.patch_metric import measure_noise_floor
 from intravisto_core.experiments.patch_runs import Exchange
 from intravisto_core.progress import Progress
-from intravisto_core.records import PatchGrid
+from intravisto_core.records import PatchedPair, PatchGrid
 from intravisto_core.request import PatchingRequest, PathPatchingRequest
 from intravisto_core.request.ranges import indices
 from intravisto_core.sites import Patching, Site
@@ -44,6 +44,7 @@ class _Pair:
     logits: torch.Tensor
     clean: float
     corrupt: float
+    texts: PatchedPair
     noise_floor: float = 0.0
     estimates: np.ndarray | None = None
 
@@ -123,11 +124,16 @@ class GrowingGrid:
     def _begin(self, runs: PairRuns, positions: tuple[int, ...], skipped: np.ndarray, asked: np.ndarray) -> _Pair:
         logits = torch.stack([read_last_logits(self.traces, data) for data in (runs.clean, runs.corrupt)])
         clean, corrupt = runs.measured(logits).tolist()
-        pair = _Pair(runs, positions, np.where(skipped, 0.0, np.nan), skipped, asked, logits, clean, corrupt)
+        effects, texts = np.where(skipped, 0.0, np.nan), self._read_texts(runs, positions, skipped)
+        pair = _Pair(runs, positions, effects, skipped, asked, logits, clean, corrupt, texts)
         if self.pairs and self.pairs[0].effects.shape != skipped.shape:
             raise RequestError("alignment: expected pairs of prompts whose positions are aligned alike")
         self.pairs.append(pair)
         return pair
+
+    def _read_texts(self, runs: PairRuns, positions: tuple[int, ...], skipped: np.ndarray) -> PatchedPair:
+        clean, corrupt = (self.traces.model.reader.tokens(data.ids, data.length) for data in (runs.clean, runs.corrupt))
+        return PatchedPair(clean, corrupt, np.array(runs.pairs), runs.first, np.array(positions), skipped)
 
     def _run_cells(
         self, exchange: Exchange, cells: list[Cell], wanted: list[int], pair: _Pair, receiving: float
@@ -185,6 +191,13 @@ class GrowingGrid:
         if note and note not in self.notes:
             self.notes.append(note)
 
+    def _list_prompts(self, pairs: Sequence[_Pair], draws: int) -> tuple[PatchedPair, ...]:
+        """Each prompt of several, with the text of its first draw."""
+        if len(pairs) == draws:
+            return ()
+        groups = [pairs[i : i + draws] for i in range(0, len(pairs), draws)]
+        return tuple(replace(g[0].texts, skipped=np.all([pair.skipped for pair in g], 0)) for g in groups)
+
     def record(self, cancelled: bool = False) -> PatchGrid:
         """What is there by now: pairs that are done, else as far as the first is."""
         pairs = [pair for pair in self.pairs if pair.whole] or self.pairs[:1]
@@ -194,8 +207,7 @@ class GrowingGrid:
         elif draws > 1:
             draws = len(pairs)
         reader, first = self.traces.model.reader, pairs[0]
-        estimates = [pair.estimates for pair in pairs]
-        clean, corrupt = first.runs.clean, first.runs.corrupt
+        estimates, texts = [pair.estimates for pair in pairs], first.texts
         tokens = {t for pair in pairs for t in (pair.runs.measured.target, pair.runs.measured.contrast) if t >= 0}
         found = PatchGrid(
             model=self.traces.model.name,
@@ -203,12 +215,12 @@ class GrowingGrid:
             what=self.request.what,
             direction=self.request.direction,
             metric=self.request.metric,
-            clean_tokens=reader.tokens(clean.ids, clean.length),
-            corrupt_tokens=reader.tokens(corrupt.ids, corrupt.length),
-            alignment=np.array(first.runs.pairs),
-            first_difference=first.runs.first,
+            clean_tokens=texts.clean_tokens,
+            corrupt_tokens=texts.corrupt_tokens,
+            alignment=texts.alignment,
+            first_difference=texts.first_difference,
             layers=np.array(self.layers),
-            positions=np.array(first.positions),
+            positions=texts.positions,
             heads=None if self.heads is None else np.array(self.heads),
             effects=np.stack([pair.effects.copy() for pair in pairs]),
             skipped=np.all([pair.skipped for pair in pairs], 0),
@@ -223,6 +235,7 @@ class GrowingGrid:
             made=describe_made(self.request),
             path=self.path,
             cancelled=cancelled,
+            prompts=self._list_prompts(pairs, draws),
             notes=tuple(self.notes),
         )
         # while it grows nobody waits for ten thousand resamples

@@ -32,6 +32,7 @@ COMPONENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "attention": ("attention/attention", ("shared/theme", "attention/attention")),
     "attention_packet": ("attention/attention_packet", ("shared/theme",)),
     "evidence": ("patching/evidence", ("shared/theme", "patching/evidence")),
+    "circuit": ("patching/circuit", ("shared/theme", "patching/circuit")),
     "alignment": ("patching/alignment", ("shared/theme", "patching/alignment")),
     "patching": ("patching/patching", ("shared/theme", "patching/patching")),
     "layer": ("layer/layer", ("shared/theme", "layer/layer")),

@@ -25,6 +25,7 @@ TITLES = {
     Verdict.ANECDOTE: "n = 1: an anecdote",
     Verdict.NOT_DISTINGUISHABLE: "Not distinguishable from controls",
 }
+RUNNING = "No verdict yet"
 SHAPES = {
     ControlKind.POSITION: "square",
     ControlKind.PART: "circle",
@@ -35,15 +36,15 @@ LONGEST_LABEL = 30
 
 
 def evidence_data(found: Evidence, rev: str = "", progress: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The data of evidence.js. rev: names the test. progress: of one that still runs."""
+    """The data of evidence.js. rev: names the test. progress: of one that still runs, which has no verdict yet."""
     strongest = found.kinds.index(found.control)
-    said = [write_measured(found), write_rank(found), write_verdict(found)]
+    said = [write_measured(found), write_rank(found), *([] if progress else [write_verdict(found)])]
     notes = [*write_left_out(found), *found.notes]
     return {
         "rev": rev,
         "model": printable(found.model),
-        "verdict": TITLES[found.verdict],
-        "kind": "good" if found.verdict is Verdict.SUPPORTED else "bad",
+        "verdict": RUNNING if progress else TITLES[found.verdict],
+        "kind": "open" if progress else "good" if found.verdict is Verdict.SUPPORTED else "bad",
         "claim": as_sentence(printable(name_claim(found))),
         "said": [as_sentence(printable(line)) for line in said],
         "notes": [as_sentence(printable(line)) for line in notes],

@@ -9,6 +9,7 @@ import numpy as np
 
 from intravisto_core.figures import patching_words as words
 from intravisto_core.figures.numbers import whole_share
+from intravisto_core.figures.patching_stories import write_stories
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.web.flow_payload import round_numbers
 from intravisto_core.figures.words import as_sentence
@@ -71,9 +72,11 @@ def patching_data(
 def list_foot(grids: Sequence[PatchGrid]) -> list[str]:
     """What else the reader must know, under the grid."""
     lines = ["Stopped before its end: cells with a dot were not run."] if any(g.cancelled for g in grids) else []
-    n = len(grids[0].cleans)
+    n, several = len(grids[0].cleans), len(grids[0].prompts)
     if n > 1:
         lines.append(f"Mean over {n} {'draws' if grids[0].made else 'pairs of prompts'}.")
+    if several and any(grid.heads is None for grid in grids):
+        lines.append("The tokens above the columns are those of the first pair.")
     return lines + [as_sentence(printable(note)) for note in dict.fromkeys(note for g in grids for note in g.notes)]
 
 
@@ -93,7 +96,7 @@ def _block(grid: PatchGrid, layers: list[int], shares: bool, links: bool) -> dic
     return {
         "key": str(grid.what),
         "axis": "head" if by_head else "position",
-        "name": words.TITLES[grid.what],
+        "name": words.name_block(grid),
         "short": "heads" if by_head else "stream" if grid.what in words.STREAM else "writes",
         "about": words.name_where(grid) if by_head else "",
         "colour": "attention" if by_head else COLOURS.get(grid.what, "residual"),
@@ -114,7 +117,7 @@ def _block(grid: PatchGrid, layers: list[int], shares: bool, links: bool) -> dic
             for k in layers
         ],
         "estimate": _estimates(grid, rows, layers, shares),
-        "stories": words.write_stories(grid),
+        "stories": write_stories(grid),
         "does": words.write_does(grid),
         "way": words.write_way(grid),
         "skipped": words.write_skipped(grid),
@@ -171,8 +174,9 @@ def _ways(grid: PatchGrid) -> list[dict[str, Any]]:
             "about": "Is it so on other prompts, and more than chance does?",
             "lead": True,
         },
-        {"act": "open", "text": "Open edited run", "about": "The run with this one patch, on all pages"},
     ]
+    if not grid.path:  # what one place alone is told is no edit of a run
+        ways.append({"act": "open", "text": "Open edited run", "about": "The run with this one patch, on all pages"})
     if grid.heads is None:
         ways.append({"act": "layer", "text": "Layer {layer}", "about": "What this layer wrote, and who wrote it"})
     elif grid.what in (Site.Z, Site.Q, Site.PATTERN):

@@ -110,7 +110,7 @@ function drawRow(data, svg, row, y, x) {
 
 function drawVerdict(data, parent, width) {
   const head = element("div", `iv-head iv-${data.kind}`, parent);
-  element("i", "", head, data.kind === "good" ? "✓" : "≈");
+  element("i", "", head, { good: "✓", bad: "≈", open: "…" }[data.kind]);
   element("b", "", head, data.verdict);
   parent.setAttribute("aria-live", "polite");
   element("p", "iv-claim", parent, data.claim);
