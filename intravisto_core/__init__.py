@@ -278,8 +278,8 @@ __getattr__, __dir__ = load_when_used(
             "FlowNode Gradient HeadCard HeadComposition HeadPatterns HeadShares HeadTargets HeadTypes LayerFeatures "
             "LayerGraph LinkCheck Logits MeasureTest MemoryEstimate ModelCard ModelDifference ModuleCall ModuleChange "
             "ModuleFlow ModuleNode ModuleOutput ModuleRun ModuleTensor ModuleTree ModuleValue NeuronCard Neurons "
-            "NextTokens PatchedPair PatchGrid Pattern ReadBack Record Retest Route Saliency Shares Sinks SparseAttention "
-            "SweepGrid Token TokenList TokenQuery TreeComparison UpdateTokens ValueShape Watched row_label"
+            "NextTokens PatchGrid Pattern ReadBack Record Retest Route Saliency Shares Sinks SparseAttention "
+            "PatchedPair SweepGrid Token TokenList TokenQuery TreeComparison UpdateTokens ValueShape Watched row_label"
         ),
         "request": (
             "Ablate ActivationView ActiveTextsRequest Apply ArchitectureView AttentionCutView AttentionScoreView "
