@@ -12,7 +12,7 @@ from jaxtyping import AbstractArray
 
 from intravisto_core.errors import RequestError
 from intravisto_core.records import DecodedGrid, NextTokens, Record, Watched
-from intravisto_core.request import HeatmapView, NextTokensView, View
+from intravisto_core.request import HeatmapView, ModuleView, NextTokensView, View
 from intravisto_core.request.ranges import indices
 from intravisto_core.request.views import TOP_K_KEPT, default_norm
 from intravisto_core.sites import NormPolicy, Reading, TokenOrder
@@ -85,7 +85,15 @@ def resolve_view(view: Any, n_layers: int, length: int) -> Any:
         # what is saved need not be waited for, and the tokens of states have one order
         order = view.order if norm is NormPolicy.STREAM else TokenOrder.LOGIT
         changed |= {"norm": norm, "order": order, "first": None, "within": None}
+    if isinstance(view, ModuleView):
+        changed["path"] = ".".join(_counted(part, n_layers) for part in view.path.split("."))
     return replace(view, **changed) if changed else view
+
+
+def _counted(part: str, n_layers: int) -> str:
+    """A part of a module's path: a layer counted from the last one as one counted from 0, else as it is."""
+    digits = part.removeprefix("-")
+    return str(n_layers - int(digits)) if part != digits and digits.isdecimal() and len(digits) < 9 else part
 
 
 def _slice_grid(

@@ -91,11 +91,33 @@ def test_the_description_comes_back(trace, saved):
 def test_activations_come_back_in_their_bits(trace, saved):
     for layer in (0, -1 % 6):
         np.testing.assert_array_equal(saved.activation("resid_post", layer), trace.activation("resid_post", layer))
-    np.testing.assert_array_equal(saved.activation("q", 2, head=3), trace.activation("q", 2, head=3))
+    for asked in ({"head": 3}, {"head": -1, "step": 0}, {"step": 2}):
+        view = iv.ActivationView(trace.id, "q", -2, **asked)
+        same(saved.view(view), trace.view(view))
     with pytest.raises(iv.TraceError, match="ActivationView"):
         saved.activation("v", 2)
-    with pytest.raises(iv.TraceError, match="head"):
-        saved.activation("resid_post", 2, head=0)
+    for wrong in ({"head": 0}, {"step": 5}, {"layer": 6}):
+        refusals = []
+        for each in (saved, trace):
+            with pytest.raises(iv.RequestError) as told:
+                each.activation(**{"site": "resid_post", "layer": 2, **wrong})
+            refusals.append(str(told.value))
+        assert refusals[0] == refusals[1]
+
+
+def test_what_modules_gave_comes_back(demo, folder):
+    paths = ("model.layers.-1.mlp", "model.layers.2.self_attn", "model.norm:input")
+    trace = demo.trace("1 2 3", max_new_tokens=2, modules=paths)
+    saved = iv.open_trace(trace.save(folder / "modules.intravisto", ["logits", "modules"]))
+    for path in (*paths, "model.layers.5.mlp"):
+        view = iv.ModuleView(trace.id, path)
+        one, other = saved.view(view), trace.view(view)
+        assert (one.path, one.what) == (other.path, other.what)
+        for (place, a), (where, b) in zip(one.arrays(), other.arrays(), strict=True):
+            assert place == where
+            np.testing.assert_array_equal(a, b)
+    with pytest.raises(iv.NotSavedError, match="modules"):
+        saved.module("model.layers.1.mlp")
 
 
 rows = st.one_of(st.none(), st.lists(st.integers(-8, 7), min_size=1, max_size=5))
@@ -166,6 +188,18 @@ def test_the_model_at_hand_answers_the_rest(demo, trace, saved, folder, tiny_lla
     with pytest.raises(iv.TraceError, match="weights differ"):
         iv.open_trace(path, engine=other)
     other.close()
+
+
+def test_a_run_that_hooks_changed_opens_from_its_file_alone(demo, folder):
+    with demo.hook() as hook:
+        hook.post("model.layers.2.mlp", lambda module, given, out: out * 0.0)
+        changed = demo.trace("1 2 3")
+    path = changed.save(folder / "hooked.intravisto", "logits")
+    saved = iv.open_trace(path)
+    np.testing.assert_array_equal(saved.logits(), changed.logits())
+    assert saved.notes == ("This run is not the model's own: hooks changed it at model.layers.2.mlp.",)
+    with pytest.raises(iv.TraceError, match=r"can be made again; hooks changed it at model\.layers\.2\.mlp"):
+        iv.open_trace(path, engine=demo)
 
 
 def test_what_needs_the_model_is_refused_with_what_would_help(saved):
