@@ -37,7 +37,7 @@ from intravisto_core.request import (
 from intravisto_core.request.fields import read_path_of_file
 from intravisto_core.request.ranges import index, rows_of_step
 from intravisto_core.sites import JobState, Site
-from intravisto_core.storage import Stored, check_stored, find_answer, read_bundle, read_plain
+from intravisto_core.storage import Sizes, Stored, check_stored, find_answer, read_bundle, read_plain
 from intravisto_core.storage.kinds import RECORDS
 from intravisto_core.storage.narrow import widen
 
@@ -238,7 +238,7 @@ class SavedEngine(Asking):
         # what is known of the model itself is kept with the first run
         run = self._run(self.first if isinstance(view, OF_MODEL) else getattr(view, "trace", None))
         length = len(run.info.tokens)
-        found = find_answer(view, run.stored, self._card.n_layers, length)
+        found = find_answer(view, run.stored, Sizes(self._card.n_layers, self._card.n_heads, length))
         if found is None and isinstance(view, ActivationView):
             found = self._activation(run, view)
         if found is None:

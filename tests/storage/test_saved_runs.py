@@ -126,6 +126,42 @@ places = st.one_of(
 )
 
 
+choose, position = st.sampled_from, st.integers(-12, 11)
+layer, head = st.integers(-6, 5), st.integers(-8, 7)
+VIEWS = st.one_of(
+    st.builds(
+        iv.HeatmapView,
+        st.just(""),
+        choose(["block", "mlp", "attention"]),
+        choose(["output", "linear"]),
+        rows=rows,
+        positions=places,
+        watch=choose([(), (" Rome",)]),
+    ),
+    st.builds(iv.SharesView, st.just(""), choose(["norm", "l1"])),
+    st.builds(iv.FlowView, st.just(""), position=position, sinks=choose(["show", "hide"])),
+    st.builds(iv.GraphView, st.just(""), position=position, threshold=choose([0.04, 0.1])),
+    st.builds(iv.AttributionView, st.just(""), position=position, by=choose(["components", "heads", "neurons"])),
+    st.builds(iv.LogitsView, st.just(""), position, choose([None, 3, -2])),
+    st.builds(iv.NextTokensView, st.just(""), position, n=st.integers(1, 9)),
+    st.builds(iv.PatternView, st.just(""), layer, head),
+    st.builds(iv.AttentionView, st.just(""), layer, head),
+    st.builds(iv.HeadView, st.just(""), layer, head, position),
+    st.builds(iv.NeuronView, st.just(""), layer, st.integers(0, 99), position=position),
+    st.builds(iv.CellSharesView, st.just(""), st.integers(1, 6), position),
+    st.builds(iv.SaliencyView, st.just(""), target=choose([None, " Rome"])),
+)
+
+
+@given(views=st.lists(VIEWS, min_size=1, max_size=3))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_views_make_the_round_trip(trace, folder, views):
+    opened = iv.open_trace(trace.save(folder / "any.intravisto", views))
+    for view in views:
+        asked = dataclasses.replace(view, trace=trace.id)
+        same(opened.view(asked), trace.view(asked))
+
+
 @given(rows=rows, positions=places, top_k=st.integers(1, 32))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_stored_heatmap_answers_every_slice(trace, saved, rows, positions, top_k):
@@ -171,6 +207,15 @@ def test_an_edit_brings_its_baseline(trace, folder):
     same(opened.heatmap(top_k=32), edited.heatmap(top_k=32))
     same(opened.baseline.flow(), trace.flow())
     same(opened.baseline.compare(opened), trace.compare(edited))
+
+
+def test_places_may_be_counted_from_either_end(trace, folder):
+    views = [iv.LogitsView(trace.id, -2, -3), iv.PatternView(trace.id, 5, 7), iv.HeadView(trace.id, -1, -2, 3)]
+    saved = iv.open_trace(trace.save(folder / "places.intravisto", views))
+    length = len(trace.tokens)
+    others = [iv.LogitsView(trace.id, length - 2, 5), iv.PatternView(trace.id, -1, -1), iv.HeadView(trace.id, 5, 6, 3)]
+    for view, other in zip(views, others, strict=True):
+        same(saved.view(other), trace.view(view))
 
 
 def test_directions_travel_in_the_file(trace, folder):
