@@ -19,7 +19,7 @@ def open_trace(path: str | Path, engine: Engine | None = None) -> Trace:
 
     Raises:
         RequestError: path is no path, or engine no engine.
-        TraceError: the file is no saved run or is damaged; or the engine's model is another one.
+        TraceError: the file is no saved run or is damaged, the engine has another model, or hooks changed the run.
     """
     if engine is not None and not (hasattr(engine, "identity") and hasattr(engine, "submit")):
         raise RequestError(expected("engine", "an open engine, or None", engine))
@@ -35,6 +35,12 @@ def _run_again(saved: SavedEngine, trace: Trace, engine: Engine) -> Trace:
             raise TraceError(
                 f"engine: expected the model of the saved run ({saved.model.name}); its {words} differ: {had} in the "
                 f"file, {has} here"
+            )
+    for id in saved.held:
+        if why := saved.describe(id).only_once:
+            raise TraceError(
+                f"engine: expected a saved run that can be made again; {why}. Open it without engine, which shows what "
+                "the file holds, or run the prompt under the same hook"
             )
     request = replace(trace.request, baseline="") if trace.request.interventions else trace.request
     again: Trace = engine.submit(request, session="").result()

@@ -35,9 +35,9 @@ from intravisto_core.request import (
     with_tensors,
 )
 from intravisto_core.request.fields import read_path_of_file
-from intravisto_core.request.ranges import index
+from intravisto_core.request.ranges import index, rows_of_step
 from intravisto_core.sites import JobState, Site
-from intravisto_core.storage import Stored, check_stored, find_answer, read_bundle, read_plain
+from intravisto_core.storage import Sizes, Stored, check_stored, find_answer, read_bundle, read_plain
 from intravisto_core.storage.kinds import RECORDS
 from intravisto_core.storage.narrow import widen
 
@@ -238,7 +238,7 @@ class SavedEngine(Asking):
         # what is known of the model itself is kept with the first run
         run = self._run(self.first if isinstance(view, OF_MODEL) else getattr(view, "trace", None))
         length = len(run.info.tokens)
-        found = find_answer(view, run.stored, self._card.n_layers, length)
+        found = find_answer(view, run.stored, Sizes(self._card.n_layers, self._card.n_heads, length))
         if found is None and isinstance(view, ActivationView):
             found = self._activation(run, view)
         if found is None:
@@ -248,15 +248,19 @@ class SavedEngine(Asking):
         return found
 
     def _activation(self, run: _Run, view: ActivationView) -> Activation | None:
-        name = run.activations.get((view.site, index(view.layer, self._card.n_layers, "layer")))
+        layer, head = index(view.layer, self._card.n_layers, "layer"), view.head
+        name = run.activations.get((view.site, layer))
         if name is None:
             return None
+        rows = rows_of_step(view.step, run.info.prompt_length, len(run.info.tokens))
         values = widen(self._bundle.array(name))
-        if view.head is not None:
-            if values.ndim != 3:
-                raise TraceError(expected("head", f"none: {view.site.value} is not split by head", view.head))
-            values = values[index(view.head, len(values), "head")]
-        return Activation(run.info.id, view.site, view.layer, view.head, np.ascontiguousarray(values), self._card.name)
+        if head is not None:
+            if not view.site.per_head:
+                raise RequestError(f"head: {view.site} is not split by head. Leave the head out")
+            head = index(head, len(values), "head")
+            values = values[head]
+        values = values[rows] if values.ndim == 2 else values[:, rows]
+        return Activation(run.info.id, view.site, layer, head, np.ascontiguousarray(values), self._card.name, view.step)
 
     def _refuse(self, what: str, more: str = "") -> NoReturn:
         names = ", ".join((*NAMED_VIEWS, *NAMED_SETS))

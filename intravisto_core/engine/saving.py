@@ -26,6 +26,7 @@ from intravisto_core.request import (
     LayerView,
     LogitsView,
     ModelSpec,
+    ModuleView,
     RouteView,
     SharesView,
     SinksView,
@@ -54,10 +55,11 @@ NAMED_VIEWS: dict[str, Callable[[str], View[Any]]] = {
     "disagreement": DisagreementView,
     "sinks": SinksView,
 }
-# names that stand for several views, by the length of the text and what is known of the model
-NAMED_SETS: dict[str, Callable[[str, int, ModelCard], tuple[View[Any], ...]]] = {
-    "attention": list_attention_views,
-    "layer": lambda trace, length, card: tuple(LayerView(trace, layer) for layer in range(card.n_layers)),
+# names that stand for several views, by what is known of the run and of the model
+NAMED_SETS: dict[str, Callable[[TraceInfo, ModelCard], tuple[View[Any], ...]]] = {
+    "attention": lambda info, card: list_attention_views(info.id, len(info.tokens), card),
+    "layer": lambda info, card: tuple(LayerView(info.id, layer) for layer in range(card.n_layers)),
+    "modules": lambda info, _: tuple(ModuleView(info.id, path) for path in info.request.modules),
 }
 USUAL = ("heatmap", "shares", "flow", "logits", "sinks")
 COMPUTED = (Site.PATTERN, Site.HEAD_OUT)
@@ -165,7 +167,7 @@ def read_views(views: Any, family: Sequence[Described]) -> dict[str, tuple[View[
                 kept.append(NAMED_VIEWS[each](trace))
         elif isinstance(each, str) and each in NAMED_SETS:
             for run in family:
-                found[run.info.id] += NAMED_SETS[each](run.info.id, len(run.info.tokens), run.card)
+                found[run.info.id] += NAMED_SETS[each](run.info, run.card)
         elif isinstance(each, View) and hasattr(each, "trace"):
             owner = each.trace if each.trace in found else family[0].info.id
             found[owner].append(replace(each, trace=owner))  # type: ignore[type-var]

@@ -35,6 +35,8 @@ class TraceInfo(Summarised):
     """Of an edited run the id of the unedited one that it is held against, else empty."""
     notes: tuple[str, ...]
     """Sentences that the reader must know."""
+    only_once: str = ""
+    """Why the run cannot be made again: a function of the user's own changed it. Else empty."""
 
     def _summary(self) -> tuple[str, ...]:
         sizes = f"{len(self.tokens)} tokens, {self.prompt_length} of the prompt"
@@ -53,4 +55,5 @@ def describe_entry(entry: TraceEntry) -> TraceInfo:
         cancelled=entry.cancelled,
         baseline=entry.baseline,
         notes=tuple(entry.notes),
+        only_once=entry.only_once,
     )

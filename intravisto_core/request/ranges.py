@@ -49,6 +49,21 @@ def indices(selection: Selection, n: int, name: str) -> tuple[int, ...]:
     return tuple(index(i, n, name) for i in selection)
 
 
+def rows_of_step(step: int | None, prompt_length: int, length: int) -> slice:
+    """The positions that one step computed: 0 the prompt, n the position that reads generated token n − 1; None all.
+
+    Raises:
+        RequestError: the text has not so many.
+    """
+    if step is None:
+        return slice(None)
+    last = length - prompt_length
+    if step > last:
+        raise RequestError(expected("step", f"0 to {last}: the prompt, then {last} generated tokens", step))
+    start = prompt_length + step - 1 if step else 0
+    return slice(start, start + 1 if step else prompt_length)
+
+
 def resolve_layers_and_heads(what: Placed, n_layers: int, n_heads: int, n_kv_heads: int | None = None) -> Placed:
     """A request with the layers and heads that it names counted from 0, where negatives count from the last one.
 

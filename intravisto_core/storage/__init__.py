@@ -1,5 +1,6 @@
 """Runs as files: records as JSON and arrays, one bundle on disk, and what a stored record answers; without a model."""
 
+from intravisto_core.storage.answers import Sizes as Sizes
 from intravisto_core.storage.answers import Stored as Stored
 from intravisto_core.storage.answers import find_answer as find_answer
 from intravisto_core.storage.bundle import Bundle as Bundle

@@ -12,7 +12,7 @@ from jaxtyping import AbstractArray
 
 from intravisto_core.errors import RequestError
 from intravisto_core.records import DecodedGrid, NextTokens, Record, Watched
-from intravisto_core.request import HeatmapView, NextTokensView, View
+from intravisto_core.request import HeatmapView, ModuleView, NextTokensView, View
 from intravisto_core.request.ranges import indices
 from intravisto_core.request.views import TOP_K_KEPT, default_norm
 from intravisto_core.sites import NormPolicy, Reading, TokenOrder
@@ -27,13 +27,22 @@ class Stored:
     record: Record
 
 
-def find_answer(wanted: View[Any], stored: Sequence[Stored], n_layers: int, length: int) -> Record | None:
-    """The record of a view where it, or one that holds it, is stored; else None. length: T, of the trace."""
-    asked = resolve_view(wanted, n_layers, length)
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What negatives are counted from: the model's layers and heads, and the text's tokens."""
+
+    n_layers: int
+    n_heads: int
+    length: int
+
+
+def find_answer(wanted: View[Any], stored: Sequence[Stored], sizes: Sizes) -> Record | None:
+    """The record of a view where it, or one that holds it, is stored; else None."""
+    asked, n_layers, length = resolve_view(wanted, sizes), sizes.n_layers, sizes.length
     for each in stored:
         if type(each.view) is not type(asked):
             continue
-        had = resolve_view(each.view, n_layers, length)
+        had = resolve_view(each.view, sizes)
         if had == asked:
             return each.record
         if isinstance(asked, HeatmapView) and isinstance(had, HeatmapView) and isinstance(each.record, DecodedGrid):
@@ -41,7 +50,7 @@ def find_answer(wanted: View[Any], stored: Sequence[Stored], n_layers: int, leng
             if found is not None:
                 return found
     if isinstance(asked, NextTokensView):
-        return _read_next_tokens(asked, stored, n_layers, length)
+        return _read_next_tokens(asked, stored, sizes)
 
     def find(view: View[Any]) -> Record | None:
         return next((each.record for each in stored if each.view == view), None)
@@ -49,12 +58,12 @@ def find_answer(wanted: View[Any], stored: Sequence[Stored], n_layers: int, leng
     return answer_attention(asked, [each.record for each in stored], find, n_layers)
 
 
-def _read_next_tokens(asked: NextTokensView, stored: Sequence[Stored], n_layers: int, length: int) -> NextTokens | None:
+def _read_next_tokens(asked: NextTokensView, stored: Sequence[Stored], sizes: Sizes) -> NextTokens | None:
     """The model's own distribution after a position, which the top row of a stored heatmap is."""
     if asked.n > TOP_K_KEPT or asked.sampling.temperature is not None:
         return None
-    own_row = HeatmapView(asked.trace, rows=(n_layers + 1,), positions=(asked.position,), top_k=asked.n)
-    grid = find_answer(own_row, stored, n_layers, length)
+    own_row = HeatmapView(asked.trace, rows=(sizes.n_layers + 1,), positions=(asked.position,), top_k=asked.n)
+    grid = find_answer(own_row, stored, sizes)
     if not isinstance(grid, DecodedGrid):
         return None
     probabilities = grid.probabilities[0, 0]
@@ -70,11 +79,13 @@ def _read_next_tokens(asked: NextTokensView, stored: Sequence[Stored], n_layers:
     )
 
 
-def resolve_view(view: Any, n_layers: int, length: int) -> Any:
+def resolve_view(view: Any, sizes: Sizes) -> Any:
     """The view with every default and every count from the end put in numbers, so that equal questions are equal."""
     known = {f.name for f in dataclasses.fields(view)}
     changed: dict[str, Any] = {}
-    for name, size in (("position", length), ("query", length), ("key", length), ("layer", n_layers)):
+    n_layers, length = sizes.n_layers, sizes.length
+    counted = {"position": length, "query": length, "key": length, "layer": n_layers, "row": n_layers + 2}
+    for name, size in (counted | {"head": sizes.n_heads}).items():
         value = getattr(view, name, None) if name in known else None
         if isinstance(value, int) and -size <= value < 0:
             changed[name] = value + size
@@ -85,7 +96,15 @@ def resolve_view(view: Any, n_layers: int, length: int) -> Any:
         # what is saved need not be waited for, and the tokens of states have one order
         order = view.order if norm is NormPolicy.STREAM else TokenOrder.LOGIT
         changed |= {"norm": norm, "order": order, "first": None, "within": None}
+    if isinstance(view, ModuleView):
+        changed["path"] = ".".join(_counted(part, n_layers) for part in view.path.split("."))
     return replace(view, **changed) if changed else view
+
+
+def _counted(part: str, n_layers: int) -> str:
+    """A part of a module's path: a layer counted from the last one as one counted from 0, else as it is."""
+    digits = part.removeprefix("-")
+    return str(n_layers - int(digits)) if part != digits and digits.isdecimal() and len(digits) < 9 else part
 
 
 def _slice_grid(

@@ -17,6 +17,7 @@ from intravisto_core.traces.handles import Handles
 from intravisto_core.traces.run_times import RunTimes
 from intravisto_core.tracing import TraceData
 from intravisto_core.tracing.module_sizes import ModuleSizes
+from intravisto_core.tracing.run import CHANGED_BY_FUNCTION
 
 STORE_BYTES = 2 << 30
 MOST_ENTRIES = 2000
@@ -93,7 +94,7 @@ class Traces:
             last_logits=data.last_logits,
             text=reader.decode(data.ids),
             cancelled=data.cancelled,
-            notes=list(data.notes),
+            notes=[*data.notes, *_tell_hooks(data.only_once)],
             only_once=data.only_once,
         )
         self._entries[entry.id] = entry
@@ -222,3 +223,8 @@ class Traces:
         self.store.drop_where(lambda key: isinstance(key, tuple) and key[0] == "record" and trace in key[1])
         for other in entry.holds:
             self.store.unpin(("trace", other))
+
+
+def _tell_hooks(only_once: str) -> tuple[str, ...]:
+    """What a reader must know of a run that looks like the model's own; of `Apply` the request itself speaks."""
+    return () if only_once in ("", CHANGED_BY_FUNCTION) else (f"This run is not the model's own: {only_once}.",)

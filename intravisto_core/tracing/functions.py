@@ -45,7 +45,7 @@ class Seen:
         self.index, self._rows = index, rows
 
     def prompt(self, index: int) -> Seen:
-        """The same of another prompt, by its place in the list that `engine.kept_traces` was given; 0 of one alone.
+        """The same of another prompt, by its place in the list that `engine.traces` was given; 0 of one alone.
 
         Raises:
             TraceError: there is none of that number in this pass.

@@ -16,10 +16,9 @@ from intravisto_core.progress import Progress
 from intravisto_core.records import Activation, Logits, ModuleValue, Pattern
 from intravisto_core.request import ActivationView, LogitsView, ModuleView, PatternView
 from intravisto_core.request.modules import join_path
-from intravisto_core.request.ranges import index
+from intravisto_core.request.ranges import index, rows_of_step
 from intravisto_core.request.views import default_norm
 from intravisto_core.sites import Capability, Reading, Site
-from intravisto_core.traces.entry import TraceEntry
 from intravisto_core.tracing.module_values import to_arrays
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.tiles import TileKind, project_tile
@@ -43,7 +42,7 @@ def compute_activation(context: ViewContext, view: ActivationView) -> Generator[
     if view.site is Site.RESID_MID and model.blueprint.parallel:
         raise RequestError("resid_mid: a parallel block adds attention and MLP at once and has none")
     layer, head = index(view.layer, model.dimensions.n_layers, "layer"), view.head
-    rows = _rows_of(view.step, entry)
+    rows = rows_of_step(view.step, entry.prompt_length, entry.length)
     if head is not None and not view.site.per_head:
         raise RequestError(f"head: {view.site} is not split by head. Leave the head out")
     if view.site is Site.PATTERN and head is not None:
@@ -57,17 +56,6 @@ def compute_activation(context: ViewContext, view: ActivationView) -> Generator[
     values = values[rows] if values.ndim == 2 else values[:, rows]
     yield Progress(1, 1)
     return Activation(entry.id, view.site, layer, head, values.float().cpu().numpy(), model.name, view.step)
-
-
-def _rows_of(step: int | None, entry: TraceEntry) -> slice:
-    """The positions of a step."""
-    if step is None:
-        return slice(None)
-    last = entry.length - entry.prompt_length
-    if step > last:
-        raise RequestError(expected("step", f"0 to {last}: the prompt, then {last} generated tokens", step))
-    start = entry.prompt_length + step - 1 if step else 0
-    return slice(start, start + 1 if step else entry.prompt_length)
 
 
 def _read_site(context: ViewContext, site: Site, layer: int, heads: slice = slice(None)) -> Tensor:

@@ -55,6 +55,7 @@ def test_what_they_return_or_write_changes_the_run_alone(engine, tiny_llama):
             hooked = engine.trace(tiny.PROMPT)
         assert_close(hooked.activation("resid_post", 2), wanted.activation("resid_post", 2), 1e-5)
         assert hooked.fingerprint not in (plain.fingerprint, wanted.fingerprint), name
+        assert hooked.notes == ("This run is not the model's own: hooks changed it at model.layers.1.mlp.",)
         engine.kept_traces.store.drop(("trace", hooked.id))
         with pytest.raises(iv.TraceError, match=r"hooks changed it at model\.layers\.1\.mlp"):
             hooked.activation("z", 0)

@@ -91,17 +91,75 @@ def test_the_description_comes_back(trace, saved):
 def test_activations_come_back_in_their_bits(trace, saved):
     for layer in (0, -1 % 6):
         np.testing.assert_array_equal(saved.activation("resid_post", layer), trace.activation("resid_post", layer))
-    np.testing.assert_array_equal(saved.activation("q", 2, head=3), trace.activation("q", 2, head=3))
+    for asked in ({"head": 3}, {"head": -1, "step": 0}, {"step": 2}):
+        view = iv.ActivationView(trace.id, "q", -2, **asked)
+        same(saved.view(view), trace.view(view))
     with pytest.raises(iv.TraceError, match="ActivationView"):
         saved.activation("v", 2)
-    with pytest.raises(iv.TraceError, match="head"):
-        saved.activation("resid_post", 2, head=0)
+    for wrong in ({"head": 0}, {"step": 5}, {"layer": 6}):
+        refusals = []
+        for each in (saved, trace):
+            with pytest.raises(iv.RequestError) as told:
+                each.activation(**{"site": "resid_post", "layer": 2, **wrong})
+            refusals.append(str(told.value))
+        assert refusals[0] == refusals[1]
+
+
+def test_what_modules_gave_comes_back(demo, folder):
+    paths = ("model.layers.-1.mlp", "model.layers.2.self_attn", "model.norm:input")
+    trace = demo.trace("1 2 3", max_new_tokens=2, modules=paths)
+    saved = iv.open_trace(trace.save(folder / "modules.intravisto", ["logits", "modules"]))
+    for path in (*paths, "model.layers.5.mlp"):
+        view = iv.ModuleView(trace.id, path)
+        one, other = saved.view(view), trace.view(view)
+        assert (one.path, one.what) == (other.path, other.what)
+        for (place, a), (where, b) in zip(one.arrays(), other.arrays(), strict=True):
+            assert place == where
+            np.testing.assert_array_equal(a, b)
+    with pytest.raises(iv.NotSavedError, match="modules"):
+        saved.module("model.layers.1.mlp")
 
 
 rows = st.one_of(st.none(), st.lists(st.integers(-8, 7), min_size=1, max_size=5))
 places = st.one_of(
     st.none(), st.lists(st.integers(-12, 11), min_size=1, max_size=5), st.builds(iv.Span, st.just(1), st.integers(2, 9))
 )
+
+
+choose, position = st.sampled_from, st.integers(-12, 11)
+layer, head = st.integers(-6, 5), st.integers(-4, 3)
+VIEWS = st.one_of(
+    st.builds(
+        iv.HeatmapView,
+        st.just(""),
+        choose(["block", "mlp", "attention"]),
+        choose(["output", "linear"]),
+        rows=rows,
+        positions=places,
+        watch=choose([(), (" Rome",)]),
+    ),
+    st.builds(iv.SharesView, st.just(""), choose(["norm", "l1"])),
+    st.builds(iv.FlowView, st.just(""), position=position, sinks=choose(["show", "hide"])),
+    st.builds(iv.GraphView, st.just(""), position=position, threshold=choose([0.04, 0.1])),
+    st.builds(iv.AttributionView, st.just(""), position=position, by=choose(["components", "heads", "neurons"])),
+    st.builds(iv.LogitsView, st.just(""), position, choose([None, 3, -2])),
+    st.builds(iv.NextTokensView, st.just(""), position, n=st.integers(1, 9)),
+    st.builds(iv.PatternView, st.just(""), layer, head),
+    st.builds(iv.AttentionView, st.just(""), layer, head),
+    st.builds(iv.HeadView, st.just(""), layer, head, position),
+    st.builds(iv.NeuronView, st.just(""), layer, st.integers(0, 99), position=position),
+    st.builds(iv.CellSharesView, st.just(""), st.integers(1, 6), position),
+    st.builds(iv.SaliencyView, st.just(""), target=choose([None, " Rome"])),
+)
+
+
+@given(views=st.lists(VIEWS, min_size=1, max_size=3))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_views_make_the_round_trip(trace, folder, views):
+    opened = iv.open_trace(trace.save(folder / "any.intravisto", views))
+    for view in views:
+        asked = dataclasses.replace(view, trace=trace.id)
+        same(opened.view(asked), trace.view(asked))
 
 
 @given(rows=rows, positions=places, top_k=st.integers(1, 32))
@@ -151,6 +209,15 @@ def test_an_edit_brings_its_baseline(trace, folder):
     same(opened.baseline.compare(opened), trace.compare(edited))
 
 
+def test_places_may_be_counted_from_either_end(trace, folder):
+    views = [iv.LogitsView(trace.id, -2, -3), iv.PatternView(trace.id, 5, 3), iv.HeadView(trace.id, -1, -2, 3)]
+    saved = iv.open_trace(trace.save(folder / "places.intravisto", views))
+    length = len(trace.tokens)
+    others = [iv.LogitsView(trace.id, length - 2, 5), iv.PatternView(trace.id, -1, -1), iv.HeadView(trace.id, 5, 2, 3)]
+    for view, other in zip(views, others, strict=True):
+        same(saved.view(other), trace.view(view))
+
+
 def test_directions_travel_in_the_file(trace, folder):
     direction = iv.TensorRef.of(np.arange(trace.engine.model.d_model), "mine")
     edited = trace.edit(iv.Steer(site="resid_post", layer=1, positions="all", direction=direction, strength=0.5))
@@ -166,6 +233,18 @@ def test_the_model_at_hand_answers_the_rest(demo, trace, saved, folder, tiny_lla
     with pytest.raises(iv.TraceError, match="weights differ"):
         iv.open_trace(path, engine=other)
     other.close()
+
+
+def test_a_run_that_hooks_changed_opens_from_its_file_alone(demo, folder):
+    with demo.hook() as hook:
+        hook.post("model.layers.2.mlp", lambda module, given, out: out * 0.0)
+        changed = demo.trace("1 2 3")
+    path = changed.save(folder / "hooked.intravisto", "logits")
+    saved = iv.open_trace(path)
+    np.testing.assert_array_equal(saved.logits(), changed.logits())
+    assert saved.notes == ("This run is not the model's own: hooks changed it at model.layers.2.mlp.",)
+    with pytest.raises(iv.TraceError, match=r"can be made again; hooks changed it at model\.layers\.2\.mlp"):
+        iv.open_trace(path, engine=demo)
 
 
 def test_what_needs_the_model_is_refused_with_what_would_help(saved):
