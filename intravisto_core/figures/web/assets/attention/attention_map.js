@@ -24,7 +24,7 @@ export class AttentionMap {
   constructor(root, state) {
     Object.assign(this, { root, state });
     const bar = element("div", "iv-bar", root);
-    element("h3", "", bar, "Heads");
+    element("h3", "", bar, "Heads").title = "Every layer (a line) has several heads (columns). Each head shares out its attention in its own way. Click one to see it everywhere.";
     this.modes = segments(bar, "What the map shows", MODES, (map) => state.change({ map }));
     this.widen = element("button", "iv-tool", bar, "⤢");
     this.widen.type = "button";

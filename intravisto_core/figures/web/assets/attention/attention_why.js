@@ -12,6 +12,12 @@ const STRONG = 0.35; // of the largest margin, from which a name is bold
 const PAIRS = 4;
 const OFFERED = 6; // keys that the score can be held against
 const REFERENCES = [["mean", "mean", "Less the mean score of the query's other keys: the softmax ignores what all keys share"], ["weighted", "weighted", "Less their mean weighted by attention: what moves this key's odds"], ["none", "nothing", "The score itself"]];
+const COLUMNS = [
+  ["without", "The part that is taken away, and the end that it is taken from"],
+  ["predicted", "The weight by the table above, norms held"],
+  ["measured", "The weight computed anew without the part, for this head alone"],
+  ["total", "The weight in a run where the part is gone at that position for all that read it"],
+];
 
 export function drawWhy(panel, what) {
   const { state, body } = panel;
@@ -161,10 +167,9 @@ function drawCut(panel, packet, asked) {
   const { state, body } = panel;
   const box = element("div", "iv-list iv-cuts", body);
   const caption = element("p", "iv-cap", box, `Cut this · the weight is ${about(packet.weight)}`);
-  caption.title = "predicted: by the split, norms held. measured: computed anew for this head alone. total: the part ablated at that position for all that read it.";
   const table = element("table", "", box);
   const top = element("tr", "", table);
-  for (const name of ["without", "predicted", "measured", "total"]) element("th", "", top, name);
+  for (const [name, title] of COLUMNS) element("th", "", top, name).title = title;
   for (const { name, end, predicted, measured, can } of packet.cuts) {
     const line = element("tr", "", table);
     const cell = element("td", "", line);
