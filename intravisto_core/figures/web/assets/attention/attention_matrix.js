@@ -89,7 +89,7 @@ export class AttentionMatrix {
     this.modes.show(state.over);
     const lanes = state.over === "lanes";
     const anew = ["heads", "strength", "sinks", "shownSinks", "amplify", "least", "dark", "packet", "over", "wide"].some((name) => what.has(name));
-    this.title.textContent = lanes ? `What ${state.label(state.query)} takes, head by head` : `${state.heads === "all" ? "All heads, mean" : wordsOfHeads(state.heads)} · query ↓ × key →`;
+    this.title.textContent = lanes ? `What ‘${state.label(state.query)}’ takes, head by head` : `${state.heads === "all" ? "All heads, mean" : wordsOfHeads(state.heads)} · query ↓ × key →`;
     this.root.classList.toggle("iv-stale", state.made.stale);
     if (!this.unit || what.has("over") || what.has("packet")) this.lay();
     else if (anew || lanes) this.paint();

@@ -96,7 +96,7 @@ export class AttentionPanel {
 
   drawReading(side, position, pairs, slice) {
     const { state } = this;
-    const box = element("div", "iv-list iv-reading", this.body);
+    const box = element("div", `iv-list iv-reading${side === "attention" ? " iv-first" : ""}`, this.body);
     const caption = element("p", "iv-cap", box);
     writeToken(element("span", "", caption), clip(state.label(position), 18));
     caption.append(side === "attention" ? " looks at" : " is looked at by");
