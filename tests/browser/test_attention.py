@@ -136,6 +136,12 @@ def test_why_here_is_walked_to_the_head_that_brought_it(visit: Visits) -> None:
     name.click()
     expect(page.locator(".iv-panel h3")).to_have_text(wanted)
     expect(pill(seen, "observer")).to_contain_text("frozen")
+    # a strength that may be negative, in every slice
+    page.locator(".iv-optionline button", has_text="projection").click()
+    page.locator(".iv-map .iv-segments button", has_text="this link").click()
+    page.locator(".iv-matrix .iv-segments button", has_text="heads × keys").click()
+    expect(page.locator(".iv-map .iv-legend")).to_contain_text("−100")
+    expect(page.locator(".iv-matrix .iv-legend")).to_contain_text("look most at one other key")
     assert seen.said == []
 
 
