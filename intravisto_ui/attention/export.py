@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import zipfile
+from contextlib import suppress
 from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from intravisto_core.errors import IntravistoError
 from intravisto_core.figures.attention_page import open_book, write_attention_pages
 from intravisto_core.figures.web.attention_payload import fits_cube
 from intravisto_core.request import SparseAttentionView
 from intravisto_core.sites import AttentionDivision, SinkHandling
-from intravisto_ui.attention.packets import HEAD, LEAST
+from intravisto_ui.attention.packets import HEAD, LEAST, find_types
 from intravisto_ui.attention.sight import Sight
 from intravisto_ui.parts import edit_python, export_menu
 from intravisto_ui.session.shown import Shown
@@ -77,7 +79,11 @@ def render_pages(workspace: Workspace, shown: Shown, one: bool) -> bytes:
         IntravistoError: why there are none.
     """
     engine = shown.engine
-    pages = write_attention_pages(open_book(lambda view: engine.view(view, session=workspace.id), shown.trace.id))
+    types = None
+    with suppress(IntravistoError):  # a saved run may lack them: the page says what heads do on its own text
+        types = find_types(workspace, shown)
+    book = open_book(lambda view: engine.view(view, session=workspace.id), shown.trace.id, types=types)
+    pages = write_attention_pages(book)
     if one:
         ((_, page),) = pages
         return page.encode()

@@ -13,7 +13,8 @@ keys*: what one token takes, head by head. Click a head to see it everywhere; wi
 `layer 17` and `L17H3` can be typed.
 
 **Why here.** The score of a query and a key is a sum over pairs: a part of the stream at the query times a part at
-the key. The table shows the six largest parts at each end; the others are summed. Names of heads lead to that head at
+the key. The table shows the six largest parts at each end; the others are summed. The score stands less the mean of the
+other keys, or less one other key that you choose: why this key and not that one. Names of heads lead to that head at
 that position: where an earlier head brought the information, one click goes there. *Cut this* says what the weight is
 without a part: predicted from the table, measured for this head alone, and with the part gone for all that read it.
 

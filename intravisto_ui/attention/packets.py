@@ -18,6 +18,7 @@ from intravisto_core.figures.web.attention_payload import (
     types_packet,
 )
 from intravisto_core.figures.web.attention_why_payload import cut_packet, why_packet
+from intravisto_core.records import HeadTypes
 from intravisto_core.request import (
     AttentionCutView,
     AttentionScoreView,
@@ -127,9 +128,20 @@ def _make_patterns(workspace: Workspace, shown: Shown, name: str, words: list[st
 
 
 def _make_types(workspace: Workspace, shown: Shown, name: str, words: list[str], aside: tuple[int, ...]) -> bytes:
-    if shown.engine.model.n_parameters > MEASURED_AT_ONCE:
+    found = find_types(workspace, shown)
+    if found is None:
         return refusal_packet(shown.trace.id, name, "this model is large: its heads are scored by engine.head_types()")
-    return types_packet(read_head_types(workspace, shown), shown.trace.id)
+    return types_packet(found, shown.trace.id)
+
+
+def find_types(workspace: Workspace, shown: Shown) -> HeadTypes | None:
+    """The scores of heads on random tokens; None of a large model, whose heads are scored where it is asked for.
+
+    Raises:
+        IntravistoError: why there is no record.
+    """
+    large = shown.engine.model.n_parameters > MEASURED_AT_ONCE
+    return None if large else read_head_types(workspace, shown)
 
 
 def _make_composition(workspace: Workspace, shown: Shown, name: str, words: list[str], aside: tuple[int, ...]) -> bytes:

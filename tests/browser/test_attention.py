@@ -124,18 +124,24 @@ def test_why_here_is_walked_to_the_head_that_brought_it(visit: Visits) -> None:
     table = page.locator("svg.iv-why")
     expect(table).to_be_visible()
     # against another key, and without a part
-    page.locator(".iv-otherkey").select_option(index=1)
-    expect(page.locator(".iv-otherkey")).to_have_class("iv-otherkey iv-on")
-    expect(page.locator(".iv-small").first).to_contain_text(", position ")
+    held = page.get_by_role("combobox", name="Held against")
+    held.select_option(index=3)
+    expect(page.locator(".iv-inside .iv-small").first).to_contain_text(", position ")
     page.locator(".iv-cuts .iv-act").first.click()
     expect(page.locator(".iv-cuts tr", has_not=page.locator(".iv-act")).nth(1)).to_contain_text("%")
-    page.locator(".iv-against button", has_text="mean").click()
-    expect(page.locator(".iv-otherkey")).to_have_class("iv-otherkey")
+    held.select_option("mean")
+    expect(page.locator(".iv-inside .iv-small").first).to_contain_text("on average")
     name = table.locator(".iv-lead").first
     wanted = name.evaluate("(mark) => mark.firstChild.textContent")
     name.click()
     expect(page.locator(".iv-panel h3")).to_have_text(wanted)
     expect(pill(seen, "observer")).to_contain_text("frozen")
+    # a strength that may be negative, in every slice
+    page.locator(".iv-optionline button", has_text="projection").click()
+    page.locator(".iv-map .iv-segments button", has_text="this link").click()
+    page.locator(".iv-matrix .iv-segments button", has_text="heads × keys").click()
+    expect(page.locator(".iv-map .iv-legend")).to_contain_text("−100")
+    expect(page.locator(".iv-matrix .iv-legend")).to_contain_text("look most at one other key")
     assert seen.said == []
 
 

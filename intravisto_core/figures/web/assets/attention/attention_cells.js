@@ -1,5 +1,6 @@
 /** One head in a box of the map: its targets as a bar, its pattern, or its weight on a link. */
 import { ORDER, stepOf } from "./attention_colours.js";
+import { weightsOfQuery } from "./attention_query.js";
 
 const BARS = 13; // px of width from which a head has bars, else one colour
 
@@ -12,7 +13,7 @@ export class HeadCells {
   filler(context, scheme) {
     const { state, scores } = this;
     this.scheme = scheme;
-    const link = state.map === "link" ? state.weightsOfQuery(state.query) : null;
+    const link = state.map === "link" ? weightsOfQuery(state, state.query) : null;
     const patterns = state.map === "patterns" ? this.patternPictures() : null;
     const key = state.linkedKey();
     const draw = (head, x, y, w, h) => {
@@ -22,9 +23,9 @@ export class HeadCells {
         const side = Math.min(w, h);
         return context.drawImage(patterns, 0, head * patterns.side, patterns.side, patterns.side, x, y, side, side);
       }
-      const weight = link ? link(head, key) : 0;
+      const weight = link ? link.at(head, key) : 0;
       const shade = Math.sign(weight) * Math.sqrt(Math.min(1, Math.abs(weight)));
-      context.fillStyle = stepOf(scheme, shade, "attention", Boolean(state.base.against)).fill;
+      context.fillStyle = stepOf(scheme, shade, "attention", state.isSigned()).fill;
       return context.fillRect(x, y, w, h);
     };
     return (head, ...box) => {

@@ -2,6 +2,7 @@
 import { stepOf } from "./attention_colours.js";
 import { about, clip } from "./attention_parts.js";
 import { nameOfHead } from "./attention_heads.js";
+import { weightsOfQuery } from "./attention_query.js";
 
 const LINE = 19;
 const LEFT = 58;
@@ -11,7 +12,7 @@ const WIDEST = 26;
 
 /** The heads to draw: by their largest look at another key, sinks aside. */
 export function rankedLanes(state, count) {
-  const read = state.weightsOfQuery(state.query);
+  const read = weightsOfQuery(state, state.query);
   if (!read) return null;
   const { base, query } = state;
   const sunk = state.sinks === "show" ? base.found.map(() => new Set()) : state.sinksOf().map((keys) => new Set(keys));
@@ -19,10 +20,9 @@ export function rankedLanes(state, count) {
   for (let head = 0; head < base.layers * base.heads; head += 1) {
     const aside = sunk[Math.floor(head / base.heads)];
     let most = 0;
-    for (let key = 0; key <= query; key += 1) {
-      if (aside.has(key)) continue;
-      if (key !== query) most = Math.max(most, Math.abs(read(head, key)));
-    }
+    read.visit(head, (key, weight) => {
+      if (key !== query && !aside.has(key)) most = Math.max(most, Math.abs(weight));
+    });
     lanes.push({ head, aside, size: most });
   }
   lanes.sort((a, b) => b.size - a.size);
@@ -55,9 +55,9 @@ export function paintLanes(context, { state, scheme, family }, width, height) {
     context.textAlign = "right";
     context.fillText(name, LEFT - 6, y + LINE / 2 - 1);
     keys.forEach((key, column) => {
-      const weight = aside.has(key) ? 0 : found.read(head, key);
+      const weight = aside.has(key) ? 0 : found.read.at(head, key);
       const shade = Math.sign(weight) * Math.sqrt(Math.min(1, Math.abs(weight)));
-      context.fillStyle = aside.has(key) ? scheme.kinds.sink : shade ? stepOf(scheme, shade, "attention", Boolean(base.against)).fill : scheme.soft;
+      context.fillStyle = aside.has(key) ? scheme.kinds.sink : shade ? stepOf(scheme, shade, "attention", state.isSigned()).fill : scheme.soft;
       context.fillRect(LEFT + column * unit, y, unit - (unit > 5 ? 1 : 0), LINE - 2);
     });
     context.fillStyle = scheme.muted;
@@ -72,8 +72,11 @@ export function paintLanes(context, { state, scheme, family }, width, height) {
 function keysInSight({ lanes, read }, query, most, state) {
   const all = [...Array(query + 1).keys()];
   if (all.length <= most) return all;
-  const size = (key) => lanes.reduce((sum, { head, aside }) => sum + (aside.has(key) ? 0 : Math.abs(read(head, key))), 0);
-  const kept = new Set(all.map((key) => [key, size(key)]).sort((a, b) => b[1] - a[1]).slice(0, Math.min(most, 90)).map(([key]) => key));
+  const sizes = new Map();
+  for (const { head, aside } of lanes) {
+    read.visit(head, (key, weight) => !aside.has(key) && sizes.set(key, (sizes.get(key) ?? 0) + Math.abs(weight)));
+  }
+  const kept = new Set([...sizes.keys()].sort((a, b) => sizes.get(b) - sizes.get(a)).slice(0, Math.min(most, 90)));
   kept.add(query);
   kept.add(state.linkedKey());
   return [...kept].sort((a, b) => a - b);

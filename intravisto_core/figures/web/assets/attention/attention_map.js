@@ -24,7 +24,7 @@ export class AttentionMap {
   constructor(root, state) {
     Object.assign(this, { root, state });
     const bar = element("div", "iv-bar", root);
-    element("h3", "", bar, "Heads");
+    element("h3", "", bar, "Heads").title = "Every layer (a line) has several heads (columns). Each head shares out its attention in its own way. Click one to see it everywhere.";
     this.modes = segments(bar, "What the map shows", MODES, (map) => state.change({ map }));
     this.widen = element("button", "iv-tool", bar, "⤢");
     this.widen.type = "button";
@@ -177,11 +177,11 @@ export class AttentionMap {
 
   paintLegend() {
     const { state, scheme, foot } = this;
-    const said = `${state.map} ${state.base.against} ${scheme.paper} ${state.query} ${state.map === "link" && state.linkedKey()}`;
+    const said = `${state.map} ${state.base.against} ${state.strength} ${scheme.paper} ${state.query} ${state.map === "link" && state.linkedKey()}`;
     if (said === this.said) return;
     this.said = said;
     foot.replaceChildren();
-    if (["targets", "scatter"].includes(state.map) && !state.base.against) {
+    if (state.map === "scatter" || (state.map === "targets" && !state.base.against)) {
       for (const kind of ORDER) {
         const { name, help } = state.base.classes.find(({ id }) => id === kind);
         const item = element("span", "", foot);
@@ -193,13 +193,14 @@ export class AttentionMap {
     }
     const words = {
       targets: "how much of its attention goes to other kinds of keys than in the baseline",
-      patterns: "row ↓ query, column → key",
+      patterns: `row ↓ query, column → key${state.base.against ? ", of the edited run" : ""}`,
       link: `${clip(state.label(state.query), 14)} → ${clip(state.label(state.linkedKey()), 14)} in every head, ${state.strength.replace("_", "-")}`,
-    }[state.map] ?? "two scores of every head";
+    }[state.map];
     element("span", "", foot, words);
-    const scale = state.base.against ? (state.map === "targets" ? scheme.observedScale : scheme.divergingScale) : scheme.attentionScale;
+    const signed = state.map === "link" && state.isSigned();
+    const scale = signed ? scheme.divergingScale : state.map === "targets" ? scheme.observedScale : scheme.attentionScale;
     const ramp = element("span", "", foot);
-    ramp.append(state.base.against && state.map !== "targets" ? "−100 " : "0 ");
+    ramp.append(signed ? "−100 " : "0 ");
     element("i", "iv-ramp", ramp).style.background = `linear-gradient(90deg, ${[0, 64, 128, 191, 255].map((k) => scale[k].fill).join(", ")})`;
     ramp.append(" 100 %, √");
   }

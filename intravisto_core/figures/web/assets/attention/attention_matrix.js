@@ -20,6 +20,7 @@ export class AttentionMatrix {
     Object.assign(this, { root, state, zoom: 0 });
     const bar = element("div", "iv-bar", root);
     this.title = element("h3", "", bar);
+    this.title.title = "Down: the token that looks, called query. Across: the token that is looked at, called key. No token sees later ones.";
     this.modes = segments(bar, "Slice", [["matrix", "matrix", "Query × key"], ["lanes", "heads × keys", "What the query in sight takes, head by head"]], (over) => state.change({ over }));
     this.zooms = segments(bar, "Zoom", [["-", "−", "Smaller"], ["fit", "fit", "The whole matrix"], ["+", "+", "Larger"]], (way) => this.rescale(way));
     this.scroller = element("div", "iv-scroller iv-matrixscroll", root);
@@ -88,7 +89,7 @@ export class AttentionMatrix {
     this.modes.show(state.over);
     const lanes = state.over === "lanes";
     const anew = ["heads", "strength", "sinks", "shownSinks", "amplify", "least", "dark", "packet", "over", "wide"].some((name) => what.has(name));
-    this.title.textContent = lanes ? `What ${state.label(state.query)} takes, head by head` : `${state.heads === "all" ? "All heads, mean" : wordsOfHeads(state.heads)} · query ↓ × key →`;
+    this.title.textContent = lanes ? `What ‘${state.label(state.query)}’ takes, head by head` : `${state.heads === "all" ? "All heads, mean" : wordsOfHeads(state.heads)} · query ↓ × key →`;
     this.root.classList.toggle("iv-stale", state.made.stale);
     if (!this.unit || what.has("over") || what.has("packet")) this.lay();
     else if (anew || lanes) this.paint();

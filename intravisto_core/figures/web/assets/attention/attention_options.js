@@ -3,6 +3,8 @@ import { element, writeToken } from "../shared/base.js";
 import { about, segments } from "./attention_parts.js";
 
 const NAMED = 3;
+const WHAT_SINKS = "Attention sinks: positions, most often the first, that heads look at when they have nothing to do. Each layer has its own, found by one rule for all pages.";
+const JUMP = "all, layer 17, L17H3, or several: L17H3, L18H6. Press Enter.";
 const STRENGTHS = {
   weights: ["weights", "The attention weights, as the softmax gives them."],
   value_weighted: ["value-weighted", "Each weight times the length of what it moves, ‖w · v W_O‖, over the row's sum."],
@@ -19,10 +21,12 @@ export class AttentionOptions {
   constructor(root, state) {
     this.state = state;
     this.root = root;
+    this.allNamed = false;
     this.drawJump(this.option("Heads"));
     this.strength = segments(this.option("Strength"), "Strength", Object.entries(STRENGTHS).map(([value, words]) => [value, ...words]), (value) => state.change({ strength: value }));
     const sinks = this.option("");
     this.sinkWords = sinks.firstChild;
+    this.sinkWords.title = WHAT_SINKS;
     this.sinks = segments(sinks, "Attention sinks", SINKS, (value) => state.change({ sinks: value }));
     [this.amplify, this.amplifyWords] = this.slider("Amplify", 0, 7, 0.25, (value) => state.change({ amplify: value ? 2 ** (value - 1) : 0 }));
     [this.least, this.leastWords] = this.slider("Hide below", 0, 20, 0.25, (value) => state.change({ least: value / 100 }));
@@ -40,12 +44,12 @@ export class AttentionOptions {
     const { state } = this;
     this.jump = element("input", "iv-jump", parent);
     this.jump.ariaLabel = "Heads";
-    this.jump.title = "all, layer 17, L17H3, or several: L17H3, L18H6. Press Enter.";
+    this.jump.title = JUMP;
     this.jump.spellcheck = false;
     const take = () => {
       const ok = state.change({ heads: this.jump.value });
       this.jump.classList.toggle("iv-wrong", !ok);
-      this.jump.title = ok ? "" : `Expected all, layer 0 to ${state.base.layers - 1}, or a head such as L${state.base.layers - 1}H${state.base.heads - 1}`;
+      this.jump.title = ok ? JUMP : `Expected all, layer 0 to ${state.base.layers - 1}, or a head such as L${state.base.layers - 1}H${state.base.heads - 1}`;
       if (ok) this.jump.value = wordsOfHeads(state.heads);
     };
     this.jump.addEventListener("change", take);
@@ -108,14 +112,15 @@ export class AttentionOptions {
   /** Which positions are sinks here, each to be shown or set aside by a click, and what they have. */
   saySinks(slice, none) {
     const { state, sinkWords } = this;
-    const said = `${state.heads} ${state.query} ${state.shownSinks} ${state.sinks} ${slice.hidden[state.query]}`;
+    const said = `${state.heads} ${state.query} ${state.shownSinks} ${state.sinks} ${slice.hidden[state.query]} ${this.allNamed}`;
     if (said === this.said) return;
     this.said = said;
     sinkWords.replaceChildren(none ? (state.base.map ? "No attention sinks in this text" : HANDLED[state.sinks]) : "Sinks ");
     if (none) return;
     const found = this.foundSinks();
     if (found.length) sinkWords.append("(");
-    found.slice(0, NAMED).forEach((key, i) => {
+    const named = this.allNamed ? found : found.slice(0, NAMED);
+    named.forEach((key, i) => {
       const off = state.shownSinks.includes(key);
       const button = writeToken(element("button", `iv-sinkname${off ? " iv-off" : ""}`, sinkWords), state.label(key).trim() || "␣");
       button.type = "button";
@@ -123,13 +128,25 @@ export class AttentionOptions {
       button.title = off ? "Counts as any other position now; click to set it aside again" : "Click to let this one count as any other position";
       button.disabled = !state.base.links;
       button.addEventListener("click", () => state.change({ shownSinks: off ? state.shownSinks.filter((each) => each !== key) : [...state.shownSinks, key].sort((a, b) => a - b) }));
-      if (i < Math.min(NAMED, found.length) - 1) sinkWords.append(", ");
+      if (i < named.length - 1) sinkWords.append(", ");
     });
-    if (found.length) sinkWords.append(found.length > NAMED ? ` and ${found.length - NAMED} more) ` : ") ");
+    if (found.length > NAMED) this.nameMore(slice, none, found.length - named.length);
+    if (found.length) sinkWords.append(") ");
     const all = element("b", "", sinkWords, about(slice.meanHidden()));
     all.before("have ");
     const row = element("b", "", sinkWords, about(slice.hidden[state.query]));
     row.before(", in this row ");
+  }
+
+  /** All sinks by name, or the first few again. */
+  nameMore(slice, none, more) {
+    const button = element("button", "iv-sinkname", this.sinkWords, more ? `and ${more} more` : "fewer");
+    button.before(" ");
+    button.type = "button";
+    button.addEventListener("click", () => {
+      this.allNamed = !this.allNamed;
+      this.saySinks(slice, none);
+    });
   }
 
   /** The positions that are sinks in the layers in sight: those of most layers first. */

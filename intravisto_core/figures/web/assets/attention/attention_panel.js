@@ -3,6 +3,7 @@ import { element, writeToken } from "../shared/base.js";
 import { ORDER } from "./attention_colours.js";
 import { wordsOfHeads } from "./attention_options.js";
 import { about, clip, segments, shareText } from "./attention_parts.js";
+import { weightsOfQuery } from "./attention_query.js";
 import { scoreText } from "./attention_scores.js";
 import { nameOfHead } from "./attention_heads.js";
 import { drawWhy } from "./attention_why.js";
@@ -96,7 +97,7 @@ export class AttentionPanel {
 
   drawReading(side, position, pairs, slice) {
     const { state } = this;
-    const box = element("div", "iv-list iv-reading", this.body);
+    const box = element("div", `iv-list iv-reading${side === "attention" ? " iv-first" : ""}`, this.body);
     const caption = element("p", "iv-cap", box);
     writeToken(element("span", "", caption), clip(state.label(position), 18));
     caption.append(side === "attention" ? " looks at" : " is looked at by");
@@ -146,11 +147,11 @@ export class AttentionPanel {
   /** The heads with the largest weight on the link in sight: the same place of the cube along its other axis. */
   drawLinked(slice) {
     const { state } = this;
-    const read = state.base.map && state.weightsOfQuery(state.query);
+    const read = state.base.map && weightsOfQuery(state, state.query);
     if (!read) return;
     const { heads, layers } = state.base;
     const key = state.linkedKey();
-    const all = Array.from({ length: layers * heads }, (_, head) => [head, read(head, key)]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+    const all = Array.from({ length: layers * heads }, (_, head) => [head, read.at(head, key)]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
     const box = element("div", "iv-list", this.body);
     const caption = element("p", "iv-cap", box, "Heads with ");
     writeToken(element("span", "", caption), clip(state.label(state.query), 12));

@@ -3,7 +3,7 @@ import { ORDER } from "./attention_colours.js";
 import { nameOfHead } from "./attention_heads.js";
 import { wholeShare } from "../shared/numbers.js";
 
-const EDGE = { left: 48, right: 14, top: 12, bottom: 30 };
+const EDGE = { left: 58, right: 14, top: 12, bottom: 30 };
 const NEAR = 12; // px from a point within which it is meant
 const NAMED = 6;
 
@@ -62,7 +62,7 @@ function paintAxes(context, { scheme, scores, across, up, rangeX, rangeY, x, y, 
   context.textAlign = "center";
   context.fillText(`${name(across)} →`, (EDGE.left + width - EDGE.right) / 2, bottom + 21);
   context.save();
-  context.translate(EDGE.left - 28, (EDGE.top + bottom) / 2);
+  context.translate(EDGE.left - 46, (EDGE.top + bottom) / 2);
   context.rotate(-Math.PI / 2);
   context.fillText(`${name(up)} →`, 0, 0);
   context.restore();

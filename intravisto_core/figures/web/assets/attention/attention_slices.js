@@ -16,6 +16,18 @@ const WEIGHTS = Float32Array.from({ length: 65536 }, (_, n) => {
 
 export const decodeWeight = (code) => WEIGHTS[code & 0xffff];
 
+/** The place of a key in a stretch of keys in order; −1 where it has none. */
+export function findKey(keys, start, stop, key) {
+  let [low, high] = [start, stop - 1];
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    if (keys[middle] === key) return middle;
+    if (keys[middle] < key) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
+}
+
 export const triangle = (n) => (n * (n + 1)) / 2;
 
 /**
@@ -30,14 +42,8 @@ export class Slice {
 
   /** The weight of a key; 0 where it has no entry. */
   at(query, key) {
-    let [low, high] = [this.starts[query], this.starts[query + 1] - 1];
-    while (low <= high) {
-      const middle = (low + high) >> 1;
-      if (this.keys[middle] === key) return this.weights[middle];
-      if (this.keys[middle] < key) low = middle + 1;
-      else high = middle - 1;
-    }
-    return 0;
+    const place = findKey(this.keys, this.starts[query], this.starts[query + 1], key);
+    return place < 0 ? 0 : this.weights[place];
   }
 
   /** Calls `visit(key, weight)` for the entries of a row. */

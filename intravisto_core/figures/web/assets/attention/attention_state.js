@@ -3,7 +3,7 @@ import { bus } from "../shared/base.js";
 import { unpackArrays } from "../shared/packed.js";
 import { BOTH, KEPT_FIELDS, START, readHeads } from "./attention_heads.js";
 import { neededPackets, rowsNames } from "./attention_needs.js";
-import { commonSinks, decodeWeight, meanOfSlices, sliceOfCube, sliceOfRows, subtractSlices, triangle } from "./attention_slices.js";
+import { commonSinks, meanOfSlices, sliceOfCube, sliceOfRows, subtractSlices } from "./attention_slices.js";
 
 const FLOOR = 0.1; // the least that gets the full colour by itself: below it noise would be shown in full
 const PAUSE = 160; // ms that the pointer rests before something is asked of the server
@@ -143,6 +143,11 @@ export class AttentionState {
 
   // what is shown
 
+  /** Whether weights may be below 0. */
+  isSigned() {
+    return Boolean(this.base.against) || this.strength === "projection";
+  }
+
   isOneHead() {
     return this.picks.length === 1;
   }
@@ -212,36 +217,6 @@ export class AttentionState {
   shade(weight, query, full) {
     if (Math.abs(weight) < this.least || !weight) return 0;
     return Math.sign(weight) * Math.min(1, Math.abs(weight) / full) * this.made.fade(query);
-  }
-
-  /** The weights of a query on all keys in every head, sinks and all: a function of (head, key). Null where not here. */
-  weightsOfQuery(query) {
-    const { base, strength } = this;
-    const read = (rev) => {
-      const cube = this.packet(`cube ${strength}`, rev);
-      if (base.cube) {
-        if (!cube || cube.error) return null;
-        const [whole, from] = [triangle(cube.length), triangle(query)];
-        return (head, key) => (query < cube.length ? decodeWeight(cube.data.codes[head * whole + from + key]) : 0);
-      }
-      const packet = this.packet(`query ${query} ${strength}`, rev);
-      if (!packet || packet.error) return null;
-      const { starts, keys, codes } = packet.data;
-      const rows = new Map();
-      const rowOf = (head) => {
-        if (!rows.has(head)) {
-          const row = new Map();
-          for (let at = starts[head]; at < starts[head + 1]; at += 1) row.set(keys[at], decodeWeight(codes[at]));
-          rows.set(head, row);
-        }
-        return rows.get(head);
-      };
-      return (head, key) => rowOf(head).get(key) ?? 0;
-    };
-    const own = read(base.rev);
-    if (!own || !base.against) return own;
-    const other = read(base.against);
-    return other && ((head, key) => own(head, key) - other(head, key));
   }
 
   /** Whether a slice can be shown: a page by itself holds no more than it was made with. */

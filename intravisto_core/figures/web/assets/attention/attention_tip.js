@@ -2,6 +2,7 @@
 import { element } from "../shared/base.js";
 import { ORDER } from "./attention_colours.js";
 import { about } from "./attention_parts.js";
+import { weightsOfQuery } from "./attention_query.js";
 import { scoreText } from "./attention_scores.js";
 import { nameOfHead } from "./attention_heads.js";
 
@@ -58,8 +59,8 @@ export class HeadTip {
   writeLink(title, head) {
     const { state } = this;
     if (state.map !== "link") return;
-    const read = state.weightsOfQuery(state.query);
-    if (read) title.append(` · this link ${about(read(head, state.linkedKey()))}`);
+    const read = weightsOfQuery(state, state.query);
+    if (read) title.append(` · this link ${about(read.at(head, state.linkedKey()))}`);
   }
 
   writePicture(head) {

@@ -2,7 +2,7 @@
 import { element, writeToken } from "../shared/base.js";
 import { shape } from "../shared/image.js";
 import { cutName, reference, whyName } from "./attention_needs.js";
-import { about, clip, segments } from "./attention_parts.js";
+import { about, clip } from "./attention_parts.js";
 
 const LEFT = 68;
 const RIGHT = 30;
@@ -11,7 +11,18 @@ const LINE = 22;
 const STRONG = 0.35; // of the largest margin, from which a name is bold
 const PAIRS = 4;
 const OFFERED = 6; // keys that the score can be held against
-const REFERENCES = [["mean", "mean", "Less the mean score of the query's other keys: the softmax ignores what all keys share"], ["weighted", "weighted", "Less their mean weighted by attention: what moves this key's odds"], ["none", "nothing", "The score itself"]];
+const REFERENCES = [
+  ["mean", "the mean of other keys"],
+  ["weighted", "their mean by attention"],
+  ["none", "nothing"],
+];
+const HELD = "The softmax ignores what all keys of a query share: a score says something beside others. By attention: what moves this key's odds. One other key: why this key and not that one.";
+const COLUMNS = [
+  ["without", "The part that is taken away, and the end that it is taken from"],
+  ["predicted", "The weight by the table above, norms held"],
+  ["measured", "The weight computed anew without the part, for this head alone"],
+  ["total", "The weight in a run where the part is gone at that position for all that read it"],
+];
 
 export function drawWhy(panel, what) {
   const { state, body } = panel;
@@ -63,27 +74,27 @@ function drawTitle(panel, { from, to }) {
   if (state.base.against) element("small", "", title, " in the edited run");
   const line = element("div", "iv-against", body);
   element("span", "iv-said", line, "score less ");
-  const against = reference(state);
-  segments(line, "Held against", REFERENCES, (chosen) => state.change({ against: chosen })).show(against);
-  offerKeys(panel, line, against, to);
+  offerReferences(panel, line, to);
 }
 
-/** Other keys of this query that the score can be held against: the sinks of the layer, then those it looks at most. */
-function offerKeys({ state }, line, against, to) {
+/** What the score is held against: a mean, nothing, or another key: the sinks of the layer, and what the query looks at. */
+function offerReferences({ state }, line, to) {
   const { base, query, picks } = state;
   const weights = new Map();
   state.made.slice?.visitRow(query, (key, weight) => weights.set(key, Math.abs(weight)));
   const sinks = base.found[Math.floor(picks[0] / base.heads)].filter((key) => key <= query);
   const largest = [...weights.keys()].sort((a, b) => weights.get(b) - weights.get(a));
-  const chosen = Number.isNaN(Number(against)) ? [] : [Number(against)];
+  const against = String(reference(state));
+  const chosen = REFERENCES.some(([value]) => value === against) ? [] : [Number(against)];
   const keys = [...new Set([...chosen, ...sinks, ...largest])].filter((key) => key !== to).slice(0, OFFERED);
-  const box = element("select", `iv-otherkey${chosen.length ? " iv-on" : ""}`, line);
-  box.ariaLabel = "Another key";
-  box.title = "Less the score of one other key: why this key and not that one";
-  element("option", "", box, "another key").value = "";
-  for (const key of keys) element("option", "", box, `${clip(state.label(key), 14)} ${key}`).value = key;
-  box.value = chosen.length ? chosen[0] : "";
-  box.addEventListener("change", () => state.change({ against: box.value || "mean" }));
+  const box = element("select", "", line);
+  box.ariaLabel = "Held against";
+  box.title = HELD;
+  const offer = (value, words) => (element("option", "", box, words).value = value);
+  for (const [value, words] of REFERENCES) offer(value, words);
+  for (const key of keys) offer(String(key), `that of ${clip(state.label(key), 14)} ${key}`);
+  box.value = against;
+  box.addEventListener("change", () => state.change({ against: box.value }));
 }
 
 /** Names of heads lead to that head at that position. */
@@ -161,10 +172,9 @@ function drawCut(panel, packet, asked) {
   const { state, body } = panel;
   const box = element("div", "iv-list iv-cuts", body);
   const caption = element("p", "iv-cap", box, `Cut this · the weight is ${about(packet.weight)}`);
-  caption.title = "predicted: by the split, norms held. measured: computed anew for this head alone. total: the part ablated at that position for all that read it.";
   const table = element("table", "", box);
   const top = element("tr", "", table);
-  for (const name of ["without", "predicted", "measured", "total"]) element("th", "", top, name);
+  for (const [name, title] of COLUMNS) element("th", "", top, name).title = title;
   for (const { name, end, predicted, measured, can } of packet.cuts) {
     const line = element("tr", "", table);
     const cell = element("td", "", line);
