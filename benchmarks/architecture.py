@@ -1,8 +1,9 @@
 """The architecture of modules of all sizes: tree, traced run beside a plain one, payload, and drawn in Chromium.
 
-The language models are built on the meta device from a config of their size (30 layers; 24 layers of 128 experts in
-lists), the last one is of 10,000 modules; the real model stands beside them where it was fetched. torchvista, which
-draws the same, is measured beside it where it is installed: one trace with its page, and the size of that.
+The models are built from a config of their size: 30 layers; on the meta device 24 layers of 128 experts in one tensor,
+and of experts that are modules of their own and are all called there, and 10,000 modules. The real model stands beside
+them where it was fetched. torchvista, which draws the same, is measured beside it where it is installed: one trace with
+its page, and the size of that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import signal
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
@@ -39,8 +41,20 @@ def build_layers() -> tuple[Any, dict[str, Any]]:
     return transformers.LlamaForCausalLM(settings).eval(), {"input_ids": torch.randint(0, 1000, (1, 9))}
 
 
+def build_mixture() -> tuple[Any, dict[str, Any]]:
+    """A mixture of 24 layers of 128 experts as transformers has it, each layer's experts in one tensor; meta device."""
+    import torch
+    import transformers
+
+    settings = transformers.Qwen3MoeConfig(num_hidden_layers=24, num_experts=128, num_experts_per_tok=8)
+    with torch.device("meta"):
+        # products by expert are known there in bfloat16 alone
+        model = transformers.Qwen3MoeForCausalLM(settings).to(torch.bfloat16).eval()
+    return model, {"input_ids": torch.zeros((1, 9), dtype=torch.int64, device="meta"), "use_cache": False}
+
+
 def build_experts() -> tuple[Any, dict[str, Any]]:
-    """24 layers of 128 experts, each a module of its own, on the meta device: there all of them are called."""
+    """24 layers of 128 experts, each a module of its own, all of them called, on the meta device."""
     import torch
     from torch import nn
 
@@ -65,7 +79,7 @@ def build_experts() -> tuple[Any, dict[str, Any]]:
             return x
 
     with torch.device("meta"):
-        return nn.Sequential(*(Mixture() for _ in range(24))), {"input": torch.empty(9, 64)}
+        return nn.Sequential(*(Mixture() for _ in range(24))).eval(), {"input": torch.empty(9, 64)}
 
 
 def build_many() -> tuple[Any, dict[str, Any]]:
@@ -75,7 +89,7 @@ def build_many() -> tuple[Any, dict[str, Any]]:
 
     with torch.device("meta"):
         parts = (nn.Sequential(nn.Linear(4, 4), *(nn.Identity() for _ in range(98))) for _ in range(100))
-        return nn.Sequential(*parts), {"input": torch.empty(2, 4)}
+        return nn.Sequential(*parts).eval(), {"input": torch.empty(2, 4)}
 
 
 def build_real() -> tuple[Any, dict[str, Any]] | None:
@@ -94,14 +108,18 @@ def build_real() -> tuple[Any, dict[str, Any]] | None:
 
 CASES: dict[str, Callable[[], tuple[Any, dict[str, Any]] | None]] = {
     "30 layers": build_layers,
-    "24 × 128 experts, meta": build_experts,
+    "24 × 128 experts, meta": build_mixture,
+    "the same, all called, meta": build_experts,
     "10,000 modules, meta": build_many,
     "real model": build_real,
 }
 
 
 def measure(module: Any, inputs: dict[str, Any], page: Any, repetitions: int) -> tuple[object, ...]:
-    """One row: modules, plain and traced run, what an Inspector takes from nothing to a payload, its size, drawn."""
+    """One row: modules, plain and traced run, what an Inspector takes from nothing to a payload, its size, drawn.
+
+    Times are of the processor: other programs may run meanwhile.
+    """
     import torch
 
     from intravisto_core import Inspector
@@ -125,7 +143,7 @@ def measure(module: Any, inputs: dict[str, Any], page: Any, repetitions: int) ->
         }
         for way in list(ways)[:3]:
             ways[way](0)
-        taken = interleaved(ways, repetitions)
+        taken = interleaved(ways, repetitions, time.process_time)
     text = json.dumps(architecture_data(inspector.architecture), separators=(",", ":"))
     with tempfile.TemporaryDirectory() as place:
         file = inspector.visualize().save(Path(place) / "page.html")
@@ -181,6 +199,9 @@ HEAD = (
 
 def main() -> None:
     """Measure and print."""
+    import torch
+
+    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--only", type=int, nargs="*", choices=range(len(CASES)), help=", ".join(CASES))
@@ -190,6 +211,7 @@ def main() -> None:
         for number, (name, build) in enumerate(CASES.items()):
             made = build() if options.only is None or number in options.only else None
             if made is not None:
+                print(f"{name} …", flush=True)
                 rows.append((name, *measure(*made, page, options.repetitions), *measure_peer(*made)))
     table(f"architectures on {machine()}", HEAD, rows)
 

@@ -161,19 +161,21 @@ def random_ids(n: int, seed: int) -> tuple[int, ...]:
     return tuple(int(i) for i in np.random.default_rng(seed).integers(10, VOCABULARY, n))
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """How long a call takes."""
-    start = time.perf_counter()
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def interleaved(works: dict[str, Callable[[int], object]], repetitions: int) -> dict[str, float]:
+def interleaved(
+    works: dict[str, Callable[[int], object]], repetitions: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Median seconds of each; they take turns, so that a slow moment of the machine hits all of them."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for repetition in range(repetitions):
         for name, work in works.items():
-            times[name].append(seconds(lambda work=work, r=repetition: work(r)))
+            times[name].append(seconds(lambda work=work, r=repetition: work(r), clock))
     return {name: statistics.median(found) for name, found in times.items()}
 
 

@@ -25,7 +25,7 @@ def fold(model: LoadedModel, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
 def multiply(model: LoadedModel, x_hat: Float[Tensor, "n d"]) -> Float[Tensor, "n V"]:
     """Products with the unembedding, without bias and logit scale."""
     z = torch.empty((len(x_hat), model.dimensions.d_vocab), dtype=torch.float32, device=x_hat.device)
-    for start, rows in model.weights.chunks("unembed"):
+    for start, rows in model.weights.chunks("unembed", None):
         torch.mm(x_hat, rows.T, out=z[:, start : start + len(rows)])
     return z
 
@@ -109,7 +109,8 @@ class Stream:
         return self._capped(self.z - z, self.x - vectors)
 
     def _capped(self, z: Tensor, x: Tensor) -> Tensor:
-        return self.model.cap(z.div_(self.model.norm.sigma(x)).add_(self.base))
+        z = z.div_(self.model.norm.sigma(x))
+        return self.model.cap(z.add_(self.base) if isinstance(self.base, Tensor) or self.base else z)
 
     def losses(
         self, vectors: Float[Tensor, "n d"], z: Float[Tensor, "n V"]

@@ -253,9 +253,14 @@ class Weights:
             bias = bias[self._rows_of(name).to(bias.device)]
         return None if bias is None else bias.float().to(self._device)
 
-    def chunks(self, name: str, size: int = CHUNK) -> Iterator[tuple[int, Float[Tensor, "rows in"]]]:
-        """A matrix by blocks of rows in float32, each with the index of its first row, and gone when the next comes."""
+    def chunks(self, name: str, size: int | None = CHUNK) -> Iterator[tuple[int, Float[Tensor, "rows in"]]]:
+        """A matrix by blocks of rows in float32, each with the index of its first row, and gone when the next comes.
+
+        size: how many rows; None is all of them at once, where they are in float32 as they lie.
+        """
         matrix = self.get(name)
+        if size is None:
+            size = max(1, len(matrix)) if matrix.dtype == torch.float32 else CHUNK
         room = None if matrix.dtype == torch.float32 else matrix.new_empty((size, matrix.shape[1]), dtype=torch.float32)
         for start in range(0, matrix.shape[0], size):
             block = matrix[start : start + size]

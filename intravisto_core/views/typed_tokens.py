@@ -64,8 +64,8 @@ def target_and_contrast(
 ) -> tuple[int, int, tuple[str, ...]]:
     """Ids of both tokens, and what must be said of them.
 
-    logits: (V,) at the position that is asked about. target: None is the most probable token. contrast: None takes the
-    default, whose id is `MEAN` or `NO_CONTRAST` where it is no token.
+    logits: (V,) at the position that is asked about; not read where both tokens are given. target: None is the most
+    probable token. contrast: None takes the default, whose id is `MEAN` or `NO_CONTRAST` where it is no token.
 
     Raises:
         RequestError: one of them is no token of this model, or both are the same.

@@ -212,6 +212,23 @@ def test_what_is_measured_at_all_layers_stands_beside_them(open_page: Opener) ->
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize(
+    ("name", "path"), [("llama", "model.layers.2"), ("detector", "vit.layers.1"), ("diffusion", "down")]
+)
+def test_the_code_that_hooks_a_module_runs(open_page: Opener, name: str, path: str) -> None:
+    page = open_page(drawn(name))
+    page.evaluate(f"{SHOWN}.go({json.dumps(path)})")
+    code = page.locator(".iv-detail pre").inner_text()
+    assert f'hook.post("{path}", seen)' in code
+    inspector = iv.Inspector(build(name)[0])
+    exec(
+        code.replace("    ...  # output", "    shapes.append(output)  # output"),
+        {"inspector": inspector, "shapes": (seen := [])},
+    )
+    assert len(seen) == 1
+
+
+@pytest.mark.browser
 def test_boxes_open_and_close_and_the_search_opens_the_way(open_page: Opener) -> None:
     page = open_page(drawn("llama"))
     box = page.locator('.iv-node[data-path="model.layers.0.mlp"]')

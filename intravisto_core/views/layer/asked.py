@@ -59,7 +59,9 @@ class Asked:
         model = context.model
         position = index(view.position, context.entry.length, "position")
         final = context.data.final[position]
-        raw = compute_uncapped_logits(model, final)
+        raw = final[:0]
+        if view.target is None or view.contrast is None:
+            raw = context.get_or_make(("logits", position), lambda: compute_uncapped_logits(model, final))
         target, contrast, notes = target_and_contrast(model, raw, view.target, view.contrast, DefaultContrast.RUNNER_UP)
         readers = [compute_reader(model, Direction.of(model, target, other), final) for other in (MEAN, contrast)]
         return cls(position, target, contrast, Gauge(torch.stack(readers), width), (*context.entry.notes, *notes))

@@ -152,12 +152,26 @@ function firstTensor(shape, n) {
 
 const short = (text) => (text.length > 60 ? `${text.slice(0, 59)}…` : text);
 
+/** A call of the whole with zeros in the shapes of the last run, in Python; null where it was given more than tensors. */
+function writeCall(model) {
+  const device = model.data.timeless ? ', device="meta"' : "";
+  const given = (model.root.call?.in ?? []).map(([name, shape]) => {
+    if (!Array.isArray(shape)) return null;
+    const type = shape[0] === "float32" ? "" : `, dtype=torch.${shape[0]}`;
+    const value = `torch.zeros(${shape[1].length ? shape[1].join(", ") : "()"}${type}${device})`;
+    return /^\d+$/.test(name) ? value : `${name}=${value}`;
+  });
+  return given.length && !given.includes(null) ? `inspector.forward(${given.join(", ")})` : null;
+}
+
 function writeCode(root, model, path, call) {
   const { data } = model;
   const who = data.engine ? "engine" : "inspector";
   const text = JSON.stringify(data.run?.text || "a text");
-  const run = data.engine ? `engine.trace(${text})` : data.run?.text || !data.run ? `inspector.forward_text(${text})` : "inspector.forward(...)";
+  const zeros = data.engine || data.run?.text || !data.run ? null : writeCall(model);
+  const run = data.engine ? `engine.trace(${text})` : data.run?.text || !data.run ? `inspector.forward_text(${text})` : (zeros ?? "inspector.forward(...)");
   const code = [
+    ...(zeros ? ["import torch", ""] : []),
     "def seen(module, input, output):",
     `    ...  # output: ${call ? short(shapeText(call.out)) : "not known yet"}`,
     "",
