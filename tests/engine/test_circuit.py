@@ -64,8 +64,9 @@ def test_all_parts_are_1_and_none_is_0(demo):
     assert full.own == pytest.approx(1, abs=1e-5)
     assert full.faithfulness[-1] == pytest.approx(1, abs=1e-5)
     assert full.completeness == pytest.approx(0, abs=1e-6)
+    assert full.removed == 0
     empty = demo.circuit([], PAIRS[:2], target=CAPITALS[:2], contrast=CAPITALS[1:3], by="random")
-    assert empty.own == 0
+    assert (empty.own, empty.removed) == (0, pytest.approx(1, abs=1e-5))
     assert not empty.kept.any()
 
 
@@ -80,6 +81,10 @@ def test_rankings_agree_and_beat_chance(demo):
     assert by["eap_ig"].own_interval[0] > by["random"].faithfulness[-2]
     assert "L0 MLP" in by["eap_ig"].edge_frame()["source"].tolist()
     assert int(np.nanargmax(by["eap_ig"].minimality)) == int(exact.argmax()), "what is needed most"
+    others = [part for part in all_parts(demo.model) if part not in by["eap_ig"].parts]
+    without = demo.circuit(others, PAIRS, by="eap_ig", **TOKENS)
+    assert without.own == pytest.approx(by["eap_ig"].removed, abs=1e-5), "all others kept"
+    np.testing.assert_array_equal(without.scores, by["eap_ig"].scores)
     with pytest.raises(iv.TraceError, match="eap_ig"):
         by["attribution"].edge_frame()
 

@@ -63,6 +63,9 @@ def test_grids_over_many_pairs_have_a_mean_and_each_one_s_own(patching):  # noqa
     assert (run.requests[0].target, run.requests[0].alignment) == ((" Rome", " Madrid"), Alignment.SAME_LENGTH)
     data = given(patching, "patching")
     assert data["foot"][0] == "Mean over 2 pairs of prompts."
+    low, high = data["blocks"][1]["interval"]
+    assert low[2] == pytest.approx(by_head.interval[0][2], abs=2e-3)
+    assert high[2] == pytest.approx(by_head.interval[1][2], abs=2e-3)
     patching.tester.selectbox(key=f"patch_pair_{run.rev}").select_index(2).run()
     data = given(patching, "patching")
     assert "from ␣Paris to ␣Madrid" in data["about"] or "back from ␣Paris to ␣Madrid" in data["about"]

@@ -91,6 +91,7 @@ def _block(grid: SweepGrid, values: np.ndarray, layers: list[int], prompt: int |
         "between": "H" if heads else " ",
         "values": [round_numbers(values[rows[k]]) if k in rows else blank for k in layers],
         "states": [_states(values[rows[k]]) if k in rows else "." * len(blank) for k in layers],
+        "interval": None,
         "estimate": None,
         "stories": None,
         "does": f"Without {words.PARTS[grid.what]}, the {words.name_lead(grid, prompt)} goes from "

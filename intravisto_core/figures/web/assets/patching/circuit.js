@@ -96,6 +96,7 @@ class Circuit {
 
   /** Keep a part, or leave it out. */
   toggle(part) {
+    this.chosen = part;
     if (this.data.links) {
       this.kept[part] = 1 - this.kept[part];
       this.send("edit");

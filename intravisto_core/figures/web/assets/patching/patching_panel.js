@@ -59,6 +59,8 @@ function tellCell(picture, block, state) {
   const pieces = [[block.does.replace("{name}", block.columns[chosen.column].name), 0], [showMetric(data, after), 1]];
   if (data.unit === "share") pieces.push([": ", 0], [showShort(data, value), 1], [block.way, 0]);
   else pieces.push([", ", 0], [showShort(data, value), 1], [block.way, 0]);
+  const ends = block.interval?.map((rows) => rows[chosen.layer]?.[chosen.column]);
+  if (ends?.every((end) => end != null)) pieces.push([` 95 % interval over the pairs: ${ends.map((end) => showShort(data, end)).join(" to ")}.`, 0]);
   if (Math.abs(value) <= data.floor) pieces.push([" That is below the noise floor: as good as nothing.", 0]);
   return pieces;
 }
