@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,6 +30,9 @@ from intravisto_core.traces.byte_store import count_bytes
 
 T = TypeVar("T")
 EVERY_S = 0.1
+# what can be shown by now is sent so often at most, and only where it is no larger than this
+PARTIAL_S = 0.5
+MOST_PARTIAL = 4 << 20
 MOST_HANDLES = 1000
 THREADS = 8
 SESSION = "service"
@@ -50,7 +55,7 @@ class Host:
     ) -> None:
         self.models = dict(models)
         self._most_bytes = most_bytes
-        self._pool = Pool(memory, limits=limits)
+        self._pool = Pool(memory, limits=limits, joining=True)
         self._threads = ThreadPoolExecutor(THREADS, "intravisto-service")
         self._jobs: dict[str, Job] = {}
         self._cancelled: set[str] = set()
@@ -130,16 +135,21 @@ class Host:
         if ticket in self._cancelled:
             job.cancel()
         job.when_ended(tell)
-        last = Step()
+        last, shown, packed_at = Step(), None, -math.inf
         try:
             while not ended.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(ended.wait(), EVERY_S)
                     break
-                now = Step(job.place, job.progress.done, job.progress.total, job.progress.text)
-                if now != last:
-                    last = now
+                told = job.progress
+                now = Step(job.place, told.done, told.total, told.text, told.elsewhere)
+                if told.partial is not None and told.partial is not shown and loop.time() - packed_at > PARTIAL_S:
+                    shown, packed_at = told.partial, loop.time()
+                    packed = await self._in_thread(pack_answer, shown)
+                    yield replace(now, partial=packed if len(packed) <= MOST_PARTIAL else None)
+                elif now != last:
                     yield now
+                last = now
         finally:
             if not job.state.ended:
                 job.cancel()
