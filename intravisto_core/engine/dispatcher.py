@@ -219,6 +219,7 @@ class Dispatcher:
             if not any(t.job.session == task.job.session for t in self._tasks):
                 self._served.pop(task.job.session, None)
             self._set_places()
+        task.job.spent = task.spent
         task.job.seconds = time.perf_counter() - task.started if task.started else 0.0
         task.job.end(state, result, error)
 

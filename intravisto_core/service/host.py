@@ -203,7 +203,7 @@ class Host:
     def _outcome(self, engine: LocalEngine, ticket: Ticket, job: Job) -> Outcome:
         state = job.state.value
         if job.error is not None:
-            return Outcome(state, error=write_error(job.error), seconds=job.seconds)
+            return Outcome(state, error=write_error(job.error), seconds=job.spent)
         found = job.result()
         infos = self._keep_all(engine, found)
         tokens = sum(len(info.tokens) for info in infos)
@@ -216,8 +216,8 @@ class Host:
         if not packed or len(packed) > self._most_bytes:
             length = len(found.tokens) if hasattr(found, "tokens") else _length(engine, ticket.question)
             error = refuse_large(ticket.question.request, len(packed) or nbytes, self._most_bytes, length)
-            return Outcome(JobState.FAILED.value, error=write_error(error), seconds=job.seconds, tokens=tokens)
-        return Outcome(state, packed, seconds=job.seconds, tokens=tokens, infos=infos)
+            return Outcome(JobState.FAILED.value, error=write_error(error), seconds=job.spent, tokens=tokens)
+        return Outcome(state, packed, seconds=job.spent, tokens=tokens, infos=infos)
 
     def _keep_all(self, engine: LocalEngine, found: Any) -> tuple[TraceInfo, ...]:
         """Keep the handles of traces that were made, and of their baselines; gives what each is."""

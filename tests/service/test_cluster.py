@@ -178,6 +178,8 @@ def test_a_batch_that_was_killed_goes_on_on_the_cluster(cluster, tiny_llama, tmp
             time.sleep(0.01)
         first.kill()
     again = [*command, "--workers", "2", "--address", cluster.address]
+    # Ray begins a cluster of this machine with a token of this user, and tells it to no address that was given
+    running["env"] |= {"RAY_AUTH_MODE": "token"}
     done = subprocess.run(again, capture_output=True, text=True, timeout=LONG_S, **running)
     assert done.returncode == 0, done.stderr[-2000:]
     tables = [pq.read_table(path) for path in sorted(out.glob("parts/*.parquet"))]
