@@ -209,9 +209,11 @@ class Dispatcher:
         except RequestError as error:
             task.work.throw(error)
         began = time.perf_counter()
-        with computing():
-            task.job.progress = next(task.work)
-        task.spent += time.perf_counter() - began
+        try:
+            with computing():
+                task.job.progress = next(task.work)
+        finally:
+            task.spent += time.perf_counter() - began
 
     def _end(self, task: _Task, state: JobState, result: Any = None, error: IntravistoError | None = None) -> None:
         with self._wake:

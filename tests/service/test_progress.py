@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.engine.jobs.patching_grid import Exchange
+from intravisto_core.engine.jobs.patching_grid import Exchange, GrowingGrid
 from intravisto_core.service import host
 from intravisto_core.service.backend import find_key
 from intravisto_core.tracing import preparing
@@ -32,14 +32,18 @@ def wait_until(found: Callable[[], Any]) -> Any:
 
 
 def test_a_grid_grows_in_sight_of_a_client(service, monkeypatch):
-    go, calls, run = threading.Event(), [], Exchange.run
+    go, shown, run, record = threading.Event(), [], Exchange.run, GrowingGrid.record
 
-    def stop_at_the_second(self: Any, *given: Any) -> Any:
-        calls.append(given)
-        assert len(calls) == 1 or go.wait(WAIT_S)
+    def note(self: Any, *given: Any) -> Any:
+        shown.append(record(self, *given))
+        return shown[-1]
+
+    def stop_after_the_first(self: Any, *given: Any) -> Any:
+        assert not shown or go.wait(WAIT_S)
         return run(self, *given)
 
-    monkeypatch.setattr(Exchange, "run", stop_at_the_second)
+    monkeypatch.setattr(GrowingGrid, "record", note)
+    monkeypatch.setattr(Exchange, "run", stop_after_the_first)
     monkeypatch.setattr(host, "PARTIAL_S", 0.0)
     job = iv.connect(service, "llama").submit(iv.PatchingRequest(**PATCH))
     try:
