@@ -1,6 +1,7 @@
 """The service beside a model that is open here: time a view, bytes of a heatmap, batches, replicas, a killed replica.
 
 What a view costs more is the difference of medians over views that are computed already, so that it is the way alone.
+nnsight's batched invokes run in a process of their own, and are left out where it is not installed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import os
 import signal
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -23,6 +25,9 @@ sys.path[:] = [each for each in sys.path if os.path.abspath(each or ".") != os.p
 
 PROMPT = "Q: What is the capital of Italy? A:"
 PORT = 8497
+PROMPTS = [f"{i} {i + 1} {i + 2}" for i in range(256)]
+# prompts of one trace of nnsight, as many as share a pass here
+IN_ONE = 64
 
 
 def median_ms(work: Callable[[], Any], n: int) -> float:
@@ -61,21 +66,103 @@ def compare_views(n: int) -> list[tuple[str, str]]:
         own, away = (median_ms(lambda t=t, v=view: v(t), n) for t in traces)
         rows.append((f"{name}: open here, at the service", f"{own:.1f} ms, {away:.1f} ms (+{away - own:.1f})"))
     rows += count_bytes()
-    prompts = [f"{i} {i + 1} {i + 2}" for i in range(256)]
-    began = time.perf_counter()
-    for prompt in prompts:
-        here.trace(prompt)
-    loop = time.perf_counter() - began
-    began = time.perf_counter()
-    here.traces(prompts, progress=False)
-    together = time.perf_counter() - began
-    rows.append(("256 short prompts: a loop, one batch", f"{loop:.2f} s, {together:.2f} s ({loop / together:.1f}×)"))
-    began = time.perf_counter()
-    there.traces(prompts, progress=False)
-    rows.append(("the same batch at the service", f"{time.perf_counter() - began:.2f} s"))
+    rows += compare_batches(here, there)
     server.should_exit = True
     here.close()
     return rows
+
+
+def compare_batches(here: Any, there: Any) -> list[tuple[str, str]]:
+    """Many short prompts: one after the other, as one batch, at the service, and by nnsight."""
+    seconds = {
+        "a loop": lambda: [here.trace(prompt) for prompt in PROMPTS],
+        "one batch": lambda: here.traces(PROMPTS, progress=False),
+        "one batch that keeps the stream alone": lambda: here.traces(PROMPTS, progress=False, sites=["resid_pre"]),
+        "one batch at the service": lambda: there.traces(PROMPTS, progress=False),
+    }
+    found = {}
+    for name, work in seconds.items():
+        began = time.perf_counter()
+        work()
+        found[name] = time.perf_counter() - began
+    if (theirs := measure_nnsight()) is not None:
+        found[f"nnsight, invokes {IN_ONE} at a time, the stream saved"] = theirs
+    return [(f"{len(PROMPTS)} short prompts: {name}", f"{value:.2f} s") for name, value in found.items()]
+
+
+def measure_nnsight() -> float | None:
+    """Seconds of nnsight's batched invokes over the same prompts, every layer's output saved."""
+    done = subprocess.run([sys.executable, __file__, "--side", "nnsight"], capture_output=True, text=True)
+    return float(done.stdout.split()[-1]) if done.returncode == 0 else None
+
+
+def run_nnsight() -> None:
+    """Print those seconds."""
+    import torch
+    from common import ROOT
+    from nnsight import LanguageModel
+
+    folder = str(ROOT / "intravisto_core" / "demo" / "model")
+    model: Any = LanguageModel(folder, device_map="cpu", dispatch=True, attn_implementation="eager")
+    layers = model.model.layers
+
+    def run(prompts: list[str]) -> None:
+        saved = []
+        with torch.no_grad(), model.trace() as tracer:
+            for prompt in prompts:
+                with tracer.invoke(prompt):
+                    saved.append([layer.output.save() for layer in layers])
+
+    run(PROMPTS[:2])
+    began = time.perf_counter()
+    for at in range(0, len(PROMPTS), IN_ONE):
+        run(PROMPTS[at : at + IN_ONE])
+    print(time.perf_counter() - began)
+
+
+def compare_joining(n: int) -> list[tuple[str, str]]:
+    """Runs of sixteen users at once, each in a session of its own, with and without shared passes."""
+    import intravisto_core as iv
+    from intravisto_core.engine import LocalEngine
+
+    rows = []
+    for joining in (False, True):
+        engine = LocalEngine(iv.ModelSpec("demo"), joining=joining)
+        engine.finish_check()
+
+        def ask(i: int, engine: Any = engine) -> None:
+            request = iv.TraceRequest(PROMPTS[i % len(PROMPTS)], iv.Generation(5))
+            engine.submit(request, session=str(i % 16)).result()
+
+        ask(0)
+        began = time.perf_counter()
+        with ThreadPoolExecutor(16) as users:
+            list(users.map(ask, range(n)))
+        rate = n / (time.perf_counter() - began)
+        name = "runs that wait share a pass" if joining else "each run by itself"
+        rows.append((f"16 users, 5 new tokens: {name}", f"{rate:.0f} runs a second"))
+        engine.close()
+    return rows
+
+
+def compare_prefixes() -> list[tuple[str, str]]:
+    """Prompts that begin alike, on the largest model that is made here: the first whole, the next from the seam on."""
+    from common import random_ids, random_model
+
+    import intravisto_core as iv
+
+    with random_model("llama", context=2048) as folder:
+        engine = iv.open_model(str(folder))
+        start = tuple(random_ids(1024, 0))
+        times = []
+        for i in range(4):
+            began = time.perf_counter()
+            trace = engine.trace((*start, *random_ids(32, 1 + i)))
+            times.append(time.perf_counter() - began)
+            trace.pin()
+        engine.close()
+    later = statistics.median(times[1:])
+    return [("1,056 tokens, of which 1,024 are known (d 768): first, later", f"{times[0]:.2f} s, {later:.2f} s")]
 
 
 def count_bytes() -> list[tuple[str, str]]:
@@ -145,8 +232,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=50)
     parser.add_argument("--no-cluster", action="store_true", help="leave Ray out")
+    parser.add_argument("--side", choices=["nnsight"], help=argparse.SUPPRESS)
     options = parser.parse_args()
-    rows = compare_views(options.calls)
+    if options.side:
+        run_nnsight()
+        return
+    rows = compare_views(options.calls) + compare_joining(256) + compare_prefixes()
     if not options.no_cluster:
         rows += try_replicas(100)
     print(machine())

@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     )
     batch.add_argument("--max-new-tokens", type=int, default=0, metavar="N", help="tokens to generate (default 0)")
     batch.add_argument("--workers", type=int, default=0, metavar="N", help="processes of Ray Data (default: this one)")
-    batch.add_argument("--address", metavar="RAY", help="Ray cluster, with --workers (default: one here)")
+    batch.add_argument("--address", metavar="RAY", help="Ray cluster, with --workers (default: a new one here)")
     batch.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     batch.set_defaults(run=_batch)
 

@@ -58,7 +58,7 @@ def add(commands: Any) -> None:
     )
     serve.add_argument("--memory", type=float, metavar="GB", help="weights that one process may hold (default: all)")
     serve.add_argument(
-        "--address", metavar="RAY", help="Ray cluster to use with --replicas (default: one on this machine)"
+        "--address", metavar="RAY", help="Ray cluster to use with --replicas (default: a new one on this machine)"
     )
     for name, words in OF_REQUEST.items():
         serve.add_argument(f"--most-{name.replace('_', '-')}", type=_read_whole, metavar="N", help=f"most {words}")

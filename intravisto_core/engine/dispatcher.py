@@ -209,9 +209,11 @@ class Dispatcher:
         except RequestError as error:
             task.work.throw(error)
         began = time.perf_counter()
-        with computing():
-            task.job.progress = next(task.work)
-        task.spent += time.perf_counter() - began
+        try:
+            with computing():
+                task.job.progress = next(task.work)
+        finally:
+            task.spent += time.perf_counter() - began
 
     def _end(self, task: _Task, state: JobState, result: Any = None, error: IntravistoError | None = None) -> None:
         with self._wake:
@@ -219,6 +221,7 @@ class Dispatcher:
             if not any(t.job.session == task.job.session for t in self._tasks):
                 self._served.pop(task.job.session, None)
             self._set_places()
+        task.job.spent = task.spent
         task.job.seconds = time.perf_counter() - task.started if task.started else 0.0
         task.job.end(state, result, error)
 

@@ -20,7 +20,10 @@ def _nothing() -> None:
 
 
 class Job:
-    """One request, or a model being opened, on its way. Safe to read from any thread."""
+    """One request, or a model being opened, on its way. Safe to read from any thread.
+
+    seconds: from its first turn to its end. spent: of these, in its own turns.
+    """
 
     def __init__(self, request: Request | ModelSpec, session: str = "") -> None:
         self.id = uuid.uuid4().hex
@@ -30,7 +33,7 @@ class Job:
         self.progress = Progress()
         self.place = 0
         self.error: IntravistoError | None = None
-        self.seconds = 0.0
+        self.seconds = self.spent = 0.0
         self.cancelled = False
         self.on_cancel: Callable[[], None] = _nothing
         self._on_end: list[Callable[[], None]] = []

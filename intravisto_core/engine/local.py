@@ -18,9 +18,10 @@ from intravisto_core.engine.hook_block import HookBlock
 from intravisto_core.engine.job import Job
 from intravisto_core.engine.jobs.registry import kind_of
 from intravisto_core.engine.jobs.vectors import apply_module
+from intravisto_core.engine.joining import Joining
 from intravisto_core.engine.limits import Limits
 from intravisto_core.engine.trace_info import TraceInfo, describe_entry
-from intravisto_core.errors import RequestError, TraceError
+from intravisto_core.errors import IntravistoError, RequestError, TraceError
 from intravisto_core.inspection.inspector import Inspector
 from intravisto_core.models import load
 from intravisto_core.models.construction import computing
@@ -51,6 +52,7 @@ class LocalEngine(Dictionaries, Asking):
 
     store_bytes: budget of activations and decoded tiles together. token: for the Hub, kept nowhere. report: is told how
     far opening is. make_room: is told the bytes of the weights before they are read. limits: of what strangers may ask.
+    joining: whether small runs that wait share their passes, to the exactness of `traces`.
 
     Raises:
         ModelError: the model cannot be opened or fails its self-check.
@@ -66,6 +68,7 @@ class LocalEngine(Dictionaries, Asking):
         report: Report = quiet,
         make_room: Callable[[int], None] = nothing,
         limits: Limits = NO_LIMITS,
+        joining: bool = False,
     ) -> None:
         self._spec = spec
         told = GuardedReport(report)
@@ -78,6 +81,7 @@ class LocalEngine(Dictionaries, Asking):
         trim()
         self._card = self._checking.card
         self._traces: Traces | None = Traces(model, self._card, _store(store_bytes, limits))
+        self._joining = Joining(self._traces) if joining else None
         self._checking.learnt = self._learn
         self._limits = limits
         self._hook_blocks: list[HookBlock] = []
@@ -189,8 +193,21 @@ class LocalEngine(Dictionaries, Asking):
         self._checking.refuse()
         self._limits.check(request, traces.model.reader)
         control = RunControl(callbacks=self._callbacks_of(request, session), new_id=new_id)
-        work = self._answering(request, lambda: kind.work(traces, request, session, control), session)
-        return self._dispatcher.submit(Job(request, session), work, kind.priority, slot, control.cancel)
+        job, joining = Job(request, session), self._joining
+        member = None if joining is None else joining.enter(job, control)
+
+        def begin() -> Generator[Progress, None, Any]:
+            if joining is None or member is None:
+                return kind.work(traces, request, session, control)
+            return joining.work(member)
+
+        try:
+            work = self._answering(request, begin, session)
+            return self._dispatcher.submit(job, work, kind.priority, slot, control.cancel)
+        except IntravistoError:
+            if joining is not None and member is not None:
+                joining.leave(member)
+            raise
 
     def hook(self, *, session: str = "") -> HookBlock:
         """A `with` block: functions around modules, that act on the runs that this session asks for inside it.
@@ -265,7 +282,7 @@ class LocalEngine(Dictionaries, Asking):
         self.__dict__.pop("inspector", None)
         if self._traces is not None:
             self._traces.clear()
-        self._traces = None
+        self._traces = self._joining = None
         give_back()
 
     def _learn(self, card: ModelCard) -> None:

@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from intravisto_core.engine.dispatcher import NO_LIMITS
 from intravisto_core.engine.job import Job
@@ -52,11 +53,12 @@ class Pool:
         clock: Callable[[], float] = time.monotonic,
         idle_seconds: float = IDLE_SECONDS,
         limits: Limits = NO_LIMITS,
+        joining: bool = False,
     ) -> None:
         self.byte_budget = byte_budget
         self.lease_seconds = min(lease_seconds, idle_seconds)
         self.idle_seconds = idle_seconds
-        self._limits = limits
+        self._limits, self._joining = limits, joining
         self._clock = clock
         self._places: dict[ModelSpec, _Place] = {}
         self._lock = threading.RLock()
@@ -132,7 +134,8 @@ class Pool:
             def make_room(nbytes: int) -> None:
                 self._take(spec, nbytes)
 
-            return LocalEngine(spec, token=token, report=report, make_room=make_room, limits=self._limits)
+            options: dict[str, Any] = {"limits": self._limits, "joining": self._joining}
+            return LocalEngine(spec, token=token, report=report, make_room=make_room, **options)
 
         def ended(engine: LocalEngine | None) -> None:
             with self._lock:

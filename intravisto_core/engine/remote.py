@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 from urllib.parse import urlencode
@@ -38,6 +38,7 @@ class RemoteEngine(Asking):
     def __init__(self, connection: Connection, name: str) -> None:
         self._connection, self._name = connection, name
         self._infos: OrderedDict[tuple[str, str], TraceInfo] = OrderedDict()
+        self._pinned: dict[str, Counter[str]] = {}
         self._open = True
         self._jobs: list[Job] = []
         self._read_card(0.0)
@@ -173,6 +174,7 @@ class RemoteEngine(Asking):
             TraceError: see `find`.
         """
         known = self._infos.pop((session, trace), None)
+        self._pinned.get(session, Counter()).pop(trace, None)
         try:
             self._ask(self._place(trace, "forget"), {"session": session})
         except LostTraceError:
@@ -186,6 +188,7 @@ class RemoteEngine(Asking):
             TraceError: see `find`.
         """
         self._on_trace("pin", trace, session)
+        self._pinned.setdefault(session, Counter())[trace] += 1
 
     def unpin(self, trace: str, session: str = "") -> None:
         """Take one pin back.
@@ -194,14 +197,17 @@ class RemoteEngine(Asking):
             TraceError: see `find`.
         """
         self._on_trace("unpin", trace, session)
+        pinned = self._pinned.get(session, Counter())
+        pinned[trace] -= 1
+        self._pinned[session] = +pinned
 
     def rest(self, session: str) -> None:
         """Nobody looks at a session for now: its pins keep nothing until `resume`."""
-        self._ask("/v1/session/rest", {"session": read_text(session, "session")})
+        self._on_session("rest", session)
 
     def resume(self, session: str) -> None:
         """Somebody looks at a session again: its pins count again."""
-        self._ask("/v1/session/resume", {"session": read_text(session, "session")})
+        self._on_session("resume", session)
 
     def close(self) -> None:
         """Let go of the connection; the model stays open at the service."""
@@ -248,6 +254,12 @@ class RemoteEngine(Asking):
         self._follow(job, Question(None, session, recipes={trace: known}))
         job.result()
         return self._ask(place, body)
+
+    def _on_session(self, verb: str, session: str) -> None:
+        """Which traces have pins is told too, their own or on a baseline: machines that hold none need not know."""
+        edits = [id for (owner, id), info in self._infos.items() if owner == session and info.baseline]
+        traces = {*self._pinned.get(read_text(session, "session"), ()), *edits}
+        self._ask(f"/v1/session/{verb}", {"session": session, "traces": sorted(traces)})
 
     def _place(self, trace: str, verb: str) -> str:
         if (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -119,9 +120,14 @@ class Follower:
         return self._wait()
 
     def _tell(self, name: str, body: dict[str, Any]) -> None:
-        self._job.state = JobState.RUNNING if name == "progress" else JobState.QUEUED
+        self._job.state = JobState.QUEUED if name == JobState.QUEUED.value else JobState.RUNNING
         self._job.place = int(body.get("place", 0))
-        self._job.progress = Progress(int(body["done"]), int(body["total"]), str(body["text"]))
+        partial = self._job.progress.partial
+        if "partial" in body:
+            partial = read_answer(b64decode(body["partial"])).value
+        self._job.progress = Progress(
+            int(body["done"]), int(body["total"]), str(body["text"]), partial, bool(body.get("elsewhere"))
+        )
 
     def _end(self, state: JobState, error: IntravistoError | None) -> None:
         if error is not None:

@@ -21,12 +21,21 @@ class Gone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far a question is: place in the queue, steps done of all, and what is being done."""
+    """How far a question is: place in the queue, steps done of all, and what is being done.
+
+    elsewhere: see `Progress`. partial: what can be shown by now, as `pack_answer` wrote it, where that is new.
+    """
 
     place: int = 0
     done: int = 0
     total: int = 0
     text: str = ""
+    elsewhere: bool = False
+    partial: bytes | None = field(default=None, repr=False)
+
+    def describe(self) -> dict[str, Any]:
+        """The step in JSON's own types, without what can be shown."""
+        return {name: getattr(self, name) for name in ("place", "done", "total", "text", "elsewhere")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +105,8 @@ def route_key(model: str, question: Question) -> str:
     """
     needed = named_traces(question.request)
     for id in needed or tuple(question.recipes):
-        if "." in id:
-            return id.rpartition(".")[2]
+        if key := find_key(id):
+            return key
     request: Any = question.request
     if isinstance(request, TraceBatch):
         request = request.requests[0]
@@ -106,6 +115,11 @@ def route_key(model: str, question: Question) -> str:
         text = to_json(TraceRequest(request.prompt, chat=request.chat, messages=request.messages))
         return hashlib.sha256(f"{model}\n{text}".encode()).hexdigest()[:KEY_CHARACTERS]
     return hashlib.sha256(model.encode()).hexdigest()[:KEY_CHARACTERS]
+
+
+def find_key(trace: str) -> str:
+    """The key in a trace's id; of another id none."""
+    return trace.rpartition(".")[2] if "." in trace else ""
 
 
 def make_trace_id(key: str) -> str:

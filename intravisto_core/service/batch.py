@@ -6,10 +6,8 @@ begun again by the same command: parts that are there are left alone.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,9 +16,7 @@ from intravisto_core.records import BatchSummary
 from intravisto_core.service.batch_plan import PARTS, BatchPlan, Prompt, begin, missing_parts, split_parts
 from intravisto_core.service.batch_work import NUMBERS, Worker
 
-ROOT = Path(__file__).parents[2]
 CPUS_A_WORKER = 0.4
-STORE_BYTES = 128 << 20
 Z_95 = 1.959963984540054
 # how many parts of all are done
 Told = Callable[[int, int], None]
@@ -36,7 +32,7 @@ def run_batch(
 ) -> BatchSummary:
     """Run what is missing of a batch; gives the means over all of it, which stand in `summary.html` too.
 
-    workers: processes of Ray Data; 0 runs in this one. address: of a Ray cluster that runs; else one of this machine.
+    workers: processes of Ray Data; 0 runs in this one. address: of a Ray cluster that runs; else a new one here.
 
     Raises:
         IntravistoError: another batch was begun in that folder, or the model cannot be opened.
@@ -81,16 +77,9 @@ def _run_on_ray(
 ) -> Iterator[int]:
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not ray.is_initialized():
-        options: dict[str, Any] = {"address": address} if address else {"object_store_memory": STORE_BYTES}
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        ray.init(
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-            **options,
-        )
+    from intravisto_core.service.ray_start import start_ray
+
+    start_ray(address)
     ray.data.DataContext.get_current().enable_progress_bars = False
     names = ray.data.from_items([{"part": name} for name, _ in missing], override_num_blocks=len(missing))
     done = names.map_batches(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from intravisto_core.engine.answers import Question, with_recipes
@@ -22,8 +24,10 @@ from intravisto_core.sites import JobState
 # its number, its name, and what it says in JSON's own types
 Event = tuple[int, str, dict[str, Any]]
 MOST_EVENTS = 256
+PARTIAL = "partial"
 MOST_RECIPES = 5000
-MOST_TRIES = 8
+# for so long a job is asked again while no machine answers: a replica may have to start and to load its model
+PATIENCE_S = 600.0
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 SWEEP_S = 5.0
@@ -44,6 +48,7 @@ class Entry:
     created: float = field(default_factory=time.monotonic)
     touched: float = field(default_factory=time.monotonic)
     watchers: int = 0
+    cancelled: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -60,12 +65,14 @@ class Entry:
 
     def describe(self) -> dict[str, Any]:
         """The job in JSON's own types; no text of anybody."""
-        last = self.events[-1][2] if self.events else {}
+        last = {k: v for k, v in self.events[-1][2].items() if k != PARTIAL} if self.events else {}
         return {"id": self.ticket.id, "model": self.ticket.model, "kind": self.kind, "state": self.state} | last
 
     def tell(self, name: str, data: dict[str, Any]) -> None:
-        """One more event; of many the last ones are kept."""
+        """One more event; of many the last ones are kept, and of what can be shown by now the newest."""
         self.n_events += 1
+        if name == PARTIAL:
+            self.events = [each for each in self.events if each[1] != PARTIAL]
         self.events.append((self.n_events, name, data))
         del self.events[:-MOST_EVENTS]
         self.news.set()
@@ -110,7 +117,7 @@ class Book:
             self._by_idempotency[client, key] = ticket.id
         usage.open_jobs += 1
         self.metrics.open_jobs.inc()
-        entry.tell("queued", asdict(Step(text="has arrived")))
+        entry.tell("queued", Step(text="has arrived").describe())
         entry.task = asyncio.create_task(self._work(entry))
         return entry, True
 
@@ -123,9 +130,11 @@ class Book:
         return entry
 
     async def cancel(self, entry: Entry) -> None:
-        """Stop a job; it ends with what there is."""
+        """Stop a job; it ends with what there is, and is not begun again on another machine."""
+        entry.cancelled = True
         if not entry.ended:
-            await self.backend.cancel(entry.ticket)
+            with suppress(Gone):
+                await self.backend.cancel(entry.ticket)
 
     async def follow(self, entry: Entry, after: int, beat_s: float) -> AsyncIterator[Event | None]:
         """Events after a number, until the end; None now and then, while nothing happens."""
@@ -158,6 +167,10 @@ class Book:
         finally:
             entry.watchers -= 1
             entry.touched = time.monotonic()
+
+    def known_traces(self, session: str) -> list[str]:
+        """The traces of a session that were made here."""
+        return [id for owner, id in self._recipes if owner == session]
 
     def drop_recipe(self, session: str, trace: str) -> None:
         """A trace was forgotten: it is not made again."""
@@ -210,10 +223,12 @@ class Book:
         def find(id: str) -> TraceInfo | None:
             return self._recipes.get((question.session, id))
 
-        for _ in range(MOST_TRIES):
+        heard = time.monotonic()
+        while time.monotonic() - heard < PATIENCE_S and not entry.cancelled:
             ticket = replace(entry.ticket, question=with_recipes(question, find))
             try:
                 async for told in self.backend.answer(ticket):
+                    heard, pause = time.monotonic(), FIRST_PAUSE_S
                     if isinstance(told, Outcome):
                         return told
                     self._tell_step(entry, told)
@@ -222,9 +237,12 @@ class Book:
             except IntravistoError as error:
                 return Outcome(JobState.FAILED.value, error={"kind": type(error).__name__, "message": str(error)})
             self.metrics.again.inc()
-            entry.tell("progress", asdict(Step(text="the machine at work was lost; it begins again on another")))
+            entry.tell("progress", Step(text="the machine at work was lost; it begins again on another").describe())
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
+        if entry.cancelled:
+            message = "cancelled before there was anything to show"
+            return Outcome(JobState.CANCELLED.value, error={"kind": "Cancelled", "message": message})
         return Outcome(
             JobState.FAILED.value,
             error={"kind": "ServiceError", "message": "service: expected a machine that answers; none did. Try again"},
@@ -232,7 +250,10 @@ class Book:
 
     def _tell_step(self, entry: Entry, step: Step) -> None:
         entry.state = JobState.QUEUED.value if step.place else JobState.RUNNING.value
-        entry.tell("queued" if step.place else "progress", asdict(step))
+        entry.tell("queued" if step.place else "progress", step.describe())
+        if step.partial is not None:
+            self.clients.usage(entry.client).charge(nbytes=len(step.partial))
+            entry.tell(PARTIAL, step.describe() | {PARTIAL: b64encode(step.partial).decode()})
 
     def _end(self, entry: Entry, outcome: Outcome) -> None:
         took = time.monotonic() - entry.created

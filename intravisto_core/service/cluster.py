@@ -8,12 +8,10 @@ with the question. So a replica, or the ingress, that is killed costs its users 
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -35,6 +33,7 @@ from intravisto_core.service.clients import read_clients
 from intravisto_core.service.http import build_app
 from intravisto_core.service.limits import Allowance, ServiceLimits
 from intravisto_core.service.placement import BESIDE, Group, estimate_sizes, group_models, name_models
+from intravisto_core.service.ray_start import start_ray
 from intravisto_core.storage.bundle import unpack_bundle
 
 APP = "intravisto"
@@ -43,8 +42,8 @@ ARGUMENTS = ("models", "least", "most", "tokens", "memory_gb", "gpu_memory_gb", 
 MOST_IN_REPLICA = 1000
 WAITING_A_REPLICA = 4
 INGRESS_CPUS = 0.1
-STORE_BYTES = 256 << 20
-ROOT = Path(__file__).parents[2]
+# a replica that is at work on a busy machine may be late to say that it is well; one that is gone is noticed at once
+HEALTHY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +229,7 @@ def _deploy(plan: Plan, group: Group, number: int) -> serve.Application:
         max_ongoing_requests=MOST_IN_REPLICA,
         ray_actor_options=resources,
         health_check_period_s=2.0,
+        health_check_timeout_s=HEALTHY_S,
         graceful_shutdown_timeout_s=10.0,
         request_router_config=RequestRouterConfig(request_router_class=router),
         **scale,
@@ -240,20 +240,8 @@ def _deploy(plan: Plan, group: Group, number: int) -> serve.Application:
 
 
 def start_cluster(plan: Plan, host: str, port: int, address: str | None = None) -> None:
-    """Begin to serve, and come back once replicas are up. address: of a cluster that runs; else one of this machine."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # the ingress of a busy machine takes longer to start than Ray allows, and would be killed and begun anew for ever
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
-    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "30")
-    if not ray.is_initialized():
-        options: dict[str, Any] = {"address": address} if address else {"object_store_memory": STORE_BYTES}
-        ray.init(
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            configure_logging=False,
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}},
-            **options,
-        )
+    """Begin to serve, and come back once replicas are up. address: of a cluster that runs; else a new one here."""
+    start_ray(address)
     serve.start(http_options={"host": host, "port": port}, logging_config={"enable_access_log": False})
     serve.run(build(plan), name=APP, route_prefix="/", logging_config={"enable_access_log": False})
 

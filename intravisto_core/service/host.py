@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,6 +30,9 @@ from intravisto_core.traces.byte_store import count_bytes
 
 T = TypeVar("T")
 EVERY_S = 0.1
+# what can be shown by now is sent so often at most, and only where it is no larger than this
+PARTIAL_S = 0.5
+MOST_PARTIAL = 4 << 20
 MOST_HANDLES = 1000
 THREADS = 8
 SESSION = "service"
@@ -50,7 +55,7 @@ class Host:
     ) -> None:
         self.models = dict(models)
         self._most_bytes = most_bytes
-        self._pool = Pool(memory, limits=limits)
+        self._pool = Pool(memory, limits=limits, joining=True)
         self._threads = ThreadPoolExecutor(THREADS, "intravisto-service")
         self._jobs: dict[str, Job] = {}
         self._cancelled: set[str] = set()
@@ -130,16 +135,21 @@ class Host:
         if ticket in self._cancelled:
             job.cancel()
         job.when_ended(tell)
-        last = Step()
+        last, shown, packed_at = Step(), None, -math.inf
         try:
             while not ended.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(ended.wait(), EVERY_S)
                     break
-                now = Step(job.place, job.progress.done, job.progress.total, job.progress.text)
-                if now != last:
-                    last = now
+                told = job.progress
+                now = Step(job.place, told.done, told.total, told.text, told.elsewhere)
+                if told.partial is not None and told.partial is not shown and loop.time() - packed_at > PARTIAL_S:
+                    shown, packed_at = told.partial, loop.time()
+                    packed = await self._in_thread(pack_answer, shown)
+                    yield replace(now, partial=packed if len(packed) <= MOST_PARTIAL else None)
+                elif now != last:
                     yield now
+                last = now
         finally:
             if not job.state.ended:
                 job.cancel()
@@ -193,7 +203,7 @@ class Host:
     def _outcome(self, engine: LocalEngine, ticket: Ticket, job: Job) -> Outcome:
         state = job.state.value
         if job.error is not None:
-            return Outcome(state, error=write_error(job.error), seconds=job.seconds)
+            return Outcome(state, error=write_error(job.error), seconds=job.spent)
         found = job.result()
         infos = self._keep_all(engine, found)
         tokens = sum(len(info.tokens) for info in infos)
@@ -206,8 +216,8 @@ class Host:
         if not packed or len(packed) > self._most_bytes:
             length = len(found.tokens) if hasattr(found, "tokens") else _length(engine, ticket.question)
             error = refuse_large(ticket.question.request, len(packed) or nbytes, self._most_bytes, length)
-            return Outcome(JobState.FAILED.value, error=write_error(error), seconds=job.seconds, tokens=tokens)
-        return Outcome(state, packed, seconds=job.seconds, tokens=tokens, infos=infos)
+            return Outcome(JobState.FAILED.value, error=write_error(error), seconds=job.spent, tokens=tokens)
+        return Outcome(state, packed, seconds=job.spent, tokens=tokens, infos=infos)
 
     def _keep_all(self, engine: LocalEngine, found: Any) -> tuple[TraceInfo, ...]:
         """Keep the handles of traces that were made, and of their baselines; gives what each is."""

@@ -11,12 +11,14 @@ from fastapi.responses import JSONResponse
 from intravisto_core import __version__
 from intravisto_core.errors import LostTraceError, RequestError, TraceError, expected
 from intravisto_core.request import to_json
+from intravisto_core.service.backend import find_key
 from intravisto_core.service.body import JSON, parse, read_bytes
 from intravisto_core.service.clients import Refused
 from intravisto_core.service.desk import NO_STORE, At, Client, Desk
 from intravisto_core.storage.migrations import SCHEMA
 
 LONGEST_SESSION = 200
+MOST_TRACES = 5000
 BODY = {"requestBody": {"content": {JSON: {"schema": {"type": "object"}}}}}
 TRACE_VERBS = ("describe", "forget", "pin", "unpin")
 SESSION_VERBS = ("rest", "resume")
@@ -62,23 +64,40 @@ async def on_trace(id: str, verb: str, request: Request, client: Client, desk: A
 
 @routes.post("/session/{verb}", tags=["traces"], openapi_extra=BODY)
 async def on_session(verb: str, request: Request, client: Client, desk: At) -> JSONResponse:
-    """rest or resume a session: `{"session": ""}`; while it rests, its pins keep nothing."""
+    """rest or resume a session: `{"session": "", "traces": []}`; while it rests, its pins keep nothing.
+
+    traces: those that are pinned; whichever machines hold them are told. Without it all that are known of the session.
+    """
     if verb not in SESSION_VERBS:
         raise Refused(404, expected("verb", SESSION_VERBS, verb))
-    return await _ask(desk, request, client, verb)
+    body = await _read_body(desk, request, client)
+    traces = body.pop("traces", None)
+    if traces is None:
+        traces = desk.book.known_traces(body["session"])
+    if not isinstance(traces, list) or not all(isinstance(id, str) for id in traces) or len(traces) > MOST_TRACES:
+        raise RequestError(expected("traces", f"a list of at most {MOST_TRACES} ids", type(traces).__name__))
+    model = desk.choose_model(body.get("model"))
+    for key in sorted({find_key(id) for id in traces}) or [""]:
+        await desk.backend.ask(model, verb, body, key)
+    return JSONResponse({}, headers=NO_STORE)
 
 
 async def _ask(desk: Desk, request: Request, client: str, verb: str, trace: str = "") -> JSONResponse:
+    body = await _read_body(desk, request, client) | ({"trace": trace} if trace else {})
+    if verb == "forget":
+        desk.book.drop_recipe(body["session"], trace)
+    try:
+        found = await desk.backend.ask(desk.choose_model(body.get("model")), verb, body, find_key(trace))
+    except TraceError as error:
+        raise LostTraceError(str(error)) from None
+    return JSONResponse(found, headers=NO_STORE)
+
+
+async def _read_body(desk: Desk, request: Request, client: str) -> dict[str, Any]:
+    """The body, with its session as that of the client."""
     data = await read_bytes(request, desk.limits)
     body: dict[str, Any] = parse(data, request.headers.get("content-type", ""))[0] if data else {}
     session = body.get("session", "")
     if not isinstance(session, str) or len(session) > LONGEST_SESSION:
         raise RequestError(expected("session", f"a text of at most {LONGEST_SESSION} characters", session))
-    body = body | {"session": f"{client}/{session}"} | ({"trace": trace} if trace else {})
-    if verb == "forget":
-        desk.book.drop_recipe(body["session"], trace)
-    try:
-        found = await desk.backend.ask(desk.choose_model(body.get("model")), verb, body, trace.rpartition(".")[2])
-    except TraceError as error:
-        raise LostTraceError(str(error)) from None
-    return JSONResponse(found, headers=NO_STORE)
+    return body | {"session": f"{client}/{session}"}

@@ -82,7 +82,8 @@ def _run_plain_ones(
     alone: list[tuple[_Asked, str]] = []
     together: dict[Kind, list[_Asked]] = {}
     for each in open_ones:
-        if reason := _find_obstacle(traces.model, each, control):
+        assert each.prepared is not None
+        if reason := find_obstacle(traces.model, each.plain, each.prepared, control):
             alone.append((each, reason))
         else:
             together.setdefault(each.kind, []).append(each)
@@ -101,31 +102,41 @@ def _run_plain_ones(
         yield from _run_alone(traces, each, session, control, reason)
 
 
-def _find_obstacle(model: LoadedModel, each: _Asked, control: RunControl) -> str:
-    """Why a prompt is run alone, or ""."""
-    assert each.prepared is not None
-    longest = len(each.prepared.prompt) + each.prepared.n_new
-    if reason := find_batch_obstacle(model, longest):
+def find_obstacle(model: LoadedModel, plain: TraceRequest, prepared: Prepared, control: RunControl) -> str:
+    """Why an unedited prompt is run alone, or ""."""
+    if reason := find_batch_obstacle(model, len(prepared.prompt) + prepared.n_new):
         return reason
     if control.callbacks:
         return "hooks are called for each prompt"
-    if each.plain.modules:
+    if plain.modules:
         return "modules are kept of each prompt apart"
-    if each.prepared.forced:
+    if prepared.forced:
         return "its continuation is given"
-    return "" if fits_one_call(model, 1, len(each.prepared.prompt)) else "a long prompt is read in pieces"
+    return "" if fits_one_call(model, 1, len(prepared.prompt)) else "a long prompt is read in pieces"
+
+
+def find_room(model: LoadedModel) -> float:
+    """Bytes that one pass may take."""
+    return PART_OF_FREE * free_bytes(model.device)
+
+
+def fits_together(
+    model: LoadedModel, n_rows: int, longest: int, n_new: int, sites: tuple[Site, ...] | None, room: float
+) -> bool:
+    """Whether so many prompts may share a pass. longest: of the prompts. n_new: tokens that may follow it."""
+    if n_rows > MOST_ROWS or not fits_one_call(model, n_rows, longest):
+        return False
+    return n_rows * _row_bytes(model, longest + n_new, sites) <= room
 
 
 def _split(model: LoadedModel, group: list[_Asked]) -> list[list[_Asked]]:
     """Batches of prompts of like length, each as large as memory allows."""
     batches: list[list[_Asked]] = []
-    free = PART_OF_FREE * free_bytes(model.device)
+    room = find_room(model)
     for each in sorted(group, key=lambda e: len(e.prepared.prompt) if e.prepared else 0):
         assert each.prepared is not None
-        longest = len(each.prepared.prompt)
-        n = len(batches[-1]) + 1 if batches else MOST_ROWS + 1
-        fits = n <= MOST_ROWS and fits_one_call(model, n, longest)
-        if fits and n * _row_bytes(model, longest + each.prepared.n_new, each.plain.sites) <= free:
+        n, longest = len(batches[-1]) + 1 if batches else 0, len(each.prepared.prompt)
+        if n and fits_together(model, n, longest, each.prepared.n_new, each.plain.sites, room):
             batches[-1].append(each)
         else:
             batches.append([each])
@@ -198,9 +209,10 @@ def _run_edits(
 
 def _may_share(model: LoadedModel, group: list[_Asked], control: RunControl) -> bool:
     """Whether edited prompts can share one pass."""
-    if len({each.kind for each in group}) > 1 or any(_find_obstacle(model, each, control) for each in group):
+    known = [(each.plain, each.prepared) for each in group if each.prepared is not None]
+    if len({each.kind for each in group}) > 1 or any(find_obstacle(model, *each, control) for each in known):
         return False
-    longest = max(len(each.prepared.prompt) for each in group if each.prepared)
+    longest = max(len(prepared.prompt) for _, prepared in known)
     return len(group) <= MOST_ROWS and fits_one_call(model, len(group), longest)
 
 

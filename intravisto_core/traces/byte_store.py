@@ -60,6 +60,11 @@ class ByteStore:
             self._items.move_to_end(key)
             return self._items[key][0]
 
+    def peek(self, key: Hashable) -> Any | None:
+        """The thing, used no more recently than before, or None."""
+        with self._lock:
+            return self._items.get(key, (None, 0))[0]
+
     def pin(self, key: Hashable, owner: str = "") -> None:
         """Keep a thing whatever the budget; pins count. owner: whose share of the pinned it takes from."""
         with self._lock:

@@ -12,6 +12,7 @@ from intravisto_core.sites import Site
 from intravisto_core.traces.entry import TraceEntry
 from intravisto_core.traces.trace_store import Traces
 from intravisto_core.tracing import RunControl, TraceData, prepare_in_turns, run
+from intravisto_core.tracing.prefix import find_prefix
 from intravisto_core.tracing.preparing import Prepared
 
 
@@ -26,7 +27,10 @@ def run_plain(traces: Traces, request: TraceRequest, control: RunControl) -> Gen
     besides = traces.module_sizes.measure(traces.model, request.modules)
     if not is_small_run(traces.model, n_prompt, prepared.n_new, request.sites, besides):
         require_room(run_estimate(traces.model, n_prompt, prepared.n_new, request.sites, besides), "this run")
-    yield Progress(0, total, "reading the prompt")
+    shares = not request.modules and not control.callbacks
+    prefix = find_prefix(traces.model, prepared, request.sites, traces.plain_data()) if shares else None
+    known = f", whose first {prefix.n} tokens are known" if prefix else ""
+    yield Progress(0, total, f"reading the prompt{known}")
     turns = run(
         traces.model,
         prepared,
@@ -35,8 +39,11 @@ def run_plain(traces: Traces, request: TraceRequest, control: RunControl) -> Gen
         control,
         modules=request.modules,
         callbacks=control.callbacks,
+        prefix=prefix,
     )
-    return (yield from relay_positions(traces.times.learning(turns, n_prompt), total, "generating"))
+    if prefix is None:
+        turns = traces.times.learning(turns, n_prompt)
+    return (yield from relay_positions(turns, total, "generating"))
 
 
 def prepare_replay(entry: TraceEntry) -> Prepared:

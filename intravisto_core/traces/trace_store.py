@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 
 from intravisto_core.errors import RequestError, TraceError, show_value
 from intravisto_core.models import LoadedModel
@@ -127,6 +127,14 @@ class Traces:
     def kept_data(self, entry: TraceEntry) -> TraceData | None:
         """The activations of a trace, or None where they were evicted."""
         return self.store.get(("trace", entry.id))
+
+    def plain_data(self) -> Iterator[TraceData]:
+        """The activations of unedited traces that are there, newest first; looking at them does not keep them."""
+        for entry in reversed(list(self._entries.values())):
+            if not entry.request.interventions and not entry.only_once:
+                data: TraceData | None = self.store.peek(("trace", entry.id))
+                if data is not None:
+                    yield data
 
     def keep_data(self, entry: TraceEntry, data: TraceData) -> None:
         """Put the activations of a trace into the store."""

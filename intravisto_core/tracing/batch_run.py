@@ -30,7 +30,8 @@ from intravisto_core.tracing.functions import Seen
 from intravisto_core.tracing.hooks import capturing
 from intravisto_core.tracing.preparing import Prepared
 from intravisto_core.tracing.reuse import find_moving_rope
-from intravisto_core.tracing.run import CHANGED_BY_FUNCTION, PREFILL_CHUNK, RunControl, stop_ids, text_ends
+from intravisto_core.tracing.run import CHANGED_BY_FUNCTION, RunControl, stop_ids, text_ends
+from intravisto_core.tracing.run_calls import PREFILL_CHUNK
 from intravisto_core.tracing.sampling import choose_token
 from intravisto_core.tracing.trace_data import TraceData
 

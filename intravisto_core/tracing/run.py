@@ -14,7 +14,6 @@ from transformers import DynamicCache
 
 from intravisto_core.errors import Cancelled, TraceError
 from intravisto_core.models import LoadedModel
-from intravisto_core.models.memory import prefill_chunk
 from intravisto_core.request import Generation
 from intravisto_core.sites import Site
 from intravisto_core.tracing.attention import captured_by
@@ -25,12 +24,13 @@ from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.functions import Seen
 from intravisto_core.tracing.hooks import capturing
 from intravisto_core.tracing.module_values import find_modules, needs_all_logits
+from intravisto_core.tracing.prefix import Prefix, take_prefix
 from intravisto_core.tracing.preparing import Prepared
 from intravisto_core.tracing.reuse import Reuse, catch_up, copy_rows, fill_cache, skipping
+from intravisto_core.tracing.run_calls import call_size
 from intravisto_core.tracing.sampling import choose_token
 from intravisto_core.tracing.trace_data import TraceData
 
-PREFILL_CHUNK = 512
 CHANGED_BY_FUNCTION = "a function changed it (Apply)"
 
 
@@ -74,13 +74,18 @@ class _Run:
         sink: CaptureSink,
         reuse: Reuse | None = None,
         all_logits: bool = False,
+        prefix: Prefix | None = None,
     ) -> None:
         self.model, self.prepared, self.generation, self.sink = model, prepared, generation, sink
         self.reuse, self.all_logits = reuse, all_logits
+        self.known = 0 if prefix is None else prefix.n
         self.ids: list[int] = []
         self.cache: DynamicCache | None = None
         if reuse is None and self.in_one_call:
             pass  # nothing comes after it that would ask a cache
+        elif prefix is not None:
+            self.cache = fill_cache(model, prefix.base, prefix.n)
+            self.ids.extend(prefix.base.ids[: prefix.n])
         elif reuse is None:
             self.cache = DynamicCache(config=model.network.config)
         else:
@@ -95,7 +100,7 @@ class _Run:
         length = len(self.prepared.prompt) + len(self.prepared.forced)
         if self.sink.edits is not None and self.sink.edits.have_functions:
             return length  # a function is called once for the prompt
-        return _chunk(self.model, length)
+        return call_size(self.model, length)
 
     @property
     def in_one_call(self) -> bool:
@@ -170,13 +175,15 @@ def run(
     reuse: Reuse | None = None,
     modules: tuple[str, ...] = (),
     callbacks: tuple[Callback, ...] = (),
+    prefix: Prefix | None = None,
 ) -> Turns[int, None, TraceData]:
     """Run a prepared text; yields the number of positions done after each forward call.
 
     Every token, the last generated one too, goes through the model. A cancel during the prompt raises; later it
     leaves the tokens made so far, marked cancelled. checking: keep all logits and `resid_post` of every layer. edits:
     what is changed on the way; the result is then `EditedData`. reuse: what is taken from another run. modules: what is
-    kept of besides (see `TraceRequest`). callbacks: functions of the user's own around modules.
+    kept of besides (see `TraceRequest`). callbacks: functions of the user's own around modules. prefix: the first
+    positions, which are known.
 
     Raises:
         Cancelled: before the prompt was through.
@@ -194,7 +201,9 @@ def run(
         edits.seen = Seen(sink, model.network, model.dimensions.n_layers, 0, {0: 0})
     control.sink, sink.cancelled = sink, control.cancelled
     found = find_modules(model, modules)
-    work = _Run(model, prepared, generation, sink, reuse, all_logits=needs_all_logits(model, found))
+    work = _Run(model, prepared, generation, sink, reuse, needs_all_logits(model, found), prefix)
+    if prefix is not None:
+        take_prefix(sink, prefix)
     cancelled = False
     try:
         with capturing(model, sink, found, callbacks):
@@ -242,12 +251,6 @@ def _find_only_once(edits: Edits | None, sink: CaptureSink) -> str:
     return CHANGED_BY_FUNCTION if edits is not None and edits.have_functions else ""
 
 
-def _chunk(model: LoadedModel, length: int) -> int:
-    """Queries a call, so that the scores over a long text stay small; by what is known before, so that a run that is
-    made again has the same calls."""
-    return min(PREFILL_CHUNK, prefill_chunk(model.dimensions.n_heads, length, model.dtype.itemsize))
-
-
 def _turns(work: _Run, checking: bool) -> Turns[int, None, None]:
     prompt, forced = work.prepared.prompt, work.prepared.forced
     done = len(forced)
@@ -255,7 +258,7 @@ def _turns(work: _Run, checking: bool) -> Turns[int, None, None]:
         done = work.reuse.known - len(prompt)
         yield from _resumed(work, checking)
     for ids in () if work.reuse is not None else (prompt, forced):
-        for start in range(0, len(ids), work.call_size):
+        for start in range(work.known if ids is prompt else 0, len(ids), work.call_size):
             work.forward(ids[start : start + work.call_size], checking)
             yield len(work.ids)
     stops, replay = stop_ids(work.model, work.generation), work.prepared.replay
@@ -272,7 +275,7 @@ def _resumed(work: _Run, checking: bool) -> Turns[int, None, None]:
     reuse, sink = work.reuse, work.sink
     assert reuse is not None
     assert work.cache is not None
-    size = _chunk(work.model, reuse.known)
+    size = call_size(work.model, reuse.known)
     for start in range(reuse.position, reuse.known, size):
         stop = min(start + size, reuse.known)
         with skipping(work.model, reuse, start, stop):

@@ -220,7 +220,7 @@ def test_a_prompt_read_in_pieces_has_the_same_patterns(family, monkeypatch):
     """ALiBi biases, sinks and windows across the seams."""
     from importlib import import_module
 
-    monkeypatch.setattr(import_module("intravisto_core.tracing.run"), "PREFILL_CHUNK", 5)
+    monkeypatch.setattr(import_module("intravisto_core.tracing.run_calls"), "PREFILL_CHUNK", 5)
     for name in ("Bloom", "Falcon, ALiBi", "Falcon, new decoder", "MPT", "GPT-Neo", "GPT-J", "gpt-oss", "Gemma-3"):
         case = family(name)
         trace = case.engine.trace(case.ids)

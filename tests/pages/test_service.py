@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from intravisto_core.engine.remote import RemoteEngine
+from tests.service.serving import WAIT_S
 
 
 def test_the_app_works_with_a_service(monkeypatch: Any, service: str, open_app: Any) -> None:
     monkeypatch.setenv("INTRAVISTO_ENGINE", service)
+    monkeypatch.setattr("intravisto_ui.session.remote_pool.LISTING_S", WAIT_S)
     app = open_app()
     app.assert_calm()
     engine = app.workspace.engine

@@ -94,7 +94,7 @@ def test_a_token_alone_and_a_full_context_are_traced(case, family):
 def test_a_prompt_read_in_pieces_has_the_same_activations(case, family, monkeypatch):
     """Long prompts are read piece by piece over the cache; sliding windows must come out right across the seams."""
     tiny = case(family)
-    monkeypatch.setattr(import_module("intravisto_core.tracing.run"), "PREFILL_CHUNK", 7)
+    monkeypatch.setattr(import_module("intravisto_core.tracing.run_calls"), "PREFILL_CHUNK", 7)
     trace = tiny.engine.trace(PROMPT * 3, max_new_tokens=2)
     run = plain.run(tiny.model, [token.id for token in trace.tokens])
     wrong = {name: e for name, e in largest_errors(trace, run).items() if not e <= ALLOWED}

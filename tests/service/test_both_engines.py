@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
+from tests.service.serving import WAIT_S
 from tests.tiny import PROMPT
 
 N_NEW = 4
@@ -102,7 +103,7 @@ ANSWERS: dict[str, Any] = {
     "batch": lambda e, t, d: [r.logits() for r in e.traces(["ab", "c!ab"], max_new_tokens=2)],
     "chat": lambda e, t, d: e.tokenize("ab", add_special_tokens=False),
     "estimate": lambda e, t, d: dataclasses.replace(e.estimate(5, 2, modules="model.norm"), free={}),
-    "card": lambda e, t, d: e.finish_check(30),
+    "card": lambda e, t, d: e.finish_check(WAIT_S),
     "identity": lambda e, t, d: dict(e.identity),
     "text": lambda e, t, d: (d.text, d.tokens, d.fingerprint, d.prompt_length, d.mode, d.baseline.fingerprint),
     "patching": lambda e, t, d: e.patching("ab c!ab", "cb c!ab", target="a", contrast="b", what="resid_pre"),

@@ -3,105 +3,132 @@
 from __future__ import annotations
 
 import os
-import socket
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
 import intravisto_core as iv
+from tests.service.keeper import OFTEN_S, ROOT, using
 from tests.tiny import PROMPT
 
 # replicas and clients share the machine with other tests
 pytestmark = pytest.mark.flaky(reruns=1)
-ROOT = Path(__file__).parents[2]
-START_S = 150.0
+T = TypeVar("T")
+# how long a state may take to come about on a machine that has much else to do
+LONG_S = 900.0
 CLIENTS, EACH = 20, 10
 MOST_REPLICA_BYTES = 1 << 30
+REPLICA, INGRESS = "ServeReplica:intravisto:models", "ServeReplica:intravisto:ingress"
+WHERE = re.compile(r"--gcs-address=(\S+)")
+
+
+def wait_until(found: Callable[[], T]) -> T:
+    """What a function gives once that is true."""
+    until = time.monotonic() + LONG_S
+    while not (value := found()):
+        assert time.monotonic() < until
+        time.sleep(OFTEN_S)
+    return value
 
 
 class Cluster:
     """`intravisto serve --replicas 2` as a process of its own."""
 
-    def __init__(self, model: Path, log: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "intravisto_core", "serve", "--model", str(model)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [*command, "--replicas", "2", "--port", str(port)], stdout=out, stderr=out, cwd=ROOT, env=environment
-            )
-        self.log = log
+    def __init__(self, url: str, process: psutil.Process) -> None:
+        self.url, self.process = url, process
 
-    def find(self, name: str) -> list[psutil.Process]:
-        """The cluster's processes of that name."""
-        found = psutil.Process(self.process.pid).children(recursive=True)
-        return [each for each in found if name in " ".join(each.cmdline())]
+    def find(self, name: str, n: int) -> list[psutil.Process]:
+        """The cluster's processes of that name, once there are so many."""
 
-    def close(self) -> None:
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        for child in children:
-            if child.is_running():
-                child.kill()
+        def look() -> list[psutil.Process]:
+            found = [each for each in self.process.children(recursive=True) if name in command_of(each)]
+            return found if len(found) == n else []
+
+        return wait_until(look)
+
+    @property
+    def address(self) -> str:
+        """Where other programs join the cluster: on this machine there may be others."""
+        commands = [command_of(each) for each in self.process.children(recursive=True)]
+        return next(found[1] for found in map(WHERE.search, commands) if found)
 
 
-@pytest.fixture(scope="module")
-def cluster(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    # tests of this file may be divided over processes: two clusters at once are more than the machine is for
-    with FileLock(tmp_path_factory.getbasetemp().parent / "cluster.lock"):
-        made = Cluster(tiny_llama, tmp_path_factory.mktemp("cluster") / "log")
-        try:
-            iv.connect(made.url, patience=START_S).finish_check(60)
-            yield made
-        except iv.ServiceError:
-            pytest.fail(made.log.read_text(errors="replace")[-3000:])
-        finally:
-            made.close()
+def command_of(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
 
 
-@pytest.fixture(scope="module")
+def connect(url: str) -> Any:
+    return iv.connect(url, patience=LONG_S)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Path]]:
+    """One cluster, whatever processes the tests of this file are divided over; and the folder that they share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cluster"
+    folder.mkdir(exist_ok=True)
+    with using(folder, tiny_llama) as (url, process):
+
+        def come_up() -> bool:
+            assert process.is_running(), (folder / "log").read_text(errors="replace")[-3000:]
+            with suppress(iv.ServiceError):
+                return bool(iv.connect(url, patience=1.0))
+            return False
+
+        wait_until(come_up)
+        yield Cluster(url, process), folder
+
+
+@pytest.fixture
+def cluster(shared_cluster: tuple[Cluster, Path]) -> Iterator[Cluster]:
+    """The cluster, with both replicas, for one test at a time."""
+    with FileLock(shared_cluster[1] / "turn"):
+        shared_cluster[0].find(REPLICA, 2)
+        yield shared_cluster[0]
+
+
+@pytest.fixture
 def engine(cluster: Cluster) -> iv.Engine:
-    return iv.connect(cluster.url)
+    made: iv.Engine = connect(cluster.url)
+    return made
 
 
 def ask(url: str, number: int, here: iv.Engine) -> None:
     """One client's mixed requests; each answer is that of a model that is open here."""
-    there = iv.connect(url)
+    there = connect(url)
     for i in range(EACH // 5):
         text = "abc!"[number % 4 :] + "ab" * (1 + (number + i) % 5)
         session = f"client {number}"
         runs = [e.submit(iv.TraceRequest(text, iv.Generation(2)), session=session).result() for e in (there, here)]
         a, b = runs
         assert [t.id for t in a.tokens] == [t.id for t in b.tokens]
-        assert a.heatmap().logits.tobytes() == b.heatmap().logits.tobytes()
-        assert a.shares().mlp.tobytes() == b.shares().mlp.tobytes()
-        assert a.logits().tobytes() == b.logits().tobytes()
+        # runs that wait share a pass, whose last bits may differ (docs/methods.md §11)
+        assert np.allclose(a.heatmap().logits, b.heatmap().logits, atol=1e-5)
+        assert np.allclose(a.shares().mlp, b.shares().mlp, atol=1e-5)
+        assert np.allclose(a.logits(), b.logits(), atol=1e-5)
         edits = [run.edit(iv.Ablate("mlp_out", 1, "all")).logits() for run in runs]
-        assert edits[0].tobytes() == edits[1].tobytes()
+        assert np.allclose(*edits, atol=1e-5)
 
 
 def test_twenty_clients_at_once_are_all_answered_right(cluster, case):
     here = case("llama").engine
     with ThreadPoolExecutor(CLIENTS) as clients:
         list(clients.map(lambda n: ask(cluster.url, n, here), range(CLIENTS)))
-    replicas = cluster.find("ServeReplica:intravisto:models")
-    assert len(replicas) == 2
+    replicas = cluster.find(REPLICA, 2)
     assert all(each.memory_info().rss < MOST_REPLICA_BYTES for each in replicas)
 
 
@@ -111,49 +138,51 @@ def test_a_killed_replica_costs_a_delay(cluster, engine):
     edited = traces[0].edit(iv.Ablate("attn_out", 1, "all"))
     before = [trace.logits().tobytes() for trace in (*traces, edited)]
     job = engine.submit(iv.SaliencyView(traces[5].id, method="integrated_gradients", steps=500))
-    cluster.find("ServeReplica:intravisto:models")[0].kill()
+    cluster.find(REPLICA, 2)[0].kill()
     assert [trace.logits().tobytes() for trace in (*traces, edited)] == before
-    assert job.result(120).scores.shape == (len(traces[5].tokens),)
+    assert job.result(LONG_S).scores.shape == (len(traces[5].tokens),)
 
 
 def test_a_killed_ingress_costs_a_delay(cluster, engine):
     trace = engine.trace(PROMPT, max_new_tokens=2)
     before = trace.logits().tobytes()
     job = engine.submit(iv.SaliencyView(trace.id, method="integrated_gradients", steps=300))
-    (ingress,) = cluster.find("ServeReplica:intravisto:ingress")
+    (ingress,) = cluster.find(INGRESS, 1)
     ingress.kill()
-    assert job.result(120).scores.shape == (len(trace.tokens),)
+    assert job.result(LONG_S).scores.shape == (len(trace.tokens),)
     assert trace.logits().tobytes() == before
 
 
 def test_a_killed_client_leaves_the_others_in_peace(cluster, engine):
     lines = (
-        f"import intravisto_core as iv; e = iv.connect({cluster.url!r}); print('on', flush=True); t = e.trace('ab');"
-        "e.view(iv.SaliencyView(t.id, method='integrated_gradients', steps=1000))"
+        f"import intravisto_core as iv; e = iv.connect({cluster.url!r}, patience={LONG_S}); t = e.trace('ab');"
+        "job = e.submit(iv.SaliencyView(t.id, method='integrated_gradients', steps=1000)); print('on', flush=True);"
+        "job.result()"
     )
     client = subprocess.Popen([sys.executable, "-c", lines], stdout=subprocess.PIPE, cwd=ROOT)
     assert client.stdout is not None
     assert client.stdout.readline() == b"on\n"
-    time.sleep(0.3)
     client.kill()
     client.wait()
+    client.stdout.close()
     assert engine.trace("ab").shares().attention.shape[1] == len(engine.tokenize("ab"))
 
 
 def test_a_batch_that_was_killed_goes_on_on_the_cluster(cluster, tiny_llama, tmp_path):
-    texts = ["ab" * (1 + i % 9) for i in range(200)]
+    texts = ["ab" * (1 + i % 9) for i in range(96)]
     (tmp_path / "prompts.jsonl").write_text("\n".join(f'"{text}"' for text in texts))
     out = tmp_path / "out"
     command: list[Any] = [sys.executable, "-m", "intravisto_core", "batch", tmp_path / "prompts.jsonl"]
     command += ["--model", tiny_llama, "--views", "shares", "--out", out]
     running: dict[str, Any] = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **running) as first:
-        until = time.monotonic() + START_S
-        while not list(out.glob("parts/*.parquet")) and first.poll() is None and time.monotonic() < until:
+        while not list(out.glob("parts/*.parquet")) and first.poll() is None:
             time.sleep(0.01)
         first.kill()
-    again = [*command, "--workers", "2", "--address", "auto"]
-    done = subprocess.run(again, capture_output=True, text=True, timeout=START_S, **running)
+    again = [*command, "--workers", "2", "--address", cluster.address]
+    # Ray begins a cluster of this machine with a token of this user, and tells it to no address that was given
+    running["env"] |= {"RAY_AUTH_MODE": "token"}
+    done = subprocess.run(again, capture_output=True, text=True, timeout=LONG_S, **running)
     assert done.returncode == 0, done.stderr[-2000:]
     tables = [pq.read_table(path) for path in sorted(out.glob("parts/*.parquet"))]
     assert [text for table in tables for text in table["prompt"].to_pylist()] == texts
