@@ -39,7 +39,7 @@ from intravisto_core.request import (
     View,
 )
 from intravisto_core.request.fields import read_flag, read_list
-from intravisto_core.sites import Lens
+from intravisto_core.sites import Lens, NormPolicy
 
 R = TypeVar("R")
 
@@ -120,9 +120,17 @@ class Asking:
         shown = None if progress is None else read_flag(progress, "progress")
         return run_each(texts, edits, ask, lambda batch: wait_with_bar(self.submit(batch), shown))
 
-    def decode(self, x: Any, lens: Lens | str = Lens.OUTPUT, **options: Any) -> DecodedVectors:
-        """How a lens reads any vector (d), or vectors (n, d); norm, top_k and row as in `DecodeRequest`."""
-        return self.view(DecodeRequest(x, Lens.parse(lens, "lens"), **options))
+    def decode(
+        self,
+        x: Any,
+        lens: Lens | str = Lens.OUTPUT,
+        norm: NormPolicy | str | None = None,
+        top_k: int = 5,
+        **options: Any,
+    ) -> DecodedVectors:
+        """How a lens reads any vector (d), or vectors (n, d); see `DecodeRequest`."""
+        asked: dict[str, Any] = options | {"lens": lens, "norm": norm, "top_k": top_k}
+        return self.view(DecodeRequest(x, **asked))
 
     def apply(self, path: str, x: Any) -> Any:
         """What a module makes of any array, outside a run: a float32 array, or a tuple as the module returns it.

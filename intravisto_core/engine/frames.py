@@ -8,7 +8,6 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from intravisto_core.engine.base import Trace
-from intravisto_core.engine.trace_attention import TraceAttention
 from intravisto_core.engine.trace_views import TraceViews
 from intravisto_core.errors import IntravistoError, RequestError, expected
 from intravisto_core.records import Record
@@ -62,7 +61,7 @@ def _table_of(trace: Trace, view: Any, options: dict[str, Any]) -> pd.DataFrame:
 
     if isinstance(view, str):
         # of the views alone: "forget" and "save" are methods of a trace too
-        known = any(view in vars(kind) for kind in (TraceViews, TraceAttention))
+        known = any(view in vars(kind) for kind in TraceViews.__mro__)
         method = getattr(trace, view) if known and not view.startswith("_") else None
         if method is None:
             raise RequestError(expected("view", 'the name of a view of a trace, such as "heatmap"', view))

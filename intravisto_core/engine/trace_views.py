@@ -155,8 +155,17 @@ class TraceViews(TraceLayer):
         """Which experts of a layer each position went to, and the neurons of one of them."""
         return self._ask(ExpertsView, layer=layer, expert=expert, **options)
 
-    def logits(self, position: int = -1, row: int | None = None, **options: Any) -> np.ndarray:
+    def logits(
+        self,
+        position: int = -1,
+        row: int | None = None,
+        component: Component | str = Component.BLOCK,
+        lens: Lens | str = Lens.OUTPUT,
+        norm: NormPolicy | str | None = None,
+        **options: Any,
+    ) -> np.ndarray:
         """All logits after a position, (V,), float32: the model's own, or those of a cell; see `LogitsView`."""
+        options |= {"component": component, "lens": lens, "norm": norm}
         return self._ask(LogitsView, position=position, row=row, **options).values
 
     def written(self, component: Component | str, row: int, position: int, n: int = 15, **options: Any) -> UpdateTokens:

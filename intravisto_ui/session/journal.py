@@ -30,6 +30,7 @@ ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 MOST_FILES = 200
 OLDEST_S = 30 * 24 * 3600.0
 MOST_BYTES = 4_000_000
+MOST_BYTES_IN_ALL = 64_000_000
 NEVER_KEPT = ("hub_token", "edits_loaded")
 log = logging.getLogger("intravisto")
 
@@ -128,9 +129,10 @@ def forget(id: str) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Drop entries that are old, and the oldest where there are many."""
-    found = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-    now = time.time()
-    for number, file in enumerate(found):
-        if number >= MOST_FILES - 1 or now - file.stat().st_mtime > OLDEST_S:
+    """Drop entries that are old, and the oldest where there are many or all are too large."""
+    found = sorted(((file.stat(), file) for file in folder.glob("*.json")), key=lambda e: e[0].st_mtime, reverse=True)
+    now, total = time.time(), 0
+    for number, (known, file) in enumerate(found):
+        total += known.st_size
+        if number >= MOST_FILES - 1 or now - known.st_mtime > OLDEST_S or total > MOST_BYTES_IN_ALL - MOST_BYTES:
             file.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from intravisto_core.cli import app as app_command
 from intravisto_core.cli import check as check_command
 from intravisto_core.cli import main, options, read_arguments
 from intravisto_core.cli import trace as trace_command
-from intravisto_core.cli.parser import Parser
+from intravisto_core.cli.parser import COMMANDS, Parser
 from intravisto_core.experiments import families
 from intravisto_core.experiments import tiny as product_tiny
 from intravisto_core.records import Check
@@ -250,6 +250,12 @@ def test_the_app_without_its_pages_says_where_they_are(capsys, monkeypatch, tmp_
     assert app_command.find_script() == installed
     (tmp_path / "app.py").touch()
     assert app_command.find_script(tmp_path) == tmp_path / "app.py"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_list_is_there(capsys, name):
+    code, out, _ = run(capsys, name, "--help")
+    assert (code, out.split()[:3]) == (0, ["usage:", "intravisto", name])
 
 
 @pytest.mark.parametrize("command", [[], ["trace"], ["flow"], ["attribute"], ["check"]])

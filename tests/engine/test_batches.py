@@ -291,6 +291,8 @@ def test_records_of_many_traces_are_one_table(llama) -> None:
     assert table[table.trace == 2].token_id.tolist() == own.token_id.tolist()
     by_request = iv.frame(found, lambda trace: iv.LogitsView(trace))
     assert len(by_request) == 2 * llama.engine.model.d_vocab + 1
+    for view, options in (("neurons", {"layer": 1}), ("head_targets", {})):
+        assert set(iv.frame(found[:1], view, **options).trace) == {0}
     assert len(iv.frame([], "heatmap")) == 0
     for view, message in (("nothing", "the name of a view"), (lambda t: 3, "a record or a table")):
         with pytest.raises(iv.RequestError, match=message):

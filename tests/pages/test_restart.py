@@ -125,6 +125,14 @@ def test_old_and_many_entries_go(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not (home / "workspace_4.json").exists()
 
 
+def test_the_oldest_go_where_all_are_too_large(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "MOST_BYTES_IN_ALL", journal.MOST_BYTES + 2500)
+    for number in range(4):
+        journal.write(f"workspace_{number}", " " * 1000)
+        os.utime(home / f"workspace_{number}.json", (time.time() - 100 + number,) * 2)
+    assert sorted(file.stem for file in home.iterdir()) == ["workspace_1", "workspace_2", "workspace_3"]
+
+
 def test_nothing_is_kept_where_nothing_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTRAVISTO_HOME", str(tmp_path))
     monkeypatch.setenv("INTRAVISTO_PUBLIC", "1")
