@@ -17,6 +17,7 @@ from intravisto_ui.session.kept_runs import KeptRuns, find_kept_runs
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.workspace import Workspace
 from tests.pages.conftest import App
+from tests.pages.test_attention import packets
 
 PAGE = "pages/saved.py"
 
@@ -77,7 +78,7 @@ def test_a_run_is_kept_found_opened_renamed_and_deleted(shelf: KeptRuns) -> None
 def test_a_saved_run_is_shown_without_its_model(shelf: KeptRuns, tmp_path: Path, tiny_llama: Path) -> None:
     engine = iv.open_model(str(tiny_llama))
     trace = engine.trace("ab c!ab", max_new_tokens=2)
-    path = trace.save(tmp_path / "tiny.intravisto", ["heatmap", "shares", "logits", "sinks"])
+    path = trace.save(tmp_path / "tiny.intravisto", ["heatmap", "shares", "logits", "attention"])
     engine.close()
     kept = shelf.take_in(path.read_bytes(), path.name)
     assert kept.name == "tiny"
@@ -92,6 +93,11 @@ def test_a_saved_run_is_shown_without_its_model(shelf: KeptRuns, tmp_path: Path,
     assert "A saved run, without its model" in words(app)
     app.tester.switch_page("pages/heatmap.py").run()
     assert any(each.key == "grid" for each in app.tester.get("bidi_component"))
+    app.tester.switch_page("pages/attention.py").run()
+    assert not app.tester.exception
+    sent = packets(app)
+    assert set(sent) == {"steer", "cube weights", "types"}
+    assert not any("error" in packet for packet in sent.values())
     # what the file does not hold is said in place; Run opens the model and fills it
     app.tester.switch_page("pages/flow.py").run()
     assert not app.tester.exception

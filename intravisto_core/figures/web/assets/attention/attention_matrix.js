@@ -5,11 +5,11 @@ import { laneAt, paintLanes } from "./attention_lanes.js";
 import { paintGround } from "./attention_ground.js";
 import { wordsOfHeads } from "./attention_options.js";
 import { nameOfHead } from "./attention_heads.js";
-import { clip, segments, shareText, sized } from "./attention_parts.js";
+import { coveredBelow, fittingUnit, paintNames, roomBelow } from "./attention_names.js";
+import { segments, shareText, sized } from "./attention_parts.js";
 
 const LEFT = 78;
 const TOP = 8;
-const BELOW = 24;
 const LARGEST = 28; // px of a cell
 const SMALLEST = 0.02;
 const DOT = 2; // pixels that a strong cell takes at least
@@ -44,7 +44,7 @@ export class AttentionMatrix {
 
   fitting() {
     const { clientWidth, clientHeight } = this.scroller;
-    const unit = Math.min(clientWidth - LEFT - 8, clientHeight - TOP - BELOW) / this.state.length;
+    const unit = fittingUnit(this.state.length, clientWidth - LEFT - 8, clientHeight - TOP);
     return Math.max(SMALLEST, Math.min(LARGEST, unit >= 4 ? Math.floor(4 * unit) / 4 : unit));
   }
 
@@ -54,7 +54,7 @@ export class AttentionMatrix {
     this.unit = this.zoom || this.fitting();
     const lanes = state.over === "lanes";
     const size = this.unit * state.length;
-    Object.assign(this.space.style, lanes ? { width: "0", height: "0" } : { width: `${LEFT + size + 6}px`, height: `${TOP + size + BELOW}px` });
+    Object.assign(this.space.style, lanes ? { width: "0", height: "0" } : { width: `${LEFT + size + 6}px`, height: `${TOP + size + roomBelow(this.unit)}px` });
     this.zooms.root.hidden = lanes;
     this.paint();
   }
@@ -79,6 +79,7 @@ export class AttentionMatrix {
     const key = Math.floor((clientX - box.left + this.scroller.scrollLeft - LEFT) / this.unit);
     const query = Math.floor((clientY - box.top + this.scroller.scrollTop - TOP) / this.unit);
     const { length } = this.state;
+    if (clientY > box.top + this.scroller.clientHeight - coveredBelow(this.unit)) return null;
     return clientX - box.left > LEFT - 2 && key >= 0 && query >= key && query < length ? { query, key } : null;
   }
 
@@ -186,33 +187,14 @@ export class AttentionMatrix {
     context.lineWidth = 1.5;
     context.strokeRect(x(key) - 0.5, y(key) - 0.5, Math.max(unit, 2), (length - key) * unit);
     context.restore();
-    this.paintNames(context, { x, y, width, height });
+    paintNames(context, this, { x, y, width, height, left: LEFT });
+    this.say();
   }
 
-  /** Names of rows at the left, as many as have room, the selected one always; the key's under its column. */
-  paintNames(context, { x, y, width, height }) {
-    const { state, unit, scheme, family } = this;
-    const { length, query, key } = state;
-    const every = Math.max(1, Math.ceil(12 / unit));
-    context.textAlign = "right";
-    const first = Math.max(0, Math.floor(-y(0) / unit));
-    for (let at = first; at < length && y(at) < height; at += 1) {
-      const on = at === query;
-      if (!on && (at % every || Math.abs(at - query) * unit < 11)) continue;
-      context.font = `${on ? 700 : 400} 11px ${family}`;
-      context.fillStyle = on ? scheme.ink : scheme.muted;
-      context.fillText(clip(state.label(at), 11), LEFT - 7, y(at) + unit / 2);
-    }
-    context.font = `700 11px ${family}`;
-    context.textAlign = "center";
-    const name = clip(state.label(key), 14);
-    const room = context.measureText(name).width / 2 + 4;
-    const middle = Math.max(LEFT + room, Math.min(width - room - 2, x(key) + unit / 2));
-    const low = Math.min(height - 11, y(length) + 11);
-    context.fillStyle = scheme.paper;
-    context.fillRect(middle - room, low - 8, 2 * room, 16);
-    context.fillStyle = scheme.observed;
-    context.fillText(name, middle, low);
+  /** The selected cell in words. */
+  say() {
+    const { state } = this;
+    const { query, key } = state;
     const { slice, stale } = state.made;
     const said = stale ? "on its way" : shareText(slice.at(query, key), slice.signed);
     this.scroller.ariaLabel = `Matrix: ${state.label(query)}, position ${query}, looks at ${state.label(key)}, position ${key}: ${said}. Arrow keys move, Enter freezes, Escape frees.`;
@@ -268,7 +250,7 @@ export class AttentionMatrix {
     const { state, scroller, unit } = this;
     if (!unit || state.over === "lanes") return;
     const [x, y] = [state.key * unit, TOP + state.query * unit];
-    const [wide, tall] = [scroller.clientWidth - LEFT, scroller.clientHeight - BELOW];
+    const [wide, tall] = [scroller.clientWidth - LEFT, scroller.clientHeight - roomBelow(unit)];
     if (!force && scroller.dataset.seen === `${state.query} ${state.key}`) return;
     scroller.dataset.seen = `${state.query} ${state.key}`;
     if (y < scroller.scrollTop + unit || y + 2 * unit > scroller.scrollTop + tall) scroller.scrollTop = y - tall / 2;
