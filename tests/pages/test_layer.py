@@ -137,6 +137,10 @@ def test_the_finder_lists_neurons_and_those_that_promote_a_token(layer):
     layer.set("text_input", "layer_finder_token", " Rome")
     table = layer.tester.dataframe[-1].value
     assert table["cosine"].abs().is_monotonic_decreasing
+    assert "one token: " in layer.html()
+    layer.set("text_input", "layer_finder_token", "Rome")
+    layer.click("layer_finder_token_space")
+    assert layer.tester.dataframe[-1].value.equals(table)
     layer.assert_calm()
 
 
