@@ -10,7 +10,7 @@ import streamlit as st
 from intravisto_core.records import LayerGraph, Neurons
 from intravisto_core.request import NeuronsView
 from intravisto_core.sites import NeuronRanking
-from intravisto_ui.parts import layer_start, problems
+from intravisto_ui.parts import layer_start, problems, token_field
 from intravisto_ui.parts.choices import draw_choice, draw_segments
 from intravisto_ui.parts.kept import draw_kept
 from intravisto_ui.session.question import Question
@@ -31,12 +31,11 @@ def draw(workspace: Workspace, shown: Shown, graph: LayerGraph, question: Questi
     with line.container(width="content", key="finder_where"):
         where = draw_segments("Layers", f"{KEY}_where", {"this": "this layer", "all": "all layers"}, "this")
     rank_by = draw_choice(line, "Largest by", f"{KEY}_by", tuple(NeuronRanking), 230)
-    token = draw_kept(
-        line.text_input,
+    token = token_field.draw(
+        line.container(width=260, key=f"{KEY}_promotes"),
+        shown.engine,
         "That promote",
         key=f"{KEY}_token",
-        default="",
-        width=160,
         placeholder="a token",
         help="Neurons whose output points along this token's direction, whatever they do in this text. Where a cosine "
         "is negative, a neuron promotes it while its activation is negative.",

@@ -11,7 +11,7 @@ from intravisto_core.figures.web.layer_payload import cards_data, layer_data
 from intravisto_core.records import LayerGraph
 from intravisto_core.request import HeadView, NeuronView
 from intravisto_core.sites import LayerPart
-from intravisto_ui.layer import actions, dictionaries, finder, options, texts, ways
+from intravisto_ui.layer import actions, chain, dictionaries, finder, options, texts, ways
 from intravisto_ui.parts import components, edit_python, export_menu, problems
 from intravisto_ui.parts.frame import Headline, describe_selection, draw_strip
 from intravisto_ui.session.question import Question, find_question
@@ -52,6 +52,7 @@ def draw_body(workspace: Workspace, shown: Shown, headline: Headline) -> None:
     ways.draw(workspace, graph, parts)
     finder.draw(workspace, shown, graph, question)
     texts.draw(workspace, shown, graph, parts)
+    chain.draw(workspace, shown, question, chosen)
 
 
 def _name_chosen(workspace: Workspace, graph: LayerGraph, parts: dict[str, tuple[int, int]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 import intravisto_core as iv
+from tests import tiny
 from tests.browser.conftest import NARROW, WIDE
 from tests.dictionaries import make_arrays, write_sae
 
@@ -77,17 +78,32 @@ def test_a_layer_leads_to_an_edit_and_to_the_attention_page(visit):
     expect(seen.page.locator(".page", has_text="Injection")).to_be_visible()
 
 
-@pytest.mark.parametrize("kind", ["llama", "gptj"])
+def trace_a_thousand_tokens(folder):
+    config = tiny.CONFIGS["Llama"]()
+    config.max_position_embeddings = 1024
+    tiny.write(config, folder)
+    return iv.open_model(folder).trace(tuple(5 + i % 20 for i in range(1000)))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gptj", "long"])
 def test_a_page_by_itself(windows, family, case, tmp_path, kind):
-    trace = family("GPT-J").trace if kind == "gptj" else case("llama").trace
+    if kind == "long":
+        trace = trace_a_thousand_tokens(tmp_path / "model")
+    else:
+        trace = family("GPT-J").trace if kind == "gptj" else case("llama").trace
     path = tmp_path / "layer.html"
-    iv.records.base.Record.save(trace.layer(1, 6), path)
+    at = 999 if kind == "long" else 6
+    iv.records.base.Record.save(trace.layer(1, at), path)
     page = windows.new_page()
     said: list[str] = []
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(path.as_uri())
     page.wait_for_selector(".iv-layer-frame svg")
     assert page.get_by_text("parallel block").count() == (kind == "gptj")
+    if kind == "long":
+        expect(page.locator(".iv-source")).to_have_count(25)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        trace.engine.close()
     page.locator(".iv-width", has_text="pull").click()
     expect(page.locator(".iv-foot")).to_contain_text("pulls add up")
     page.locator("button.iv-row").first.click()

@@ -199,21 +199,21 @@ def test_what_is_measured_at_all_layers_stands_beside_them(open_page: Opener) ->
     found = {(out.path, out.statistic): out.values for out in inspector.outputs}
     page = open_page(inspector.visualize())
     kinds = page.locator(".iv-choice button")
-    assert kinds.all_inner_texts() == ["size of output", "time", "statistics of each", "histogram of the input of mlp"]
-    kinds.nth(2).click()
+    assert kinds.all_inner_texts() == ["size of output", "time", "histogram of the input of mlp", "statistics of each"]
+    kinds.nth(3).click()
     told = page.locator('.iv-line[data-k="1"] g title').all_text_contents()
     assert [text.split(": ")[1].split()[0] for text in told] == ["mean", "spread", "least", "largest", "zeros"]
     for text, value in zip(told[:4], found["model.layers.1", "summary"], strict=False):
         assert text.startswith("model.layers.1, statistics of each: ")
         assert float(text.split()[-1].replace("\u2212", "-")) == pytest.approx(float(value), rel=6e-3)
-    kinds.nth(3).click()
+    kinds.nth(2).click()
     counts = [int(t.split(": ")[1]) for t in page.locator('.iv-line[data-k="2"] title').all_text_contents()]
     assert counts == found["model.layers.2.mlp", "histogram"].astype(int).tolist()
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
-    ("name", "path"), [("llama", "model.layers.2"), ("detector", "vit.layers.1"), ("diffusion", "down")]
+    ("name", "path"), [("llama", "model.layers.2"), ("detector", "bbox_predictor.layers.1"), ("diffusion", "down")]
 )
 def test_the_code_that_hooks_a_module_runs(open_page: Opener, name: str, path: str) -> None:
     page = open_page(drawn(name))
@@ -239,7 +239,12 @@ def test_boxes_open_and_close_and_the_search_opens_the_way(open_page: Opener) ->
     page.locator('.iv-node[data-path="model"] .iv-name').first.dblclick()
     assert box.count() == 0
     page.locator(".iv-search").fill("layers.1.self_attn.q")
+    assert page.locator(".iv-hits button").all_text_contents() == ["model.layers.1.self_attn.q_projLinear"]
+    page.locator(".iv-stage").focus()
+    assert page.locator(".iv-hits").is_hidden()
+    page.locator(".iv-search").focus()
     page.keyboard.press("Enter")
+    assert page.locator(".iv-detail h3").inner_text() == "model.layers.1.self_attn.q_proj"
     page.locator(".iv-search").fill("model.layers.1.self_attn.q_proj")
     page.locator(".iv-hits button").first.click()
     assert page.locator(".iv-detail h3").inner_text() == "model.layers.1.self_attn.q_proj"
@@ -254,6 +259,10 @@ def test_keys_go_from_box_to_box_and_zoom(open_page: Opener) -> None:
     assert page.locator(".iv-detail h3").inner_text() == "model"
     page.keyboard.press("Enter")
     assert page.locator('.iv-node[data-path="model.norm"]').count() == 0
+    outline = page.locator(".iv-module").count()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")  # the whole has nothing to close
+    assert page.locator(".iv-module").count() == outline
     before = page.evaluate(f"{SHOWN}.view.place.s")
     page.keyboard.press("+")
     assert page.evaluate(f"{SHOWN}.view.place.s") > before

@@ -31,13 +31,13 @@ def test_models_of_many_kinds_are_made_and_run_without_a_number(tmp_path, name):
     assert len(inspector.flow.links) > 20
 
 
-def test_of_a_model_on_the_hub_the_configuration_alone_is_fetched(hub, tmp_path, capsys):
+def test_of_a_model_on_the_hub_the_configuration_alone_is_fetched(hub, tmp_path, capfd):
     there = tmp_path / "repository"
     tiny.write(tiny.CONFIGS["Llama"](), there)
     hub.repositories["owner/tiny"] = there
     page = tmp_path / "arch.html"
     assert main(["inspect", "owner/tiny", "--meta", "--out", str(page)]) == 0
-    said = capsys.readouterr().out
+    said = capfd.readouterr().out
     assert said.startswith("tiny: LlamaForCausalLM, ")
     assert '"timeless": true' in page.read_text("utf-8")
     assert not hub.asked("model.safetensors")
@@ -48,4 +48,4 @@ def test_a_run_that_fails_is_drawn_as_far_as_it_came(tmp_path, capsys):
     config = CONFIGS["Llama"]().to_dict() | {"num_key_value_heads": 3, "num_attention_heads": 4}
     (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
     assert main(["inspect", str(tmp_path), "--meta"]) == 0
-    assert "The run failed in model.layers.0.self_attn: " in capsys.readouterr().err
+    assert "note: The run failed in layers.0.self_attn: " in capsys.readouterr().out

@@ -12,7 +12,7 @@ from intravisto_core.errors import RequestError
 from intravisto_core.request import Ablate, Scale
 from intravisto_core.request.layer_settings import read_settings, write_settings
 from intravisto_core.sites import RankPalette
-from intravisto_ui.layer import actions, settings_menu
+from intravisto_ui.layer import actions, chain, settings_menu
 from tests.dictionaries import make_arrays, write_sae
 from tests.pages.test_explain import with_model
 
@@ -79,6 +79,24 @@ def test_another_layer_another_head_another_position(layer):
     layer.assert_calm()
 
 
+def test_more_layers_stand_below_and_a_click_goes_there(layer):
+    layer.set("text_input", "layer_chain", "1, -1 1")
+    found = [e.proto for e in layer.tester.get("bidi_component") if e.proto.component_name == "intravisto_layer"]
+    first, *below = [json.loads(proto.json) for proto in found]
+    assert [data["layer"] for data in below] == [1, 5]
+    assert [data["position"] for data in below] == [first["position"]] * 2
+    shown = layer.workspace.shown
+    graph = shown.trace.layer(5, first["position"])
+    chain.take_step(layer.workspace, shown, graph, {"rev": shown.trace.id, "do": "head", "index": 3, "expert": -1})
+    layer.set("text_input", "layer_chain", "")
+    assert given(layer, "layer")["layer"] == 5
+    assert given(layer, "layer_cards")["head"]["head"] == 3
+    layer.assert_calm()
+    for wrong, said in (("two", "as 2, 4"), ("9", "layer: expected"), ("0 1 2 3 4 5 0", "at most 6")):
+        layer.set("text_input", "layer_chain", wrong)
+        assert said in layer.html()
+
+
 def test_the_width_chooses_the_rows(layer):
     click(layer, do="layer", layer=5)
     by_size = [row["index"] for row in given(layer, "layer")["lanes"][1]["rows"]]
@@ -137,6 +155,10 @@ def test_the_finder_lists_neurons_and_those_that_promote_a_token(layer):
     layer.set("text_input", "layer_finder_token", " Rome")
     table = layer.tester.dataframe[-1].value
     assert table["cosine"].abs().is_monotonic_decreasing
+    assert "one token: " in layer.html()
+    layer.set("text_input", "layer_finder_token", "Rome")
+    layer.click("layer_finder_token_space")
+    assert layer.tester.dataframe[-1].value.equals(table)
     layer.assert_calm()
 
 

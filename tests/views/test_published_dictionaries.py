@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 import intravisto_core as iv
 from intravisto_core.models.dictionaries.opening import choose_files
+from intravisto_core.sites import Site
 from tests.dictionaries import Arrays, encode, make_arrays, write_transcoders
 from tests.inside import context_of
 
@@ -107,13 +108,13 @@ def test_gemma_scope_2_with_and_without_a_config(family, added, tmp_path, kind, 
     """Folders of all layers have no config on the Hub: their names say the same."""
     engine, trace = family("Gemma-2").engine, family("Gemma-2").trace
     context, d = context_of(engine, trace), engine.model.d_model
-    z = context.data.site("z", LAYER).float().permute(1, 0, 2).flatten(1)
+    z = context.data.site(Site.Z, LAYER).float().permute(1, 0, 2).flatten(1)
     module = context.model.blueprint.blocks[LAYER].mlp.norm
-    mid = context.data.site("resid_mid", LAYER)[POSITION]
+    mid = context.data.site(Site.RESID_MID, LAYER)[POSITION]
     read, ends = {
-        "resid_post_all": (context.data.site("resid_post", LAYER)[POSITION], ["output"]),
+        "resid_post_all": (context.data.site(Site.RESID_POST, LAYER)[POSITION], ["output"]),
         "attn_out": (z[POSITION], ["self_attn.o_proj.input"]),
-        "mlp_out_all": (context.data.site("mlp_out", LAYER)[POSITION], ["post_feedforward_layernorm.output"]),
+        "mlp_out_all": (context.data.site(Site.MLP_OUT, LAYER)[POSITION], ["post_feedforward_layernorm.output"]),
         "transcoder_all": (module(mid), ["pre_feedforward_layernorm.output", "post_feedforward_layernorm.output"]),
     }[kind]
     x = read.detach().double().numpy()
@@ -134,7 +135,7 @@ def test_gemma_scope_2_with_and_without_a_config(family, added, tmp_path, kind, 
     assert found.n_active == (acts > 0).sum()
     np.testing.assert_allclose(found.part_act[rows], acts[found.part_index[rows]], rtol=1e-3, atol=1e-5)
     if skips:
-        error = context.data.site("mlp_out", LAYER)[POSITION].double().numpy() - acts @ w["W_dec"] - w["b_dec"]
+        error = context.data.site(Site.MLP_OUT, LAYER)[POSITION].double().numpy() - acts @ w["W_dec"] - w["b_dec"]
         error = error - x @ w["affine_skip_connection"]
         np.testing.assert_allclose(found.part_size[found.is_kind("error")], np.linalg.norm(error), rtol=1e-3)
 

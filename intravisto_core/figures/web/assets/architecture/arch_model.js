@@ -170,19 +170,47 @@ export class ArchModel {
     return node;
   }
 
-  /** Nodes whose path or class holds a text, at most `most`. A whole path is found whatever it is folded into. */
+  /** [path, class] of what holds a text in either, at most `most`. What is folded is found by the numbers of the text. */
   search(text, most = 40) {
     const wanted = text.trim().toLowerCase();
     if (!wanted) return [];
     const kept = this.folds.map((fold) => fold.chosen);
+    const numbers = wanted.match(/\d+/g) ?? [];
+    const found = new Map();
+    const take = (node) => found.size < most && found.set(this.pathOf(node), node.cls);
     const exact = this.find(text.trim());
-    if (!exact) this.folds.forEach((fold, i) => (fold.chosen = kept[i]));
-    const found = exact && exact !== this.root ? [exact] : [];
+    if (exact && exact !== this.root) take(exact);
+    this.folds.forEach((fold, i) => (fold.chosen = kept[i]));
     for (const node of this.nodes) {
-      if (found.length >= most) break;
-      const hit = node.path.toLowerCase().includes(wanted) || node.cls.toLowerCase().includes(wanted);
-      if (hit && node !== exact) found.push(node);
+      const holds = () => this.pathOf(node).toLowerCase().includes(wanted);
+      if (node.cls.toLowerCase().includes(wanted) || holds()) {
+        take(node);
+        continue;
+      }
+      const around = foldsAround(node);
+      for (let from = 0; from < numbers.length && around.length; from++) {
+        const fits = around.slice(0, numbers.length - from).every((fold, i) => fold.choose(numbers[from + i]));
+        if (fits && holds()) take(node);
+        this.folds.forEach((fold, i) => (fold.chosen = kept[i]));
+      }
     }
-    return found;
+    return [...found];
   }
+}
+
+/** The folds that a node lies in, the outermost first, each with a way to choose one of its repetitions by name. */
+function foldsAround(node) {
+  const found = [];
+  for (let each = node; each; each = each.parent) {
+    if (!each.fold) continue;
+    const { fold, place } = each;
+    const choose = (name) => {
+      const at = fold.names.indexOf(name);
+      if (at < 0 || at % fold.period !== place) return false;
+      fold.chosen = Math.floor(at / fold.period);
+      return true;
+    };
+    found.unshift({ choose });
+  }
+  return found;
 }

@@ -22,6 +22,9 @@ export class Outline {
       if (event.key === "Enter") this.hits.querySelector("button")?.click();
       if (event.key === "Escape") this.clear();
     });
+    // the list goes where the search is left, and comes again with the box
+    head.addEventListener("focusout", ({ relatedTarget }) => head.contains(relatedTarget) || (this.hits.hidden = true));
+    this.box.addEventListener("focus", () => this.box.value && this.search());
   }
 
   clear() {
@@ -31,13 +34,11 @@ export class Outline {
 
   search() {
     const { model } = this;
-    const kept = model.folds.map((fold) => fold.chosen);
-    const found = model.search(this.box.value).map((node) => ({ path: model.pathOf(node), cls: node.cls }));
-    model.folds.forEach((fold, i) => (fold.chosen = kept[i]));
+    const found = model.search(this.box.value);
     this.hits.replaceChildren();
     this.hits.hidden = !this.box.value.trim();
     if (!found.length) element("div", "iv-none-found", this.hits, "no path and no class has this");
-    for (const { path, cls } of found) {
+    for (const [path, cls] of found) {
       const hit = element("button", "", this.hits, printable(path || model.root.name));
       hit.type = "button";
       element("em", "", hit, cls);

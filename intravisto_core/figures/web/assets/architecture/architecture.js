@@ -264,7 +264,7 @@ class Architecture {
       ArrowUp: () => this.move(step(-1)),
       ArrowLeft: () => this.move(this.selected.parent ?? this.selected),
       ArrowRight: () => this.move(step(1)),
-      Enter: () => this.toggle(this.keyOf(this.selected)),
+      Enter: () => this.keyOf(this.selected) && this.toggle(this.keyOf(this.selected)),
       Escape: () => this.move(this.model.root),
       "+": () => this.view.zoom(1.25),
       "=": () => this.view.zoom(1.25),
