@@ -13,10 +13,10 @@ from intravisto_core.figures.words import graph_caption
 from intravisto_core.records import Sinks, row_label
 from intravisto_core.records.flow import HeadShares
 from intravisto_core.records.graph import ContributionGraph
-from intravisto_core.request import Span
+from intravisto_core.request import Ablate, Intervention, Link, Span
 from intravisto_core.request.flow import AttributionView, GraphView, HeadSharesView
-from intravisto_core.sites import Refinement
-from intravisto_ui.flow import lists, more_options, options, panel
+from intravisto_core.sites import Component, Refinement, Site
+from intravisto_ui.flow import link_check, lists, more_options, options, panel
 from intravisto_ui.parts import (
     components,
     edit_actions,
@@ -105,7 +105,10 @@ def _draw_panel(workspace: Workspace, shown: Shown, graph: ContributionGraph) ->
         st.html('<div class="hint">The embeddings: nothing was added yet.</div>')
         return
     panel.draw_actions(workspace, row, position)
-    if st.button("Layer", key="graph_layer", help="What the heads and neurons of this layer wrote here."):
+    line = st.container(horizontal=True, gap="small", key="graph_actions")
+    if edit := _write_edit(kind, row, position, source):
+        edit_actions.draw_test(line, workspace, edit, "graph_test")
+    if line.button("Layer", key="graph_layer", help="What the heads and neurons of this layer wrote here."):
         layer_start.start_layer_at(workspace, shown, row - 1, position)
         st.switch_page(layer_start.PAGE)
     found = panel.read_head_shares(workspace, shown, HeadSharesView(graph.trace, row, position, joint=True))
@@ -121,6 +124,13 @@ def _draw_panel(workspace: Workspace, shown: Shown, graph: ContributionGraph) ->
     else:
         with stage.draw_lower_half():
             _draw_attribution(workspace, shown, graph, row, position)
+
+
+def _write_edit(kind: str, row: int, position: int, source: int) -> Intervention | None:
+    """What takes away a state, or an attention step; None of a residual step, which no edit takes away by itself."""
+    if kind == "attention":
+        return link_check.write_edit(Link(Component.ATTENTION, row - 1, position, source=source))
+    return None if kind else Ablate(Site.RESID_POST, row - 1, (position,))
 
 
 def _parse_step(part: str) -> tuple[int, str]:

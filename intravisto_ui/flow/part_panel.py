@@ -8,11 +8,11 @@ import streamlit as st
 from intravisto_core.figures.numbers import change, significant
 from intravisto_core.figures.web.lines import Line, Lines, largest_part, lines_data, part_line
 from intravisto_core.records import Attribution, LinkCheck
-from intravisto_core.request import Link, PatternView
+from intravisto_core.request import Ablate, Link, PatternView
 from intravisto_core.request.flow import AttributionView
-from intravisto_core.sites import Capability, Component, Part, Refinement
+from intravisto_core.sites import Capability, Component, Part, Refinement, Site
 from intravisto_ui.flow import link_check, lists
-from intravisto_ui.parts import components, head_actions, layer_start, problems
+from intravisto_ui.parts import components, edit_actions, head_actions, layer_start, problems
 from intravisto_ui.session.question import find_question
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, plural
@@ -68,9 +68,11 @@ def _draw_head(workspace: Workspace, shown: Shown, found: Attribution, layer: in
 def _draw_mlp(workspace: Workspace, shown: Shown, found: Attribution, layer: int) -> None:
     _draw_title(f"layer {layer} · MLP", float(found.mlp_values[layer]), found, "")
     _draw_without(workspace, shown, found, Link(Component.MLP, layer, found.position))
+    line = st.container(horizontal=True, gap="small", key="mlp_actions")
+    edit_actions.draw_test(line, workspace, Ablate(Site.MLP_OUT, layer, (found.position,)), "mlp_test")
     if not shown.engine.model.capabilities[Capability.NEURONS].ok:
         return
-    if st.button("Layer", key="mlp_layer", help="What this MLP's neurons and the heads of its layer wrote here."):
+    if line.button("Layer", key="mlp_layer", help="What this MLP's neurons and the heads of its layer wrote here."):
         layer_start.start_layer_at(workspace, shown, layer, found.position)
         st.switch_page(layer_start.PAGE)
     asked = find_question(workspace, shown, found.position)

@@ -36,7 +36,7 @@ def draw_cell_actions(workspace: Workspace, component: Component, row: int, posi
         st.switch_page(edit_switch.PAGE)
     what = Ablate(site, layer, (position,))
     edit_run.draw_offer(line, workspace, what, "Ablate here", "ablate_here")
-    _draw_test(line, workspace, what, "test_here")
+    draw_test(line, workspace, what, "test_here")
     return line
 
 
@@ -55,11 +55,11 @@ def draw_head_action(workspace: Workspace, layer: int, position: int, heads: Seq
     )
     what = Ablate(Site.Z, layer, (position,), head=int(chosen))
     edit_run.draw_offer(line, workspace, what, "Ablate this head", f"{key}_ablate")
-    _draw_test(line, workspace, what, f"{key}_test")
+    draw_test(line, workspace, what, f"{key}_test")
 
 
-def _draw_test(line: DeltaGenerator, workspace: Workspace, what: Intervention, key: str) -> None:
-    """A button that tests what a cell or a head is said to do."""
+def draw_test(line: DeltaGenerator, workspace: Workspace, what: Intervention, key: str) -> None:
+    """A button that tests what a cell, a head or a link is said to do."""
     if line.button("Test this", key=key, help=claim_test.HELP):
         claim_test.open_test_here(workspace, what)
 

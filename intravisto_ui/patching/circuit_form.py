@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from intravisto_core.errors import RequestError
+from intravisto_core.errors import IntravistoError, RequestError
 from intravisto_core.request import CircuitRequest
 from intravisto_core.request.flow import AttributionView
 from intravisto_core.sites import Capability, Ranking, Refinement
@@ -19,6 +19,7 @@ from intravisto_ui.session.question import find_question
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.workspace import Workspace
 
+REFUSED = "circuit_refused"
 SOURCES = {BEST: "the smallest that keeps 80 %", OWN: "my own"}
 SOURCE_HELP = (
     "**the smallest that keeps 80 %**: of the parts of largest score, as many as keep 80 % of the lead.  \n**my own**: "
@@ -63,10 +64,15 @@ def draw(workspace: Workspace, base: Shown) -> tuple[DeltaGenerator, Chosen]:
 
 def take_largest(workspace: Workspace, base: Shown) -> None:
     """The parts that add most to the answer of the prompt at the left, as the circuit."""
-    asked = find_question(workspace, base, base.trace.prompt_length - 1)
-    contrast = None if asked.contrast is None else asked.contrast.typed
-    view = AttributionView(base.trace.id, asked.target.typed, contrast, asked.position, by=Refinement.HEADS)
-    found = workspace.read_view(base.engine, view, "circuit-attribution")
+    workspace.options[REFUSED] = None
+    try:
+        asked = find_question(workspace, base, base.trace.prompt_length - 1)
+        contrast = None if asked.contrast is None else asked.contrast.typed
+        view = AttributionView(base.trace.id, asked.target.typed, contrast, asked.position, by=Refinement.HEADS)
+        found = workspace.read_view(base.engine, view, "circuit-attribution")
+    except IntravistoError as error:
+        workspace.options[REFUSED] = error
+        return
     circuit_start.set_parts(workspace, base.spec, circuit_start.list_largest(found))
 
 

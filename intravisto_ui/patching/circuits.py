@@ -20,7 +20,6 @@ from intravisto_ui.session.text import escape_html, plural
 from intravisto_ui.session.workspace import Workspace
 
 SLOT = "circuit"
-REFUSED = "circuit_refused"
 
 
 def draw(workspace: Workspace, base: Shown, line: DeltaGenerator) -> None:
@@ -38,7 +37,7 @@ def draw(workspace: Workspace, base: Shown, line: DeltaGenerator) -> None:
         _begin(workspace, base, request)
         run = find_run(workspace, base)
     _draw_run(workspace, base, options, text, request, problem, run)
-    refused = workspace.options.get(REFUSED)
+    refused = workspace.options.get(circuit_form.REFUSED)
     if refused is not None:
         problems.draw_inline(refused)
     if run is None:
@@ -57,14 +56,14 @@ def find_run(workspace: Workspace, base: Shown) -> GridRun[CircuitRequest] | Non
 
 
 def _begin(workspace: Workspace, base: Shown, request: CircuitRequest) -> None:
-    workspace.options[REFUSED] = None
+    workspace.options[circuit_form.REFUSED] = None
     before = workspace.grids.pop(SLOT, None)
     if before is not None:
         before.cancel()
     try:
         workspace.grids[SLOT] = grid_runs.begin(base.engine, base.spec, (request,), workspace.id, SLOT)
     except IntravistoError as error:
-        workspace.options[REFUSED] = error
+        workspace.options[circuit_form.REFUSED] = error
 
 
 def _draw_run(

@@ -34,11 +34,11 @@ def test_pairs_have_a_mean_and_each_their_own_grid(visit):
     page.wait_for_selector(".iv-carry")
     seen.idle()
     page.locator('[role=gridcell][aria-label^="L2H1:"]').click()
-    expect(page.locator(".iv-said")).to_contain_text("95 % interval over the pairs")
-    page.locator(".st-key-patch_show [data-baseweb=select]").click()
+    expect(page.locator(".iv-said")).to_contain_text("95 % interval over the prompts")
+    page.locator(".st-key-patch_show [role=combobox]").click()
     page.get_by_role("option", name=re.compile("2: .*Spain")).click()
     expect(page.locator(".iv-patching")).to_contain_text("␣Spain")
-    expect(page.locator(".iv-said")).not_to_contain_text("interval over the pairs")
+    expect(page.locator(".iv-said")).not_to_contain_text("interval over the prompts")
     assert seen.said == []
 
 

@@ -10,6 +10,7 @@ import intravisto_core as iv
 from intravisto_core.analysis.evidence import judge
 from intravisto_core.engine.jobs.evidence import run_evidence
 from intravisto_core.experiments.controls import draw_parts, draw_positions, nudge_edits, shuffle_prompt, turn_edits
+from intravisto_core.figures.web.evidence_payload import evidence_data
 from intravisto_core.progress import Progress, finish_turns, relay_turns
 from intravisto_core.sites import ControlKind, Site, Verdict
 from intravisto_core.traces.edit_batches import bind_text, list_sites, run_edited_rows, run_texts
@@ -277,3 +278,7 @@ def test_what_is_there_by_now_grows_prompt_by_prompt_and_is_final(demo, prompts)
         np.testing.assert_array_equal(part.effects, whole.effects[at])
         np.testing.assert_array_equal(part.draws, whole.draws[at])
     assert whole.n == len(prompts)
+    shown = evidence_data(parts[-1], progress={"done": 3, "total": 4})
+    assert (shown["verdict"], shown["kind"]) == ("No verdict yet", "open")
+    assert not any("distinguishable" in line or "supported" in line for line in shown["said"])
+    assert any("distinguishable" in line for line in evidence_data(whole)["said"])

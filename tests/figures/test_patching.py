@@ -109,7 +109,9 @@ def test_a_sweep_names_what_each_prompt_needs():
     )
     data = sweep_data([grid])
     assert data["more"][0]["lines"] == [[("to <Mary> ", 0), ("L0H0 −3.00", 1)], [("to Tom ", 0), ("L1H0 −2.00", 1)]]
+    assert data["blocks"][0]["interval"] == [[[-3.0, 0.5], [-2.0, 0.01]], [[-1.0, 0.5], [0.0, 0.01]]]
     second = sweep_data([grid], prompt=1)
+    assert second["blocks"][0]["interval"] is None
     assert second["blocks"][0]["values"] == [[-1.0, 0.5], [-2.0, 0.01]]
     assert "lead of ␣Tom over ␣Mary" in second["about"]
     page = grid.html()

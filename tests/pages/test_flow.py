@@ -224,6 +224,9 @@ def test_the_graph_tells_heads_of_a_step_and_parts_of_a_state(flow_page: App, as
     assert of(AttributionView, asked).by is Refinement.HEADS
     select(flow_page, 4, 11, "block.3.6>block.4.11>attention", 21)
     assert "attention step" in flow_page.html()
+    flow_page.click("graph_test").assert_calm()
+    n = flow_page.workspace.base.trace.prompt_length
+    assert flow_page.workspace.claim.edits == (iv.KnockOut(3, (11 - n,), (6 - n,)),)
     flow_page.set("slider", "flow_threshold", 10.0)
     assert of(GraphView, asked).threshold == 0.1
     select(flow_page, 0, 2, "block.0.2", 22)
@@ -428,6 +431,9 @@ def test_an_mlp_of_the_map_tells_its_neurons(flow_page: App, asked: Asked) -> No
     fine = of(AttributionView, asked)
     assert (fine.by, fine.layer) == (Refinement.NEURONS, 5)
     assert "layer 5 · MLP" in flow_page.html()
+    flow_page.click("mlp_test").assert_calm()
+    n = flow_page.workspace.base.trace.prompt_length
+    assert flow_page.workspace.claim.edits == (iv.Ablate("mlp_out", 5, (11 - n,)),)
 
 
 def test_the_list_of_heads_unfolds_is_sorted_and_is_measured(flow_page: App, asked: Asked) -> None:

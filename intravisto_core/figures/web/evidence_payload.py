@@ -32,7 +32,7 @@ SHAPES = {
     ControlKind.DIRECTION: "triangle",
     ControlKind.PROMPT: "diamond",
 }
-LONGEST_LABEL = 30
+LONGEST_LABEL = 25
 
 
 def evidence_data(found: Evidence, rev: str = "", progress: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _block(grid: PatchGrid, layers: list[int], shares: bool, links: bool) -> dic
             "".join(_state(grid, known, rows[k], c) for c in range(len(blank))) if k in rows else "." * len(blank)
             for k in layers
         ],
-        "interval": _intervals(grid, rows, layers) if shares else None,
+        "interval": list_intervals(grid.interval, rows, layers) if shares else None,
         "estimate": _estimates(grid, rows, layers, shares),
         "stories": write_stories(grid),
         "does": words.write_does(grid),
@@ -133,12 +133,14 @@ def _state(grid: PatchGrid, known: np.ndarray, row: int, column: int) -> str:
     return SKIPPED if grid.skipped[row, column] else VALUE
 
 
-def _intervals(grid: PatchGrid, rows: dict[int, int], layers: list[int]) -> list[list[list[float | None]]] | None:
-    """Lower and upper ends of each cell, where several prompts give an interval."""
-    if grid.interval is None:
+def list_intervals(
+    interval: np.ndarray | None, rows: dict[int, int], layers: list[int]
+) -> list[list[list[float | None]]] | None:
+    """Lower and upper ends (2, L, C) of each cell, layer by layer as they are drawn; None where there are none."""
+    if interval is None:
         return None
-    blank: list[float | None] = [None] * grid.interval.shape[2]
-    return [[round_numbers(ends[rows[k]]) if k in rows else blank for k in layers] for ends in grid.interval]
+    blank: list[float | None] = [None] * interval.shape[2]
+    return [[round_numbers(ends[rows[k]]) if k in rows else blank for k in layers] for ends in interval]
 
 
 def _estimates(

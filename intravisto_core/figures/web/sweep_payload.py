@@ -11,6 +11,7 @@ from intravisto_core.figures import sweep_words as words
 from intravisto_core.figures.numbers import change, significant
 from intravisto_core.figures.text import printable, shorten
 from intravisto_core.figures.web.flow_payload import round_numbers
+from intravisto_core.figures.web.patching_payload import list_intervals
 from intravisto_core.figures.words import as_sentence
 from intravisto_core.records import SweepGrid
 from intravisto_core.sites import Site
@@ -91,7 +92,7 @@ def _block(grid: SweepGrid, values: np.ndarray, layers: list[int], prompt: int |
         "between": "H" if heads else " ",
         "values": [round_numbers(values[rows[k]]) if k in rows else blank for k in layers],
         "states": [_states(values[rows[k]]) if k in rows else "." * len(blank) for k in layers],
-        "interval": None,
+        "interval": list_intervals(grid.interval, rows, layers) if prompt is None else None,
         "estimate": None,
         "stories": None,
         "does": f"Without {words.PARTS[grid.what]}, the {words.name_lead(grid, prompt)} goes from "

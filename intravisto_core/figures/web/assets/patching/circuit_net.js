@@ -1,7 +1,7 @@
 /** The parts of a circuit on the grid of layers, and the edges between those that are kept. */
 import { shape } from "../shared/image.js";
 
-const ROW = { least: 17, most: 46 };
+const ROW = { least: 17, most: 58 };
 const COLUMN = { least: 15, most: 64 };
 const LABEL = 34;
 const GAP = 22; // between the last head and the MLPs

@@ -60,7 +60,7 @@ function tellCell(picture, block, state) {
   if (data.unit === "share") pieces.push([": ", 0], [showShort(data, value), 1], [block.way, 0]);
   else pieces.push([", ", 0], [showShort(data, value), 1], [block.way, 0]);
   const ends = block.interval?.map((rows) => rows[chosen.layer]?.[chosen.column]);
-  if (ends?.every((end) => end != null)) pieces.push([` 95 % interval over the pairs: ${ends.map((end) => showShort(data, end)).join(" to ")}.`, 0]);
+  if (ends?.every((end) => end != null)) pieces.push([` 95 % interval over the prompts: ${ends.map((end) => showShort(data, end)).join(" to ")}.`, 0]);
   if (Math.abs(value) <= data.floor) pieces.push([" That is below the noise floor: as good as nothing.", 0]);
   return pieces;
 }
