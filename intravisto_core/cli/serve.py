@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
         epilog="examples:\n  intravisto serve --model demo --port 8400\n"
         "  intravisto serve --model path/to/model --model demo --host 0.0.0.0 --tokens tokens.txt\n"
         "  intravisto serve --model demo --replicas 2\n"
-        "  intravisto serve --model openai-community/gpt2 --replicas 1-4 --memory 16",
+        "  intravisto serve --model openai-community/gpt2 --replicas 1-4 --memory 16 --gpu-memory 24",
     )
     serve.add_argument("--model", action="append", help=f"{SOURCES}; may be given again (default demo)")
     add_spec(serve)
@@ -57,6 +57,12 @@ def add(commands: Any) -> None:
         help="hold the models in N processes of a Ray cluster, or as many as are needed of N-M (default: in this one)",
     )
     serve.add_argument("--memory", type=float, metavar="GB", help="weights that one process may hold (default: all)")
+    serve.add_argument(
+        "--gpu-memory",
+        type=float,
+        metavar="GB",
+        help="memory of one GPU: with --replicas each asks for as many GPUs as its models need (default: none)",
+    )
     serve.add_argument(
         "--address", metavar="RAY", help="Ray cluster to use with --replicas (default: a new one on this machine)"
     )
@@ -98,7 +104,7 @@ def _serve(options: argparse.Namespace) -> int:
     clients = read_clients(options.tokens, allowance)
     check_address(options.host, clients)
     limits = Limits(**{name: getattr(options, f"most_{name}") for name in OF_REQUEST})
-    memory = None if options.memory is None else int(options.memory * 1e9)
+    memory, gpu_memory = (None if n is None else int(n * 1e9) for n in (options.memory, options.gpu_memory))
     where = f"http://{options.host}:{options.port}"
     print_text(f"{', '.join(models)} at {where}; what it answers stands at {where}/docs")
     if options.replicas is None:
@@ -114,6 +120,7 @@ def _serve(options: argparse.Namespace) -> int:
         allowance=allowance,
         of_request=limits,
         memory=memory,
+        gpu_memory=gpu_memory,
     )
     run_cluster(plan, options.host, options.port, options.address)
     return 0

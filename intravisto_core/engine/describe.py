@@ -10,6 +10,7 @@ import torch
 
 from intravisto_core.engine.base import Engine
 from intravisto_core.engine.local import LocalEngine
+from intravisto_core.engine.remote import RemoteEngine
 
 
 def diagnostics(engine: Engine) -> str:
@@ -32,6 +33,8 @@ def diagnostics(engine: Engine) -> str:
             lines.append(f"{package} not installed")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     lines.append(f"threads {torch.get_num_threads()}, GPU {gpu}")
+    if isinstance(engine, RemoteEngine):
+        lines.append("the model is at a service; what stands above is of this machine")
     card = asdict(engine.model)
     checks = card.pop("capabilities")
     lines += [f"{name}: {value}" for name, value in card.items()]

@@ -94,10 +94,10 @@ def fill_cache(model: LoadedModel, base: TraceData, stop: int) -> DynamicCache:
     return cache
 
 
-def catch_up(model: LoadedModel, cache: DynamicCache, reuse: Reuse) -> None:
-    """Give the layers that were left out the baseline's keys and values of the known positions."""
+def catch_up(model: LoadedModel, cache: DynamicCache, reuse: Reuse, start: int, stop: int) -> None:
+    """Give the layers that were left out of a call the baseline's keys and values of its positions."""
     for layer in range(reuse.layer):
-        fill_layer(model, cache, reuse.base, layer, reuse.position, reuse.known)
+        fill_layer(model, cache, reuse.base, layer, start, stop)
 
 
 def fill_layer(

@@ -280,7 +280,8 @@ def _resumed(work: _Run, checking: bool) -> Turns[int, None, None]:
         stop = min(start + size, reuse.known)
         with skipping(work.model, reuse, start, stop):
             work.forward(reuse.base.ids[start:stop], checking)
+        if stop < sink.length:
+            # the call that follows counts the positions before it by the cache of its first layer
+            catch_up(work.model, work.cache, reuse, start, stop)
         yield len(work.ids)
-    if reuse.known < sink.length:
-        catch_up(work.model, work.cache, reuse)
     copy_rows(sink, reuse)

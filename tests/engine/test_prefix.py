@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,12 +66,21 @@ def test_a_run_that_goes_on_from_another_has_the_same_bits(family: Callable, mon
 def test_what_is_shared_is_whole_and_kept(family: Callable, monkeypatch) -> None:
     monkeypatch.setattr(run_calls, "PREFILL_CHUNK", 4)
     engine = family("Llama").engine
-    base = engine.trace(FIRST, sites=["k", "v"])
-    with counting(engine) as read:
-        engine.trace(NEXT).forget()
-    assert read == [4, 4, 4], "the other run did not keep what this one keeps"
-    with counting(engine) as read:
-        engine.trace(NEXT, modules="model.norm").forget()
-        engine.trace(FIRST[:2] + NEXT[3:]).forget()
-    assert read == [4, 4, 4, 4, 4, 3], "modules are kept of every position; one call that differs is not shared"
+
+    def calls(prompt: tuple[int, ...], **options: Any) -> list[int]:
+        with counting(engine) as read:
+            engine.trace(prompt, **options).forget()
+        return read
+
+    less = engine.trace(FIRST, sites=["k", "v"])
+    assert calls(NEXT) == [4, 4, 4], "the other run did not keep what this one keeps"
+    less.forget()
+    base = engine.trace(FIRST)
+    assert calls(NEXT) == [4]
+    assert calls((*FIRST[:6], 1, 2, 3, 1)) == [4, 2], "up to the last whole call that both share"
+    assert calls((1, *NEXT[1:])) == [4, 4, 4]
+    assert calls(NEXT, modules="model.norm")[-3:] == [4, 4, 4], "modules are kept of every position"
+    edited = base.edit(iv.Ablate("mlp_out", 1, "all"))
     base.forget()
+    assert calls(NEXT) == [4, 4, 4], "an edited run is another one"
+    edited.forget()

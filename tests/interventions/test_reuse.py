@@ -73,6 +73,15 @@ def test_reuse_of_held_text(family, in_full, name):
     compared(case, *both(case, in_full, iv.Scale("mlp_out", 1, [-4, -2], factor=3.0), iv.KnockOut(1, -1, [3, 4], 1)))
 
 
+@pytest.mark.parametrize("name", ["Llama", "Bloom", "Falcon, new decoder", "Gemma-3", "GPT-Neo"])
+@pytest.mark.parametrize("text", ["free", "held"])
+def test_reuse_over_several_calls(family, in_full, monkeypatch, name, text):
+    """A long prompt is gone on with piece by piece, and each piece sees those before it in every layer."""
+    monkeypatch.setattr(import_module("intravisto_core.tracing.run_calls"), "PREFILL_CHUNK", 4)
+    case = family(name)
+    compared(case, *both(case, in_full, iv.Scale("attn_out", 1, [1, -1], factor=-2.0), text=text))
+
+
 def test_four_tokens_are_generated_after_an_edit_of_the_first_generated_one(case, in_full):
     tiny_llama = case("llama")
     found, whole = both(tiny_llama, in_full, iv.Scale("resid_post", 1, iv.Generated(1), factor=-3.0), text="free")

@@ -69,6 +69,8 @@ def keep(folder: Path, model: str) -> None:
     port = choose_port()
     command = [sys.executable, "-m", "intravisto_core", "serve", "--model", model, "--replicas", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    # where others fill the memory of this machine, Ray would end replicas that are small themselves
+    environment["RAY_memory_monitor_refresh_ms"] = "0"
     served = subprocess.Popen([*command, "--port", str(port)], cwd=ROOT, env=environment)
     state = {"url": f"http://127.0.0.1:{port}", "pid": served.pid, "keeper": os.getpid()}
     (folder / "begun").write_text(json.dumps(state))

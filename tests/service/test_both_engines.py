@@ -172,6 +172,12 @@ def test_a_saved_run_opens_with_an_engine_of_a_service(pair, tmp_path):
     assert list(differences(here.shares(), again.shares(), {here.id: again.id})) == []
 
 
+def test_diagnostics_say_where_the_model_is(pair):
+    here, there = map(iv.diagnostics, pair.engines)
+    assert "at a service" not in here
+    assert "the model is at a service" in there
+
+
 def test_a_trace_is_forgotten(pair):
     engine = pair.engines[1]
     trace = engine.trace("abc")

@@ -18,9 +18,8 @@ import pytest
 
 import intravisto_core as iv
 from intravisto_core.engine.answers import pack_answer, read_answer
-from intravisto_core.service.clients import Clients, read_clients
-from intravisto_core.service.limits import Allowance, ServiceLimits, Usage
-from intravisto_core.service.placement import group_models, name_models
+from intravisto_core.service.clients import Clients
+from intravisto_core.service.limits import Allowance, ServiceLimits
 from tests.engine.test_engine import watching
 from tests.service.serving import WAIT_S, serving
 from tests.tiny import N_LAYERS, PROMPT
@@ -159,20 +158,6 @@ def test_a_client_that_used_up_what_it_may_is_told_when_to_come_again(guarded):
     Http(guarded, ALICE).run(iv.TraceRequest("ab"))
 
 
-def test_what_was_used_comes_back_evenly():
-    now = [0.0]
-    usage = Usage(Allowance(jobs=2, seconds=3600), lambda: now[0])
-    usage.charge(seconds=3600 + 600)
-    with pytest.raises(iv.BusyError) as caught:
-        usage.check()
-    assert caught.value.after == pytest.approx(601)
-    now[0] = 601.0
-    usage.check()
-    usage.open_jobs = 2
-    with pytest.raises(iv.BusyError, match="at most 2 at once"):
-        usage.check()
-
-
 def test_cancelling_ends_a_run_with_what_there_is(service):
     ask, engine = Http(service), iv.connect(service, "llama")
     finished_steps = 2
@@ -302,28 +287,3 @@ def test_a_damaged_answer_is_refused(cut):
     changed[8 + length] ^= 1
     with pytest.raises(iv.TraceError, match="hash differs"):
         read_answer(bytes(changed))
-
-
-def test_a_file_of_tokens(tmp_path):
-    path = tmp_path / "tokens"
-    path.write_text(f"# ours\nalice {ALICE} jobs=3 tokens=1000\n\nbob {BOB}\n")
-    clients = read_clients(path, Allowance(jobs=9))
-    assert clients.find(f"Bearer {ALICE}", None) == "alice"
-    assert clients.usage("alice").allowance == Allowance(jobs=3, tokens=1000)
-    assert clients.usage("bob").allowance == Allowance(jobs=9)
-    for text in ("", "alice short", f"a/b {ALICE}", f"alice {ALICE}\nalice {BOB}", f"alice {ALICE} jobs=many"):
-        path.write_text(text)
-        with pytest.raises(iv.RequestError, match="token file") as caught:
-            read_clients(path, Allowance())
-        assert ALICE not in str(caught.value)
-
-
-def test_models_share_processes_by_their_size():
-    groups = group_models({"a": 60, "b": 50, "c": 40, "d": 30, "e": 200}, 100)
-    assert [g.names for g in groups] == [("e",), ("a", "c"), ("b", "d")]
-    assert [g.nbytes for g in groups] == [200, 100, 80]
-    assert [g.names for g in group_models({"a": 60, "b": 50}, None)] == [("a", "b")]
-    (large,) = group_models({"a": 140}, None, gpu_bytes=80)
-    assert large.gpus == 3, "140 over GPUs that hold 64 of weights each"
-    with pytest.raises(iv.RequestError, match="under its own name"):
-        name_models([iv.ModelSpec("/a/x"), iv.ModelSpec("/b/x")])

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.engine.dispatcher import Dispatcher
 from intravisto_core.engine.jobs.patching_grid import Exchange, GrowingGrid
 from intravisto_core.service import host
 from intravisto_core.service.backend import find_key
 from intravisto_core.tracing import preparing
+from tests.engine.test_engine import watching
 from tests.service.serving import WAIT_S
 from tests.service.test_jobs import Http, events
 from tests.tiny import PROMPT
@@ -113,6 +115,39 @@ def test_a_rest_is_told_wherever_the_session_has_pins(service, monkeypatch):
     assert len({each for each in asked if each}) == 3, "a raw client's session is told by what is known of it"
     assert ask("POST", "/v1/session/rest", {"session": "mine", "model": "llama", "traces": "x"})[0] == 400
     ask("POST", "/v1/session/resume", {"session": "mine", "model": "llama"})
+
+
+def test_one_client_with_many_runs_does_not_hold_up_another(service, monkeypatch):
+    order, end = [], Dispatcher._end
+
+    def note(self: Any, task: Any, *given: Any, **options: Any) -> None:
+        order.append(task.job.session)
+        end(self, task, *given, **options)
+
+    monkeypatch.setattr(Dispatcher, "_end", note)
+    engine, entered, go = iv.connect(service, "llama"), threading.Event(), threading.Event()
+
+    def stand() -> None:
+        entered.set()
+        assert go.wait(WAIT_S)
+
+    def ask(session: str) -> Any:
+        # what keeps modules shares no pass
+        return engine.submit(iv.TraceRequest("ab c", iv.Generation(2), modules="model.norm"), session=session)
+
+    with watching() as watch:
+        watch.at(0, stand)
+        try:
+            many = [ask("many") for _ in range(12)]
+            assert entered.wait(WAIT_S)
+            wait_until(lambda: sum(job.place > 0 for job in many) == 11)
+            one = ask("one")
+            wait_until(lambda: one.place)
+        finally:
+            go.set()
+        for job in (*many, one):
+            job.result(WAIT_S)
+    assert order.index("local/one") <= 2
 
 
 @pytest.mark.parametrize("id", ["x.y.z", "nonesuch", ""])

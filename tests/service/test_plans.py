@@ -1,0 +1,65 @@
+"""Who may use a service and how much, and what a cluster is planned to be: decided before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import intravisto_core as iv
+from intravisto_core.service.clients import read_clients
+from intravisto_core.service.limits import Allowance, Usage
+from intravisto_core.service.placement import group_models, name_models
+from tests.service.test_jobs import ALICE, BOB
+
+
+def test_what_was_used_comes_back_evenly():
+    now = [0.0]
+    usage = Usage(Allowance(jobs=2, seconds=3600), lambda: now[0])
+    usage.charge(seconds=3600 + 600)
+    with pytest.raises(iv.BusyError) as caught:
+        usage.check()
+    assert caught.value.after == pytest.approx(601)
+    now[0] = 601.0
+    usage.check()
+    usage.open_jobs = 2
+    with pytest.raises(iv.BusyError, match="at most 2 at once"):
+        usage.check()
+
+
+def test_a_file_of_tokens(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text(f"# ours\nalice {ALICE} jobs=3 tokens=1000\n\nbob {BOB}\n")
+    clients = read_clients(path, Allowance(jobs=9))
+    assert clients.find(f"Bearer {ALICE}", None) == "alice"
+    assert clients.usage("alice").allowance == Allowance(jobs=3, tokens=1000)
+    assert clients.usage("bob").allowance == Allowance(jobs=9)
+    for text in ("", "alice short", f"a/b {ALICE}", f"alice {ALICE}\nalice {BOB}", f"alice {ALICE} jobs=many"):
+        path.write_text(text)
+        with pytest.raises(iv.RequestError, match="token file") as caught:
+            read_clients(path, Allowance())
+        assert ALICE not in str(caught.value)
+
+
+def test_the_command_plans_a_cluster(monkeypatch, tiny_llama):
+    from intravisto_core.cli import main
+    from intravisto_core.service import cluster
+
+    planned: list[Any] = []
+    monkeypatch.setattr(cluster, "run_cluster", lambda *given: planned.append(given))
+    words = ["--replicas", "1-3", "--memory", "16", "--gpu-memory", "24", "--client-jobs", "5", "--address", "auto"]
+    assert main(["serve", "--model", str(tiny_llama), *words]) == 0
+    ((plan, *where),) = planned
+    assert (plan.least, plan.most, plan.memory, plan.gpu_memory) == (1, 3, 16 * 10**9, 24 * 10**9)
+    assert (plan.allowance.jobs, where) == (5, ["127.0.0.1", 8400, "auto"])
+
+
+def test_models_share_processes_by_their_size():
+    groups = group_models({"a": 60, "b": 50, "c": 40, "d": 30, "e": 200}, 100)
+    assert [g.names for g in groups] == [("e",), ("a", "c"), ("b", "d")]
+    assert [g.nbytes for g in groups] == [200, 100, 80]
+    assert [g.names for g in group_models({"a": 60, "b": 50}, None)] == [("a", "b")]
+    (large,) = group_models({"a": 140}, None, gpu_bytes=80)
+    assert large.gpus == 3, "140 over GPUs that hold 64 of weights each"
+    with pytest.raises(iv.RequestError, match="under its own name"):
+        name_models([iv.ModelSpec("/a/x"), iv.ModelSpec("/b/x")])
