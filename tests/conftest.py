@@ -70,6 +70,14 @@ def real_engine(real_model: Path) -> Iterator[iv.Engine]:
 
 
 @pytest.fixture(scope="session")
+def eiffel(real_engine: iv.Engine) -> Iterator[iv.Trace]:
+    """A run of the real model in which position 8 says ␣Paris, made once for all tests. Only read it."""
+    trace = real_engine.trace("The Eiffel Tower is in the city of", max_new_tokens=1)
+    yield trace
+    trace.forget()
+
+
+@pytest.fixture(scope="session")
 def chromium() -> Iterator:
     """A running headless Chromium (playwright's Browser); `new_context()` is a fresh profile."""
     program = next((p for p in map(shutil.which, CHROMIUM_NAMES) if p), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -38,6 +40,38 @@ def compute_logits(
     if projection.bias and (bias := model.weights.bias("unembed")) is not None:
         z.addcmul_(a, bias.clamp(min=FLOOR))
     return scale_logits(model, z, projection.capped)
+
+
+def compute_logit_blocks(
+    model: LoadedModel, x_hat: Float[Tensor, "n d"], width: int
+) -> Iterator[tuple[int, Float[Tensor, "n w"]]]:
+    """Logits of n vectors under the output lens, of so many tokens at a time, each with the id of its first token, and
+    gone when the next comes. Without a soft-cap.
+    """
+    room = torch.empty(len(x_hat) * width, dtype=torch.float32, device=x_hat.device)
+    bias = model.weights.bias("unembed")
+    for start, table in model.weights.chunks("unembed", width):
+        z = torch.mm(x_hat, table.T, out=room[: len(x_hat) * len(table)].view(len(x_hat), len(table)))
+        if bias is not None:
+            z += bias[start : start + len(table)].clamp(min=FLOOR)
+        yield start, z.mul_(model.blueprint.logit_scale) if model.blueprint.logit_scale != 1.0 else z
+
+
+def compute_mean_logits(model: LoadedModel, x_hat: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """The mean over the vocabulary of the logits of n vectors under the output lens; without a soft-cap."""
+    mean = x_hat @ model.weights.mean_row("unembed")
+    if (bias := model.weights.bias("unembed")) is not None:
+        mean = mean + bias.clamp(min=FLOOR).mean()
+    return mean * model.blueprint.logit_scale
+
+
+def compute_output_constant(model: LoadedModel) -> Float[Tensor, " V"] | None:
+    """Logits of the final norm's β and the unembedding's bias; None where there is neither."""
+    if model.norm.shift is None and model.weights.bias("unembed") is None:
+        return None
+    beta = model.norm.shift if model.norm.shift is not None else torch.zeros(model.dimensions.d_model)
+    beta = beta[None].to(torch.float32)
+    return compute_logits(model, Projection(beta, torch.ones(1, dtype=torch.float32, device=beta.device)))[0]
 
 
 def compute_token_logits(

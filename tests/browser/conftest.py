@@ -97,6 +97,13 @@ class Visit:
         if not re.match(r"(https?|wss?)://127\.0\.0\.1|data:|blob:", url):
             self.outside.append(url)
 
+    def wear(self, dark: bool) -> Visit:
+        """Until the page shows the other theme, as when the reader's system turns to it."""
+        self.page.emulate_media(color_scheme="dark" if dark else "light")
+        ground = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
+        self.page.wait_for_function(f"(dark) => ({ground}.match(/\\d+/)[0] < 128) === dark", arg=dark)
+        return self.idle()
+
     def ready(self) -> Visit:
         """Until there is a picture and nothing runs."""
         self.page.wait_for_selector(".iv-cell")

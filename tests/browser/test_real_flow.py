@@ -28,7 +28,7 @@ STORY = (
     "postcard or in a film, and a few have built it at home from small grey bricks on a kitchen table in the rain. "
     "Most of them know the answer at once, because there is only one such tower in the world. "
 ) + EIFFEL
-SIZES = [(WIDE, False), (WIDE, True), (NARROW, False), (NARROW, True)]
+SIZES = [(WIDE, False), (NARROW, True)]
 
 
 @pytest.fixture
@@ -82,8 +82,10 @@ def test_sinks_are_set_aside_at_full_depth_and_shown_again(look: Opens, size: tu
     columns = [seen.page.locator(f'rect.iv-node[data-part="block.22.{p}"]') for p in (2, 1)]
     widths = [float(column.first.get_attribute("width")) for column in columns]
     assert widths[0] > 3 * widths[1], "iffel joins the last position in layer 23"
-    assert overlapping(seen, ".iv-tick") == []
-    assert overlapping(seen, ".iv-rowname") == []
+    for theme in (dark, not dark):
+        seen.wear(theme)
+        assert overlapping(seen, ".iv-tick") == []
+        assert overlapping(seen, ".iv-rowname") == []
     seen.page.locator(".st-key-sinks_undo button").first.click()
     expect(line).to_contain_text("Attention sinks are shown")
     first = seen.page.locator('rect.iv-node[data-part="block.0.0"]')
@@ -99,7 +101,10 @@ def test_a_long_text_shows_the_whole_and_folds_what_has_no_mass(look: Opens, siz
     assert seen.page.locator(".iv-overbar").count() > 250
     expect(seen.page.locator(".iv-insight").first).to_be_attached()
     expect(seen.page.locator(".iv-gap").first).to_be_attached()
-    assert overlapping(seen, ".iv-tick") == []
+    for theme in (dark, not dark):
+        seen.wear(theme)
+        expect(seen.page.locator(".iv-overbar").first).to_be_attached()
+        assert overlapping(seen, ".iv-tick") == []
     chips = seen.page.locator(".iv-strip:not(.iv-passive) .iv-chip")
     expect(chips.first).to_have_attribute("title", re.compile("of the mass comes from it"))
     heaviest = chips.evaluate_all(

@@ -366,7 +366,7 @@ def test_the_route_is_a_timeline_that_the_strip_goes_with(open_page: Opener) -> 
     assert selection(page)[:2] == [0, best]
     lines.nth(2).locator(".iv-said").click()
     assert "iv-on" in lines.nth(2).get_attribute("class")
-    assert "10.0 % on average that ends before" in page.locator("footer").inner_text()
+    assert "10.0\u00a0% on average that ends before" in page.locator("footer").inner_text()
     assert page.locator("br, s").count() == 0
 
 

@@ -10,8 +10,7 @@ import torch
 
 import intravisto_core as iv
 from intravisto_core.views.context import ViewContext
-from intravisto_core.views.flow import details, shares
-from intravisto_core.views.flow import held as held_logits
+from intravisto_core.views.flow import blockwise, details, shares
 from tests.flow.sinking import trace_with_sinks
 from tests.inside import compute_records_anew
 
@@ -202,16 +201,19 @@ def test_divergences_under_a_soft_cap_are_kept(case, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "granite"])
-def test_what_held_logits_say_is_what_each_node_says(case, name, monkeypatch):
+def test_what_blocks_of_tokens_say_is_what_each_node_says(case, name, monkeypatch):
     engine = case(name).engine
-    held = engine.trace("ab c!held", max_new_tokens=3).flow(min_mass=1e-3)
+    monkeypatch.setattr(blockwise, "LEAST_WIDTH", 100)
+    monkeypatch.setattr(blockwise, "BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(blockwise, "LINKS_AT_ONCE", 7)
+    blocks = engine.trace("ab c!held", max_new_tokens=3).flow(min_mass=1e-3)
     assert engine.kept_traces.model.dtype == torch.float32
-    monkeypatch.setattr(details, "can_hold", lambda context, n_nodes: False)
+    monkeypatch.setattr(details, "reads_in_blocks", lambda model: False)
     each = engine.trace("ab c!held", max_new_tokens=3, seed=7).flow(min_mass=1e-3)
-    np.testing.assert_allclose(held.link_kl, each.link_kl, atol=1e-5)
-    np.testing.assert_array_equal(held.reading_ids, each.reading_ids)
-    np.testing.assert_allclose(held.reading_numbers, each.reading_numbers, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(blocks.link_kl, each.link_kl, atol=1e-5)
+    np.testing.assert_array_equal(blocks.reading_ids, each.reading_ids)
+    np.testing.assert_allclose(blocks.reading_numbers, each.reading_numbers, rtol=1e-4, atol=1e-5)
     monkeypatch.undo()
-    monkeypatch.setattr(held_logits, "LARGEST", -1.0)
+    monkeypatch.setattr(blockwise, "LARGEST", -1.0)
     again = engine.trace("ab c!held", max_new_tokens=3, seed=8).flow(min_mass=1e-3)
     np.testing.assert_array_equal(again.link_kl, each.link_kl)

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 import intravisto_core as iv
 
 pytestmark = pytest.mark.real
-EIFFEL = "The Eiffel Tower is in the city of"
 # enough words behind the early “the” for its weight to be decided
 MARY = "When Mary and John went to the store, John gave a drink to Mary and then they walked home together in the rain."
-
-
-@pytest.fixture(scope="module")
-def eiffel(real_engine: iv.Engine) -> Iterator[iv.Trace]:
-    trace = real_engine.trace(EIFFEL, max_new_tokens=1)
-    yield trace
-    trace.forget()
 
 
 def test_position_0_is_a_sink_of_most_layers_though_it_is_a_word(eiffel: iv.Trace) -> None:

@@ -348,21 +348,3 @@ def test_without_room_it_is_refused(family: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(memory, "all_free", lambda: {"cpu": 1000})
     with pytest.raises(iv.MemoryShortError, match="whitened vector"):
         engine.find(family("Mistral").trace.id).read_back(iv.Replace("resid_post", 1, (4,), token="w42"))
-
-
-def test_random_tokens_of_a_real_model_read_back(real_engine: iv.Engine) -> None:
-    """500 tokens at five layers."""
-    trace = real_engine.trace("The Eiffel Tower is in the city of")
-    engine, rng = real_engine, np.random.default_rng(0)
-    ids = [int(i) for i in rng.permutation(engine.model.d_vocab)]
-    reader = engine.kept_traces.model.reader
-    texts = (reader.decode([i]) for i in ids if [t.id for t in engine.tokenize(reader.decode([i]), False)] == [i])
-    tokens = [text for _, text in zip(range(500), texts, strict=False)]
-    assert len(tokens) == 500
-    n_layers = engine.model.n_layers
-    for layer in (0, 7, 15, 22, n_layers - 1):
-        found = [trace.read_back(iv.Replace("resid_post", layer, (-1,), token=t), top_k=1) for t in tokens]
-        assert np.mean([bool(f.reads_back[0]) for f in found]) >= 0.98, layer
-    raw = [trace.read_back(iv.Replace("resid_post", 22, (-1,), token=t, lens="output"), top_k=1) for t in tokens[:100]]
-    assert np.mean([bool(f.reads_back[0]) for f in raw]) < 0.5
-    trace.forget()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import intravisto_core as iv
 
 
-def test_paris_comes_from_iffel_by_heads_of_layers_22_and_23(real_engine):
-    trace = real_engine.trace("The Eiffel Tower is in the city of", max_new_tokens=1)
-    found = trace.explain()
+def test_paris_comes_from_iffel_by_heads_of_layers_22_and_23(eiffel):
+    found = eiffel.explain()
     assert (found.target, found.position) == ("␣Paris", 8)
     assert found.sources["token"][0] == "iffel"
     top = found.heads.iloc[0]
-    assert trace.tokens[int(top["looks_at"])].shown == "iffel"
+    assert eiffel.tokens[int(top["looks_at"])].shown == "iffel"
     assert int(top["layer"]) in (22, 23)
     moments = found.moments.set_index("what")
     assert moments.loc["first", "layer"] == 28
@@ -19,7 +18,6 @@ def test_paris_comes_from_iffel_by_heads_of_layers_22_and_23(real_engine):
     hidden = found.tests[found.tests["kind"] == "word"].set_index("index")["metric_after"]
     assert hidden.drop(0).nsmallest(2).index.tolist() == [7, 2], "␣city and iffel, when they are hidden"
     assert "it looks at ‘iffel’ and writes ␣Paris" in found.sentence
-    trace.forget()
 
 
 def test_mary_leads_by_a_head_that_pushes_john_down(real_engine):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 
-def test_head_4_of_layer_23_writes_paris_from_iffel(real_engine):
-    trace = real_engine.trace("The Eiffel Tower is in the city of", max_new_tokens=1)
-    graph = trace.layer(23, 8)
+def test_head_4_of_layer_23_writes_paris_from_iffel(eiffel):
+    graph = eiffel.layer(23, 8)
     assert (graph.target, graph.contrast) == ("␣Paris", "␣Rome")
     head = graph.parts[(graph.parts.kind == "head") & (graph.parts["index"] == 4)].iloc[0]
     assert head["writes"].startswith("␣Paris")
@@ -19,19 +18,16 @@ def test_head_4_of_layer_23_writes_paris_from_iffel(real_engine):
     assert 1000 < ranks[1] < 1300
     assert 700 < ranks[2] < 850
     assert 180 < graph.lane_half[1] < 205, "the MLP is diffuse"
-    last = trace.layer(29, 8, width="pull")
+    last = eiffel.layer(29, 8, width="pull")
     drawn = last.parts[last.parts.kind == "neuron"]["pull"].sum()
     assert abs(drawn) < 0.3 * abs(last.lane_pull[1]), "most of its pull is in the others"
-    trace.forget()
 
 
-def test_by_angle_heads_look_for_tokens_of_their_own(real_engine):
+def test_by_angle_heads_look_for_tokens_of_their_own(eiffel):
     """By product the same few rare tokens head the lists of all heads (17 tokens in 54 places, by angle 37)."""
-    trace = real_engine.trace("The Eiffel Tower is in the city of", max_new_tokens=1)
     distinct = {}
     for order in ("angle", "logit"):
-        cards = [trace.head(23, head, 8, order=order) for head in range(9)]
+        cards = [eiffel.head(23, head, 8, order=order) for head in range(9)]
         distinct[order] = len({int(i) for card in cards for i in card.query_ids})
     assert distinct["angle"] > 30
     assert distinct["logit"] < 25
-    trace.forget()

@@ -14,7 +14,7 @@ from intravisto_core.analysis.profiles import Profiles, compute_logit_divergence
 from intravisto_core.progress import Progress
 from intravisto_core.sites import Component, LinkKind, NodeKind
 from intravisto_core.views.context import ViewContext
-from intravisto_core.views.flow.held import can_hold, decode_held
+from intravisto_core.views.flow.blockwise import decode_in_blocks, reads_in_blocks
 from intravisto_core.views.flow.readings import (
     LISTED,
     UPDATES,
@@ -175,10 +175,10 @@ def _compute_pairs(
     """KL(upper ‖ lower) of pairs of nodes, float32."""
     used, back = np.unique(np.concatenate([upper, lower]), return_inverse=True)
     needed, (up, low) = [nodes[i] for i in used], np.split(back, 2)
-    if can_hold(context, len(needed)):
-        held = yield from decode_held(context, needed, up, low)
-        if held is not None:
-            return held.astype(np.float32)
+    if reads_in_blocks(context.model):
+        said = yield from decode_in_blocks(context, needed, up, low)
+        if said is not None:
+            return said.astype(np.float32)
     found = yield from decode_nodes(context, "state", decode_states, needed)
     if context.model.blueprint.soft_cap:
         return (yield from _capped(context, found["x_hat"], up, low))

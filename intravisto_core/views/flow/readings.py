@@ -99,12 +99,8 @@ def decode_tops(context: ViewContext, nodes: Sequence[Node]) -> Arrays:
     """Top tokens of nodes under the output lens with the final norm, whatever the node, and their probabilities."""
     model, at = context.model, collect_vectors(context, nodes)
     z = _logits(model, torch.where(at.as_it_is[:, None], at.x, model.final_state(at.x)), update=False)
-    return find_tops(z, compute_sums(z, z.amax(-1)).log_sum)
-
-
-def find_tops(z: Tensor, log_sum: Tensor) -> Arrays:
-    """Top tokens and their probabilities, from logits and their log-sum-exp."""
     top, ids = find_top_tokens(z, LISTED)
+    log_sum = compute_sums(z, top[:, 0]).log_sum
     return {"ids": ids.int().cpu().numpy(), "numbers": (top - log_sum[:, None]).exp().float().cpu().numpy()}
 
 
