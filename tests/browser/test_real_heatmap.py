@@ -12,17 +12,21 @@ from tests.browser.conftest import NARROW, WIDE, Visit
 
 pytestmark = pytest.mark.browser
 Visits = Callable[..., Visit]
+# 19 tokens; with the question and ten that are generated, 19 more
 SENTENCE = "The Eiffel Tower is in the city of Paris, and many people visit it each year. "
-TEXT = SENTENCE * 15 + "The Eiffel Tower is in the city of"
+QUESTION = "The Eiffel Tower is in the city of"
 
 
-@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (NARROW, True)])
-def test_a_long_text_opens_on_its_answer(visit: Visits, real_model: Path, size: tuple[int, int], dark: bool) -> None:
+@pytest.mark.parametrize(("size", "dark", "sentences"), [(WIDE, False, 15), (NARROW, True, 6)])
+def test_a_long_text_opens_on_its_answer(
+    visit: Visits, real_model: Path, size: tuple[int, int], dark: bool, sentences: int
+) -> None:
     seen = visit(size=size, dark=dark).ready().open_model(real_model)
-    seen.type_prompt(TEXT)
+    seen.type_prompt(SENTENCE * sentences + QUESTION)
     seen.page.locator(".st-key-run button").click()
-    expect(seen.page.locator(".iv-note")).to_contain_text("32 rows × 304 positions")
-    top = seen.page.locator('[role=gridcell][aria-label^="final norm, position 293:"]')
+    expect(seen.page.locator(".iv-note")).to_contain_text(f"32 rows × {19 * (sentences + 1)} positions")
+    last = 19 * sentences + 8
+    top = seen.page.locator(f'[role=gridcell][aria-label^="final norm, position {last}:"]')
     expect(top).to_contain_text("␣Paris")
     expect(top).to_be_visible()
     if size == NARROW:
@@ -30,7 +34,7 @@ def test_a_long_text_opens_on_its_answer(visit: Visits, real_model: Path, size: 
         seen.page.locator(".iv-grid .iv-scroller").evaluate(
             "(scroller) => { scroller.scrollTop = scroller.scrollHeight; }"
         )
-    expect(seen.page.locator('[role=gridcell][aria-label^="embeddings, position 293"]')).to_be_attached()
+    expect(seen.page.locator(f'[role=gridcell][aria-label^="embeddings, position {last}"]')).to_be_attached()
     seen.page.get_by_role("button", name="Find", exact=True).click()
     field = seen.page.locator(".st-key-wanted input")
     field.fill("Paris")

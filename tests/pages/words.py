@@ -49,7 +49,8 @@ def read_words(root: Any) -> str:
 
 
 def steady(line: str) -> str:
-    """A line without the numbers that differ between machines."""
+    """A line without the numbers that differ between machines, and with plain spaces."""
+    line = line.replace("\u00a0", " ")
     for pattern, stand_in in _UNSTABLE:
         line = pattern.sub(stand_in, line)
     return line

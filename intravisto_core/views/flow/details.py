@@ -26,6 +26,7 @@ from intravisto_core.views.flow.readings import (
     decode_states,
     decode_tops,
     decode_updates,
+    is_kept,
 )
 
 Array = np.ndarray
@@ -87,6 +88,12 @@ class _Readings:
     def at(self, name: str, node: Node) -> int:
         return self.asked.setdefault((name, node), len(self.asked))
 
+    def list_unread(self, context: ViewContext) -> set[Node]:
+        """Nodes whose logits say what is asked for and was not kept."""
+        wanted = {asked for asked in self.asked if asked[0] != "iterative" and not is_kept(context, *asked)}
+        below = {node._replace(row=node.row - 1) for name, node in wanted if name == "difference"}
+        return below | {node for _, node in wanted}
+
     def fill(self, context: ViewContext, details: Details) -> Turns:
         n = len(self.asked)
         details.ids = np.full((n, LISTED), -1, np.int32)
@@ -118,7 +125,7 @@ def describe_drawn(context: ViewContext, drawn: Drawn, iterative: bool) -> Gener
         if lower is not None and upper is not None:
             details.link_difference[link] = readings.at(*_between(lower, upper, parallel))
     # the divergences first: what they need of the nodes most often says all the rest
-    yield from _divergences(context, drawn, nodes, details)
+    yield from _divergences(context, drawn, nodes, details, readings)
     yield from readings.fill(context, details)
     return details
 
@@ -146,8 +153,12 @@ def _between(lower: Node, upper: Node, parallel: bool) -> tuple[str, Node]:
     return "update", upper._replace(component=wrote)
 
 
-def _divergences(context: ViewContext, drawn: Drawn, nodes: list[Node | None], details: Details) -> Turns:
-    """KL(upper ‖ lower) of all links that have no terminal; each pair is computed once and kept."""
+def _divergences(
+    context: ViewContext, drawn: Drawn, nodes: list[Node | None], details: Details, readings: _Readings
+) -> Turns:
+    """KL(upper ‖ lower) of all links that have no terminal; each pair is computed once and kept. readings: what else
+    is asked for, which is read on the way where it can be.
+    """
     real = np.array([n is not None for n in nodes])
     if not len(drawn.source) or not real.any():
         return
@@ -163,20 +174,21 @@ def _divergences(context: ViewContext, drawn: Drawn, nodes: list[Node | None], d
     kl = np.array([known.get(pair, np.nan) for pair in map(tuple, pairs.tolist())], np.float32)
     missing = np.flatnonzero(np.isnan(kl))
     if len(missing):
-        kl[missing] = yield from _compute_pairs(context, own, upper[missing], lower[missing])
+        kl[missing] = yield from _compute_pairs(context, own, upper[missing], lower[missing], readings)
         found = {"pairs": pairs[missing], "kl": kl[missing]}
         context.keep("divergences", {name: np.concatenate([kept[name], found[name]]) for name in kept})
     details.link_kl[links] = kl
 
 
 def _compute_pairs(
-    context: ViewContext, nodes: list[Node], upper: Array, lower: Array
+    context: ViewContext, nodes: list[Node], upper: Array, lower: Array, readings: _Readings
 ) -> Generator[Progress, None, Array]:
     """KL(upper ‖ lower) of pairs of nodes, float32."""
     used, back = np.unique(np.concatenate([upper, lower]), return_inverse=True)
     needed, (up, low) = [nodes[i] for i in used], np.split(back, 2)
     if reads_in_blocks(context.model):
-        said = yield from decode_in_blocks(context, needed, up, low)
+        others = sorted(readings.list_unread(context).difference(needed))
+        said = yield from decode_in_blocks(context, [*needed, *others], up, low)
         if said is not None:
             return said.astype(np.float32)
     found = yield from decode_nodes(context, "state", decode_states, needed)

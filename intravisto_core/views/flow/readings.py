@@ -164,6 +164,12 @@ def decode_nodes(
     return _in_order(nodes, groups, rows)
 
 
+def is_kept(context: ViewContext, name: str, node: Node) -> bool:
+    """Whether a node was decoded under that name."""
+    kept = context.find(("node", name, node.component, node.row)) or {}
+    return node.position in kept.get("positions", ())
+
+
 def keep_nodes(context: ViewContext, name: str, nodes: Sequence[Node], arrays: Arrays) -> Rows:
     """Put what was decoded of nodes into the store, beside what is there of their rows; returns those rows."""
     rows: Rows = {}
