@@ -285,6 +285,9 @@ class LocalEngine(Dictionaries, Asking):
         self._traces = self._joining = None
         give_back()
 
+    def __repr__(self) -> str:
+        return f"LocalEngine({self._card.name}, {self._card.dtype} on {self._card.device})"
+
     def _learn(self, card: ModelCard) -> None:
         self._card = self.kept_traces.card = card
 

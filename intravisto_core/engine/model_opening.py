@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intravisto_core.errors import Cancelled, RequestError, expected
+from intravisto_core.errors import RequestError, expected
 from intravisto_core.options import refuse_unknown
 from intravisto_core.progress import Report, quiet
 from intravisto_core.request import ModelSpec
@@ -39,41 +37,4 @@ def open_model(
     # torch is loaded here
     from intravisto_core.engine.local import LocalEngine
 
-    return _call_apart(lambda told: LocalEngine(spec, token=token, report=told), report)
-
-
-def _call_apart(open_it: Callable[[Report], LocalEngine], report: Report) -> LocalEngine:
-    """Open a model on a thread that ends, and wait for it.
-
-    The thread that computes keeps helpers for its products. Were they the caller's, there would be more threads than
-    processors for as long as the caller lives, and the helpers of the model's own thread would sleep between products
-    (OpenMP waits busily only while there are not more). Ctrl-C ends the opening.
-    """
-    done: list[LocalEngine] = []
-    failed: list[BaseException] = []
-    stopped = threading.Event()
-
-    def told(*so_far: Any) -> None:
-        if stopped.is_set():
-            raise Cancelled("cancelled while the model was being opened")
-        report(*so_far)
-
-    def work() -> None:
-        try:
-            done.append(open_it(told))
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work, name="intravisto-opening", daemon=True)
-    thread.start()
-    try:
-        thread.join()
-    except BaseException:
-        stopped.set()
-        thread.join()
-        for engine in done:
-            engine.close()
-        raise
-    if failed:
-        raise failed[0]
-    return done[0]
+    return LocalEngine(spec, token=token, report=report)

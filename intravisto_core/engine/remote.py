@@ -209,6 +209,9 @@ class RemoteEngine(Asking):
         """Somebody looks at a session again: its pins count again."""
         self._on_session("resume", session)
 
+    def __repr__(self) -> str:
+        return f"RemoteEngine({self._card.name} at {self.url})"
+
     def close(self) -> None:
         """Let go of the connection; the model stays open at the service."""
         for job in self._jobs:

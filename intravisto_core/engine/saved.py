@@ -204,6 +204,9 @@ class SavedEngine(Asking):
     def close(self) -> None:
         """Nothing: no model is held."""
 
+    def __repr__(self) -> str:
+        return f"SavedEngine({self._path.name!r}, {self._card.name})"
+
     def _read_run(self, body: Any, name: str) -> _Run:
         get = self._bundle.array
         kept = {(Site.parse(a["site"], "site"), int(a["layer"])): str(a["array"]) for a in _list(body["activations"])}

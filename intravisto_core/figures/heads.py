@@ -15,14 +15,16 @@ from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure
 from intravisto_core.records import HeadComposition, HeadPatterns, HeadTargets, HeadTypes
 
 MAPS_A_ROW = 4
+BETWEEN_ROWS = 80  # pixels: numbers and name of one axis, and the title of the next map
 SHARES = ("previous", "duplicate", "induction", "first")
 
 
 def _maps(maps: Mapping[str, np.ndarray], title: str, dark: bool, signed: bool = False) -> go.Figure:
     """Layers down, heads across, one map for each name; all on one scale."""
-    names, shape = list(maps), next(iter(maps.values())).shape
-    n_rows = -(-len(names) // MAPS_A_ROW)
-    n_columns, gaps = min(MAPS_A_ROW, len(names)), {"horizontal_spacing": 0.05, "vertical_spacing": 0.3 / n_rows}
+    names, (layers, heads) = list(maps), next(iter(maps.values())).shape
+    n_rows, n_columns = -(-len(names) // MAPS_A_ROW), min(MAPS_A_ROW, len(names))
+    tall = n_rows * max(180, min(700, 60 + 14 * layers))
+    gaps = {"horizontal_spacing": 0.05, "vertical_spacing": BETWEEN_ROWS / tall}
     figure = make_subplots(n_rows, n_columns, subplot_titles=names, **gaps)
     most = max((float(np.nanmax(np.abs(v), initial=0)) for v in maps.values()), default=1.0)
     for i, (name, values) in enumerate(maps.items()):
@@ -42,12 +44,10 @@ def _maps(maps: Mapping[str, np.ndarray], title: str, dark: bool, signed: bool =
     bar = colour_bar("" if signed else "share of attention", **({} if signed else {"tickformat": ".0%"}))
     scale = plotly_scale("diverging" if signed else "attention", dark)
     figure.update_layout(coloraxis={"colorscale": scale, "cmin": -most if signed else 0, "cmax": most, "colorbar": bar})
-    layers, heads = shape
     figure.update_xaxes(title_text="head", dtick=max(1, heads // 6))
     figure.update_yaxes(autorange="reversed", dtick=max(1, layers // 12))
     width = 120 + n_columns * max(200, min(420, 12 * heads))
-    height = 110 + n_rows * max(180, min(700, 60 + 14 * layers))
-    return style_figure(figure, title, dark=dark, width=width, height=height, above=84)
+    return style_figure(figure, title, dark=dark, width=width, height=110 + tall, above=84)
 
 
 def _frame(columns: Mapping[str, np.ndarray]) -> pd.DataFrame:

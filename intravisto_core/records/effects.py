@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -200,7 +201,7 @@ class LinkCheck(Record):
     def _summary(self) -> tuple[str, ...]:
         return (
             f"links: {len(self.labels)}",
-            f"rank correlation {self.rank_correlation:.2f}",
+            "" if math.isnan(self.rank_correlation) else f"rank correlation {self.rank_correlation:.2f}",
             f"position {self.position}",
         )
 

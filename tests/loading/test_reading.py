@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
 import threading
 import time
 from io import StringIO
@@ -235,20 +233,6 @@ def test_the_library_tells_it_and_may_be_stopped(sharded):
         with pytest.raises(KeyboardInterrupt):
             iv.open_model(source, report=stop)
         assert told[-1].startswith("reading model-00001")
-    iv.open_model(sharded).close()
-
-
-def test_ctrl_c_ends_an_opening_and_leaves_no_thread(sharded):
-    before, pressed = set(threading.enumerate()), []
-
-    def press(done: int, total: int, text: str) -> None:
-        if done and not pressed:
-            pressed.append(text)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        iv.open_model(sharded, report=press)
-    assert set(threading.enumerate()) <= before
     iv.open_model(sharded).close()
 
 

@@ -75,6 +75,11 @@ def test_every_named_view_comes_back_as_it_was(trace, saved, name):
     same(saved.view(view), trace.view(view))
 
 
+def test_engines_print_as_one_line(demo, saved):
+    assert repr(demo) == "LocalEngine(demo, float32 on cpu)"
+    assert repr(saved.engine) == "SavedEngine('whole.intravisto', demo)"
+
+
 def test_the_description_comes_back(trace, saved):
     assert (saved.id, saved.fingerprint, saved.text, saved.request) == (
         trace.id,
