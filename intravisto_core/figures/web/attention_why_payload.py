@@ -105,7 +105,7 @@ def _list_cuts(found: AttentionScore) -> list[dict[str, Any]]:
         (ScoreEnd.QUERY, found.query_parts, found.matrix.sum(1), found.query_predicted, found.query_measured),
     )
     for end, names, sums, predicted, measured in ends:
-        for i in np.argsort(-np.abs(sums), kind="stable")[: LARGEST].tolist():
+        for i in np.argsort(-np.abs(sums), kind="stable")[:LARGEST].tolist():
             lines.append(
                 {
                     "name": names[i],
