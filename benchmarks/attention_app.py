@@ -64,7 +64,7 @@ def compare_with_tiles(engine: Any, text: str) -> None:
         painted.append(int(((weights >= HIDDEN_BELOW) & ~kept).sum()))
     along = -(-length // TILE)
     tiles = along * (along + 1) // 2 * TILE**2
-    rows = [
+    rows: list[list[object]] = [
         ["rows of a head, KB: median, largest", f"{np.median(sizes) / 1e3:,.0f}, {max(sizes) / 1e3:,.0f}"],
         ["tiles of a head's whole matrix, KB", f"{tiles / 1e3:,.0f}"],
         ["cells that are drawn and have no entry, all heads", sum(painted)],
@@ -74,7 +74,7 @@ def compare_with_tiles(engine: Any, text: str) -> None:
     trace.unpin()
 
 
-def in_the_app(page: Any, address: str, model: str, text: str, heads: list[str]) -> None:
+def in_the_app(page: Any, address: str, model: str, layers: int, text: str, heads: list[str]) -> None:
     """Run the text, then change heads; what comes over the socket is counted."""
     page.set_default_timeout(PATIENCE_MS)
     received = [0]
@@ -86,7 +86,7 @@ def in_the_app(page: Any, address: str, model: str, text: str, heads: list[str])
     field.click()
     field.fill(model)
     field.press("Enter")
-    page.locator(".badges", has_text="layers").wait_for()
+    page.locator(".badges", has_text=f"{layers} layers").wait_for()
     page.wait_for_selector(calm)
     prompt = page.locator(".st-key-prompt textarea")
     prompt.fill(text)
@@ -102,15 +102,19 @@ def in_the_app(page: Any, address: str, model: str, text: str, heads: list[str])
     root.evaluate(PAINTED)
     first = time.perf_counter() - began
     page.wait_for_selector(calm)
-    rows = [["from the run's end to the first picture, s", f"{first:.2f}"]]
+    say("from the run's end to the first picture", f"{first:.2f} s")
     took = [root.evaluate(SHOWN, name) for name in heads]
-    rows.append(["change of head, s: median, slowest", f"{np.median(took) / 1e3:.2f}, {max(took) / 1e3:.2f}"])
+    say("change of head: median, slowest", f"{np.median(took) / 1e3:.2f}, {max(took) / 1e3:.2f} s")
     again = [root.evaluate(SHOWN, name) for name in heads]
-    rows.append(["the same heads again, s: median, slowest", f"{np.median(again) / 1e3:.3f}, {max(again) / 1e3:.3f}"])
-    rows.append([f"received since, MB, {len(heads)} heads", f"{(received[0] - before) / 1e6:.1f}"])
+    say("the same heads again: median, slowest", f"{np.median(again) / 1e3:.3f}, {max(again) / 1e3:.3f} s")
+    say(f"received since, {len(heads)} heads", f"{(received[0] - before) / 1e6:.1f} MB")
     heap = page.evaluate("performance.memory.usedJSHeapSize / 1e6")
-    rows.append(["heap of the page's scripts, MB", f"{heap:.0f}"])
-    table("in the app", ["what", ""], rows)
+    say("heap of the page's scripts", f"{heap:.0f} MB")
+
+
+def say(what: str, value: str) -> None:
+    """A figure, at once."""
+    print(f"{what:48}{value}", flush=True)
 
 
 def main() -> None:
@@ -120,16 +124,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--tokens", type=int, default=2000)
+    parser.add_argument("--app", action="store_true", help="the app alone")
     options = parser.parse_args()
     print(machine())
     engine = iv.open_model(options.model)
     text = cut_text(engine, options.tokens)
-    compare_with_tiles(engine, text)
+    if not options.app:
+        compare_with_tiles(engine, text)
     random, card = np.random.default_rng(0), engine.model
     heads = [f"L{random.integers(card.n_layers)}H{random.integers(card.n_heads)}" for _ in range(CHANGES)]
     engine.close()
     with running_app(HF_HUB_OFFLINE="1") as address, chromium() as page:
-        in_the_app(page, address, options.model, text, list(dict.fromkeys(heads)))
+        in_the_app(page, address, options.model, card.n_layers, text, list(dict.fromkeys(heads)))
 
 
 if __name__ == "__main__":

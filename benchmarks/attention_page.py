@@ -35,6 +35,15 @@ MEASURE = """async ([selector, n]) => {
     }
     return took;
 }"""
+# when the panel's lines, drawn last, were painted
+WATCH = """(function look() {
+    if (document.querySelector(".iv-row")) setTimeout(() => (window.firstPicture = performance.now()));
+    else requestAnimationFrame(look);
+})()"""
+FIRST = """async () => {
+    while (!window.firstPicture) await new Promise(requestAnimationFrame);
+    return window.firstPicture;
+}"""
 CHANGE = """async (name) => {
     const field = document.querySelector(".iv-jump"), began = performance.now();
     field.value = name;
@@ -70,11 +79,11 @@ def measure(page: Any, length: int, folder: Path) -> dict[str, float]:
     rows = len(make_packets(length, PER_ROW, ())[0])
     first = len(make_payload(LAYERS, HEADS, length)) + rows
     query = len(make_query(LAYERS, HEADS, length, length - 1))
+    page.add_init_script(WATCH)
     page.goto(file.as_uri())
-    page.wait_for_selector(".iv-row")
     found = {"bytes of the first picture": first, "bytes of bertviz's JSON": embedded_by_bertviz(length)}
     found["bytes with a head and a query in all heads"] = first + rows + query
-    found["load to painted"] = page.evaluate("performance.getEntriesByType('paint')[0]?.startTime ?? NaN")
+    found["load to the first picture"] = page.evaluate(FIRST)
 
     def point(name: str, selector: str) -> None:
         took = page.evaluate(MEASURE, [selector, MOVES])

@@ -198,13 +198,23 @@ def test_two_runs_and_a_template_in_one_text(chromium: Any, tmp_path: Path) -> N
         packets=[*cubes, steer_packet(trace.id, {}, {"n": 0, "state": {}}, [fold])],
         start={"query": 7, "key": 5, "lockQuery": True, "lockKey": True, "sinks": "show"},
     )
-    (tmp_path / "two.html").write_text(
-        component_page("Two", "demo", {"attention": attention_payload(trace.head_targets(), parts)}, []), "utf-8"
-    )
+    text = component_page("Two", "demo", {"attention": attention_payload(trace.head_targets(), parts)}, [])
+    (tmp_path / "two.html").write_text(text.replace('id="attention"', 'id="attention" hidden', 1), "utf-8")
     page = chromium.new_page(viewport={"width": 1024, "height": 768})
     said: list[str] = []
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto((tmp_path / "two.html").as_uri())
+    page.locator("#attention").evaluate(
+        """async (place) => {
+            // a choice of another page can come before this one has a size
+            const { state } = place.querySelector(".iv-attention").intravisto;
+            for (const heads of ["L3H1", "all"]) {
+                state.change({ heads });
+                await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+            }
+            place.hidden = false;
+        }"""
+    )
     other = page.locator(".iv-token.iv-other")
     expect(other).to_have_count(1)
     expect(other).to_have_attribute("data-position", "6")

@@ -84,6 +84,8 @@ class AttentionPage {
     const place = { row, position: state.query, part: one ? `attention.${row}.${state.query}` : "", head: one ? state.picks[0] % state.base.heads : null, rev: state.base.rev, how: "attention" };
     const { n } = announce(place, this);
     this.send({ ...place, n });
+    // with what this brings into sight at once: the page's script runs one time for both
+    state.tell();
   }
 
   heard({ rev, position, row, head, part }) {

@@ -73,6 +73,7 @@ export class AttentionMap {
   /** Left, top, width and height of a head, in the scroller; null where the list has none. */
   boxOf(head) {
     const { heads, layers } = this.state.base;
+    if (!this.cell) return null; // not laid out yet: the page is not in sight
     const [wide, tall] = this.cell;
     if (this.state.map === "scatter") return this.points?.get(head) ?? null;
     if (this.listed) {
