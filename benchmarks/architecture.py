@@ -50,7 +50,9 @@ def build_mixture() -> tuple[Any, dict[str, Any]]:
     with torch.device("meta"):
         # products by expert are known there in bfloat16 alone
         model = transformers.Qwen3MoeForCausalLM(settings).to(torch.bfloat16).eval()
-    return model, {"input_ids": torch.zeros((1, 9), dtype=torch.int64, device="meta"), "use_cache": False}
+    ids = torch.zeros((1, 9), dtype=torch.int64, device="meta")
+    # without it the code looks into the positions, which have no numbers there
+    return model, {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
 
 
 def build_experts() -> tuple[Any, dict[str, Any]]:
