@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import runpy
 import signal
 import statistics
 import tempfile
@@ -21,7 +22,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from common import chromium, interleaved, machine, seconds, table
+from common import ROOT, chromium, interleaved, machine, seconds, table
 
 LONGEST = 60  # seconds that another program is given
 DRAW = """n => {
@@ -50,7 +51,9 @@ def build_mixture() -> tuple[Any, dict[str, Any]]:
     with torch.device("meta"):
         # products by expert are known there in bfloat16 alone
         model = transformers.Qwen3MoeForCausalLM(settings).to(torch.bfloat16).eval()
-    return model, {"input_ids": torch.zeros((1, 9), dtype=torch.int64, device="meta"), "use_cache": False}
+    ids = torch.zeros((1, 9), dtype=torch.int64, device="meta")
+    # without it the code looks into the positions, which have no numbers there
+    return model, {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
 
 
 def build_experts() -> tuple[Any, dict[str, Any]]:
@@ -97,9 +100,8 @@ def build_real() -> tuple[Any, dict[str, Any]] | None:
     import torch
 
     from intravisto_core import open_model
-    from tests.real.fetch import find_model
 
-    found = find_model()
+    found = runpy.run_path(str(ROOT / "tests" / "real" / "fetch.py"))["find_model"]()
     if found is None:
         return None
     network = open_model(str(found)).kept_traces.model.network
@@ -211,8 +213,8 @@ def main() -> None:
         for number, (name, build) in enumerate(CASES.items()):
             made = build() if options.only is None or number in options.only else None
             if made is not None:
-                print(f"{name} …", flush=True)
                 rows.append((name, *measure(*made, page, options.repetitions), *measure_peer(*made)))
+                print(*rows[-1], flush=True)
     table(f"architectures on {machine()}", HEAD, rows)
 
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import interleaved, machine, table, write
+from common import chromium, interleaved, machine, table, write
 
 SIZES = {
     "d 576": {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3},
@@ -25,6 +26,16 @@ SIZES = {
 }
 VOCABULARY = {"d 576": 49_152, "d 4096": 32_000}
 LENGTH, AT, LAYER = 64, 63, 0
+# drawn and laid out
+DRAW = """n => {
+  const root = document.querySelector('.iv-layer');
+  return Array.from({ length: n }, () => {
+    const begun = performance.now();
+    root.intravisto.draw();
+    root.getBoundingClientRect();
+    return performance.now() - begun;
+  });
+}"""
 
 
 def make_products(model: Any, data: Any, n_rows: int) -> Callable[[int], object]:
@@ -95,6 +106,14 @@ def list_visit_nodes(model: Any, data: Any) -> tuple[Any, Any]:
     return torch.stack([x for x, _ in found]), torch.stack([x for x, often in found for _ in range(often)])
 
 
+def measure_drawing(record: Any, folder: Path) -> float:
+    """Milliseconds of one drawing in Chromium, the middle of nine."""
+    with chromium() as page:
+        page.goto(record.save(folder / "layer.html").as_uri())
+        page.wait_for_selector(".iv-layer-frame svg")
+        return statistics.median(page.evaluate(DRAW, 9))
+
+
 def measure(name: str, repetitions: int, folder: Path) -> None:
     """One table."""
     import torch
@@ -146,6 +165,7 @@ def measure(name: str, repetitions: int, folder: Path) -> None:
     size = model.dimensions
     payload = len(json.dumps(layer_data(record), ensure_ascii=False).encode())
     heading = f"{name}, {size.n_heads} heads, {size.d_mlp:,} neurons, V {size.d_vocab:,}: page {payload / 1000:.1f} KB"
+    heading += f", drawn in {measure_drawing(record, folder):.0f} ms"
     table(heading, ("way", "time", "of the products", "of the record"), shown)
     engine.close()
 

@@ -43,6 +43,7 @@ class RunRecorder:
         self._looked_at = set(looked_at)
         self._told = told
         self._seen: dict[str, _Calls] = {}
+        self._paths: dict[int, str] = {}
         self._stack: list[Frame] = []
         self._failing: tuple[BaseException, str] | None = None
         # time that went into looking, which is nobody's
@@ -78,34 +79,35 @@ class RunRecorder:
 
     def _hooks(self) -> Iterator[RemovableHandle]:
         """What acts on a value comes before what looks at it, so these stand last."""
+        # one function for all modules: thousands of closures would have the garbage collector run
+        entering, leaving = self._entering, self._leaving
         for path, module in self._root.named_modules():
             if isinstance(module, torch.jit.ScriptModule):  # takes no hooks
                 continue
-            yield module.register_forward_pre_hook(self._entering(path), with_kwargs=True)
-            yield module.register_forward_hook(self._leaving, with_kwargs=True, always_call=True)
+            self._paths[id(module)] = path
+            yield module.register_forward_pre_hook(entering, with_kwargs=True)
+            yield module.register_forward_hook(leaving, with_kwargs=True, always_call=True)
 
-    def _entering(self, path: str) -> Callable[..., None]:
-        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            now = time.perf_counter()
-            with torch._C.DisableTorchFunction():
-                calls = self._seen.setdefault(path, _Calls())
-                calls.inputs = _inputs(args, kwargs, self._n_tokens)
-                calls.count_routed(module, args, kwargs)
-                if (path, ModuleSide.INPUT) in self._looked_at:
-                    self._show(path, ModuleSide.INPUT, (args, kwargs))
-                if self._tracer is not None:
-                    opens = not self._stack or any(True for _ in module.children())
-                    frame = self._tracer.enter(path, opens, args, kwargs)
-                else:
-                    frame = Frame(path, path, None, None)
-                frame.handled = sys.exc_info()[1]
-                self._stack.append(frame)
-            if self._told is not None:
-                self._told(path, False)
-            self._lost += time.perf_counter() - now
-            frame.lost, frame.started = self._lost, time.perf_counter()
-
-        return enter
+    def _entering(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        now = time.perf_counter()
+        path = self._paths[id(module)]
+        with torch._C.DisableTorchFunction():
+            calls = self._seen.setdefault(path, _Calls())
+            calls.inputs = _inputs(args, kwargs, self._n_tokens)
+            calls.count_routed(module, args, kwargs)
+            if (path, ModuleSide.INPUT) in self._looked_at:
+                self._show(path, ModuleSide.INPUT, (args, kwargs))
+            if self._tracer is not None:
+                opens = not self._stack or any(True for _ in module.children())
+                frame = self._tracer.enter(path, opens, args, kwargs)
+            else:
+                frame = Frame(path, path, None, None)
+            frame.handled = sys.exc_info()[1]
+            self._stack.append(frame)
+        if self._told is not None:
+            self._told(path, False)
+        self._lost += time.perf_counter() - now
+        frame.lost, frame.started = self._lost, time.perf_counter()
 
     def _leaving(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         now = time.perf_counter()

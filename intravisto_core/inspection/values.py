@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -13,15 +13,32 @@ from intravisto_core.records import ValueShape
 
 DEEPEST = 6
 MOST_ITEMS = 32
+_PLAIN = frozenset((int, float, bool, str, slice))
 
 
 def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
     """Every tensor of a value: in lists, tuples, dicts and dataclasses, one in another."""
+    found: list[Tensor] = []
+    _collect(value, depth, found)
+    return iter(found)
+
+
+def _collect(value: Any, depth: int, found: list[Tensor]) -> None:
+    # called for everything that any function of torch is given: the usual kinds come first
     if isinstance(value, Tensor):
-        yield value
-    elif depth < DEEPEST:
-        for _, item in _items(value):
-            yield from tensors_in(item, depth + 1)
+        found.append(value)
+        return
+    kind = type(value)
+    if depth >= DEEPEST or value is None or kind in _PLAIN:
+        return
+    if kind is tuple or kind is list:
+        items: Iterable[Any] = value
+    elif kind is dict:
+        items = value.values()
+    else:
+        items = [item for _, item in _items(value)]
+    for item in items:
+        _collect(item, depth + 1, found)
 
 
 def read_shape(value: Any, n_tokens: int | None = None, depth: int = 0) -> ValueShape:

@@ -15,6 +15,7 @@ from intravisto_core.models.construction import loading
 from intravisto_core.models.files.guard import refusing_damage
 from intravisto_core.models.files.settings import FILE, in_one_line
 from intravisto_core.models.remote import hub
+from intravisto_core.models.remote.folder_files import fetch_folder
 from intravisto_core.progress import quiet
 
 N_TOKENS = 8
@@ -59,9 +60,8 @@ def _locate(source: str, token: str | None) -> tuple[Path, str]:
         if file.is_file() and file.suffix == ".json":
             return file, file.resolve().parent.name
     if not place.exists() and hub.is_id(source):
-        found = hub.look(source, None, token, None)
-        if isinstance(found, tuple):
-            return found[0] / FILE, source.rpartition("/")[2]
+        found = fetch_folder(source, "", None, token, lambda names: [n for n in names if n == FILE], quiet, f"a {FILE}")
+        return found / FILE, source.rpartition("/")[2]
     raise ModelError(expected("model", f"a folder with a {FILE}, such a file, or a name on the Hub", source))
 
 

@@ -42,6 +42,10 @@ def test_of_a_model_on_the_hub_the_configuration_alone_is_fetched(hub, tmp_path,
     assert '"timeless": true' in page.read_text("utf-8")
     assert not hub.asked("model.safetensors")
     assert hub.asked("config.json")
+    (there / "config.json").unlink()
+    hub.repositories["owner/bare"] = there
+    assert main(["inspect", "owner/bare", "--meta"]) == 2
+    assert "its top folder: expected a config.json; there is none" in capfd.readouterr().err
 
 
 def test_a_run_that_fails_is_drawn_as_far_as_it_came(tmp_path, capsys):

@@ -18,9 +18,17 @@ Choose = Callable[[Iterable[str]], list[str]]
 
 
 def fetch_folder(
-    source: str, folder: str, revision: str | None, token: str | None, choose: Choose, report: Report
+    source: str,
+    folder: str,
+    revision: str | None,
+    token: str | None,
+    choose: Choose,
+    report: Report,
+    what: str = "a dictionary in safetensors or npz",
 ) -> Path:
     """The folder of a repository, with the files that `choose` picks of all their names, each checked by its checksum.
+
+    what: the files, in words.
 
     Raises:
         ModelError: there is nothing to choose.
@@ -36,7 +44,8 @@ def fetch_folder(
             )
         return here
     try:
-        return _fetch(Repository(source, revision, token and check_token(token), report), folder, choose, report)
+        repository = Repository(source, revision, token and check_token(token), report)
+        return _fetch(repository, folder, choose, report, what)
     except HubError as error:
         # a cached copy serves as well while the Hub cannot be asked whether there is a newer one
         if here is not None and error.kind in ("unreachable", "rate_limited"):
@@ -44,14 +53,14 @@ def fetch_folder(
         raise
 
 
-def _fetch(repository: Repository, folder: str, choose: Choose, report: Report) -> Path:
+def _fetch(repository: Repository, folder: str, choose: Choose, report: Report, what: str) -> Path:
     wanted = [repository.files[name] for name in choose(repository.files)]
     if not wanted:
         listed = sorted({name.rpartition("/")[0] for name in repository.files} - {""})
         near = [name for name in listed if name.startswith(folder)][:6]
         raise ModelError(
-            f"{repository.source}: {folder or 'its top folder'}: expected a dictionary in safetensors or npz; there is "
-            f"none. {'It has ' + ', '.join(near) + ', …' if near else 'Check the folder on its page'}"
+            f"{repository.source}: {folder or 'its top folder'}: expected {what}; there is none. "
+            f"{'It has ' + ', '.join(near) + ', …' if near else 'Check the folder on its page'}"
         )
     repository.storage.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []

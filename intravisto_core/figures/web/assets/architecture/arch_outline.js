@@ -22,7 +22,8 @@ export class Outline {
       if (event.key === "Enter") this.hits.querySelector("button")?.click();
       if (event.key === "Escape") this.clear();
     });
-    // the list goes where the search is left, and comes again with the box
+    // the list goes where the search is left, and comes again with the box; a press on it leaves the box focused
+    this.hits.addEventListener("mousedown", (event) => event.preventDefault());
     head.addEventListener("focusout", ({ relatedTarget }) => head.contains(relatedTarget) || (this.hits.hidden = true));
     this.box.addEventListener("focus", () => this.box.value && this.search());
   }
