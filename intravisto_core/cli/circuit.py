@@ -10,7 +10,7 @@ from intravisto_core.cli.options import add_model, add_out, open_engine
 from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.errors import RequestError, expected
-from intravisto_core.figures.circuit_words import describe
+from intravisto_core.figures.circuit_words import describe, write_worth
 from intravisto_core.records import Circuit
 from intravisto_core.request import CircuitRequest
 from intravisto_core.sites import Ranking
@@ -57,6 +57,8 @@ def _circuit(options: argparse.Namespace) -> int:
     )
     found: Circuit = open_engine(options).view(request)
     print_text(f"{found.model}: {describe(found)}")
+    for line in write_worth(found):
+        print_text(line)
     print_text(report(found))
     if options.out is not None:
         print_text(f"wrote {found.save(options.out)}")

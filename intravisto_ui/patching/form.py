@@ -36,7 +36,7 @@ HEADS = {
     str(Site.K): "keys",
     str(Site.V): "values",
     str(Site.PATTERN): "patterns",
-    PATH: "one way alone",
+    PATH: "one way",
     NOTHING: "no heads",
 }
 PLACES_HELP = (
@@ -46,7 +46,7 @@ PLACES_HELP = (
 HEADS_HELP = (
     "Which part of each head is put in, layer by head, at every chosen position at once. The output is what it writes; "
     "queries and keys say where it looks, values what it takes from there. Keys and values are of the heads that hold "
-    "them, fewer where heads share.  \n**one way alone** (path patching): what a head writes reaches one place, the "
+    "them, fewer where heads share.  \n**one way** (path patching): what a head writes reaches one place, the "
     "logits or another head; all else stays as it was."
 )
 WHERE = {"differing": "where prompts differ on", "last": "at the last position"}

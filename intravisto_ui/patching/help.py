@@ -60,7 +60,7 @@ PAIRS = """
 *Show* gives the grid of one pair alone. Columns are tokens only where all clean prompts are as long; heads do with
 any length. The interval of each cell (95 %, by drawing pairs anew) stands in the files.
 
-**One way alone** (path patching, among *Heads*). What a head writes in the other run reaches one place, the logits or
+**One way** (path patching, among *Heads*). What a head writes in the other run reaches one place, the logits or
 the queries, keys or values of one head. All other heads write what they wrote, and so do MLPs, unless the way leads
 through them. A cell says how much of the difference goes that way.
 """

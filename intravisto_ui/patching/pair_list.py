@@ -57,7 +57,7 @@ def read_pairs(text: str) -> tuple[PairLine, ...]:
             )
         found.append(PairLine(*parts))
     if not found:
-        raise RequestError("pairs: expected at least one; got none. Paste pairs, or try one of those below")
+        raise RequestError("No pairs yet: paste some, or try one of those below.")
     return tuple(found)
 
 

@@ -242,6 +242,7 @@ def test_the_command_writes_a_circuit(capsys, tmp_path):
     assert main(["circuit", str(pairs), "--by", "attribution", "--out", str(page)]) == 0
     printed = capsys.readouterr().out
     assert "of 30 heads and MLPs keep" in printed
+    assert "The other way round, with these" in printed
     assert "L0 MLP" in printed
     assert page.read_text().startswith("<!doctype html>")
     pairs.write_text("one prompt")

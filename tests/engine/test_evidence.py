@@ -138,6 +138,33 @@ def test_of_claims_whose_place_is_drawn_anew_for_each_prompt_few_are_supported(d
     assert sum(supported) <= 10, "5 % of 200"
 
 
+def test_a_judgement_by_hand():
+    """k* is the kind of largest mean, d is less its mean in the same prompt, the rank counts draws of k* alone."""
+    moved = np.array([1.0, 3.0, -0.5])
+    draws = np.array([[[0.2, -0.4], [-0.5, np.nan]], [[0.1, 0.1], [2.0, -4.0]], [[0.0, 0.3], [0.5, 0.7]]])
+    found = judge(moved, draws, 0.1)
+    assert found.control == 1
+    np.testing.assert_allclose(found.differences, [1.0 - 0.5, 3.0 - 3.0, -0.5 - 0.6])
+    assert found.rank == pytest.approx((1 + 1 + 2) / (1 + 5)), "one draw of the second prompt, both of the third"
+    assert found.verdict is Verdict.NOT_DISTINGUISHABLE
+    assert np.isnan(judge(moved[:1], draws[:1], 0.1).interval).all()
+
+
+def test_the_interval_is_that_of_scipy_and_chooses_the_control_anew():
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(1)
+    moved, draws = rng.normal(2, 1, 12), rng.normal(0, 1, (12, 1, 5))
+    found = judge(moved, draws, 0.0)
+    theirs = bootstrap((found.differences,), np.mean, n_resamples=10_000, method="percentile", rng=2)
+    np.testing.assert_allclose(found.interval, theirs.confidence_interval, atol=0.04)
+    # two kinds, each strong in half of the prompts: whichever a resample finds stronger is taken away
+    half = np.where(np.arange(12)[:, None, None] % 2 == np.arange(2)[None, :, None], 3.0, 0.0)
+    low, high = judge(np.full(12, 2.0), half, 0.0).interval
+    assert high == pytest.approx(0.5), "with as many of both kinds a mean of 1.5 is taken away, never less"
+    assert low < 0.5
+
+
 def test_controls_are_other_places_each_once():
     rng, show = np.random.default_rng(0), str
     found = draw_positions((iv.Ablate("mlp_out", 1, -2),), 9, 7, 5, rng, show)

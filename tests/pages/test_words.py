@@ -68,3 +68,9 @@ def test_the_words_of_a_selected_head(app: App) -> None:
     compare("flow_attribution_head", read_words(app.tester.main))
     app.set("segmented_control", "flow_cut", Refinement.COMPONENTS).assert_calm()
     compare("flow_attribution_layers", read_words(app.tester.main))
+
+
+@pytest.mark.parametrize("mode", ["pairs", "circuit"])
+def test_the_words_of_the_patching_pages_other_modes(app: App, mode: str) -> None:
+    open_page(app, "patching").set("segmented_control", "patch_mode", mode).assert_calm()
+    compare(f"patching_{mode}", read_words(app.tester.main))
