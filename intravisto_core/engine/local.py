@@ -170,11 +170,18 @@ class LocalEngine(Dictionaries, Asking):
         return self.kept_traces.times.expected(*read_counts(prompt_tokens, new_tokens))
 
     def submit(
-        self, request: Request, *, session: str = "", slot: str = "", new_id: Callable[[], str] = make_id
+        self,
+        request: Request,
+        *,
+        session: str = "",
+        slot: str = "",
+        new_id: Callable[[], str] = make_id,
+        alone: bool = False,
     ) -> Job:
         """Queue a request; its job carries every error. Everything that is asked of the model passes here.
 
         new_id: gives the id of each trace that is made; a service that has told others an id makes its trace again.
+        alone: it shares no pass, so that a run that is made again has the bits of a run alone.
 
         Raises:
             ModelError: the model failed its self-check after it had opened.
@@ -193,7 +200,7 @@ class LocalEngine(Dictionaries, Asking):
         self._checking.refuse()
         self._limits.check(request, traces.model.reader)
         control = RunControl(callbacks=self._callbacks_of(request, session), new_id=new_id)
-        job, joining = Job(request, session), self._joining
+        job, joining = Job(request, session), None if alone else self._joining
         member = None if joining is None else joining.enter(job, control)
 
         def begin() -> Generator[Progress, None, Any]:
