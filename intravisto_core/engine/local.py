@@ -19,8 +19,9 @@ from intravisto_core.engine.job import Job
 from intravisto_core.engine.jobs.registry import kind_of
 from intravisto_core.engine.jobs.vectors import apply_module
 from intravisto_core.engine.joining import Joining
+from intravisto_core.engine.keeping import Keeping
 from intravisto_core.engine.limits import Limits
-from intravisto_core.engine.trace_info import TraceInfo, describe_entry
+from intravisto_core.engine.trace_info import describe_entry
 from intravisto_core.errors import IntravistoError, RequestError, TraceError
 from intravisto_core.inspection.inspector import Inspector
 from intravisto_core.models import load
@@ -47,7 +48,7 @@ from intravisto_core.tracing.run import make_id
 from intravisto_core.views.architecture import make_inspector, read_vocabulary
 
 
-class LocalEngine(Dictionaries, Asking):
+class LocalEngine(Dictionaries, Keeping, Asking):
     """Answers requests about one model.
 
     store_bytes: budget of activations and decoded tiles together. token: for the Hub, kept nowhere. report: is told how
@@ -241,46 +242,6 @@ class LocalEngine(Dictionaries, Asking):
             TraceError: there is none of that id, or it belongs to somebody else.
         """
         return self._handle(self.kept_traces.entry(trace, session), session)
-
-    def describe(self, trace: str, session: str = "") -> TraceInfo:
-        """What is known of a trace now.
-
-        Raises:
-            TraceError: see `find`.
-        """
-        return describe_entry(self.kept_traces.entry(trace, session))
-
-    def forget(self, trace: str, session: str = "") -> None:
-        """Drop a trace; an edit lets go of its baseline and sources.
-
-        Raises:
-            TraceError: see `find`.
-        """
-        self.kept_traces.forget(trace, session)
-
-    def pin(self, trace: str, session: str = "") -> None:
-        """Keep a trace's activations whatever the byte budget; pins count.
-
-        Raises:
-            TraceError: see `find`.
-        """
-        self.kept_traces.pin(trace, session)
-
-    def unpin(self, trace: str, session: str = "") -> None:
-        """Take one pin back.
-
-        Raises:
-            TraceError: see `find`.
-        """
-        self.kept_traces.unpin(trace, session)
-
-    def rest(self, session: str) -> None:
-        """Nobody looks at a session for now: its pins keep nothing until `resume`."""
-        self.kept_traces.rest(read_text(session, "session"))
-
-    def resume(self, session: str) -> None:
-        """Somebody looks at a session again: its pins count again."""
-        self.kept_traces.resume(read_text(session, "session"))
 
     def close(self) -> None:
         """Stop working and let go of the model and its traces."""
