@@ -19,8 +19,9 @@ from intravisto_core.engine.job import Job
 from intravisto_core.engine.jobs.registry import kind_of
 from intravisto_core.engine.jobs.vectors import apply_module
 from intravisto_core.engine.joining import Joining
+from intravisto_core.engine.keeping import Keeping
 from intravisto_core.engine.limits import Limits
-from intravisto_core.engine.trace_info import TraceInfo, describe_entry
+from intravisto_core.engine.trace_info import describe_entry
 from intravisto_core.errors import IntravistoError, RequestError, TraceError
 from intravisto_core.inspection.inspector import Inspector
 from intravisto_core.models import load
@@ -47,7 +48,7 @@ from intravisto_core.tracing.run import make_id
 from intravisto_core.views.architecture import make_inspector, read_vocabulary
 
 
-class LocalEngine(Dictionaries, Asking):
+class LocalEngine(Dictionaries, Keeping, Asking):
     """Answers requests about one model.
 
     store_bytes: budget of activations and decoded tiles together. token: for the Hub, kept nowhere. report: is told how
@@ -170,11 +171,18 @@ class LocalEngine(Dictionaries, Asking):
         return self.kept_traces.times.expected(*read_counts(prompt_tokens, new_tokens))
 
     def submit(
-        self, request: Request, *, session: str = "", slot: str = "", new_id: Callable[[], str] = make_id
+        self,
+        request: Request,
+        *,
+        session: str = "",
+        slot: str = "",
+        new_id: Callable[[], str] = make_id,
+        alone: bool = False,
     ) -> Job:
         """Queue a request; its job carries every error. Everything that is asked of the model passes here.
 
         new_id: gives the id of each trace that is made; a service that has told others an id makes its trace again.
+        alone: it shares no pass, so that a run that is made again has the bits of a run alone.
 
         Raises:
             ModelError: the model failed its self-check after it had opened.
@@ -193,7 +201,7 @@ class LocalEngine(Dictionaries, Asking):
         self._checking.refuse()
         self._limits.check(request, traces.model.reader)
         control = RunControl(callbacks=self._callbacks_of(request, session), new_id=new_id)
-        job, joining = Job(request, session), self._joining
+        job, joining = Job(request, session), None if alone else self._joining
         member = None if joining is None else joining.enter(job, control)
 
         def begin() -> Generator[Progress, None, Any]:
@@ -234,46 +242,6 @@ class LocalEngine(Dictionaries, Asking):
             TraceError: there is none of that id, or it belongs to somebody else.
         """
         return self._handle(self.kept_traces.entry(trace, session), session)
-
-    def describe(self, trace: str, session: str = "") -> TraceInfo:
-        """What is known of a trace now.
-
-        Raises:
-            TraceError: see `find`.
-        """
-        return describe_entry(self.kept_traces.entry(trace, session))
-
-    def forget(self, trace: str, session: str = "") -> None:
-        """Drop a trace; an edit lets go of its baseline and sources.
-
-        Raises:
-            TraceError: see `find`.
-        """
-        self.kept_traces.forget(trace, session)
-
-    def pin(self, trace: str, session: str = "") -> None:
-        """Keep a trace's activations whatever the byte budget; pins count.
-
-        Raises:
-            TraceError: see `find`.
-        """
-        self.kept_traces.pin(trace, session)
-
-    def unpin(self, trace: str, session: str = "") -> None:
-        """Take one pin back.
-
-        Raises:
-            TraceError: see `find`.
-        """
-        self.kept_traces.unpin(trace, session)
-
-    def rest(self, session: str) -> None:
-        """Nobody looks at a session for now: its pins keep nothing until `resume`."""
-        self.kept_traces.rest(read_text(session, "session"))
-
-    def resume(self, session: str) -> None:
-        """Somebody looks at a session again: its pins count again."""
-        self.kept_traces.resume(read_text(session, "session"))
 
     def close(self) -> None:
         """Stop working and let go of the model and its traces."""

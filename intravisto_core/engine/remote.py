@@ -30,6 +30,8 @@ ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 MOST_INFOS = 4000
 FRESH_S = 1.0
 AT_ONCE_S = 30.0
+# of pinned traces, those that a service is told of at once
+MOST_TOLD = 1000
 
 
 class RemoteEngine(Asking):
@@ -261,8 +263,8 @@ class RemoteEngine(Asking):
     def _on_session(self, verb: str, session: str) -> None:
         """Which traces have pins is told too, their own or on a baseline: machines that hold none need not know."""
         edits = [id for (owner, id), info in self._infos.items() if owner == session and info.baseline]
-        traces = {*self._pinned.get(read_text(session, "session"), ()), *edits}
-        self._ask(f"/v1/session/{verb}", {"session": session, "traces": sorted(traces)})
+        traces = dict.fromkeys([*self._pinned.get(read_text(session, "session"), ()), *reversed(edits)])
+        self._ask(f"/v1/session/{verb}", {"session": session, "traces": list(traces)[:MOST_TOLD]})
 
     def _place(self, trace: str, verb: str) -> str:
         if (

@@ -164,7 +164,7 @@ class Host:
                 if self._knows(engine, info.id, question.session):
                     continue
                 job = await self._in_thread(
-                    engine.submit, info.request, session=question.session, new_id=partial(str, info.id)
+                    engine.submit, info.request, session=question.session, new_id=partial(str, info.id), alone=True
                 )
                 async for step in self._watch(ticket.id, job):
                     yield step

@@ -18,7 +18,7 @@ from intravisto_core.service.desk import NO_STORE, At, Client, Desk
 from intravisto_core.storage.migrations import SCHEMA
 
 LONGEST_SESSION = 200
-MOST_TRACES = 5000
+MOST_TRACES = 1000
 BODY = {"requestBody": {"content": {JSON: {"schema": {"type": "object"}}}}}
 TRACE_VERBS = ("describe", "forget", "pin", "unpin")
 SESSION_VERBS = ("rest", "resume")
@@ -73,7 +73,7 @@ async def on_session(verb: str, request: Request, client: Client, desk: At) -> J
     body = await _read_body(desk, request, client)
     traces = body.pop("traces", None)
     if traces is None:
-        traces = desk.book.known_traces(body["session"])
+        traces = desk.book.known_traces(body["session"])[-MOST_TRACES:]
     if not isinstance(traces, list) or not all(isinstance(id, str) for id in traces) or len(traces) > MOST_TRACES:
         raise RequestError(expected("traces", f"a list of at most {MOST_TRACES} ids", type(traces).__name__))
     model = desk.choose_model(body.get("model"))

@@ -33,7 +33,7 @@ def find_prefix(
     size = call_size(model, len(prepared.prompt) + len(prepared.forced))
     best: Prefix | None = None
     for base in others if len(prepared.prompt) > size else ():
-        n = _count_shared(prepared.prompt[:-1], base.ids[: base.prompt_length]) // size * size
+        n = _count_shared(prepared.prompt[:-1], base.ids[: base.prompt_length], size)
         if n > (best.n if best else 0) and _serves(model, prepared, sites, base, size):
             best = Prefix(base, n)
     return best
@@ -58,8 +58,12 @@ def take_prefix(sink: CaptureSink, prefix: Prefix) -> None:
     sink.start = sink.stop = n
 
 
-def _count_shared(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _count_shared(one: tuple[int, ...], other: tuple[int, ...], size: int) -> int:
+    """How many ids two texts begin with alike, in whole calls of that size."""
+    n = 0
+    while n + size <= min(len(one), len(other)) and one[n : n + size] == other[n : n + size]:
+        n += size
+    return n
 
 
 def _serves(model: LoadedModel, prepared: Prepared, sites: tuple[Site, ...] | None, base: TraceData, size: int) -> bool:

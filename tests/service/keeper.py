@@ -61,7 +61,7 @@ def using(folder: Path, model: Path) -> Iterator[tuple[str, psutil.Process]]:
         mine.unlink()
         if not count_users(folder):
             with suppress(psutil.NoSuchProcess):
-                psutil.Process(state["keeper"]).wait(2 * END_S)
+                psutil.Process(state["keeper"]).wait(10 * END_S)
 
 
 def keep(folder: Path, model: str) -> None:
