@@ -63,6 +63,7 @@ class _Task:
     slot: str
     number: int
     on_cancel: Callable[[], None]
+    last_turn: int = field(default=-1)
     started: float = field(default=0.0)
     spent: float = field(default=0.0)
 
@@ -72,7 +73,8 @@ class Dispatcher:
 
     threads: of the processor, for every torch call. limits: on the queue and on the time of one job. Among the jobs of
     the best priority the session that waited longest is served, and of its jobs the oldest. One that waits for
-    something outside this process comes no sooner than a trace, and after the others of its session.
+    something outside this process comes no sooner than a trace, and after the others of its session; several of them
+    are looked after by turns.
     """
 
     def __init__(self, name: str, threads: int, limits: Limits = NO_LIMITS) -> None:
@@ -171,10 +173,10 @@ class Dispatcher:
                     max(t.priority, Priority.TRACE) if t.job.progress.elsewhere else t.priority,
                     self._served.get(t.job.session, -1),
                     t.job.progress.elsewhere,
-                    t.number,
+                    t.last_turn if t.job.progress.elsewhere else t.number,
                 ),
             )
-            self._served[task.job.session] = next(self._numbers)
+            task.last_turn = self._served[task.job.session] = next(self._numbers)
             return task
 
     def _loop(self) -> None:

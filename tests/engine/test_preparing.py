@@ -18,6 +18,7 @@ from intravisto_core.models.files.tokenizer_limits import LimitedTokenizer
 from intravisto_core.request import AttributionView, Generation, HeatmapView, TraceBatch, TraceRequest
 from intravisto_core.sites import JobState
 from intravisto_core.tokens import TokenReader
+from intravisto_core.tracing import preparing as turns
 
 WAIT_S = 60
 FOR_EVER = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -101,6 +102,8 @@ def stuck(engine, monkeypatch):
             while asked.is_set() and time.monotonic() < until:
                 time.sleep(0.01)
 
+    # whoever waits for a tokenizer has several turns
+    monkeypatch.setattr(turns, "_TURN_S", 0.001)
     model = engine.kept_traces.model
     reader = TokenReader(LimitedTokenizer(model.tokenizer))
     monkeypatch.setattr(LimitedProgram, "ask", ask)
