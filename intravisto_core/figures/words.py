@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from intravisto_core.figures.numbers import share, significant
+from intravisto_core.figures.numbers import PER_CENT, share, significant
 from intravisto_core.records import Attribution, ContributionGraph, Flow, Route, row_label
 from intravisto_core.sites import AttentionDivision, Part, ShareMeasure, SinkHandling
 
@@ -38,8 +38,8 @@ def flow_caption(flow: Flow) -> list[str]:
     where = start_in_words(flow.row, flow.starts, flow.n_layers)
     article = "the " if flow.row > flow.n_layers else ""
     lines = [
-        f"100 % of the mass starts at {article}{where}. Each state hands what it has down to the parts that it is the "
-        f"sum of, so that at every row all of it is still there; the largest error measured is "
+        f"{share(1)} of the mass starts at {article}{where}. Each state hands what it has down to the parts that it is "
+        f"the sum of, so that at every row all of it is still there; the largest error measured is "
         f"{significant(flow.conservation)}.",
         f"{share(flow.drawn_in_rows)} of the flow in these rows is drawn{_left_out(flow)}.",
         _flow_sinks(flow),
@@ -97,8 +97,9 @@ def graph_caption(graph: ContributionGraph) -> list[str]:
     drawn = len(graph.edge_share)
     here = "" if drawn == graph.n_edges else f"; {drawn:,} of them lie in these rows"
     lines = [
-        f"{graph.n_edges:,} steps of at least {100 * graph.threshold:.3g} % are reached from the start{here}. "
-        "A share is a step's part of all that joins at its state, by L1 distance; the parts of a state share 100 %.",
+        f"{graph.n_edges:,} steps of at least {100 * graph.threshold:.3g}{PER_CENT} are reached from the start{here}. "
+        f"A share is a step's part of all that joins at its state, by L1 distance; the parts of a state share "
+        f"{share(1)}.",
         *_aside(graph.sinks, "Steps from attention sinks are left out; the other shares are as they were."),
     ]
     return [*lines, *map(as_sentence, graph.notes)]
@@ -109,9 +110,10 @@ def route_caption(found: Route) -> list[str]:
     lost = float(np.abs(found.lost).sum() / max(1, len(found.positions)))
     ends = f", and {share(lost)} on average that ends before" if lost > 1e-6 else ""
     return [
-        f"Each line adds up to 100 % of one token's flow: what reaches the embeddings at each position{ends}. "
+        f"Each line adds up to {share(1)} of one token's flow: what reaches the embeddings at each position{ends}. "
         f"Largest error measured {significant(found.conservation)}.",
-        "Layers and heads are passed one after the other: their numbers do not add up to 100 %. Sizes, not causes.",
+        f"Layers and heads are passed one after the other: their numbers do not add up to {share(1)}. Sizes, not "
+        "causes.",
         *_beside_the_mean(found),
         *_aside(found.sinks, "Attention to sinks is set aside; it counts as what ends before."),
         *map(as_sentence, found.notes),

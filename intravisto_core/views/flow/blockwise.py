@@ -24,7 +24,7 @@ from intravisto_core.views.context import Arrays, ViewContext
 from intravisto_core.views.flow.readings import LISTED, UPDATES, Node, collect_vectors, keep_nodes
 
 # logits of a block, which with their exponentials stay in the processor's cache
-BLOCK_ELEMENTS = 1 << 19
+BLOCK_ELEMENTS = 1 << 20
 LEAST_WIDTH = 256
 LINKS_AT_ONCE = 512
 BLOCKS_A_TURN = 8
