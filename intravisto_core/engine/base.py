@@ -14,7 +14,7 @@ from intravisto_core.engine.job import Job
 from intravisto_core.engine.saving import Described, Held, save_run
 from intravisto_core.engine.trace_info import TraceInfo
 from intravisto_core.engine.trace_views import TraceViews
-from intravisto_core.errors import TraceError
+from intravisto_core.errors import RequestError, TraceError, expected
 from intravisto_core.options import refuse_unknown
 from intravisto_core.records import ConceptDirection, MemoryEstimate, ModelCard, Token
 from intravisto_core.request import Intervention, ModelSpec, Request, TraceRequest, Turn, View
@@ -226,6 +226,8 @@ class Trace(TraceViews):
     ) -> TraceRequest:
         """What `edit` asks of the engine. Of an edited trace: its interventions and these, on the same baseline."""
         refuse_unknown("edit", ["text"], options)
+        if not interventions and not self.interventions:
+            raise RequestError(expected("edit", "at least one intervention, such as iv.Ablate(…)", "none"))
         return replace(
             self.request,
             interventions=(*self.interventions, *interventions),

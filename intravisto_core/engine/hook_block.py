@@ -21,16 +21,16 @@ from intravisto_core.tracing.callbacks import Callback
 class HookBlock:
     """Functions that act on the runs that one session asks for while the block lasts.
 
-    A run that they change has a fingerprint of its own, and is not made again once it was evicted.
+    A run that they change has a fingerprint of its own, and is not made again once it was evicted. blocks: those that
+    last now.
     """
 
     def __init__(
-        self, network: nn.Module, session: str, leave: Callable[[HookBlock], None], name: str, vocabulary: Vocabulary
+        self, network: nn.Module, session: str, blocks: list[HookBlock], name: str, vocabulary: Vocabulary
     ) -> None:
-        self._network, self._leave, self.session = network, leave, session
+        self._network, self._blocks, self.session = network, blocks, session
         self._name, self._vocabulary = name, vocabulary
         self._callbacks: tuple[Callback, ...] = ()
-        self._left = False
 
     @property
     def callbacks(self) -> tuple[Callback, ...]:
@@ -77,8 +77,11 @@ class HookBlock:
         return found
 
     def _add(self, path: str, fn: Callable[..., Any], before: bool) -> HookBlock:
-        if self._left:
-            raise RequestError("hook: expected to be used inside its `with` block; got a function after it has ended")
+        if self not in self._blocks:
+            raise RequestError(
+                "hook: expected to be used inside its `with` block; got a function before it has begun or after it has "
+                "ended. Write `with engine.hook() as h:` and what is run inside it"
+            )
         if not isinstance(path, str):
             raise RequestError(expected("path", "the path of a module", path))
         if not callable(fn):
@@ -88,11 +91,11 @@ class HookBlock:
         return self
 
     def __enter__(self) -> HookBlock:
+        self._blocks.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """From here on the functions act on no new run."""
-        self._left = True
-        self._leave(self)
+        self._blocks.remove(self)

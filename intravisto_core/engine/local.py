@@ -225,9 +225,7 @@ class LocalEngine(Dictionaries, Keeping, Asking):
             trace = engine.trace("a prompt")
         """
         model, session = self.kept_traces.model, read_text(session, "session")
-        block = HookBlock(model.network, session, self._hook_blocks.remove, model.name, read_vocabulary(model))
-        self._hook_blocks.append(block)
-        return block
+        return HookBlock(model.network, session, self._hook_blocks, model.name, read_vocabulary(model))
 
     def apply(self, path: str, x: Any) -> Any:
         """What a module makes of any array; see `Asking.apply`."""

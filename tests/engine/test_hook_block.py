@@ -99,6 +99,10 @@ def test_what_fails_is_named_and_removed(engine):
         with pytest.raises(iv.RequestError, match="fn: expected a function"):
             h.post("model.norm", 3)
     assert count_hooks(engine) == 0
+    late, early = h, engine.hook()
+    for block in (late, early):
+        with pytest.raises(iv.RequestError, match=r"inside its `with` block.*with engine\.hook\(\) as h"):
+            block.post("model.norm", wrong)
     with pytest.raises(iv.TraceError), engine.hook() as h:
         h.post("model.norm", wrong).post("model.norm", wrong) and engine.trace("ab")
     assert torch.tensor(engine.trace("ab").logits()).isfinite().all()

@@ -26,6 +26,14 @@ def no_ops(trace: iv.Trace) -> list:
     ]
 
 
+def test_an_edit_of_nothing_is_refused(case):
+    trace = case("llama").trace
+    with pytest.raises(iv.RequestError, match="edit: expected at least one intervention"):
+        trace.edit()
+    edited = trace.edit(iv.Ablate("mlp_out", 1, "all"))
+    assert edited.edit(text="free").interventions == edited.interventions
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "granite"])
 def test_doing_nothing_changes_no_bit(case, family):
     """All no-ops at once: a full run on the same kernels, so every site of every layer is the same to the bit."""
