@@ -84,6 +84,7 @@ export class AttentionOptions {
     if (!slice) return;
     this.saySinks(slice, none);
     this.say(this.amplifyWords, "Amplify ", state.amplify ? `×${Number(state.amplify.toPrecision(2))}` : "auto", ` · full colour ${about(full)}${this.beyond(slice, full)}`);
+    this.amplify.parentElement.classList.toggle("iv-amplified", state.amplify > 0);
     this.say(this.leastWords, "Hide below ", about(state.least), state.base.against ? "" : ` · in this row ${about(this.left(slice))}`);
     if (what.has("amplify") || !this.drawn) this.amplify.value = state.amplify ? Math.log2(state.amplify) + 1 : 0;
     if (what.has("least") || !this.drawn) this.least.value = 100 * state.least;
@@ -132,9 +133,9 @@ export class AttentionOptions {
     });
     if (found.length > NAMED) this.nameMore(slice, none, found.length - named.length);
     if (found.length) sinkWords.append(") ");
-    const all = element("b", "", sinkWords, about(slice.meanHidden()));
+    const all = element("b", "iv-share", sinkWords, about(slice.meanHidden()));
     all.before("have ");
-    const row = element("b", "", sinkWords, about(slice.hidden[state.query]));
+    const row = element("b", "iv-share", sinkWords, about(slice.hidden[state.query]));
     row.before(", in this row ");
   }
 
