@@ -16,9 +16,9 @@ took. A click on a row chooses that layer, and all details are then of it.
 box, Enter opens, + and − zoom, 0 shows all, / searches by path or class. At the right stand the shapes of the last run,
 with the number of tokens marked, and code that hooks the module. *Measure in every run* adds statistics, a histogram,
 a picture of two dimensions, the tokens that a vector reads as, or attention, at the output or the input of one module
-or of all equal ones; they follow each new run, and each token while it is generated. What is measured at all equal layers
-can be chosen for the strip too. In the strip, the words at the
-right and the frame around a column are of the position that is selected above.
+or of all equal ones; they follow each new run, and each token while it is generated. What is measured at all equal
+layers can be chosen for the strip too. In the strip, the words at the right and the frame around a column are of the
+position that is selected above.
 """
 
 COMPUTED = """
