@@ -125,11 +125,6 @@ def has_shares(grid: PatchGrid) -> bool:
     return bool(np.all((whole != 0) & (np.abs(whole) >= FLOORS_OF_WHOLE * floors)))
 
 
-def name_block(grid: PatchGrid) -> str:
-    """What a grid is headed with."""
-    return f"{TITLES[grid.what]}, {grid.path}" if grid.path else TITLES[grid.what]
-
-
 def name_where(grid: PatchGrid) -> str:
     """Where the heads of a grid are patched."""
     n = len(grid.positions)

@@ -94,7 +94,7 @@ def test_heads_are_patched_along_one_way(patching):  # noqa: F811
     assert isinstance(asked, PathPatchingRequest)
     assert (asked.receiver, asked.sender) == ((4, 1, Site.Q), None)
     (block,) = given(patching, "patching")["blocks"]
-    assert block["name"] == "Heads, to the queries of L4H1"
+    assert (block["name"], block["about"]) == ("Heads", "to the queries of L4H1")
     assert "on the way to the queries of L4H1 alone" in block["does"]
     assert [way["act"] for way in block["ways"]] == ["test", "attention"], "what one place is told is no edit"
     assert len(block["values"]) == 4, "layers below the head that hears"

@@ -96,9 +96,9 @@ def _block(grid: PatchGrid, layers: list[int], shares: bool, links: bool) -> dic
     return {
         "key": str(grid.what),
         "axis": "head" if by_head else "position",
-        "name": words.name_block(grid),
+        "name": words.TITLES[grid.what],
         "short": "heads" if by_head else "stream" if grid.what in words.STREAM else "writes",
-        "about": words.name_where(grid) if by_head else "",
+        "about": (grid.path or words.name_where(grid)) if by_head else "",
         "colour": "attention" if by_head else COLOURS.get(grid.what, "residual"),
         "lines": [] if by_head else ["clean", "corrupt"],
         "columns": _head_columns(grid) if by_head else _position_columns(grid),
