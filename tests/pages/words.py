@@ -25,6 +25,8 @@ PAGES = {
     "injection": "pages/injection.py",
     "patching": "pages/patching.py",
     "attention": "pages/attention.py",
+    "layer": "pages/layer.py",
+    "architecture": "pages/architecture.py",
     "about": "pages/model.py",
 }
 _TAG = re.compile(r"<[^>]+>")
