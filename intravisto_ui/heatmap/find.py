@@ -118,9 +118,12 @@ def draw_found(workspace: Workspace, shown: Shown, known: tuple[int, ...] | None
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="found_line"):
         looked = plural(len(found.positions), "position")
         still = "" if known is None else f" looked at so far, of {len(shown.trace.tokens)}"
+        many = f"at {len(hits)} of {looked}{still}. ◆ marks the lowest row where it does."
+        comes = f"comes among the top {found.top_k} {many}"
+        if not hits:
+            comes = f"does not come among the top {found.top_k} at any of {looked}{still}."
         st.html(
-            f'<div class="hint"><b>◆ {token_html(found.shown)}</b> {_describe_id(shown, sought, found)} comes among '
-            f"the top {found.top_k} at {len(hits)} of {looked}{still}. ◆ marks the lowest row where it does.</div>",
+            f'<div class="hint"><b>◆ {token_html(found.shown)}</b> {_describe_id(shown, sought, found)} {comes}</div>',
             width="stretch",
         )
         for name, step in (("Previous", -1), ("Next", 1)):

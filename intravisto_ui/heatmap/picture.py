@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 import streamlit as st
 
 from intravisto_core.figures.web import Mark, comparison_payload, grid_payload
+from intravisto_core.figures.words import as_sentence
 from intravisto_core.records import DecodedGrid
 from intravisto_core.request import CompareView, HeatmapView, SharesView, Span
 from intravisto_core.request.ranges import indices
@@ -53,7 +54,7 @@ def draw(workspace: Workspace, shown: Shown, chosen: Options) -> tuple[int, ...]
     drawn = workspace.keep(key, make, lambda kept: more and kept.known is not None)
     components.draw_grid(drawn.payload, key="grid", on_select=workspace.select, on_more=workspace.look_at)
     for note in (*chosen.notes, *drawn.notes):
-        st.html(f'<div class="hint">{escape_html(note)}</div>')
+        st.html(f'<div class="hint">{escape_html(as_sentence(note))}</div>')
     return drawn.known
 
 
