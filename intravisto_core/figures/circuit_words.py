@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 
-from intravisto_core.figures.numbers import change, share, significant
+from intravisto_core.figures.numbers import PER_CENT, change, share, significant
 from intravisto_core.records import Circuit
 
 QUESTION = "Which parts are enough for the answer?"
@@ -22,7 +22,7 @@ def write_interval(ends: tuple[float, float], as_share: bool = False) -> str:
     if not all(map(isfinite, ends)):
         return ""
     low, high = (significant(100 * end if as_share else end) for end in ends)
-    return f" (95 %: {low} to {high}{' %' if as_share else ''})"
+    return f" (95 %: {low} to {high}{PER_CENT if as_share else ''})"
 
 
 def write_worth(found: Circuit) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from intravisto_core.figures.circuit_words import list_facts, write_part, write_worth
+from intravisto_core.figures.numbers import PER_CENT
 from intravisto_core.figures.web.circuit_payload import circuit_data
 from intravisto_core.records import Circuit
 from intravisto_core.sites import Ranking
@@ -85,10 +86,12 @@ def test_what_a_circuit_is_worth_is_said():
     found = circuit()
     kept, removed, over = write_worth(found)
     assert kept == (
-        "2 of 6 heads and MLPs are kept, all others come from the corrupt prompts: 75.0 % of the lead is left "
-        "(95 %: 60.0 to 90.0 %)."
+        f"2 of 6 heads and MLPs are kept, all others come from the corrupt prompts: 75.0{PER_CENT} of the lead is left "
+        f"(95 %: 60.0 to 90.0{PER_CENT})."
     )
-    assert removed.startswith("The other way round, with these 2 from the corrupt prompts and all others kept, 12.5 %")
+    assert removed.startswith(
+        f"The other way round, with these 2 from the corrupt prompts and all others kept, 12.5{PER_CENT}"
+    )
     assert over == "Means over 2 pairs."
     one = replace(
         found,
@@ -100,12 +103,12 @@ def test_what_a_circuit_is_worth_is_said():
     )
     kept, _, over = write_worth(one)
     assert kept.startswith("1 of 6 heads and MLPs is kept")
-    assert kept.endswith("75.0 % of the lead is left.")
+    assert kept.endswith(f"75.0{PER_CENT} of the lead is left.")
     assert over.endswith("an anecdote.")
     assert [value for _, value, _ in list_facts(found)] == [
         "0.625 (95 %: 0.500 to 0.750)",
         "0.375",
         "0.250 (95 %: 0.200 to 0.300)",
     ]
-    assert write_part(found, 2) == "Score +2.00 logits, by EAP-IG. The circuit without it keeps 50.0 % less."
+    assert write_part(found, 2) == f"Score +2.00 logits, by EAP-IG. The circuit without it keeps 50.0{PER_CENT} less."
     assert write_part(found, 3) == "Score −0.500 logits, by EAP-IG."
