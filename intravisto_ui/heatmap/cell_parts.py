@@ -122,9 +122,7 @@ def _draw_sampling(workspace: Workspace, shown: Shown, position: int, pins: Mapp
     found = workspace.read_view(shown.engine, view, "sampling")
     _draw_lists(workspace, next_list(found, pins), position, pins)
     together = float(found.sampled.sum())
-    have = (
-        "" if together > ALL_OF_IT else f"; those listed have {probability(together).replace(' ', '&nbsp;')} together"
-    )
+    have = "" if together > ALL_OF_IT else f"; those listed have {probability(together)} together"
     st.html(
         f'<div class="hint">After position {position}. {plural(found.n_left, "token")} can be drawn{have}. '
         "From the stored scores: the model is not run.</div>"

@@ -77,7 +77,7 @@ def test_sampling_is_tried_without_a_run(app: App) -> None:
     assert "After position 8. 3 tokens can be drawn." in app.html(), "those listed are all"
     app.set("number_input", "try_top_k", 0).set("slider", "try_temperature", 3.0).assert_calm()
     told = app.workspace.shown.trace.next_tokens(8, 12, temperature=3.0)
-    assert f"have {100 * told.sampled.sum():.1f}&nbsp;% together" in app.html()
+    assert f"have {100 * told.sampled.sum():.1f}\u00a0% together" in app.html()
     app.set("slider", "try_top_p", 0.5).assert_calm()
     told = app.workspace.shown.trace.next_tokens(8, 12, temperature=3.0, top_p=0.5)
     assert f"{told.n_left:,} token" in app.html()

@@ -71,10 +71,10 @@ class _Divergences:
         device = upper.device
         self.pairs = list(zip(upper.split(LINKS_AT_ONCE), lower.split(LINKS_AT_ONCE), strict=True))
         self.upper, self.lower = upper, lower
-        self.peak = torch.full((n,), -torch.inf, device=device)
+        self.peak = torch.full((n,), -torch.inf, dtype=torch.float32, device=device)
         self.whole = torch.zeros(n, dtype=torch.float64, device=device)
         self.apart = torch.zeros(len(upper), dtype=torch.float64, device=device)
-        self.rooms = torch.empty(n * width + 3 * LINKS_AT_ONCE * width, device=device).split(
+        self.rooms = torch.empty(n * width + 3 * LINKS_AT_ONCE * width, dtype=torch.float32, device=device).split(
             [n * width, *[LINKS_AT_ONCE * width] * 3]
         )
 
