@@ -37,15 +37,15 @@ CHROMIUM_FLAGS = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the real model come first, marked `real`: one process then gets them all, and opens it once.
 
-    A test in a browser that fails runs once more, and the summary says so: two browsers and two servers share the
-    machine with the other tests, and a browser may lose its window there.
+    A test in a browser that fails runs again, at most twice, and the summary says so: two browsers and two servers share
+    the machine with the other tests, and a browser may lose its window there.
     """
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "real_model" in fixtures:
             item.add_marker(pytest.mark.real)
         if "chromium" in fixtures:
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
     items.sort(key=lambda item: item.get_closest_marker("real") is None)
 
 

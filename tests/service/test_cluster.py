@@ -24,7 +24,7 @@ from tests.service.keeper import OFTEN_S, ROOT, using
 from tests.tiny import PROMPT
 
 # replicas and clients share the machine with other tests
-pytestmark = pytest.mark.flaky(reruns=1)
+pytestmark = pytest.mark.flaky(reruns=2)
 T = TypeVar("T")
 # how long a state may take to come about on a machine that has much else to do
 LONG_S = 900.0
