@@ -37,7 +37,7 @@ CHROMIUM_FLAGS = [
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the real model come first, marked `real`: one process then gets them all, and opens it once.
 
-    A test in a browser that fails runs again, at most twice, and the summary says so: two browsers and two servers share
+    A test in a browser that fails runs again, at most twice, and the summary says so: two browsers and servers share
     the machine with the other tests, and a browser may lose its window there.
     """
     for item in items:
