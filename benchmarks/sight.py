@@ -36,7 +36,7 @@ def main() -> None:
     engine = iv.open_model(str(path))
     model = engine.kept_traces.model
     unembed = model.weights.get("unembed").float()
-    ids = [t.id for t in engine.tokenize(SENTENCE * (max(options.lengths) // 15))]
+    ids = [t.id for t in engine.tokenize(SENTENCE * (max(options.lengths) // 15 + 1))]
     n_rows = engine.model.n_layers + 2
     rows, whole_rows = [], []
 
