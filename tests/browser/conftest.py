@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -17,19 +16,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.processes import end_process
+from tests.processes import end_process, free_port
 
 ROOT = Path(__file__).parents[2]
 START_S = 180
 PATIENCE_MS = 120_000
 expect.set_options(timeout=PATIENCE_MS)
 WIDE, NARROW = (1440, 900), (1024, 768)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Visit, app_running, free_port
+from tests.browser.conftest import Visit, app_running
+from tests.processes import free_port
 
 pytestmark = pytest.mark.browser
 # looked at by every Python that starts in this environment: torch can be imported once the file is there

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import deep
-from tests.browser.conftest import ROOT, Visit, free_port, start_app
-from tests.processes import end_process
+from tests.browser.conftest import ROOT, Visit, start_app
+from tests.processes import end_process, free_port
 
 pytestmark = pytest.mark.browser
 NEVER_OURS = (".git", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis", ".venv")

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import ROOT, Visit, app_running, free_port
-from tests.processes import end_process
+from tests.browser.conftest import ROOT, Visit, app_running
+from tests.processes import end_process, free_port
 
 pytestmark = pytest.mark.browser
 CONFIG = ROOT / "deploy" / "nginx.conf"

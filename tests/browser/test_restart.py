@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import ROOT, Visit, free_port, wait_for
+from tests.browser.conftest import ROOT, Visit, wait_for
+from tests.processes import free_port
 
 pytestmark = pytest.mark.browser
 PROMPT = "The language spoken in Madrid is"

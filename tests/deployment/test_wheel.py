@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Visit, free_port, wait_for
-from tests.processes import end_process
+from tests.browser.conftest import Visit, wait_for
+from tests.processes import end_process, free_port
 
 ROOT = Path(__file__).parents[2]
 

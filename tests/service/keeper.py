@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -19,20 +17,11 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
+from tests.processes import free_port
+
 ROOT = Path(__file__).parents[2]
 OFTEN_S = 0.2
 END_S = 60.0
-# no system hands these out by itself, so that nobody takes one between its choice and its use
-PORTS = range(20_000, 32_000)
-
-
-def choose_port() -> int:
-    """A port of this machine that nobody listens to."""
-    while True:
-        port = random.SystemRandom().choice(PORTS)
-        with suppress(OSError), socket.socket() as tried:
-            tried.bind(("127.0.0.1", port))
-            return port
 
 
 def count_users(folder: Path) -> int:
@@ -66,7 +55,7 @@ def using(folder: Path, model: Path) -> Iterator[tuple[str, psutil.Process]]:
 
 def keep(folder: Path, model: str) -> None:
     """Run the cluster until nobody uses it."""
-    port = choose_port()
+    port = free_port()
     command = [sys.executable, "-m", "intravisto_core", "serve", "--model", model, "--replicas", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     # where others fill the memory of this machine, Ray would end replicas that are small themselves
