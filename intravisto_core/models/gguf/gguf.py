@@ -47,7 +47,6 @@ class GgufModel:
     header: GgufHeader
     settings: Any
 
-    @property
     def digest(self) -> str:
         """A short hash of the file, as of a folder's weights."""
         digest = hashlib.sha256(str(self.header.nbytes).encode())
