@@ -322,7 +322,7 @@ class Repository:
         begun = sum(p.stat().st_size for p in (self.storage / "blobs").glob(f"*{download.BEGUN}"))
         needed, free = sum(missing) - begun, shutil.disk_usage(self.storage).free
         if needed > free:
-            raise full_disk(self.source, needed, free, self.cache)
+            raise full_disk(self.source, needed, free)
 
     def remember_revision(self) -> None:
         if self.revision != self.commit:

@@ -212,9 +212,9 @@ class LayerNeurons:
             sizes.append(block.act.abs() * lengths * abs(multiplier * block.weight) / sigma)
             pulls.append((multiplier * block.weight * block.act * (readers @ block.w_out)).T)
         made = cls(blocks, norm, sigma, multiplier, torch.cat(sizes), torch.cat(pulls).double(), None)
-        return cls(blocks, norm, sigma, multiplier, made.sizes, made.pulls, made._find_shift(whole))
+        return cls(blocks, norm, sigma, multiplier, made.sizes, made.pulls, made._find_shift())
 
-    def _find_shift(self, whole: Tensor) -> Tensor | None:
+    def _find_shift(self) -> Tensor | None:
         """What no expert writes: the post-norm's shift, and outside experts the bias."""
         shift = None
         if self.norm is not None and self.norm.shift is not None:

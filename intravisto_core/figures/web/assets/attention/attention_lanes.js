@@ -11,7 +11,7 @@ const FOOT = 66; // px of the keys' names
 const WIDEST = 26;
 
 /** The heads to draw: by their largest look at another key, sinks aside. */
-export function rankedLanes(state, count) {
+function rankedLanes(state, count) {
   const read = weightsOfQuery(state, state.query);
   if (!read) return null;
   const { base, query } = state;
