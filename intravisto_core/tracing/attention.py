@@ -16,12 +16,13 @@ from intravisto_core.architectures import AttentionKind
 from intravisto_core.errors import ModelError, TraceError
 from intravisto_core.models import LoadedModel
 from intravisto_core.tracing.adapters import listen
-from intravisto_core.tracing.capture import BY_HEAD, CaptureSink
+from intravisto_core.tracing.capture import BY_HEAD
+from intravisto_core.tracing.sink import AttentionCall, Sink
 from intravisto_core.tracing.trace_data import AttentionFacts
 
 ATTENTION_NAME = "intravisto"
 
-_sink: ContextVar[CaptureSink | None] = ContextVar("intravisto_capture_sink", default=None)
+_sink: ContextVar[Sink | None] = ContextVar("intravisto_capture_sink", default=None)
 
 
 def _traced_attention(
@@ -44,7 +45,7 @@ def _traced_attention(
             sinks=None if sinks is None else sinks.detach(),
         )
         layer = int(cast(int, module.layer_idx))
-        sink.attention(layer, query, key, value, attention_mask, facts)
+        sink.attention(layer, AttentionCall(query, key, value, attention_mask, facts))
     if sink is not None:
         attention_mask = sink.masked(int(cast(int, module.layer_idx)), attention_mask, query, key.shape[2])
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
@@ -85,7 +86,7 @@ def use_traced_attention(model: LoadedModel) -> None:
 
 
 @contextmanager
-def captured_by(sink: CaptureSink) -> Iterator[None]:
+def captured_by(sink: Sink) -> Iterator[None]:
     """Attention calls of this thread go to that sink."""
     token = _sink.set(sink)
     try:
