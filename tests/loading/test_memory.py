@@ -13,7 +13,7 @@ import torch
 from transformers import LlamaConfig
 
 import intravisto_core as iv
-from intravisto_core.models import free_memory, memory
+from intravisto_core.models import free_memory, run_memory
 from intravisto_core.models.free_memory import group_bytes, is_short
 from intravisto_core.records.memory import size
 from intravisto_core.traces import run_times
@@ -108,7 +108,7 @@ def test_a_run_that_does_not_fit_is_refused_and_the_trace_stays(case, monkeypatc
     kept = engine.trace("abc")
     monkeypatch.setattr(memory, "SMALL_RUN", 0)
     free(monkeypatch, 1000)
-    monkeypatch.setattr(memory.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    monkeypatch.setattr(run_memory.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     with pytest.raises(iv.MemoryShortError, match="fewer sites"):
         engine.trace("abcdefgh", max_new_tokens=20)
     assert kept.heatmap().p_max.shape[1] == 4
@@ -234,11 +234,11 @@ def test_a_pattern_that_does_not_fit_is_refused_and_one_head_is_not(case, monkey
 
 
 def test_the_chunk_follows_the_scores():
-    assert memory.prefill_chunk(32, 100, 4) == memory.LARGEST_CHUNK
-    chunk = memory.prefill_chunk(32, 2000, 4)
+    assert run_memory.prefill_chunk(32, 100, 4) == run_memory.LARGEST_CHUNK
+    chunk = run_memory.prefill_chunk(32, 2000, 4)
     assert 300 < chunk < 512
-    assert 32 * 2000 * 12 * chunk <= memory.ATTENTION_BYTES
-    assert memory.prefill_chunk(64, 10**6, 4) == memory.SMALLEST_CHUNK
+    assert 32 * 2000 * 12 * chunk <= run_memory.ATTENTION_BYTES
+    assert run_memory.prefill_chunk(64, 10**6, 4) == run_memory.SMALLEST_CHUNK
 
 
 def test_time_is_learnt_from_the_runs_before(tiny_gpt2):

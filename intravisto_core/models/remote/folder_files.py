@@ -11,7 +11,8 @@ from huggingface_hub import constants, is_offline_mode
 from huggingface_hub.file_download import repo_folder_name
 
 from intravisto_core.errors import HubError, ModelError
-from intravisto_core.models.remote.hub import Repository, check_token
+from intravisto_core.models.remote.hub_token import check_token
+from intravisto_core.models.remote.repository import Repository
 from intravisto_core.progress import Report
 
 Choose = Callable[[Iterable[str]], list[str]]
