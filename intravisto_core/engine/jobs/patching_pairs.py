@@ -22,7 +22,7 @@ from intravisto_core.request import (
     SwapTokens,
     TraceRequest,
 )
-from intravisto_core.request.patching import Prompt
+from intravisto_core.request.prompts import Prompt
 from intravisto_core.request.ranges import indices
 from intravisto_core.sites import Patching, PatchMetric, Site, TokenKind
 from intravisto_core.traces.trace_store import Traces
