@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from intravisto_core.request.checks import TokenChoice, check, read_token_choice
-from intravisto_core.request.fields import list_of, read_whole_numbers
+from intravisto_core.request.checks import TokenChoice, check, read_token_choice, read_whole_numbers
+from intravisto_core.request.fields import list_of
 
 Prompt = str | tuple[int, ...]
 
