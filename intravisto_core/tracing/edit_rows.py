@@ -19,6 +19,7 @@ from intravisto_core.tracing.attention import captured_by
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.hooks import capturing
 from intravisto_core.tracing.reuse import fill_cache, only_layers
+from intravisto_core.tracing.sink import Sink
 from intravisto_core.tracing.trace_data import TraceData
 
 BATCH_ROWS = 512
