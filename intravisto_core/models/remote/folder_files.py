@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 
 from huggingface_hub import constants, is_offline_mode
@@ -64,16 +63,8 @@ def _fetch(repository: Repository, folder: str, choose: Choose, what: str) -> Pa
             f"{'It has ' + ', '.join(near) + ', …' if near else 'Check the folder on its page'}"
         )
     repository.storage.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
     with repository.alone():
-        repository.check_room(wanted)
-        total, done = sum(file.size for file in wanted), 0
-        for number, file in enumerate(wanted):
-            told = f"{file.name}, file {number + 1} of {len(wanted)}"
-            paths.append(repository.get(file, partial(repository.tell, done, total, told)))
-            done += file.size
-        repository.remember_revision()
-    return paths[0].parent
+        return repository.fetch(wanted)[0].parent
 
 
 def find_cached(source: str, revision: str | None, choose: Choose) -> Path | None:

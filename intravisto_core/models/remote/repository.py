@@ -74,7 +74,7 @@ class Repository:
         self.storage.mkdir(parents=True, exist_ok=True)
         with self.alone():
             if alone is not None:
-                return self._download_alone(self.files[alone])
+                return self.fetch([self.files[alone]])[0]
             if adapters.CONFIG in self.files:
                 here, weights = self._small(adapters.CONFIG).parent, self._adapter()
             else:
@@ -83,20 +83,23 @@ class Repository:
                 if asked is not None:
                     check_asked(config, asked, self.source)
                 weights = self._weights()
-            wanted = [self.files[name] for name in (*_BESIDE_WEIGHTS, *weights) if name in self.files]
-            self.check_room(wanted)
-            total, done = sum(f.size for f in wanted), 0
-            for i, one in enumerate(wanted):
-                self.get(one, partial(self.tell, done, total, f"{one.name}, file {i + 1} of {len(wanted)}"))
-                done += one.size
-            self.remember_revision()
+            self.fetch([self.files[name] for name in (*_BESIDE_WEIGHTS, *weights) if name in self.files])
         return here
 
-    def _download_alone(self, file: RemoteFile) -> Path:
-        self.check_room([file])
-        here = self.get(file, partial(self.tell, 0, file.size, file.name))
-        self.remember_revision()
-        return here
+    def fetch(self, wanted: list[RemoteFile]) -> list[Path]:
+        """Files in the cache, one after the other, and that the revision is there.
+
+        Raises:
+            HubError: there is no room for them, or one cannot be downloaded.
+        """
+        self._check_room(wanted)
+        paths, total, done = [], sum(file.size for file in wanted), 0
+        for number, file in enumerate(wanted, start=1):
+            named = file.name if len(wanted) == 1 else f"{file.name}, file {number} of {len(wanted)}"
+            paths.append(self._get(file, partial(self._tell, done, total, named)))
+            done += file.size
+        self._remember_revision()
+        return paths
 
     def _gguf(self, file: str | None) -> str | None:
         """The GGUF file that is read: the named one, or the only one of a repository that has no weights besides."""
@@ -105,7 +108,7 @@ class Repository:
             return None
         return gguf_files.chosen(self.files, file, self.source)
 
-    def tell(self, before: int, total: int, file: str, done: int, doing: str) -> None:
+    def _tell(self, before: int, total: int, file: str, done: int, doing: str) -> None:
         self.report(before + done, total, f"{doing} {file}")
 
     def look(self, file: str | None = None) -> tuple[Path, list[checkpoint.TensorHeader]] | GgufHeader:
@@ -187,9 +190,9 @@ class Repository:
     def _small(self, name: str) -> Path:
         if name not in self.files:
             raise ModelError(f"{self.source}: expected {name}; this repository has none. Choose another model")
-        return self.get(self.files[name], lambda done, doing: self.report(0, 0, f"reading {name}"))
+        return self._get(self.files[name], lambda done, doing: self.report(0, 0, f"reading {name}"))
 
-    def get(self, file: RemoteFile, report: FileReport) -> Path:
+    def _get(self, file: RemoteFile, report: FileReport) -> Path:
         """One file in the cache, checked against its checksum."""
         found = try_to_load_from_cache(self.source, file.name, cache_dir=self.cache, revision=self.commit)
         if isinstance(found, str):
@@ -209,7 +212,7 @@ class Repository:
             said = explained(error, self.source, self.revision, self.sent)
         raise said
 
-    def check_room(self, wanted: list[RemoteFile]) -> None:
+    def _check_room(self, wanted: list[RemoteFile]) -> None:
         missing = [
             f.size
             for f in wanted
@@ -220,7 +223,7 @@ class Repository:
         if needed > free:
             raise full_disk(self.source, needed, free)
 
-    def remember_revision(self) -> None:
+    def _remember_revision(self) -> None:
         if self.revision != self.commit:
             ref = self.storage / "refs" / self.revision
             ref.parent.mkdir(parents=True, exist_ok=True)
