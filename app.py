@@ -12,7 +12,7 @@ def draw_page() -> None:
 
     from intravisto_ui.first_run import show as first_run
     from intravisto_ui.parts import frame, problems
-    from intravisto_ui.session import address, restart
+    from intravisto_ui.session import address, garbage, restart
     from intravisto_ui.session.kept_runs import find_kept_runs
     from intravisto_ui.session.libraries import libraries
     from intravisto_ui.session.workspaces import current_workspace
@@ -55,6 +55,8 @@ def draw_page() -> None:
     problems.draw_box(workspace)
     with problems.guard():
         page.run()
+    if workspace.run is None:
+        garbage.collect_now_and_then()
 
 
 if __name__ == "__main__":

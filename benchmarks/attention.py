@@ -87,7 +87,7 @@ def size(n: float) -> str:
 
 def measure(engine: Any, length: int) -> list[list[str]]:
     """Rows of the table for one length."""
-    from intravisto_core.figures.web.attention_payload import query_packet, rows_packet
+    from intravisto_core.figures.web.attention_payload import LEAST, query_packet, rows_packet
 
     trace, n_heads = run(engine, length), LAYERS * HEADS
     rows: list[list[str]] = []
@@ -105,8 +105,7 @@ def measure(engine: Any, length: int) -> list[list[str]]:
 
     def change() -> bytes:
         layer, head = next(heads)
-        shown, hidden = (trace.sparse_attention(layer, head, 0.004, sinks=s) for s in ("show", "hide"))
-        return rows_packet("rows", shown, hidden)
+        return rows_packet("rows", trace.sparse_attention(layer, head, LEAST, mark_sinks=True))
 
     add("another head, sparse", median(change), len(change()))
     queries = itertools.count(length // 2)

@@ -20,7 +20,6 @@ from common import chromium, machine, running_app, table
 TEXT = Path(__file__).parents[1] / "docs" / "methods.md"
 TILE = 128  # cells along a side, a byte each
 HIDDEN_BELOW = 0.01  # what the page leaves out of pictures until the reader asks for less
-LEAST = 0.004
 CHANGES = 12
 PATIENCE_MS = 300_000
 PAINTED = """async (root) => {
@@ -49,14 +48,14 @@ def cut_text(engine: Any, n: int) -> str:
 
 def compare_with_tiles(engine: Any, text: str) -> None:
     """Every head's rows beside the tiles of its lower triangle."""
-    from intravisto_core.figures.web.attention_payload import rows_packet
+    from intravisto_core.figures.web.attention_payload import LEAST, rows_packet
 
     trace = engine.trace(text)
     trace.pin()
     length, sizes, lost, painted = len(trace.tokens), [], [], []
     for layer, head in itertools.product(range(engine.model.n_layers), range(engine.model.n_heads)):
-        shown, hidden = (trace.sparse_attention(layer, head, LEAST, sinks=s) for s in ("show", "hide"))
-        sizes.append(len(rows_packet("rows", shown, hidden)))
+        shown = trace.sparse_attention(layer, head, LEAST, mark_sinks=True)
+        sizes.append(len(rows_packet("rows", shown)))
         weights = trace.attention(layer, head).weights[0]
         kept = np.zeros_like(weights, bool)
         kept[np.repeat(np.arange(length), np.diff(shown.starts)), shown.keys] = True

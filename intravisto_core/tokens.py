@@ -45,6 +45,8 @@ def _byte_of_character() -> dict[str, int]:
 
 def visible(text: str) -> str:
     """Text with every character to be seen: spaces, newlines, controls; what has no picture of its own as its code."""
+    if text.isascii() and text.isprintable():
+        return text.replace(" ", SPACE)
     alone = all(unicodedata.category(c) in _INVISIBLE for c in text)
     return "".join(_code(c) if alone else _GLYPHS.get(c) or _printable(c) for c in text)
 
@@ -76,10 +78,18 @@ class TokenReader:
         self._unknown = tokenizer.unk_token_id
         self._texts: dict[int, str] = {}
         self._known: dict[int, tuple[str, str, bool, TokenKind]] = {}
-        self._size = max(tokenizer.get_vocab().values(), default=-1) + 1
+        self._n_ids = -1
         self._written_for: tuple[str, ChatTemplate] | None = None
         self._names: list[str] = []
         self._bytes: dict[int, bytes] = {}
+
+    @property
+    def _size(self) -> int:
+        """One more than the highest id."""
+        if self._n_ids < 0:
+            with self._lock:
+                self._n_ids = max(self._tokenizer.get_vocab().values(), default=-1) + 1
+        return self._n_ids
 
     @property
     def has_chat_template(self) -> bool:
@@ -211,6 +221,8 @@ class TokenReader:
 
     def _read_vocabulary(self) -> None:
         """Name every id, once: all together takes a second where there are 128,000, one by one many."""
+        if self._names:
+            return
         with self._lock:
             if self._names or not self._size:
                 return

@@ -85,13 +85,20 @@ class Rows:
         weights, hidden, learned = (x.mean(0, keepdim=True) for x in (self.weights, self.hidden, self.learned))
         return type(self)(weights, hidden, learned, self.start)
 
+    def share_of(self, keys: Bool[Tensor, " all"]) -> Float[Tensor, "N Tq"]:
+        """What of each row goes to these keys. keys: of all positions."""
+        return self.weights[..., self._here(keys)].sum(-1)
+
     def without(self, sinks: Bool[Tensor, " all"]) -> Self:
         """The rows with these keys hidden. sinks: of all positions."""
-        here = sinks[self.start : self.start + self.weights.shape[2]]
+        here = self._here(sinks)
         if not bool(here.any()):
             return self
-        hidden = self.weights[..., here].sum(-1)
-        return type(self)(self.weights.masked_fill(here, 0.0), hidden, self.learned, self.start)
+        weights = self.weights.masked_fill(here, 0.0)
+        return type(self)(weights, self.share_of(sinks), self.learned, self.start)
+
+    def _here(self, keys: Bool[Tensor, " all"]) -> Bool[Tensor, " Tk"]:
+        return keys[self.start : self.start + self.weights.shape[2]].to(self.weights.device)
 
     def renormalised(self) -> Self:
         """What is left of each row over its sum; rows with less than 1e-6 left are 0."""

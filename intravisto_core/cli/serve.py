@@ -10,7 +10,7 @@ from typing import Any
 from intravisto_core.cli.app import read_port
 from intravisto_core.cli.options import SOURCES, add_spec, read_spec
 from intravisto_core.cli.parser import add_command
-from intravisto_core.cli.printing import print_text
+from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.engine.limits import Limits
 from intravisto_core.errors import MissingProgramError, expected
 
@@ -90,10 +90,10 @@ def _read_replicas(text: str) -> tuple[int, int]:
 def _serve(options: argparse.Namespace) -> int:
     try:
         # the web framework, and torch, are loaded here
-        from intravisto_core.service.clients import check_address, read_clients
+        from intravisto_core.service.clients import check_address, find_risks, read_clients
         from intravisto_core.service.limits import Allowance
-        from intravisto_core.service.placement import name_models
-        from intravisto_core.service.server import make_server
+        from intravisto_core.service.placement import estimate_sizes, name_models
+        from intravisto_core.service.server import check_port, make_server
     except ModuleNotFoundError as error:
         raise MissingProgramError(
             f"serve: expected the packages of the extra serve; {error.name} is missing. pip install 'intravisto[serve]'"
@@ -103,6 +103,10 @@ def _serve(options: argparse.Namespace) -> int:
     allowance = Allowance(**{name: value for name, value in given.items() if value is not None})
     clients = read_clients(options.tokens, allowance)
     check_address(options.host, clients)
+    check_port(options.host, options.port)
+    # a model that cannot be read is refused now, not when somebody asks for it
+    estimate_sizes(models)
+    print_notes(find_risks(options.tokens))
     limits = Limits(**{name: getattr(options, f"most_{name}") for name in OF_REQUEST})
     memory, gpu_memory = (None if n is None else int(n * 1e9) for n in (options.memory, options.gpu_memory))
     where = f"http://{options.host}:{options.port}"

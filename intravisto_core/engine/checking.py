@@ -1,19 +1,20 @@
-"""The self-check of an engine's model: what every number rests on before it opens, the rest while it is used."""
+"""The self-check of an engine's model, before it opens or while it is used: no number comes before what it rests on."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from intravisto_core.errors import ModelError, PendingError
 from intravisto_core.experiments.self_check import SelfCheck
 from intravisto_core.models import LoadedModel
+from intravisto_core.models.files.settings import in_one_line
+from intravisto_core.models.free_memory import forget
 from intravisto_core.progress import Progress
 from intravisto_core.records import ModelCard
 
-SHARE = 0.4
 SMALL = 50_000_000
+TOLD = Progress(text="checking that what it shows is true")
 
 T = TypeVar("T")
 Work = Generator[Progress, None, T]
@@ -22,22 +23,20 @@ Work = Generator[Progress, None, T]
 class Checking:
     """The card of a model as it becomes known (docs/methods.md §2).
 
-    loading: seconds that it took to load. Before it opens, a model is held to identities 1 to 3; the rest follows as
-    long as the check has taken less than `SHARE` of `loading`, and all of it in a model of under `SMALL` parameters.
-    learnt: told the card after every later turn. All turns after opening are the dispatcher's.
+    Before it opens, a model of under `SMALL` parameters is checked, and one whose parts were found by their structure
+    is held to identities 1 to 3: that is where a check fails, if ever. All else is measured in the dispatcher's turns.
+    learnt: told the card after every one of these.
 
     Raises:
         ModelError: it is refused.
     """
 
-    def __init__(self, model: LoadedModel, loading: float) -> None:
+    def __init__(self, model: LoadedModel) -> None:
         self._check = SelfCheck(model)
         self._refused: ModelError | None = None
         self.learnt: Callable[[ModelCard], None] = _nobody
-        began = time.perf_counter()
-        small = self._check.card.n_parameters < SMALL
-        self._check.advance()
-        while not self.ended and (small or time.perf_counter() - began < SHARE * loading):
+        card = self.card
+        while not self.ended and (card.n_parameters < SMALL or (card.inferred and not self._check.first_done)):
             self._check.advance()
 
     @property
@@ -69,10 +68,21 @@ class Checking:
             ModelError: the model is refused.
         """
         while not self.ended:
-            yield Progress(text="checking that what it shows is true")
+            yield TOLD
             self._advance()
         self.refuse()
         return self.card
+
+    def finish_first(self) -> Work[None]:
+        """Measure identities 1 to 3 where that is not done yet.
+
+        Raises:
+            ModelError: the model is refused.
+        """
+        while not (self._check.first_done or self.ended):
+            yield TOLD
+            self._advance()
+        self.refuse()
 
     def _advance(self) -> None:
         """One turn, unless another job did the last one meanwhile."""
@@ -82,10 +92,19 @@ class Checking:
             self._check.advance()
         except ModelError as error:
             self._refused = error
+        except Exception as error:
+            if self._check.first_done:
+                raise
+            forget(error)
+            self._refused = ModelError(
+                f"{self.card.name}: refused: its self-check ended in an error ({type(error).__name__}: "
+                f"{in_one_line(error)}), so that nothing it shows can be vouched for. Open the model again"
+            )
         self.learnt(self.card)
 
     def answer(self, work: Callable[[], Work[T]]) -> Work[T]:
-        """Do a piece of work; where it rests on what is not checked yet, finish the check and do it anew."""
+        """Do a piece of work, after identities 1 to 3; where it rests on more, finish the check and do it anew."""
+        yield from self.finish_first()
         try:
             return (yield from work())
         except PendingError:

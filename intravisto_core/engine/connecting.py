@@ -27,7 +27,7 @@ def connect(url: str, model: str | None = None, token: str | None = None, *, pat
     specs = list_models(connection)
     if model is None and len(specs) != 1:
         raise RequestError(expected("model", f"one of {', '.join(specs)}, since this service offers several", model))
-    if model is not None and model not in specs:
+    if model is not None and (not isinstance(model, str) or model not in specs):
         raise RequestError(expected("model", list(specs), model))
     return RemoteEngine(connection, model or next(iter(specs)))
 

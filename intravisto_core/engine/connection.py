@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import random
 import ssl
 import threading
@@ -36,21 +37,21 @@ class Connection:
     """A service by its address. patience: seconds for which a lost service is asked again.
 
     Raises:
-        RequestError: the address is none, or would send a token in the clear to another machine.
+        RequestError: the address is none, or the token or the patience.
     """
 
     def __init__(self, url: str, token: str | None, patience: float = 60.0) -> None:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RequestError(expected("url", "the address of a service, as http://127.0.0.1:8400", url))
+        self._secure, self._host, self._port, self._root = _read_address(url)
         self.url = url.rstrip("/")
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
-        self._root = parts.path.rstrip("/")
         self._headers = {"Accept": BUNDLE}
+        if token is not None and not isinstance(token, str):
+            raise RequestError("token: expected a text; got something else")
         if token:
             if not (token.isascii() and token.isprintable() and " " not in token):
                 raise RequestError("token: expected printable characters without spaces; got others")
             self._headers["Authorization"] = f"Bearer {token}"
+        if not isinstance(patience, int | float) or isinstance(patience, bool) or not 0 <= patience < math.inf:
+            raise RequestError(expected("patience", "seconds from 0", patience))
         self._patience = patience
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
@@ -233,3 +234,22 @@ class Connection:
             f"{self.url}: expected a service that answers; it did not within {self._patience:.0f} s. Check that "
             "`intravisto serve` runs there, and the network between"
         )
+
+
+def _read_address(url: Any) -> tuple[bool, str, int | None, str]:
+    """Whether it is secure, the host, the port and the path of an address.
+
+    Raises:
+        RequestError: it is none.
+    """
+    wrong = RequestError(expected("url", "the address of a service, as http://127.0.0.1:8400", url))
+    if not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url:
+        raise wrong
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise wrong
+    return parts.scheme == "https", parts.hostname, port, parts.path.rstrip("/")

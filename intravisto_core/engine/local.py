@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
@@ -74,11 +73,10 @@ class LocalEngine(Dictionaries, Keeping, Asking):
         self._spec = spec
         told = GuardedReport(report)
         with freeing(f"opening {spec.source}"), allocations_apart(), refusing_damage(spec.source, told):
-            began = time.perf_counter()
             model = load(spec, token, told, make_room)
-            threads, loading = threads_for(model), time.perf_counter() - began
+            threads = threads_for(model)
             with using_threads(threads), computing():
-                self._checking = Checking(model, loading)
+                self._checking = Checking(model)
         trim()
         self._card = self._checking.card
         self._traces: Traces | None = Traces(model, self._card, _store(store_bytes, limits))
@@ -270,6 +268,7 @@ class LocalEngine(Dictionaries, Keeping, Asking):
         self.kept_traces  # noqa: B018  (an engine that was closed says so)
 
         def turn() -> Generator[Progress, None, Any]:
+            yield from self._checking.finish_first()
             yield Progress(0, 1, "looking at the modules")
             return work()
 
@@ -280,6 +279,7 @@ class LocalEngine(Dictionaries, Keeping, Asking):
         traces = self.kept_traces
 
         def work() -> Generator[Progress, None, Callable[[int], int]]:
+            yield from self._checking.finish_first()
             yield Progress(0, 1, "measuring modules")
             return traces.module_sizes.measure(traces.model, paths)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def open_model(
     source: str | Path | ModelSpec = "demo", *, token: str | None = None, report: Report = quiet, **options: Any
 ) -> LocalEngine:
-    """Load a model and check it (docs/methods.md §2).
+    """Load a model and check it (docs/methods.md §2); a large one is checked while it is used, see `finish_check`.
 
     source: "demo", a local folder, a GGUF file, a name on the Hugging Face Hub or of Ollama, a LoRA adapter (see
     `ModelSpec.source`), or a ModelSpec. token: for a model on the Hub that is gated or private; else HF_TOKEN or
@@ -25,7 +25,7 @@ def open_model(
     is being done; what it raises ends the opening. options: fields of ModelSpec.
 
     Raises:
-        IntravistoError: it cannot be opened, or what it shows would be wrong.
+        IntravistoError: it cannot be opened, or it was found that what it shows would be wrong.
     """
     if isinstance(source, ModelSpec) and options:
         raise RequestError("open_model: expected a ModelSpec alone, or a source with options; got both")

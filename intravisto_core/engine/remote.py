@@ -30,6 +30,8 @@ ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 MOST_INFOS = 4000
 FRESH_S = 1.0
 AT_ONCE_S = 30.0
+# what a service says while it loads a model
+OPENING = "opening"
 # of pinned traces, those that a service is told of at once
 MOST_TOLD = 1000
 
@@ -277,11 +279,17 @@ class RemoteEngine(Asking):
 
     def _ask(self, path: str, body: dict[str, Any]) -> Any:
         self._check_open()
-        return self._connection.ask("POST", path, {"model": self._name, **body})
+        return self._ask_when_open("POST", path, {"model": self._name, **body})
+
+    def _ask_when_open(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer, however long the model takes to be loaded: the service says so every now and then."""
+        while OPENING in (found := self._connection.ask(method, path, body)):
+            pass
+        return found
 
     def _read_card(self, finish: float) -> None:
         asked = urlencode({"model": self._name, "finish": f"{finish:g}"})
-        found = self._connection.ask("GET", f"/v1/capabilities?{asked}")
+        found = self._ask_when_open("GET", f"/v1/capabilities?{asked}")
         try:
             self._card = read_plain(ModelCard, found["card"], _no_array, "card")
             self._identity = {str(key): str(value) for key, value in found["identity"].items()}

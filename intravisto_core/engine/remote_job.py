@@ -37,7 +37,7 @@ class Follower:
     ) -> None:
         self._connection, self._job, self._ask, self._received = connection, job, ask, received
         self._place = ""
-        self._with_recipes = False
+        self._pose(with_recipes=False)
         job.on_cancel = self._cancel
 
     def start(self) -> None:
@@ -49,9 +49,12 @@ class Follower:
         self._begin()
         threading.Thread(target=self._work, name="intravisto-remote", daemon=True).start()
 
+    def _pose(self, with_recipes: bool) -> None:
+        """Write the question. It keeps its key however often it is sent, so that it runs once."""
+        self._with_recipes, self._question, self._key = with_recipes, self._ask(with_recipes), uuid.uuid4().hex
+
     def _begin(self) -> None:
-        # one key for one try: a lost answer to it begins no second job
-        told = self._connection.ask("POST", JOBS, self._ask(self._with_recipes), uuid.uuid4().hex)
+        told = self._connection.ask("POST", JOBS, self._question, self._key)
         self._place = f"{JOBS}/{told['id']}"
 
     def _work(self) -> None:
@@ -72,7 +75,7 @@ class Follower:
                 error = read_error(body["error"]) if "error" in body else None
                 if isinstance(error, LostTraceError) and not self._with_recipes:
                     # the machine that held the trace is gone; what it was made of is known here
-                    self._with_recipes = True
+                    self._pose(with_recipes=True)
                     self._begin()
                     continue
                 self._end(state, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from intravisto_core.records import ModelCard
@@ -38,9 +39,10 @@ def list_attention_views(trace: str, length: int, card: ModelCard) -> tuple[View
     if 4 * n_heads * length**2 <= LARGEST_CUBE:
         return (*found, AttentionView(trace))
     least = choose_least(n_heads, length)
-    found += [SparseAttentionView(trace, "mean", least=least, sinks=handling) for handling in SinkHandling]
+    rows = partial(SparseAttentionView, trace, least=least, mark_sinks=True)
+    found += [rows("mean", sinks=handling) for handling in SinkHandling]
     for layer in range(card.n_layers):
-        found += [SparseAttentionView(trace, layer, head, least) for head in ("mean", *range(card.n_heads))]
+        found += [rows(layer, head=head) for head in ("mean", *range(card.n_heads))]
     return tuple(found)
 
 

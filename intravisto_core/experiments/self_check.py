@@ -53,10 +53,10 @@ def choose_probe_ids(model: LoadedModel) -> tuple[tuple[int, ...], str]:
 
 
 class SelfCheck:
-    """The identities of a model, measured on one probe in turns.
+    """The identities of a model, measured on one probe in turns, each of one call or of the parts of one layer.
 
-    The first turn measures what every number rests on, identities 1 to 3: what is traced is the model's own run. Each
-    further turn is short: one call, or the parts of one layer.
+    What every number rests on comes first, identities 1 to 3: what is traced is the model's own run. first_done:
+    whether that is measured; no number may be shown before. ended: whether nothing is left.
     """
 
     def __init__(self, model: LoadedModel) -> None:
@@ -64,7 +64,7 @@ class SelfCheck:
         self._checks = {each: Check(ok=False, error=None, reason=PENDING, pending=True) for each in Capability}
         self._card = describe(model, self._checks, None, said)
         self._turns = self._measure(model, ids)
-        self.ended = False
+        self.first_done = self.ended = False
 
     @property
     def card(self) -> ModelCard:
@@ -73,7 +73,7 @@ class SelfCheck:
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Measure one turn more; `ended` says afterwards whether it was the last.
+        """Measure one turn more.
 
         Raises:
             ModelError: one of the essential identities fails; the message has the measured error.
@@ -93,10 +93,10 @@ class SelfCheck:
 
     def _measure(self, model: LoadedModel, ids: tuple[int, ...]) -> Generator[None, None, None]:
         allowed = identities.allowed_error(model.dtype, model.quantisation)
-        plain = _Plain(model, ids)
-        stock = plain.logits
+        plain = _Plain(model)
+        stock = yield from plain.read_probe(ids)
         use_traced_attention(model)
-        data = _traced(model, ids)
+        data = yield from _traced(model, ids)
         traced = torch.cat(data.step_logits)
         errors, exact = identities.check_residual(model, data)
         misdeclared = explain_misdeclared(model, ids)
@@ -105,7 +105,9 @@ class SelfCheck:
         difference = identities.compute_relative_error(traced, stock)[None]
         same = identities.summarise_errors(difference, allowed, exact=torch.equal(traced, stock))
         self._refuse(Capability.TRACED, same)
+        self.first_done = True
         yield
+        self._card = replace(self._card, notes=(*self._card.notes, *model.look_closer()))
         self._note(Capability.CAUSAL, _measured(lambda: _causal(model, ids, traced), allowed))
         yield
         reason = _explain_greedy(model, ids, plain.go_on())
@@ -182,11 +184,20 @@ def _neurons(model: LoadedModel, data: TraceData, allowed: float) -> Generator[N
 class _Plain:
     """The model as it comes (stock attention, no hook), run by the probe's schedule: its logits, and how it goes on."""
 
-    def __init__(self, model: LoadedModel, ids: tuple[int, ...]) -> None:
+    def __init__(self, model: LoadedModel) -> None:
         self._model = model
         self._cache = DynamicCache(config=model.network.config)
+        self._last: Float[Tensor, " V"] = torch.empty(0)
+
+    def read_probe(self, ids: tuple[int, ...]) -> Generator[None, None, Float[Tensor, "T V"]]:
+        """The logits of the probe."""
         self._use_stock_attention()
-        self.logits: Float[Tensor, "T V"] = torch.cat([self._read(ids[:-1]), self._read(ids[-1:])])
+        prompt = self._read(ids[:-1])
+        yield
+        step = self._read(ids[-1:])
+        self._last = step[-1]
+        yield
+        return torch.cat([prompt, step])
 
     def go_on(self) -> list[int]:
         """The most likely ids of further plain calls.
@@ -194,7 +205,7 @@ class _Plain:
         They are not those of `generate`, which would also follow what the checkpoint's generation_config.json says.
         """
         self._use_stock_attention()
-        said = [int(self.logits[-1].argmax())]
+        said = [int(self._last.argmax())]
         while len(said) < N_GREEDY:
             said.append(int(self._read((said[-1],))[-1].argmax()))
         use_traced_attention(self._model)
@@ -224,9 +235,15 @@ def _sdpa(model: LoadedModel, ids: tuple[int, ...]) -> Float[Tensor, "T V"] | No
         use_traced_attention(model)
 
 
-def _traced(model: LoadedModel, ids: tuple[int, ...]) -> TraceData:
+def _traced(model: LoadedModel, ids: tuple[int, ...]) -> Generator[None, None, TraceData]:
+    turns = run(model, Prepared(ids[:-1], (), 1, replay=ids[-1:]), Generation(), checking=True)
     try:
-        return _finish(model, Prepared(ids[:-1], (), 1, replay=ids[-1:]), checking=True)
+        while True:
+            try:
+                next(turns)
+            except StopIteration as end:
+                return cast(TraceData, end.value)
+            yield
     except RuntimeError as error:
         family = model.blueprint.architecture.family
         raise ModelError(
@@ -235,13 +252,9 @@ def _traced(model: LoadedModel, ids: tuple[int, ...]) -> TraceData:
         ) from error
 
 
-def _finish(model: LoadedModel, prepared: Prepared, checking: bool) -> TraceData:
-    return finish_turns(run(model, prepared, Generation(), checking=checking))
-
-
 def _explain_greedy(model: LoadedModel, ids: tuple[int, ...], greedy: list[int]) -> str:
     """Why the traced run goes on otherwise than the plain model, or ""."""
-    own = list(_finish(model, Prepared(ids, (), N_GREEDY), checking=False).ids[len(ids) :])
+    own = list(finish_turns(run(model, Prepared(ids, (), N_GREEDY), Generation())).ids[len(ids) :])
     stops = stop_ids(model, Generation())
     expected = greedy[: next((n for n, i in enumerate(greedy, 1) if i in stops), N_GREEDY)]
     return "" if own == expected else f"greedy ids: expected {expected}, the plain model's; got {own}"

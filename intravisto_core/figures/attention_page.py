@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.page import component_page
 from intravisto_core.figures.web.attention_payload import (
+    LEAST,
+    LEAST_OF_MEAN,
     PageParts,
     attention_payload,
     cube_packet,
@@ -28,8 +30,6 @@ QUESTION = "Where does each token look?"
 INDEX = "index.html"
 CHUNK = 8
 LARGEST_FILE = 20_000_000
-# a key of a row has an entry from this share of what sinks leave of it; means are flatter
-LEAST, LEAST_OF_MEAN = 0.004, 0.002
 # base64, and what stands around it
 GROWTH = 1.4
 ABOUT = (
@@ -134,18 +134,18 @@ def _file_name(layer: int, heads: Sequence[int]) -> str:
 
 def _mean_packets(book: AttentionBook) -> list[bytes]:
     """The mean over all heads, sinks shown, hidden and renormalised: they differ from layer to layer."""
-    views = [SparseAttentionView(book.trace, "mean", least=LEAST_OF_MEAN, sinks=handling) for handling in SinkHandling]
-    found = {view.sinks: book.read(view) for view in views}
-    hidden = found[SinkHandling.HIDE]
-    return [rows_packet(f"rows all weights {h}", r, hidden if h is SinkHandling.SHOW else r) for h, r in found.items()]
+    views = [
+        SparseAttentionView(book.trace, "mean", least=LEAST_OF_MEAN, sinks=handling, mark_sinks=True)
+        for handling in SinkHandling
+    ]
+    return [rows_packet(f"rows all weights {view.sinks}", book.read(view)) for view in views]
 
 
 def _head_packets(book: AttentionBook, layer: int, heads: Sequence[int]) -> list[bytes]:
     packets = []
     for head in heads:
-        view = SparseAttentionView(book.trace, layer, head, LEAST)
-        aside = replace(view, sinks=SinkHandling.HIDE)
-        packets.append(rows_packet(f"rows L{layer}H{head} weights", book.read(view), book.read(aside)))
+        view = SparseAttentionView(book.trace, layer, head, LEAST, mark_sinks=True)
+        packets.append(rows_packet(f"rows L{layer}H{head} weights", book.read(view)))
     return packets
 
 

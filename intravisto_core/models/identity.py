@@ -10,12 +10,11 @@ def identify(model: LoadedModel) -> dict[str, str]:
 
     The hash of the weights is that of the files' index and of their first and last bytes.
     """
-    weights, _, computes_in = model.resolved.partition(":")
     vocabulary, template = model.reader.hashes()
     return {
-        "weights": weights,
+        "weights": model.read_digest(),
         "tokenizer": vocabulary,
         "chat_template": template,
         "revision": model.spec.revision or "",
-        "computes_in": computes_in,
+        "computes_in": model.computes_in,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -38,14 +39,16 @@ class Dimensions:
 class LoadedModel:
     """One model in memory.
 
-    resolved: names the exact weights, dtype and device; the part of a fingerprint that the model gives. device: where
-    inputs go and captures are kept. dtype: its own, which packed matrices compute in. scratch: holds weights that left
-    memory. notes: what a reader should know of the files that it came from.
+    read_digest: gives a hash of the files, waiting for it where they are still read for it. computes_in: dtype, packing
+    and device. device: where inputs go and captures are kept. dtype: its own, which packed matrices compute in.
+    scratch: holds weights that left memory. notes: what a reader should know of the files that it came from.
+    look_closer: gives more of these, waiting for them likewise.
     """
 
     spec: ModelSpec
     name: str
-    resolved: str
+    read_digest: Callable[[], str]
+    computes_in: str
     network: PreTrainedModel
     tokenizer: Any
     blueprint: Blueprint
@@ -58,6 +61,12 @@ class LoadedModel:
     quantisation: str | None = None
     scratch: TemporaryDirectory[str] | None = None
     notes: tuple[str, ...] = ()
+    look_closer: Callable[[], tuple[str, ...]] = tuple
+
+    @property
+    def resolved(self) -> str:
+        """Names the exact weights, dtype and device: the part of a fingerprint that the model gives."""
+        return f"{self.read_digest()}:{self.computes_in}"
 
     @property
     def offloaded(self) -> bool:

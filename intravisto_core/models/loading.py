@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedModel
@@ -22,6 +23,7 @@ from intravisto_core.models.files import checkpoint
 from intravisto_core.models.files import folder as folders
 from intravisto_core.models.files.completeness import another_task, check_complete
 from intravisto_core.models.files.generation_file import GenerationFile, read_generation
+from intravisto_core.models.files.guard import refusing_damage
 from intravisto_core.models.files.plausible import check_plausible
 from intravisto_core.models.files.settings import in_one_line, read_settings
 from intravisto_core.models.files.tokenizer_files import describe_differences, describe_lost, open_tokenizer
@@ -42,6 +44,8 @@ from intravisto_core.tokens import TokenReader
 
 ATTENTION_PATH = "eager-captured-1"
 
+T = TypeVar("T")
+
 
 def nothing(nbytes: int) -> None:
     """Makes no room."""
@@ -54,6 +58,8 @@ def load(
     make_room: Callable[[int], None] = nothing,
 ) -> LoadedModel:
     """Load a model, downloaded first where it is on the Hub.
+
+    The hash of its files, and a closer look at its tokenizer, may still be under way when it is there.
 
     token: for the Hub, used for this call and kept nowhere. report: is told how far it is; what it raises ends a
     download within a piece of it, and reading within a tensor. make_room: is told the bytes of the weights before they
@@ -91,22 +97,24 @@ def load(
     family = settings.get_text_config().model_type
     declared = find(family) if family in names() else None
     kernel = declared.kernel(settings) if declared else "eager"
-    with _beside() as beside, loading(report), telling(report, files):
-        digest = beside.submit(folders.weights_hash, folder, files)
-        template = beside.submit(_notes_of_template, reader)
-        differences = beside.submit(describe_differences, words, tokenizer)
-        in_few_bits = bool(spec.quantisation or config.get("quantization_config"))
-        where = place(spec.device_map, settings, needed.weights, packed=in_few_bits)
-        with adapters.without_adapter(folder) as plain:
-            network, info = _network(plain, spec, where, settings, kernel, said)
-        check_complete(info, settings, tensors, shown)
-        network = merge(network, adapter, where)
-    read_in(network, report)
-    report(0, 0, "checking that what it shows will be true")
+    with _beside() as beside:
+        digest = beside.submit(_refusing, shown, lambda: folders.weights_hash(folder, files))
+        with loading(report), telling(report, files):
+            in_few_bits = bool(spec.quantisation or config.get("quantization_config"))
+            where = place(spec.device_map, settings, needed.weights, packed=in_few_bits)
+            with adapters.without_adapter(folder) as plain:
+                network, info = _network(plain, spec, where, settings, kernel, said)
+            check_complete(info, settings, tensors, shown)
+            network = merge(network, adapter, where)
+        read_in(network, report)
+        report(0, 0, "checking that what it shows will be true")
+        # what keeps Python busy waits until the weights are read
+        closer = beside.submit(
+            _refusing, shown, lambda: (*describe_differences(words, tokenizer, reader), *_notes_of_template(reader))
+        )
     source = spec.source if adapter is None else adapter.base.source
-    notes = (*_notes(settings), *said.notes, *differences.result())
-    found = _Found(folders.name(source, folder), digest.result(), shown, notes)
-    found = found.with_adapter(adapter).with_notes(template.result())
+    notes = (*_notes(settings), *said.notes)
+    found = _Found(folders.name(source, folder), digest.result, shown, notes, closer.result).with_adapter(adapter)
     return _bound(spec, found, network, declared or infer(network), tokenizer, reader, where)
 
 
@@ -124,27 +132,43 @@ def _load_gguf(
     reader = TokenReader(tokenizer)
     family = model.settings.model_type
     declared = find(family) if family in names() else None
-    with _beside() as beside, loading(report):
-        template = beside.submit(_notes_of_template, reader)
-        where = place(spec.device_map, model.settings, needed.weights)
-        kernel = declared.kernel(model.settings) if declared else "eager"
-        network = gguf.read_network(model, dtype_of(spec), where, kernel, report)
-        network = merge(network, adapter, where)
-    read_in(network, report)
-    report(0, 0, "checking that what it shows will be true")
-    notes = (*model.notes, *describe_lost(tokenizer))
-    found = _Found(model.name, model.digest, model.name, notes).with_adapter(adapter).with_notes(template.result())
+    with _beside() as beside:
+        digest = beside.submit(_refusing, model.name, model.digest)
+        with loading(report):
+            where = place(spec.device_map, model.settings, needed.weights)
+            kernel = declared.kernel(model.settings) if declared else "eager"
+            network = gguf.read_network(model, dtype_of(spec), where, kernel, report)
+            network = merge(network, adapter, where)
+        read_in(network, report)
+        report(0, 0, "checking that what it shows will be true")
+        closer = beside.submit(_refusing, model.name, lambda: (*describe_lost(reader), *_notes_of_template(reader)))
+    found = _Found(model.name, digest.result, model.name, model.notes, closer.result).with_adapter(adapter)
     return _bound(spec, found, network, declared or infer(network), tokenizer, reader, where)
 
 
-def _beside() -> ThreadPoolExecutor:
-    """Threads for what needs neither the weights in memory nor a processor of its own while these are read."""
-    return ThreadPoolExecutor(2, thread_name_prefix="intravisto-beside-loading")
+@contextmanager
+def _beside() -> Iterator[ThreadPoolExecutor]:
+    """Threads for what needs no weights in memory; what they do goes on after this context."""
+    threads = ThreadPoolExecutor(2, thread_name_prefix="intravisto-beside-loading")
+    try:
+        yield threads
+    finally:
+        threads.shutdown(wait=False)
 
 
 def _notes(settings: Any) -> list[str]:
     task = another_task(settings)
     return [f"{task}: it is read as one"] if task else []
+
+
+def _refusing(name: str, work: Callable[[], T]) -> T:
+    """Work with the files of a model that goes on after loading. name: how messages call it.
+
+    Raises:
+        ModelError: the files are damaged.
+    """
+    with refusing_damage(name):
+        return work()
 
 
 def _notes_of_template(reader: TokenReader) -> list[str]:
@@ -161,24 +185,26 @@ def _adapter_tokenizer(adapter: Adapter | None, settings: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was read. digest: a hash of its files. shown: how messages call it. notes: for its card."""
+    """What was read. digest: gives a hash of its files. shown: how messages call it. notes, closer: for its card, there
+    now and a little later.
+    """
 
     name: str
-    digest: str
+    digest: Callable[[], str]
     shown: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    closer: Callable[[], tuple[str, ...]]
 
     def with_adapter(self, adapter: Adapter | None) -> _Found:
         """What was read once an adapter was merged into it."""
         if adapter is None:
             return self
-        digest = f"{self.digest}+{adapter.digest}*{adapter.scale!r}"
-        notes = (adapter.note(self.name), *self.notes)
-        return _Found(f"{self.name} + {adapter.called}", digest, adapter.name, notes)
 
-    def with_notes(self, notes: list[str]) -> _Found:
-        """The same with more to say of it."""
-        return replace(self, notes=(*self.notes, *notes))
+        def digest() -> str:
+            return f"{self.digest()}+{adapter.digest}*{adapter.scale!r}"
+
+        notes = (adapter.note(self.name), *self.notes)
+        return _Found(f"{self.name} + {adapter.called}", digest, adapter.name, notes, self.closer)
 
 
 def _bound(
@@ -200,7 +226,8 @@ def _bound(
     return LoadedModel(
         spec=spec,
         name=found.name,
-        resolved=f"{found.digest}:{dtype}{how}:{where.device.type}:{ATTENTION_PATH}",
+        read_digest=found.digest,
+        computes_in=f"{dtype}{how}:{where.device.type}:{ATTENTION_PATH}",
         network=network,
         tokenizer=tokenizer,
         blueprint=blueprint,
@@ -213,6 +240,7 @@ def _bound(
         quantisation=packed,
         scratch=where.scratch,
         notes=found.notes,
+        look_closer=found.closer,
     )
 
 

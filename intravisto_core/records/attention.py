@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from intravisto_core.errors import RequestError, expected
 from intravisto_core.records.base import Array, Record, check_shapes
 from intravisto_core.records.model import Token
 from intravisto_core.sites import AttentionDivision, SinkHandling
@@ -96,6 +97,10 @@ class SparseAttention(Record):
     """What the numbers are."""
     sinks: SinkHandling = SinkHandling.SHOW
     """What was done with attention to sinks."""
+    on_sinks: Float[Array, " T"] | None = None
+    """What of a row goes to sinks, hidden or not, before anything was renormalised; None where it was not asked for."""
+    sink_keys: Int[Array, " S"] | None = None
+    """Positions of the layer's sinks that are shown here; None where it was not asked for, or of several layers."""
     notes: tuple[str, ...] = ()
     """Sentences that the reader must know."""
 
@@ -103,6 +108,7 @@ class SparseAttention(Record):
         rows = (len(self.tokens),)
         check_shapes(self, starts=(self.starts, (rows[0] + 1,)), keys=(self.keys, self.weights.shape))
         check_shapes(self, rest=(self.rest, rows), hidden=(self.hidden, rows), learned=(self.learned, rows))
+        check_shapes(self, on_sinks=(self.on_sinks, rows))
 
     @property
     def name(self) -> str:
@@ -117,6 +123,30 @@ class SparseAttention(Record):
         """What a query looks at: keys and weights."""
         at = slice(int(self.starts[query]), int(self.starts[query + 1]))
         return self.keys[at], self.weights[at]
+
+    def without_sinks(self) -> SparseAttention:
+        """The same rows with sinks hidden, as another request would give them.
+
+        Raises:
+            RequestError: the rows were not asked for with `mark_sinks`, or are the mean of several layers.
+        """
+        if self.on_sinks is None or self.sink_keys is None:
+            wanted = "rows of one layer that show sinks, asked for with mark_sinks=True"
+            raise RequestError(expected("without_sinks", wanted, self.name))
+        length = len(self.tokens)
+        query = np.repeat(np.arange(length), np.diff(self.starts))
+        sunk = np.isin(self.keys, self.sink_keys)
+        small = self.on_sinks - np.bincount(query[sunk], self.weights[sunk], length)  # of sinks without an entry
+        return replace(
+            self,
+            starts=np.concatenate([[0], np.cumsum(np.bincount(query[~sunk], minlength=length))]).astype(np.int32),
+            keys=self.keys[~sunk],
+            weights=self.weights[~sunk],
+            rest=(self.rest - small).astype(np.float32),
+            hidden=self.on_sinks,
+            sinks=SinkHandling.HIDE,
+            sink_keys=None,
+        )
 
     def column(self, key: int) -> tuple[Int[Array, " n"], Float[Array, " n"]]:
         """What looks at a key: queries and weights."""

@@ -87,7 +87,8 @@ class SparseAttentionView(View[SparseAttention]):
 
     layer: one, or "mean" over all of them. head: one; several, whose mean is taken; "mean" of all. least: of what sinks
     leave of a row, the share that a key has at least to be kept; of rows with less than a tenth left, of that tenth.
-    Other options as in `AttentionView`.
+    mark_sinks: rows that show sinks tell what these have, and `without_sinks` of the record hides them; what is kept is
+    then held against what sinks leave, as where they are hidden. Other options as in `AttentionView`.
     """
 
     trace: TraceId
@@ -97,6 +98,7 @@ class SparseAttentionView(View[SparseAttention]):
     strength: AttentionDivision = AttentionDivision.WEIGHTS
     sinks: SinkHandling = SinkHandling.SHOW
     shown_sinks: Selection = ()
+    mark_sinks: bool = False
 
     def __post_init__(self) -> None:
         check(self.head is not None, "head", f'a head, a list of them or "{MEAN}"', self.head)

@@ -13,6 +13,8 @@ from intravisto_core.engine.trace_info import TraceInfo
 from intravisto_core.request import ModelSpec, TraceBatch, TraceRequest, to_json
 
 KEY_CHARACTERS = 12
+# what an answer holds while its model is being opened, and nothing else then
+OPENING = "opening"
 
 
 class Gone(Exception):
@@ -86,6 +88,8 @@ class Backend(Protocol):
 
     async def ask(self, model: str, verb: str, body: Mapping[str, Any], key: str = "") -> dict[str, Any]:
         """What needs no turn of the model: its card, tokens of a text, an estimate, a trace's description.
+
+        While the model is being opened that alone is said, under `OPENING`.
 
         Raises:
             IntravistoError: why there is no answer. Gone: see `answer`.

@@ -50,7 +50,8 @@ def read_prompts(path: str | Path) -> list[Prompt]:
         RequestError: the file cannot be read, or a line is something else; says which.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        # of the characters that end a line elsewhere, JSON's texts may hold all but this one
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or type(error).__name__
         raise RequestError(expected("prompts", "a file of lines of JSON that can be read", why)) from None
@@ -66,6 +67,8 @@ def read_prompts(path: str | Path) -> list[Prompt]:
         name = body.get("id", "") if isinstance(body, dict) else ""
         if not isinstance(text, str) or not text or not isinstance(name, str | int):
             raise RequestError(expected(f"line {number + 1}", 'a text, or {"prompt": "…", "id": "…"}', line[:80]))
+        if any("\ud800" <= c <= "\udfff" for c in f"{text}{name}"):
+            raise RequestError(expected(f"line {number + 1}", "whole characters", "half of one (a lone surrogate)"))
         found.append(Prompt(number, text, str(name)))
     if not found:
         raise RequestError(expected("prompts", "at least one line", "none"))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from intravisto_core.errors import IntravistoError, RequestError, expected
 from intravisto_core.service.clients import Refused
@@ -34,6 +35,8 @@ async def read_bytes(request: Request, limits: ServiceLimits) -> bytes:
                 found += piece
                 if len(found) > most:
                     raise _too_large(most)
+    except ClientDisconnect:
+        raise Refused(400, "body: expected it whole; the connection broke off") from None
     except TimeoutError:
         raise Refused(408, f"body: expected it within {limits.body_s:g} s; it did not arrive") from None
     return bytes(found)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import secrets
 import time
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from intravisto_core.engine.answers import Question, with_recipes
@@ -17,14 +18,12 @@ from intravisto_core.engine.trace_info import TraceInfo
 from intravisto_core.errors import BusyError, IntravistoError, RequestError
 from intravisto_core.service.backend import Backend, Gone, Outcome, Step, Ticket, route_key
 from intravisto_core.service.clients import Clients
+from intravisto_core.service.entry import PARTIAL, Entry, Event
 from intravisto_core.service.limits import ServiceLimits
 from intravisto_core.service.metrics import Metrics
 from intravisto_core.sites import JobState
 
-# its number, its name, and what it says in JSON's own types
-Event = tuple[int, str, dict[str, Any]]
-MOST_EVENTS = 256
-PARTIAL = "partial"
+ID_BYTES = 16
 MOST_RECIPES = 5000
 # for so long a job is asked again while no machine answers: a replica may have to start and to load its model
 PATIENCE_S = 600.0
@@ -33,60 +32,22 @@ LONGEST_PAUSE_S = 5.0
 SWEEP_S = 5.0
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One job as the service knows it."""
-
-    ticket: Ticket = field(repr=False)
-    client: str
-    digest: str
-    state: str = JobState.QUEUED.value
-    events: list[Event] = field(default_factory=list, repr=False)
-    n_events: int = 0
-    outcome: Outcome | None = field(default=None, repr=False)
-    size: int = 0
-    created: float = field(default_factory=time.monotonic)
-    touched: float = field(default_factory=time.monotonic)
-    watchers: int = 0
-    cancelled: bool = False
-    news: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.outcome is not None
-
-    @property
-    def kind(self) -> str:
-        """What was asked for."""
-        request = self.ticket.question.request
-        return "Restore" if request is None else type(request).__name__
-
-    def describe(self) -> dict[str, Any]:
-        """The job in JSON's own types; no text of anybody."""
-        last = {k: v for k, v in self.events[-1][2].items() if k != PARTIAL} if self.events else {}
-        return {"id": self.ticket.id, "model": self.ticket.model, "kind": self.kind, "state": self.state} | last
-
-    def tell(self, name: str, data: dict[str, Any]) -> None:
-        """One more event; of many the last ones are kept, and of what can be shown by now the newest."""
-        self.n_events += 1
-        if name == PARTIAL:
-            self.events = [each for each in self.events if each[1] != PARTIAL]
-        self.events.append((self.n_events, name, data))
-        del self.events[:-MOST_EVENTS]
-        self.news.set()
-        self.news = asyncio.Event()
-
-
 class Book:
-    """All jobs of a service. Only the thread of its event loop touches it."""
+    """All jobs of a service. Only the thread of its event loop touches it.
 
-    def __init__(self, backend: Backend, clients: Clients, limits: ServiceLimits, metrics: Metrics) -> None:
+    secret: makes ids of idempotency keys. A book that begins with that of an earlier one gives a request that is sent
+    again the id that it had, by which the machine at work knows it (`Works`): no list of keys needs to be kept.
+    """
+
+    def __init__(
+        self, backend: Backend, clients: Clients, limits: ServiceLimits, metrics: Metrics, secret: bytes
+    ) -> None:
         self.backend, self.clients, self.limits, self.metrics = backend, clients, limits, metrics
+        self._secret = secret
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._by_idempotency: dict[tuple[str, str], str] = {}
         self._recipes: OrderedDict[tuple[str, str], TraceInfo] = OrderedDict()
+        self._stopping: set[asyncio.Task[None]] = set()
         self._swept = time.monotonic()
         self._mean_s = 0.1
 
@@ -110,7 +71,7 @@ class Book:
             after = max(1.0, self._mean_s * n_open)
             most = self.limits.most_jobs
             raise BusyError(f"queue: expected fewer than {most} jobs before this; come again in {after:.0f} s", after)
-        ticket = Ticket(secrets.token_urlsafe(16), model, question, route_key(model, question))
+        ticket = Ticket(self._make_id(client, key, digest), model, question, route_key(model, question))
         entry = Entry(ticket, client, digest)
         self._entries[ticket.id] = entry
         if key is not None:
@@ -137,15 +98,22 @@ class Book:
                 await self.backend.cancel(entry.ticket)
 
     async def follow(self, entry: Entry, after: int, beat_s: float) -> AsyncIterator[Event | None]:
-        """Events after a number, until the end; None now and then, while nothing happens."""
+        """Events after a number, until the end, which is told in any case; None now and then, while nothing happens.
+
+        A number that there was not yet is one of before this service began anew: all events are told.
+        """
         entry.watchers += 1
+        after = after if after <= entry.n_events else 0
+        told = False
         try:
             while True:
                 news = entry.news
                 for event in [each for each in entry.events if each[0] > after]:
-                    after = event[0]
+                    after, told = event[0], True
                     yield event
                 if entry.ended:
+                    if not told:
+                        yield entry.events[-1]
                     return
                 try:
                     await asyncio.wait_for(news.wait(), beat_s)
@@ -186,7 +154,10 @@ class Book:
                 if entry.ended and quiet > self.limits.keep_s:
                     del self._entries[id]
                 elif not entry.ended and quiet > self.limits.abandoned_s:
-                    self._give_up(entry)
+                    entry.touched = now  # once
+                    stopping = asyncio.create_task(self._give_up(entry))
+                    self._stopping.add(stopping)
+                    stopping.add_done_callback(self._stopping.discard)
             alive = self._entries.keys()
             self._by_idempotency = {k: id for k, id in self._by_idempotency.items() if id in alive}
         kept = sum(each.size for each in self._entries.values())
@@ -198,6 +169,12 @@ class Book:
                 del self._entries[id]
         self.metrics.kept_bytes.set(kept)
 
+    async def keep_swept(self) -> None:
+        """Sweep now and then, whether anybody asks for something or not."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.sweep()
+
     async def close(self) -> None:
         """Stop everything."""
         tasks = [each.task for each in self._entries.values() if each.task is not None and not each.task.done()]
@@ -206,9 +183,18 @@ class Book:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.backend.close()
 
-    def _give_up(self, entry: Entry) -> None:
+    def _make_id(self, client: str, key: str | None, digest: str) -> str:
+        if key is None:
+            return secrets.token_urlsafe(ID_BYTES)
+        said = "\n".join((client, digest, key)).encode("utf-8", "surrogatepass")
+        return urlsafe_b64encode(hmac.digest(self._secret, said, "sha256")[:ID_BYTES]).decode().rstrip("=")
+
+    async def _give_up(self, entry: Entry) -> None:
+        """Stop a job that nobody waits for, wherever it is at work."""
         if entry.task is not None:
             entry.task.cancel()
+        with suppress(Gone):
+            await self.backend.cancel(entry.ticket)
 
     async def _work(self, entry: Entry) -> None:
         outcome = Outcome(JobState.CANCELLED.value, error={"kind": "Cancelled", "message": "nobody waited for it"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,6 +112,13 @@ def read_clients(path: str | Path | None, allowance: Allowance) -> Clients:
     if not tokens:
         raise RequestError(expected("token file", "at least one line: name token", "none"))
     return Clients(tokens, allowance, allowances)
+
+
+def find_risks(path: Path | None) -> list[str]:
+    """What whoever serves should know of a file of tokens."""
+    if path is None or os.name != "posix" or not path.stat().st_mode & 0o077:
+        return []
+    return [f"token file: others on this machine may read or change {path}; chmod 600 {path}"]
 
 
 def check_address(host: str, clients: Clients) -> None:

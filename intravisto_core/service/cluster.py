@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
+from secrets import token_bytes
 from typing import Any
 
 import ray
@@ -51,7 +52,7 @@ class Plan:
     """What a cluster is to serve. least, most: replicas of each group of models; between them as many as are needed.
 
     tokens: path of the file of bearer tokens. memory: bytes of weights that one replica may hold. gpu_memory: of one
-    GPU, where models run on GPUs. cpus: of one replica.
+    GPU, where models run on GPUs. cpus: of one replica. secret: see `Book`; every ingress of the cluster has the same.
     """
 
     models: Mapping[str, ModelSpec]
@@ -64,6 +65,7 @@ class Plan:
     memory: int | None = None
     gpu_memory: int | None = None
     cpus: float = 0.4
+    secret: bytes = field(default_factory=token_bytes, repr=False)
 
 
 class ByKey(RequestRouter):
@@ -162,7 +164,7 @@ class Ingress:
         plan = self._plan
         told = {name: value for name, value in asdict(plan.of_request).items() if value is not None}
         backend = ClusterBackend(plan.models, self._handles)
-        return build_app(backend, read_clients(plan.tokens, plan.allowance), plan.limits, told)
+        return build_app(backend, read_clients(plan.tokens, plan.allowance), plan.limits, told, plan.secret)
 
 
 def build(plan: Plan) -> serve.Application:

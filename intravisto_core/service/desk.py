@@ -20,8 +20,9 @@ from intravisto_core.errors import (
 )
 from intravisto_core.request import ModelSpec
 from intravisto_core.service.backend import Backend
-from intravisto_core.service.book import Book, Entry
+from intravisto_core.service.book import Book
 from intravisto_core.service.clients import Clients, Refused
+from intravisto_core.service.entry import Entry
 from intravisto_core.service.limits import ServiceLimits
 from intravisto_core.service.metrics import Metrics
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -22,14 +22,18 @@ from intravisto_core.engine.pool import Pool
 from intravisto_core.engine.trace_info import TraceInfo
 from intravisto_core.errors import IntravistoError, LostTraceError, TraceError
 from intravisto_core.request import ModelSpec
-from intravisto_core.service.backend import Outcome, Step, Ticket, make_trace_id
+from intravisto_core.service.backend import OPENING, Outcome, Step, Ticket, make_trace_id
+from intravisto_core.service.failures import name_failure
 from intravisto_core.service.slices import refuse_large
 from intravisto_core.service.verbs import VERBS
+from intravisto_core.service.works import Works
 from intravisto_core.sites import JobState
 from intravisto_core.traces.byte_store import count_bytes
 
 T = TypeVar("T")
 EVERY_S = 0.1
+# for so long an answer waits for its model to be open; then it says that it is not
+OPEN_S = 20.0
 # what can be shown by now is sent so often at most, and only where it is no larger than this
 PARTIAL_S = 0.5
 MOST_PARTIAL = 4 << 20
@@ -57,13 +61,18 @@ class Host:
         self._most_bytes = most_bytes
         self._pool = Pool(memory, limits=limits, joining=True)
         self._threads = ThreadPoolExecutor(THREADS, "intravisto-service")
+        self._works = Works(self.stop)
         self._jobs: dict[str, Job] = {}
         self._cancelled: set[str] = set()
         self._handles: OrderedDict[tuple[str, str], Trace] = OrderedDict()
         self._restoring: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     async def answer(self, ticket: Ticket) -> AsyncIterator[Step | Outcome]:
-        """See `Backend.answer`."""
+        """See `Backend.answer`. A ticket that is at work here, or was lately, is not begun again."""
+        async for told in self._works.follow(ticket.id, lambda: self._answer(ticket)):
+            yield told
+
+    async def _answer(self, ticket: Ticket) -> AsyncGenerator[Step | Outcome]:
         try:
             async for step in self._open(ticket):
                 yield step
@@ -95,19 +104,29 @@ class Host:
 
     def stop(self, id: str) -> None:
         """Stop the job of a ticket, now or as soon as it begins."""
+        if self._works.has_ended(id):
+            return
         self._cancelled.add(id)
         if (job := self._jobs.get(id)) is not None:
             job.cancel()
 
     async def ask(self, model: str, verb: str, body: Mapping[str, Any], key: str = "") -> dict[str, Any]:
         """See `Backend.ask`."""
+        if words := await self._wait_until_open(model):
+            return {OPENING: words}
         engine = await self._engine(model)
         if verb == "forget":
             self._handles.pop((str(body.get("session", "")), str(body.get("trace", ""))), None)
-        return await self._in_thread(VERBS[verb], engine, body)
+        try:
+            return await self._in_thread(VERBS[verb], engine, body)
+        except IntravistoError:
+            raise
+        except Exception as error:
+            raise name_failure(error) from None
 
     async def close(self) -> None:
         """See `Backend.close`."""
+        await self._works.close()
         self._handles.clear()
         await self._in_thread(self._pool.close)
         self._threads.shutdown(wait=False)
@@ -120,21 +139,25 @@ class Host:
         async for step in self._watch(ticket.id, self._pool.open(self.models[ticket.model], SESSION)):
             yield step
 
+    async def _wait_until_open(self, model: str) -> str:
+        """Wait a while for a model to be open; gives what is being done where it is not. It holds up no thread."""
+        job, loop, ended = self._pool.open(self.models[model], SESSION), asyncio.get_running_loop(), asyncio.Event()
+        job.when_ended(partial(_set_from_thread, loop, ended))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), OPEN_S)
+            return ""
+        return job.progress.text or "it is being loaded"
+
     async def _engine(self, model: str) -> LocalEngine:
         return await self._in_thread(self._pool.lease, self.models[model], SESSION)
 
     async def _watch(self, ticket: str, job: Job) -> AsyncIterator[Step]:
         """How far a job is, until it has ended; whoever stops listening cancels it."""
         ended, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        def tell() -> None:
-            with suppress(RuntimeError):  # the loop has ended before the job
-                loop.call_soon_threadsafe(ended.set)
-
         self._jobs[ticket] = job
         if ticket in self._cancelled:
             job.cancel()
-        job.when_ended(tell)
+        job.when_ended(partial(_set_from_thread, loop, ended))
         last, shown, packed_at = Step(), None, -math.inf
         try:
             while not ended.is_set():
@@ -229,6 +252,11 @@ class Host:
                         self._keep(each)
                         made[each.id] = engine.describe(each.id, each.session)
         return tuple(made.values())
+
+
+def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the loop has ended before the job
+        loop.call_soon_threadsafe(event.set)
 
 
 def _length(engine: LocalEngine, question: Question) -> int | None:

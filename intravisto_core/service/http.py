@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +21,7 @@ from intravisto_core.service.backend import Backend, Gone
 from intravisto_core.service.book import Book
 from intravisto_core.service.clients import Clients, Refused
 from intravisto_core.service.desk import NO_STORE, At, Client, Desk, find_desk, find_status
+from intravisto_core.service.failures import Guard
 from intravisto_core.service.limits import ServiceLimits
 from intravisto_core.service.metrics import Metrics
 from intravisto_core.service.page import write_page
@@ -31,14 +34,17 @@ def build_app(
     clients: Clients,
     limits: ServiceLimits | None = None,
     told: Mapping[str, Any] | None = None,
+    secret: bytes | None = None,
 ) -> FastAPI:
-    """The app. told: limits of one request, as clients are told them."""
+    """The app. told: limits of one request, as clients are told them. secret: see `Book`; None makes one."""
     allowed, metrics = limits or ServiceLimits(), Metrics()
-    book = Book(backend, clients, allowed, metrics)
+    book = Book(backend, clients, allowed, metrics, secret or secrets.token_bytes())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(book.keep_swept())
         yield
+        sweeping.cancel()
         await book.close()
 
     # FastAPI's own pages load scripts from another server
@@ -50,6 +56,7 @@ def build_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(Guard)
     app.state.desk = Desk(backend, clients, allowed, metrics, book, told or {})
     for each in (routes, job_routes.routes, model_routes.routes):
         app.include_router(each)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from intravisto_core.engine.answers import read_question
+from intravisto_core.engine.answers import Question, read_question
 from intravisto_core.errors import IntravistoError, RequestError, expected
 from intravisto_core.service.body import BUNDLE, JSON, parse, read_bytes
 from intravisto_core.service.desk import NO_STORE, At, Client, status_of
-from intravisto_core.service.ranges import answer_range
+from intravisto_core.service.ranges import answer_range, make_tag
 from intravisto_core.storage.bundle import read_head
 
 BEAT_S = 10.0
@@ -35,16 +37,22 @@ async def submit(request: Request, client: Client, desk: At) -> JSONResponse:
     if key is not None and not 0 < len(key) <= LONGEST_KEY:
         raise RequestError(expected("Idempotency-Key", f"1 to {LONGEST_KEY} characters", len(key)))
     data = await read_bytes(request, desk.limits)
-    body, arrays = parse(data, request.headers.get("content-type", ""))
-    model = desk.choose_model(body.get("model"))
-    try:
-        question = read_question(body, arrays)
-    except IntravistoError as error:
-        raise RequestError(str(error)) from None
+    # a large body is read beside what others ask
+    name, question, digest = await asyncio.to_thread(_read, data, request.headers.get("content-type", ""))
+    model = desk.choose_model(name)
     question = replace(question, session=f"{client}/{question.session}")
-    entry, new = desk.book.start(client, model, question, key, hashlib.sha256(data).hexdigest())
+    entry, new = desk.book.start(client, model, question, key, digest)
     headers = NO_STORE | {"Location": f"/v1/jobs/{entry.ticket.id}"}
     return JSONResponse(entry.describe(), 201 if new else 200, headers)
+
+
+def _read(data: bytes, content_type: str) -> tuple[Any, Question, str]:
+    """The model that is named, the question, and a hash of all."""
+    body, arrays = parse(data, content_type)
+    try:
+        return body.get("model"), read_question(body, arrays), hashlib.sha256(data).hexdigest()
+    except IntravistoError as error:
+        raise RequestError(str(error)) from None
 
 
 @routes.get("/{id}")
@@ -89,7 +97,9 @@ async def result(id: str, request: Request, client: Client, desk: At, wait: floa
         return desk.refuse(status_of(error), error)
     if JSON in request.headers.get("accept", ""):
         return Response(read_head(outcome.answer)["manifest"], media_type=JSON, headers=NO_STORE)
-    return answer_range(outcome.answer, request.headers, BUNDLE, NO_STORE | {"X-Job-State": outcome.state})
+    # once: an answer may be fetched in many parts
+    entry.tag = entry.tag or await asyncio.to_thread(make_tag, outcome.answer)
+    return answer_range(outcome.answer, entry.tag, request.headers, BUNDLE, NO_STORE | {"X-Job-State": outcome.state})
 
 
 @routes.delete("/{id}", status_code=202)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse
 from intravisto_core import __version__
 from intravisto_core.errors import LostTraceError, RequestError, TraceError, expected
 from intravisto_core.request import to_json
-from intravisto_core.service.backend import find_key
+from intravisto_core.service.backend import OPENING, find_key
 from intravisto_core.service.body import JSON, parse, read_bytes
 from intravisto_core.service.clients import Refused
 from intravisto_core.service.desk import NO_STORE, At, Client, Desk
@@ -35,9 +36,14 @@ async def models(client: Client, desk: At) -> JSONResponse:
 
 @routes.get("/capabilities", tags=["models"])
 async def capabilities(client: Client, desk: At, model: str | None = None, finish: float = 0.0) -> JSONResponse:
-    """What a model can show, checked on it, and what names it exactly. finish: seconds to wait for all checks."""
+    """What a model can show, checked on it, and what names it exactly. finish: seconds to wait for all checks.
+
+    202 and `{"opening": …}` while the model is being loaded, here and where else a model is asked: ask again.
+    """
     name = desk.choose_model(model)
     found = await desk.backend.ask(name, "card", {"finish": finish})
+    if OPENING in found:
+        return JSONResponse(found, 202, NO_STORE)
     found |= {"spec": to_json(desk.told_models()[name]), "model": name}
     return JSONResponse(found | {"schema": SCHEMA, "version": __version__, "limits": dict(desk.told)}, headers=NO_STORE)
 
@@ -90,13 +96,15 @@ async def _ask(desk: Desk, request: Request, client: str, verb: str, trace: str 
         found = await desk.backend.ask(desk.choose_model(body.get("model")), verb, body, find_key(trace))
     except TraceError as error:
         raise LostTraceError(str(error)) from None
-    return JSONResponse(found, headers=NO_STORE)
+    return JSONResponse(found, 202 if OPENING in found else 200, NO_STORE)
 
 
 async def _read_body(desk: Desk, request: Request, client: str) -> dict[str, Any]:
     """The body, with its session as that of the client."""
     data = await read_bytes(request, desk.limits)
-    body: dict[str, Any] = parse(data, request.headers.get("content-type", ""))[0] if data else {}
+    body: dict[str, Any] = {}
+    if data:
+        body, _ = await asyncio.to_thread(parse, data, request.headers.get("content-type", ""))
     session = body.get("session", "")
     if not isinstance(session, str) or len(session) > LONGEST_SESSION:
         raise RequestError(expected("session", f"a text of at most {LONGEST_SESSION} characters", session))

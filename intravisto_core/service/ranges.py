@@ -12,12 +12,18 @@ PIECE = 1 << 20
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 
-def answer_range(data: bytes, asked: Mapping[str, str], media_type: str, headers: Mapping[str, str]) -> Response:
+def make_tag(data: bytes) -> str:
+    """What names exactly these bytes, as an `ETag`."""
+    return f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+
+
+def answer_range(
+    data: bytes, tag: str, asked: Mapping[str, str], media_type: str, headers: Mapping[str, str]
+) -> Response:
     """The response to a request with those headers: 200, 206 for a part, 416 for one that there is not.
 
-    A part is given only of the same answer (`If-Range`), which its `ETag` names.
+    A part is given only of the same answer (`If-Range`), which its tag names.
     """
-    tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     more = {**headers, "Accept-Ranges": "bytes", "ETag": tag}
     wanted = asked.get("range")
     if wanted is None or asked.get("if-range", tag) != tag:

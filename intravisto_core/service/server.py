@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict
 
 import uvicorn
 
 from intravisto_core.engine.limits import Limits
+from intravisto_core.errors import RequestError, expected
 from intravisto_core.request import ModelSpec
 from intravisto_core.service.clients import Clients, check_address
 from intravisto_core.service.host import Host
@@ -19,6 +21,23 @@ from intravisto_core.service.limits import ServiceLimits
 MOST_CONNECTIONS = 512
 IDLE_S = 65
 STOP_S = 10
+
+
+def check_port(host: str, port: int) -> None:
+    """Whether a server could listen there.
+
+    Raises:
+        RequestError: it could not; says why.
+    """
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(place)
+    except OSError as error:
+        wanted = "an address of this machine, and a port that nobody listens to"
+        got = f"{host}:{port} ({error.strerror or error})"
+        raise RequestError(expected("port", wanted, got, "Choose another with --port or --host")) from None
 
 
 def make_server(

@@ -131,16 +131,18 @@ def _make_sparse(cube: Attention, asked: SparseAttentionView, find: Find, n_laye
     whole = asked.layer == MEAN
     layers = range(n_layers) if whole else (index(int(asked.layer), n_layers, "layer"),)
     heads = _heads_of(asked.head, n_heads)
+    shown = asked.sinks is SinkHandling.SHOW
     parts = []
     for layer in layers:
         view = AttentionView(asked.trace, layer, heads, shown_sinks=asked.shown_sinks)
-        handling = SinkHandling.SHOW if asked.sinks is SinkHandling.SHOW else SinkHandling.HIDE
-        found = _slice(cube, replace(view, sinks=handling), find, n_layers)
-        if found is None:
+        aside = _slice(cube, replace(view, sinks=SinkHandling.HIDE), find, n_layers)
+        found = _slice(cube, view, find, n_layers) if shown else aside
+        if found is None or (aside is None and asked.mark_sinks):
             return None
-        parts.append((found.weights.mean(0), found.hidden.mean(0), found.learned.mean(0)))
-    weights, hidden, learned = (np.mean(each, 0).astype(np.float32) for each in zip(*parts, strict=True))
-    left = np.maximum(1 - hidden, LEAST_LEFT)
+        on_sinks = found.hidden if aside is None else aside.hidden
+        parts.append([each.mean(0) for each in (found.weights, found.hidden, found.learned, on_sinks)])
+    weights, hidden, learned, on_sinks = (np.mean(each, 0).astype(np.float32) for each in zip(*parts, strict=True))
+    left = np.maximum(1 - (on_sinks if asked.mark_sinks else hidden), LEAST_LEFT)
     if asked.sinks is SinkHandling.RENORMALISE:
         weights, learned = _renormalise(weights, learned, hidden)
         left = np.ones_like(hidden)
@@ -159,8 +161,16 @@ def _make_sparse(cube: Attention, asked: SparseAttentionView, find: Find, n_laye
         hidden=hidden,
         learned=learned,
         sinks=asked.sinks,
+        on_sinks=on_sinks if asked.mark_sinks else None,
+        sink_keys=_find_sink_keys(asked, find, layers[0], len(cube.tokens)) if shown and not whole else None,
         notes=cube.notes,
     )
+
+
+def _find_sink_keys(asked: SparseAttentionView, find: Find, layer: int, length: int) -> Array | None:
+    """The sinks that a record marks; None where that was not asked for."""
+    at = _sinks_of(find, asked.trace, layer, asked.shown_sinks, length) if asked.mark_sinks else None
+    return None if at is None else at.astype(np.int32)
 
 
 def _rows_of(
@@ -181,7 +191,7 @@ def _n_heads(stored: Sequence[Record]) -> int:
 def _from_rows(asked: SparseAttentionView, stored: Sequence[Record], find: Find) -> SparseAttention | None:
     """Stored rows, by the least that is asked for or what the file has, which the record says; sinks hidden from them.
 
-    What sinks take below the least that is stored stays in `rest`.
+    Of rows that were stored without marks, what sinks take below the least stays in `rest`.
     """
     n_heads = _n_heads(stored)
     if not n_heads:
@@ -191,41 +201,52 @@ def _from_rows(asked: SparseAttentionView, stored: Sequence[Record], find: Find)
     layer = layer if layer == MEAN_LAYER else index(layer, layers, "layer")
     heads = _heads_of(asked.head, n_heads)
     found = _rows_of(stored, layer, heads, asked.sinks) if asked.shown_sinks == () else None
-    if found is not None:
-        return _raise_least(found, asked.least, found.weights, found.rest)
+    if found is not None and (found.on_sinks is not None or not asked.mark_sinks):
+        return _cut_rows(found, asked)
     found = _rows_of(stored, layer, heads, SinkHandling.SHOW)
     if found is None or layer == MEAN_LAYER:
         return None  # sinks differ from layer to layer, so that a mean cannot be taken apart
     at = _sinks_of(find, asked.trace, layer, asked.shown_sinks, len(found.tokens))
     if at is None:
         return None
-    query = np.repeat(np.arange(len(found.tokens)), np.diff(found.starts))
-    sink = np.isin(found.keys, at)
-    hidden = np.bincount(query[sink], found.weights[sink], len(found.tokens)).astype(np.float32)
-    weights, rest, learned = np.where(sink, 0, found.weights), found.rest, found.learned
+    if found.on_sinks is None or asked.shown_sinks != ():
+        weights = np.where(np.isin(found.keys, at), found.weights, 0)
+        on_sinks = np.bincount(_queries_of(found), weights, len(found.tokens)).astype(np.float32)
+        found = replace(found, on_sinks=on_sinks, sink_keys=at.astype(np.int32))
+    if asked.sinks is SinkHandling.SHOW:
+        return _cut_rows(found, asked)
+    found = found.without_sinks()
     if asked.sinks is SinkHandling.RENORMALISE:
-        left = np.where(1 - hidden > SMALLEST, 1 - hidden, np.inf).astype(np.float32)
-        weights, rest, learned = weights / left[query], rest / left, learned / left
-    taken = replace(found, hidden=hidden, learned=learned, sinks=asked.sinks)
-    return _raise_least(taken, asked.least, weights.astype(np.float32), rest)
+        left = np.where(1 - found.hidden > SMALLEST, 1 - found.hidden, np.inf).astype(np.float32)
+        weights, rest = found.weights / left[_queries_of(found)], found.rest / left
+        found = replace(found, weights=weights, rest=rest, learned=found.learned / left, sinks=asked.sinks)
+    return _cut_rows(found, asked)
 
 
-def _raise_least(found: SparseAttention, least: float, weights: Array, rest: Array) -> SparseAttention:
-    """The rows without entries below a higher least, and without those that are 0."""
-    least = max(least, found.least)
-    query = np.repeat(np.arange(len(found.tokens)), np.diff(found.starts))
-    shown = found.sinks is not SinkHandling.HIDE
-    left = np.ones_like(rest) if shown else np.maximum(1 - found.hidden, LEAST_LEFT)
-    kept = (weights >= least * left[query]) & (weights != 0)
-    lost = np.bincount(query[~kept], weights[~kept], len(rest))
-    counts = np.bincount(query[kept], minlength=len(rest))
+def _queries_of(found: SparseAttention) -> Array:
+    """The query of each entry."""
+    return np.repeat(np.arange(len(found.tokens)), np.diff(found.starts))
+
+
+def _cut_rows(found: SparseAttention, asked: SparseAttentionView) -> SparseAttention:
+    """The rows without entries below the least that is asked for; without marks that are not."""
+    least, query = max(asked.least, found.least), _queries_of(found)
+    gone = found.on_sinks if asked.mark_sinks else found.hidden
+    left = np.ones_like(found.rest)
+    if gone is not None and asked.sinks is not SinkHandling.RENORMALISE:
+        left = np.maximum(1 - gone, LEAST_LEFT)
+    kept = found.weights >= least * left[query]
+    lost = np.bincount(query[~kept], found.weights[~kept], len(left))
+    counts = np.bincount(query[kept], minlength=len(left))
     return replace(
         found,
         least=least,
         starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
         keys=found.keys[kept],
-        weights=weights[kept],
-        rest=(rest + lost).astype(np.float32),
+        weights=found.weights[kept],
+        rest=(found.rest + lost).astype(np.float32),
+        on_sinks=found.on_sinks if asked.mark_sinks else None,
+        sink_keys=found.sink_keys if asked.mark_sinks else None,
     )
 
 

@@ -30,7 +30,7 @@ from intravisto_core.sites import Choice, Component, ExplainTest, LinkKind, Node
 FINITE: dict[type[Record], tuple[str, ...]] = {
     Activation: ("values",),
     Attention: ("weights", "hidden", "learned"),
-    SparseAttention: ("weights", "rest", "hidden", "learned"),
+    SparseAttention: ("weights", "rest", "hidden", "learned", "on_sinks"),
     Attribution: ("value", "accumulated"),
     ContributionGraph: ("edge_share",),
     Flow: ("node_mass", "link_share", "link_mass"),
@@ -61,7 +61,7 @@ CHOICES: dict[type[Record], dict[str, type[Choice]]] = {
 NODES: dict[type[Record], tuple[str, ...]] = {Disagreement: ("source", "target")}
 NODE = re.compile(rf"(?:{'|'.join(NodeKind)})\.\d{{1,9}}(?:\.\d{{1,9}})?", re.ASCII)
 ROWS = ("row", "rows", "node_row", "first_row")
-POSITIONS = ("position", "positions", "starts", "node_position", "queries", "keys")
+POSITIONS = ("position", "positions", "starts", "node_position", "queries", "keys", "sink_keys")
 # arrays of where rows begin among entries, with the array of the entries
 STRETCHES: dict[type[Record], tuple[str, str]] = {SparseAttention: ("starts", "keys")}
 UNNAMED_IDS = ("next_ids",)  # texts of these stand with the tokens
@@ -93,10 +93,10 @@ def _problems(record: Record, trace: str, n_layers: int, length: int) -> Iterato
             yield f"{field} from 0 to {n_layers + 1}"
         if field == "starts" and not len(value):
             yield "at least one number in starts"
-        if field in POSITIONS and field != starts and not _within(value, -1, length):
+        if field in POSITIONS and field != starts and value is not None and not _within(value, -1, length):
             yield f"{field} from 0 to {length - 1}"
     for field in FINITE.get(type(record), ()):
-        if not np.isfinite(fields[field]).all():
+        if fields[field] is not None and not np.isfinite(fields[field]).all():
             yield f"finite numbers in {field}"
     for field, (into, least) in POINTERS.get(type(record), {}).items():
         if not _within(fields[field], least, len(fields[into])):

@@ -63,7 +63,7 @@ class HeadRows:
         parts = [self._strength(heads, at, seen) for heads in _stretches(self.heads)]
         weights, learned = (torch.cat(x) for x in zip(*parts, strict=True))
         rows = Rows(weights, torch.zeros_like(learned), learned, seen.start)
-        return (rows.mean() if self.mean else rows).without(self.sinks.to(weights.device))
+        return (rows.mean() if self.mean else rows).without(self.sinks)
 
     def _strength(self, heads: slice, queries: Tensor, seen: slice) -> tuple[Tensor, Tensor]:
         context, facts = self.context, self.context.data.facts[self.layer]
@@ -221,18 +221,22 @@ class _Entries:
     rest: list[Array]
     hidden: list[Array]
     learned: list[Array]
+    on_sinks: list[Array]
 
-    def add(self, rows: Rows, least: float, renormalised: bool) -> None:
-        """Take the rows of one head in."""
-        weights, hidden, learned = rows.weights[0], rows.hidden[0], rows.learned[0]
-        left = torch.ones_like(hidden) if renormalised else (1 - hidden).clamp(min=LEAST_LEFT)
-        kept = (weights.abs() >= least * left[:, None]) & (weights != 0)
-        self.counts.append(kept.sum(-1).cpu().numpy())
-        self.keys.append((torch.nonzero(kept)[:, 1] + rows.start).int().cpu().numpy())
-        self.weights.append(weights[kept].cpu().numpy())
+    def add(self, rows: Rows, on_sinks: Tensor, least: Tensor) -> None:
+        """Take the rows of one head in. on_sinks: what of each goes to sinks; least: the smallest weight of each."""
+        weights = rows.weights[0]
+        kept = (weights.abs() >= least[:, None]) & (weights != 0)
+        at = torch.nonzero(kept)
+        chosen = weights[at[:, 0], at[:, 1]]
+        n = len(weights)
+        self.counts.append(torch.bincount(at[:, 0], minlength=n).cpu().numpy())
+        self.keys.append((at[:, 1] + rows.start).int().cpu().numpy())
+        self.weights.append(chosen.cpu().numpy())
         self.rest.append(weights.masked_fill(kept, 0).sum(-1).cpu().numpy())
-        self.hidden.append(hidden.cpu().numpy())
-        self.learned.append(learned.cpu().numpy())
+        self.hidden.append(rows.hidden[0].cpu().numpy())
+        self.learned.append(rows.learned[0].cpu().numpy())
+        self.on_sinks.append(on_sinks.cpu().numpy())
 
 
 def compute_sparse_attention(
@@ -249,14 +253,23 @@ def compute_sparse_attention(
     layers = tuple(range(size.n_layers)) if whole else (index(int(view.layer), size.n_layers, "layer"),)
     heads = read_head_numbers(view.head, size.n_heads)
     require_strength(context, view.strength)
-    hidden_keys = yield from read_hidden(context, view.sinks, view.shown_sinks)
-    entries = _Entries([], [], [], [], [], [])
-    each = [HeadRows(context, layer, heads, True, view.strength, hidden_keys[layer]) for layer in layers]
+    shown = view.sinks is SinkHandling.SHOW
+    sinks = yield from read_hidden(context, SinkHandling.HIDE if view.mark_sinks else view.sinks, view.shown_sinks)
+    nothing = torch.zeros(length, dtype=torch.bool)
+    entries = _Entries([], [], [], [], [], [], [])
+    each = [
+        HeadRows(context, layer, heads, True, view.strength, nothing if shown else sinks[layer]) for layer in layers
+    ]
     done = 0
     for some in each[0].steps(range(length)):
         rows = [rows.compute(some) for rows in each]
-        found = _finish(mean_of_layers(rows, length), view.sinks)
-        entries.add(found, view.least, view.sinks is SinkHandling.RENORMALISE)
+        found = mean_of_layers(rows, length)
+        on_sinks = found.hidden[0]
+        if shown:
+            on_sinks = torch.stack([r.share_of(sinks[layer])[0] for r, layer in zip(rows, layers, strict=True)]).mean(0)
+        renormalised = view.sinks is SinkHandling.RENORMALISE
+        left = torch.ones_like(on_sinks) if renormalised else (1 - on_sinks).clamp(min=LEAST_LEFT)
+        entries.add(_finish(found, view.sinks), on_sinks, view.least * left)
         done += len(some)
         yield Progress(done, length, "attention")
     starts = np.concatenate([[0], np.cumsum(np.concatenate(entries.counts))]).astype(np.int32)
@@ -275,5 +288,11 @@ def compute_sparse_attention(
         learned=np.concatenate(entries.learned),
         strength=view.strength,
         sinks=view.sinks,
+        on_sinks=np.concatenate(entries.on_sinks) if view.mark_sinks else None,
+        sink_keys=_list_keys(sinks[layers[0]]) if view.mark_sinks and shown and not whole else None,
         notes=list_notes(context),
     )
+
+
+def _list_keys(flags: Bool[Tensor, " T"]) -> Array:
+    return torch.nonzero(flags)[:, 0].int().numpy()

@@ -12,10 +12,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.errors import IntravistoError
 from intravisto_core.figures.attention_page import open_book, write_attention_pages
-from intravisto_core.figures.web.attention_payload import fits_cube
+from intravisto_core.figures.web.attention_payload import LEAST, fits_cube
 from intravisto_core.request import SparseAttentionView
 from intravisto_core.sites import AttentionDivision, SinkHandling
-from intravisto_ui.attention.packets import HEAD, LEAST, find_types
+from intravisto_ui.attention.packets import HEAD, find_types
 from intravisto_ui.attention.sight import Sight
 from intravisto_ui.parts import edit_python, export_menu
 from intravisto_ui.session.shown import Shown

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from intravisto_core.errors import IntravistoError, NotSavedError, Superseded
 from intravisto_core.figures.web.attention_payload import (
+    LEAST,
+    LEAST_OF_MEAN,
     composition_packet,
     cube_packet,
     patterns_packet,
@@ -35,8 +37,6 @@ from intravisto_ui.session import jobs
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.workspace import Workspace
 
-# a key of a row has an entry from this share of what sinks leave of it; means are flatter
-LEAST, LEAST_OF_MEAN = 0.004, 0.002
 MEASURED_AT_ONCE = 3_000_000_000  # parameters of the largest model whose heads are scored without being asked
 NOT_SAVED = "The saved run does not hold this. Press Run to load its model."
 COMPARED = ("cube", "rows", "query")
@@ -85,35 +85,21 @@ def _make_cube(workspace: Workspace, shown: Shown, name: str, words: list[str], 
 
 
 def _make_rows(workspace: Workspace, shown: Shown, name: str, words: list[str], aside: tuple[int, ...]) -> bytes:
-    strength = AttentionDivision.parse(words[1], "strength")
-    if words[0] == "all":
-        handling = SinkHandling.parse(words[2], "sinks")
-        view = SparseAttentionView(
-            shown.trace.id, "mean", least=LEAST_OF_MEAN, strength=strength, sinks=handling, shown_sinks=aside
-        )
-        found = _compute(workspace, shown, view, "attention-rows")
-        if handling is not SinkHandling.SHOW:
-            return rows_packet(name, found, found)
-        hidden = SparseAttentionView(
-            shown.trace.id, "mean", least=LEAST_OF_MEAN, strength=strength, sinks=SinkHandling.HIDE, shown_sinks=aside
-        )
-        return rows_packet(name, found, _compute(workspace, shown, hidden, "attention-rows"))
-    layer, head = _read_head(words[0])
-    least = LEAST if head is not None else LEAST_OF_MEAN
-    views = [
-        SparseAttentionView(
-            shown.trace.id,
-            layer,
-            "mean" if head is None else head,
-            least=least,
-            strength=strength,
-            sinks=handling,
-            shown_sinks=aside,
-        )
-        for handling in (SinkHandling.SHOW, SinkHandling.HIDE)
-    ]
-    found, hidden_too = (_compute(workspace, shown, view, "attention-rows") for view in views)
-    return rows_packet(name, found, hidden_too)
+    if words[0] == "all":  # sinks differ from layer to layer: they are set aside before the mean is taken
+        layer, head, handling = "mean", None, SinkHandling.parse(words[2], "sinks")
+    else:
+        (layer, head), handling = _read_head(words[0]), SinkHandling.SHOW
+    view = SparseAttentionView(
+        shown.trace.id,
+        layer,
+        "mean" if head is None else head,
+        least=LEAST_OF_MEAN if head is None else LEAST,
+        strength=AttentionDivision.parse(words[1], "strength"),
+        sinks=handling,
+        shown_sinks=aside,
+        mark_sinks=True,
+    )
+    return rows_packet(name, _compute(workspace, shown, view, "attention-rows"))
 
 
 def _make_query(workspace: Workspace, shown: Shown, name: str, words: list[str], aside: tuple[int, ...]) -> bytes:

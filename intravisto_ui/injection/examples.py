@@ -12,10 +12,10 @@ from intravisto_core.request import Ablate, AttributionView, HeatmapView, Interv
 from intravisto_core.request.flow import HeadSharesView
 from intravisto_core.sites import Part, Site
 from intravisto_ui.parts import edit_run
+from intravisto_ui.parts.variants import name_in_line
 from intravisto_ui.session import jobs
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html
-from intravisto_ui.session.tokenizing import tokenize
 from intravisto_ui.session.workspace import Workspace
 
 Experiment = tuple[Intervention, str]
@@ -58,8 +58,8 @@ def _find_answers(workspace: Workspace, base: Shown) -> list[tuple[int, str]]:
     row, engine = base.engine.model.n_layers + 1, base.engine
     asked = HeatmapView(base.trace.id, rows=(row,), positions=(_last_position(base),), top_k=LISTED)
     grid = workspace.read_view(base.engine, asked, "example")
-    listed = [(int(i), grid.shown[int(i)].replace("␣", " ")) for i in grid.token_ids[0, 0]]
-    typed = [(i, text) for i, text in listed if [t.id for t in tokenize(engine, text, add_special_tokens=False)] == [i]]
+    listed = [(int(i), name_in_line(engine, int(i), grid.shown[int(i)])) for i in grid.token_ids[0, 0]]
+    typed = [(i, text) for i, text in listed if isinstance(text, str)]
     if len(typed) < 2:
         raise RequestError("example: expected answers that can be typed as one token; this prompt's cannot")
     return typed

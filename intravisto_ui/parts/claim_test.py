@@ -20,7 +20,7 @@ from intravisto_core.request.interventions import Written
 from intravisto_core.sites import Effect
 from intravisto_core.storage.bundle import SUFFIX
 from intravisto_ui.parts import components, edit_python, export_menu, problems, python_lines
-from intravisto_ui.parts.variants import Variant, read_lines, write_variants
+from intravisto_ui.parts.variants import Variant, name_in_line, read_lines, write_variants
 from intravisto_ui.session import grid_runs, jobs
 from intravisto_ui.session.grid_runs import GridRun
 from intravisto_ui.session.question import find_question
@@ -36,8 +36,9 @@ PLACES = ("positions", "queries", "keys")
 ENOUGH = 8
 PROMPTS_HELP = (
     "One prompt a line. After a bar may follow the token that is looked for, and after another the one that it is held "
-    "against: `The capital of Italy is | Rome | Paris` with a space before each token as the model writes it. Without "
-    "them the model's own top token and its runner-up are taken. From 8 prompts on the claim can be supported."
+    "against: `The capital of Italy is | Rome | Paris` with a space before each token as the model writes it, or "
+    "`id 17` for the token of that id. Without them the model's own top token and its runner-up are taken. From 8 "
+    "prompts on the claim can be supported."
 )
 CONTROLS = (
     "Beside it, in every prompt: the same edit at another place, of another head or neuron, with a random direction as "
@@ -61,13 +62,14 @@ def open_test(
     workspace: Workspace,
     shown: Shown,
     edits: Sequence[Intervention],
-    target: str | None = None,
-    contrast: str | None = None,
+    target: str | int | None = None,
+    contrast: str | int = "",
     prompts: tuple[Variant, ...] = (),
 ) -> None:
-    """Open the dialog with a claim about these edits of an unedited run. target, contrast: None are the question's.
+    """Open the dialog with a claim about these edits of an unedited run.
 
-    prompts: that it is tested on at first; none: the run's own, and others like it.
+    target, contrast: as a line names them; None: the question's. prompts: that it is tested on at first; none: the
+    run's own, and others like it.
 
     Raises:
         RequestError: an edit is about a generated token, or about a prompt that is no text.
@@ -76,12 +78,12 @@ def open_test(
         raise RequestError("test: expected a prompt that was typed; this one was given as token ids")
     question = find_question(workspace, shown) if target is None else None
     if question is not None:
-        target = question.target.typed if isinstance(question.target.typed, str) else ""
+        target = name_in_line(shown.engine, question.target.id, question.target.shown)
         # a runner-up is this prompt's own: others have theirs
-        typed = question.rival.typed if workspace.asked.contrast else ""
-        contrast = typed if isinstance(typed, str) else ""
+        if workspace.asked.contrast != "":
+            contrast = name_in_line(shown.engine, question.rival.id, question.rival.shown)
     aimed = tuple(count_from_end(edit, shown.trace.prompt_length) for edit in edits)
-    prompts = prompts or write_variants(shown.engine, shown.request.prompt, target or "", contrast or "")
+    prompts = prompts or write_variants(shown.engine, shown.request.prompt, "" if target is None else target, contrast)
     before = workspace.grids.pop(SLOT, None)
     if before is not None:
         before.cancel()
@@ -194,10 +196,9 @@ def build_view(draft: Draft, effect: str, text: str) -> EvidenceView:
     return EvidenceView(draft.shown.trace.id, claim, tuple(one.prompt for one in lines))
 
 
-def _join_tokens(typed: list[str]) -> str | tuple[str | None, ...] | None:
-    if not any(typed):
-        return None
-    return typed[0] if len(set(typed)) == 1 else tuple(text or None for text in typed)
+def _join_tokens(typed: list[str | int]) -> str | int | tuple[str | int | None, ...] | None:
+    named = tuple(None if token == "" else token for token in typed)
+    return named[0] if len(set(named)) == 1 else named
 
 
 def _begin(workspace: Workspace, draft: Draft, view: EvidenceView) -> GridRun[EvidenceView]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from intravisto_core.engine import Engine
 from intravisto_core.errors import IntravistoError
+from intravisto_ui.session.question import name_token
 from intravisto_ui.session.tokenizing import tokenize
 
 MOST = 12
@@ -36,23 +37,32 @@ FAMILIES = (
     ("cold", "big", "old", "long", "good", "hot", "small", "new", "short", "bad", "high", "low", "fast", "slow"),
     ("store", "park", "school", "office", "beach", "station", "garden", "market", "hospital", "cinema", "museum"),
 )
+_ID = re.compile(r"id (\d{1,9})")
 PLURALS = dict(zip(FAMILIES[0], FAMILIES[1], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A prompt, and the tokens that are held against each other in it; "" takes the model's own."""
+    """A prompt, and the tokens that are held against each other in it: texts or ids; "" takes the model's own."""
 
     prompt: str
-    target: str = ""
-    contrast: str = ""
+    target: str | int = ""
+    contrast: str | int = ""
 
     def write(self) -> str:
         """As a line that `read_lines` reads."""
-        return " | ".join((self.prompt, self.target, self.contrast)).removesuffix(" |  | ").rstrip("| ")
+        tokens = (f"id {token}" if isinstance(token, int) else token for token in (self.target, self.contrast))
+        return " | ".join((self.prompt, *tokens)).removesuffix(" |  | ").rstrip("| ")
 
 
-def write_variants(engine: Engine, prompt: str, target: str, contrast: str) -> tuple[Variant, ...]:
+def name_in_line(engine: Engine, id: int, shown: str) -> str | int:
+    """A token as a line can name it: a text that reads as this token alone and stays what it is there, else its id."""
+    typed = name_token(engine, int(id), shown).typed
+    line = Variant("x", typed, typed)
+    return typed if read_lines(line.write()) == (line,) else int(id)
+
+
+def write_variants(engine: Engine, prompt: str, target: str | int, contrast: str | int) -> tuple[Variant, ...]:
     """The prompt itself, and at most eleven others that the model reads as just as many tokens.
 
     target, contrast: of the prompt; where they are names or capitals, they change with the prompt.
@@ -84,7 +94,8 @@ def _swap(text: str, words: dict[str, str]) -> str:
 
 
 def _change(own: Variant, words: dict[str, str]) -> Variant:
-    return Variant(*(_swap(text, words) for text in (own.prompt, own.target, own.contrast)))
+    tokens = (_swap(token, words) if isinstance(token, str) else token for token in (own.target, own.contrast))
+    return Variant(_swap(own.prompt, words), *tokens)
 
 
 def _words_of(text: str) -> list[str]:
@@ -109,7 +120,7 @@ def _with_countries(own: Variant) -> list[Variant]:
         return []
     first = here[0]
     cities = {city: country for country, city in CAPITALS.items()}
-    rival = cities.get(own.contrast.strip())
+    rival = cities.get(str(own.contrast).strip())
     found = []
     for other in CAPITALS:
         if other in (first, rival):
@@ -120,7 +131,7 @@ def _with_countries(own: Variant) -> list[Variant]:
 
 def _with_families(own: Variant) -> list[Variant]:
     """Other words of the kind of one that stands in the prompt and is neither target nor contrast."""
-    kept = {own.target.strip(), own.contrast.strip()}
+    kept = {str(token).strip() for token in (own.target, own.contrast)}
     for family in FAMILIES:
         here = [word for word in _words_of(own.prompt) if word in family and word not in kept]
         if here:
@@ -135,12 +146,12 @@ def _with_plural(word: str, other: str) -> dict[str, str]:
 
 
 def read_lines(text: str) -> tuple[Variant, ...]:
-    """Prompts, one a line; after a bar may follow the target, and after another one the contrast."""
+    """Prompts, one a line; after a bar may follow the target, and after another the contrast: a text, or `id 17`."""
     found = []
     for line in text.split("\n"):
         if not line.strip():
             continue
         prompt, *tokens = line.split(" | ")
-        target, contrast = (*tokens, "", "")[:2]
-        found.append(Variant(prompt, target, contrast))
+        named = (int(found_id[1]) if (found_id := _ID.fullmatch(text)) else text for text in (*tokens, "", "")[:2])
+        found.append(Variant(prompt, *named))
     return tuple(found)

@@ -12,7 +12,7 @@ from intravisto_core.records import PatchGrid
 from intravisto_core.request import Ablate, Intervention, Patch
 from intravisto_core.sites import Ablation, Patching, Site
 from intravisto_ui.parts import attention_start, claim_test, edit_run, layer_start
-from intravisto_ui.parts.variants import Variant
+from intravisto_ui.parts.variants import Variant, name_in_line
 from intravisto_ui.patching.form import Asked
 from intravisto_ui.session import asked as questions
 from intravisto_ui.session import jobs, question
@@ -70,8 +70,9 @@ def list_variants(asked: Asked) -> tuple[Variant, ...]:
     found: dict[str, Variant] = {}
     for number in range(len(asked.clean)):
         one = choose_pair(asked, number)
-        texts = [value if isinstance(value, str) else "" for value in (*one.clean, *one.target, *one.contrast)]
-        found.setdefault(texts[0], Variant(*texts))
+        (clean,), tokens = one.clean, ["" if token is None else token for token in (*one.target, *one.contrast)]
+        text = clean if isinstance(clean, str) else ""
+        found.setdefault(text, Variant(text, *tokens))
     return tuple(found.values())
 
 
@@ -90,7 +91,7 @@ def open_claim(
         IntravistoError: the clean prompt cannot be run.
     """
     shown = read_prompt(workspace, base, asked, clean=True)
-    claim_test.open_test(workspace, shown, write_ablation(base, grid, layer, column), *name_tokens(grid), lines)
+    claim_test.open_test(workspace, shown, write_ablation(base, grid, layer, column), *name_tokens(base, grid), lines)
 
 
 def open_edited_run(workspace: Workspace, base: Shown, asked: Asked, grid: PatchGrid, layer: int, column: int) -> None:
@@ -130,13 +131,15 @@ def show_prompt(workspace: Workspace, base: Shown, asked: Asked, grid: PatchGrid
     shown = read_prompt(workspace, base, asked, clean)
     if shown is not base:
         workspace.show_run(shown)
-    question.ask(workspace, lambda _: questions.Asked(*name_tokens(grid), position=shown.trace.prompt_length - 1))
+    last, tokens = shown.trace.prompt_length - 1, name_tokens(base, grid)
+    question.ask(workspace, lambda _: questions.Asked(*tokens, position=last))
     return shown
 
 
-def name_tokens(grid: PatchGrid) -> tuple[str, str]:
-    """Target and contrast of a grid as they are typed; "" for none."""
-    target, contrast = (grid.shown.get(ids[0], "").replace("␣", " ") for ids in (grid.targets, grid.contrasts))
+def name_tokens(base: Shown, grid: PatchGrid) -> tuple[str | int, str | int]:
+    """Target and contrast of a grid as a line names them; "" for none."""
+    ids = [int(tokens[0]) for tokens in (grid.targets, grid.contrasts)]
+    target, contrast = (name_in_line(base.engine, i, grid.shown[i]) if i in grid.shown else "" for i in ids)
     return target, contrast
 
 

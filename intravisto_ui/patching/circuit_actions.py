@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from intravisto_core.engine import Engine
 from intravisto_core.records import Circuit
 from intravisto_core.request import Ablate, CircuitRequest
 from intravisto_core.sites import Site
 from intravisto_ui.parts import attention_start, circuit_start, claim_test, layer_start
-from intravisto_ui.parts.variants import Variant
+from intravisto_ui.parts.variants import Variant, name_in_line
 from intravisto_ui.patching import actions
 from intravisto_ui.session.grid_runs import GridRun
 from intravisto_ui.session.selection import Report
@@ -49,7 +50,7 @@ def follow(workspace: Workspace, base: Shown, run: GridRun[CircuitRequest]) -> N
     shown = actions.run_prompt(workspace, base, asked.prompts[0][0], chat=False)
     if act["do"] == "test":
         what = Ablate(Site.MLP_OUT, layer, "prompt") if head < 0 else Ablate(Site.Z, layer, "prompt", head=head)
-        lines = list_variants(found, asked)
+        lines = list_variants(base.engine, found, asked)
         claim_test.open_test(workspace, shown, [what], lines[0].target, lines[0].contrast, lines)
         return
     if shown is not base:
@@ -62,9 +63,9 @@ def follow(workspace: Workspace, base: Shown, run: GridRun[CircuitRequest]) -> N
     st.switch_page(layer_start.PAGE)
 
 
-def list_variants(found: Circuit, asked: CircuitRequest) -> tuple[Variant, ...]:
+def list_variants(engine: Engine, found: Circuit, asked: CircuitRequest) -> tuple[Variant, ...]:
     """The prompts that the circuit was measured on, each once, with their tokens."""
     listed: dict[str, Variant] = {}
     for (prompt, _), *ids in zip(asked.prompts, found.targets, found.contrasts, strict=True):
-        listed.setdefault(str(prompt), Variant(str(prompt), *(found.shown[i].replace("␣", " ") for i in ids)))
+        listed.setdefault(str(prompt), Variant(str(prompt), *(name_in_line(engine, i, found.shown[i]) for i in ids)))
     return tuple(listed.values())

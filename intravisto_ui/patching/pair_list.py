@@ -110,5 +110,7 @@ def write_pairs(engine: Engine, first: PairLine) -> tuple[PairLine, ...]:
         clean, _, corrupt = one.prompt.partition("\n")
         same = [len(tokenize(engine, text)) for text in (clean, corrupt)] == lengths
         if clean != corrupt and same:
-            found.append(replace(first, clean=clean, corrupt=corrupt, target=one.target, contrast=one.contrast))
+            found.append(
+                replace(first, clean=clean, corrupt=corrupt, target=str(one.target), contrast=str(one.contrast))
+            )
     return tuple(found)

@@ -12,7 +12,7 @@ from intravisto_core.request import SweepRequest
 from intravisto_core.sites import Ablation, Site
 from intravisto_ui.parts.choices import draw_named_choice
 from intravisto_ui.parts.kept import draw_kept, set_kept
-from intravisto_ui.parts.variants import Variant, read_lines, write_variants
+from intravisto_ui.parts.variants import Variant, name_in_line, read_lines, write_variants
 from intravisto_ui.session.question import find_asked_question
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.workspace import Workspace
@@ -75,9 +75,9 @@ def _own_prompt(workspace: Workspace, base: Shown) -> Variant:
     asked = find_asked_question(workspace, base)
     if asked.position != base.trace.prompt_length - 1:
         return Variant(base.request.prompt)
-    given = (asked.target.typed, asked.rival.typed if workspace.asked.contrast else "")
-    texts = [typed if isinstance(typed, str) else "" for typed in given]
-    return Variant(base.request.prompt, *texts)
+    contrast = [asked.rival] if workspace.asked.contrast != "" else []
+    tokens = (name_in_line(base.engine, token.id, token.shown) for token in (asked.target, *contrast))
+    return Variant(base.request.prompt, *tokens)
 
 
 def _add_prompts(base: Shown, text: str) -> None:
@@ -101,7 +101,10 @@ def build_requests(
     lines = read_lines(text)
     if not lines:
         raise RequestError("prompts: expected at least one; got none")
-    target, contrast = (tuple(getattr(one, side) or None for one in lines) for side in ("target", "contrast"))
+    target, contrast = (
+        tuple(None if token == "" else token for token in tokens)
+        for tokens in ([one.target for one in lines], [one.contrast for one in lines])
+    )
     prompts = tuple(one.prompt for one in lines)
     places: Any = "prompt" if where == "prompt" else (-1,)
     return tuple(

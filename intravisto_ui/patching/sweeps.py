@@ -20,7 +20,7 @@ from intravisto_ui.parts import (
     python_lines,
 )
 from intravisto_ui.parts.choices import draw_named_choice
-from intravisto_ui.parts.variants import Variant
+from intravisto_ui.parts.variants import Variant, name_in_line
 from intravisto_ui.patching import actions, sweep_form
 from intravisto_ui.session import grid_runs, jobs
 from intravisto_ui.session.grid_runs import GridRun
@@ -135,12 +135,13 @@ def follow(workspace: Workspace, base: Shown, run: GridRun[SweepRequest], prompt
     what = Ablate(grid.what, layer, asked.positions, head=head, how=grid.how)
     shown = actions.run_prompt(workspace, base, asked.prompts[prompt or 0], asked.chat)
     if act["do"] == "test":
-        target, contrast = (grid.shown[ids[prompt or 0]].replace("␣", " ") for ids in (grid.targets, grid.contrasts))
+        ids = zip(grid.targets, grid.contrasts, strict=True)
         lines = tuple(
-            Variant(text, *(grid.shown[ids[i]].replace("␣", " ") for ids in (grid.targets, grid.contrasts)))
-            for i, text in enumerate(grid.prompts)
+            Variant(text, *(name_in_line(base.engine, id, grid.shown[id]) for id in pair))
+            for text, pair in zip(grid.prompts, ids, strict=True)
         )
-        claim_test.open_test(workspace, shown, [what], target, contrast, lines if len(lines) > 1 else ())
+        one = lines[prompt or 0]
+        claim_test.open_test(workspace, shown, [what], one.target, one.contrast, lines if len(lines) > 1 else ())
         return
     if shown is not base:
         workspace.show_run(shown)

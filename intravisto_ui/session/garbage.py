@@ -1,14 +1,29 @@
 """Python's garbage collector beside large libraries.
 
-Streamlit collects garbage after every rerun, and each collection walks all objects that are alive. PyTorch and
-transformers bring a million that never die: measured, 0.3 to 1 s a rerun. So they are put aside once they are loaded.
+A collection walks all objects that are alive, and no other thread runs meanwhile. PyTorch and transformers bring a
+million that never die: they are put aside once they are loaded. Streamlit would collect after every rerun, several
+times a second while a page waits for a model; measured, its loading took five times as long. So
+`.streamlit/config.toml` turns that off, and the app collects now and then, when nothing runs.
 """
 
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+REST_S = 30.0
+_earlier = time.monotonic()
+
+
+def collect_now_and_then() -> None:
+    """Collect garbage, unless that was done a short while ago."""
+    global _earlier
+    now = time.monotonic()
+    if now - _earlier >= REST_S:
+        _earlier = now
+        gc.collect()
 
 
 @contextmanager

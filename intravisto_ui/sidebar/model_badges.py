@@ -19,10 +19,7 @@ INFERRED = (
 )
 
 
-PENDING = (
-    "What every number rests on was checked before the model opened. These are being checked now; what rests on them "
-    "waits for that: "
-)
+PENDING = "These are being checked now, and what rests on them waits for that: "
 REFUSED = "It failed an essential check after it had opened. It answers nothing more"
 
 

@@ -11,9 +11,10 @@ import pytest
 from playwright.sync_api import expect
 
 import intravisto_core as iv
-from intravisto_core.figures.attention_page import open_book, write_attention_pages
+from intravisto_core.figures import attention_page
+from intravisto_core.figures.attention_page import INDEX, open_book, write_attention_pages
 from intravisto_core.figures.page import component_page
-from intravisto_core.figures.web.attention_payload import PageParts, attention_payload, cube_packet, steer_packet
+from intravisto_core.figures.web.attention_payload import LEAST, PageParts, attention_payload, cube_packet, steer_packet
 from tests.browser.conftest import NARROW, WIDE, Visit
 from tests.figures.made_attention import large_page
 
@@ -266,3 +267,82 @@ def test_the_offline_page_asks_for_nothing(chromium: Any, tmp_path: Path) -> Non
     assert [url for url in asked if not url.startswith("file:")] == []
     context.close()
     engine.close()
+
+
+def test_files_of_a_large_page_lead_to_each_other(
+    chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Index, file, another file, and back, without a network: head, readings and what is frozen come along."""
+    monkeypatch.setattr(attention_page, "fits_cube", lambda *_: False)
+    monkeypatch.setattr(attention_page, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(attention_page, "CHUNK", 2)
+    engine = iv.open_model("demo")
+    trace = engine.trace(INDUCTION)
+    book = open_book(lambda view: engine.view(view, session=trace.session), trace.id, types=engine.head_types())
+    for name, page_text in write_attention_pages(book):
+        (tmp_path / name).write_text(page_text, "utf-8")
+    context = chromium.new_context(offline=True, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    asked, said = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto((tmp_path / INDEX).as_uri())
+    observer, observed = (page.locator(f'.iv-pill[data-side="{side}"]') for side in ("observer", "observed"))
+    matrix = page.locator(".iv-matrix h3")
+    expect(matrix).to_contain_text("All heads, mean")
+    page.locator('.iv-token[data-position="5"]').dblclick()
+    page.locator('.iv-token[data-position="2"]').dblclick()
+    expect(observer).to_contain_text("frozen")
+    # a head by the jump box, in its file
+    _jump(page, "L3H1")
+    page.wait_for_url("**/layer_03_heads_00-01.html#**")
+    expect(matrix).to_contain_text("L3H1")
+    _check_reading(page, trace, (3, 1), 5, 2)
+    assert observer.locator("b").inner_text() == trace.tokens[5].shown
+    expect(observer).to_contain_text("frozen")
+    expect(observed).to_contain_text("frozen")
+    # one of the same file, one of another by a click on the map
+    _jump(page, "L3H0")
+    expect(matrix).to_contain_text("L3H0")
+    _check_reading(page, trace, (3, 0), 5, 2)
+    box = page.locator(".iv-attention").evaluate("(e) => e.intravisto.map.boxOf(4 * 4 + 3)")
+    page.locator(".iv-mapscroll").click(position={"x": box[0] + box[2] / 2, "y": box[1] + box[3] / 2})
+    page.wait_for_url("**/layer_04_heads_02-03.html#**")
+    expect(matrix).to_contain_text("L4H3")
+    _check_reading(page, trace, (4, 3), 5, 2)
+    observer.click()
+    page.locator('.iv-token[data-position="7"]').hover()
+    expect(observer.locator("b")).to_have_text(trace.tokens[7].shown)
+    expect(observed).to_contain_text("frozen")
+    page.locator(".iv-text .iv-segments button", has_text="two").click()
+    _jump(page, "all")
+    page.wait_for_url("**/index.html#**")
+    expect(matrix).to_contain_text("All heads, mean")
+    expect(page.locator(".iv-tokens")).to_have_count(2)
+    assert [url for url in asked if not url.startswith("file:")] == []
+    assert said == []
+    context.close()
+    engine.close()
+
+
+def _jump(page: Any, name: str) -> None:
+    field = page.locator(".iv-jump")
+    field.fill(name)
+    field.press("Enter")
+
+
+def _check_reading(page: Any, trace: Any, head: tuple[int, int], query: int, key: int) -> None:
+    """Both readings of the page are what the engine says."""
+    row, column = page.locator(".iv-attention").evaluate(
+        """({ intravisto: { state } }, [query, key]) => {
+            const [row, column] = [0, 0].map(() => new Array(state.length).fill(0));
+            state.made.slice.visitRow(query, (at, weight) => (row[at] = weight));
+            state.made.slice.visitColumn(key, (at, weight) => (column[at] = weight));
+            return [row, column];
+        }""",
+        [query, key],
+    )
+    weights = trace.attention(*head, sinks="hide").weights[0]
+    assert np.abs(np.array(row) - weights[query]).max() < LEAST
+    assert np.abs(np.array(column) - weights[:, key]).max() < LEAST
+    assert max(row) == pytest.approx(weights[query].max(), rel=1e-3)

@@ -8,7 +8,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
 import intravisto_core as iv
 from intravisto_core.architectures import find, registry
@@ -22,15 +24,13 @@ FIRST = ("residual", "logits")
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """No model is small and no loading is long; the check goes on after opening when this is set."""
+    """No model is small; what is measured after opening is measured when this is set."""
     monkeypatch.setattr(checking, "SMALL", 0)
-    monkeypatch.setattr(checking, "SHARE", 0.0)
-    event = threading.Event()
+    event, opening = threading.Event(), threading.get_ident()
     inner = self_check.SelfCheck.advance
 
     def advance(self: self_check.SelfCheck) -> None:
-        if Capability.RESIDUAL not in self.card.pending:
-            assert event.wait(60)
+        assert threading.get_ident() == opening or event.wait(60)
         inner(self)
 
     monkeypatch.setattr(self_check.SelfCheck, "advance", advance)
@@ -38,20 +38,57 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     event.set()
 
 
-def test_identities_1_to_3_hold_before_it_opens_and_the_rest_is_pending(gate, tiny_llama):
+def test_it_opens_with_everything_pending_and_gives_no_number_before_identities_1_to_3(gate, tiny_llama):
     engine = iv.open_model(str(tiny_llama))
     card = engine.model
-    assert tuple(c for c in Capability if c not in card.pending) == FIRST
-    assert all(card.capabilities[c].ok for c in FIRST)
+    assert card.pending == tuple(Capability)
     assert all(not card.capabilities[c].ok and card.capabilities[c].reason for c in card.pending)
     assert "pending" in repr(card.capabilities["heads"])
+    job = engine.submit(iv.TraceRequest("abc"))
+    assert not job.state.ended
     gate.set()
+    trace = job.result(60)
+    assert all(engine.model.capabilities[c].ok for c in FIRST)
+    assert trace.heatmap().token_ids.min() >= 0
     whole = engine.finish_check()
     assert whole == engine.model
     assert whole.pending == ()
     assert all(found.ok for found in whole.capabilities.values())
     assert whole.stock_difference is not None
     engine.close()
+
+
+def test_a_family_that_is_not_declared_is_held_to_identities_1_to_3_before_it_opens(monkeypatch, gate, tiny_llama):
+    monkeypatch.delitem(registry._BY_FAMILY, "llama")
+    engine = iv.open_model(str(tiny_llama))
+    card = engine.model
+    assert card.inferred
+    assert tuple(c for c in Capability if c not in card.pending) == FIRST
+    assert all(card.capabilities[c].ok for c in FIRST)
+    gate.set()
+    assert engine.finish_check().pending == ()
+    engine.close()
+
+
+@pytest.mark.parametrize("ask", ["apply", "estimate", "inspector"])
+def test_whatever_looks_at_the_model_waits_for_identities_1_to_3(monkeypatch, gate, tiny_llama, ask):
+    gate.set()
+    monkeypatch.setattr(checking.Checking, "finish", _nothing)
+    engine = iv.open_model(str(tiny_llama))
+    assert engine.model.pending == tuple(Capability)
+    if ask == "apply":
+        engine.apply("model.norm", np.ones((1, engine.model.d_model), np.float32))
+    elif ask == "estimate":
+        engine.estimate(3, modules="model.norm")
+    else:
+        engine.inspector.forward(torch.tensor([[1, 2, 3]]))
+    assert all(engine.model.capabilities[c].ok for c in FIRST)
+    engine.close()
+
+
+def _nothing(check: checking.Checking) -> Iterator[None]:
+    """In place of the job that does the check in quiet moments."""
+    yield from ()
 
 
 def test_it_says_the_same_as_a_check_in_one_go(gate, tiny_llama):
@@ -77,12 +114,12 @@ def test_a_view_waits_for_what_it_rests_on_and_another_does_not(gate, tiny_llama
 
 def test_a_view_drives_the_check_itself(monkeypatch, gate, tiny_llama):
     """Also where the job that would do it in quiet moments never gets its turn."""
-    monkeypatch.setattr(checking.Checking, "ended", property(lambda self: True))
+    with monkeypatch.context() as inside:
+        inside.setattr(checking.Checking, "finish", _nothing)
+        engine = iv.open_model(str(tiny_llama))
     gate.set()
-    engine = iv.open_model(str(tiny_llama))
     trace = engine.trace("abc")
     assert "pattern" in engine.model.pending
-    monkeypatch.undo()
     assert trace.pattern(layer=1, head=0).shape == (4, 4)
     assert engine.model.pending == ()
     engine.close()
@@ -113,10 +150,26 @@ def test_a_model_that_is_refused_later_answers_nothing_more(monkeypatch, gate, t
     engine.close()
 
 
-def test_a_wrong_declaration_is_refused_before_it_opens(monkeypatch, gate, tiny_llama):
+@pytest.mark.parametrize("small", [True, False])
+def test_a_wrong_declaration_is_refused_before_it_opens_or_at_the_first_request(monkeypatch, gate, tiny_llama, small):
+    monkeypatch.setattr(checking, "SMALL", 10**9 if small else 0)
     monkeypatch.setitem(registry._BY_FAMILY, "llama", replace(find("llama"), attn_out="mlp"))
-    with pytest.raises(iv.ModelError, match="stream adds up"):
-        iv.open_model(str(tiny_llama))
+    gate.set()
+    with pytest.raises(iv.ModelError, match=r"refused.*stream adds up"):
+        iv.open_model(str(tiny_llama)).trace("abc")
+
+
+def test_an_error_in_what_every_number_rests_on_is_a_refusal(monkeypatch, gate, tiny_llama):
+    def fail(*args: object) -> None:
+        raise ValueError("out of order")
+
+    monkeypatch.setattr(identities, "check_residual", fail)
+    gate.set()
+    engine = iv.open_model(str(tiny_llama))
+    for ask in (lambda: engine.trace("abc"), engine.finish_check, lambda: engine.estimate(3, modules="model.norm")):
+        with pytest.raises(iv.ModelError, match=r"refused.*ValueError: out of order.*Open the model again"):
+            ask()
+    engine.close()
 
 
 def test_an_engine_closed_meanwhile_lets_go_of_the_model(gate, tiny_llama):
@@ -140,7 +193,7 @@ def test_an_engine_closed_meanwhile_lets_go_of_the_model(gate, tiny_llama):
 def test_a_script_that_ends_during_the_check_ends_well(tiny_llama):
     script = (
         "import sys, intravisto_core as iv; from intravisto_core.engine import checking\n"
-        "checking.SMALL, checking.SHARE = 0, 0.0\n"
+        "checking.SMALL = 0\n"
         "engine = iv.open_model(sys.argv[1]); assert engine.model.pending; print('opened')"
     )
     done = subprocess.run([sys.executable, "-c", script, tiny_llama], capture_output=True, text=True, timeout=120)

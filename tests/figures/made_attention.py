@@ -82,7 +82,7 @@ def make_packets(length: int, per_row: int, heads: Sequence[str]) -> list[bytes]
     """The rows of the mean, then those of the named heads."""
     rows = make_rows(make_tokens(length), per_row)
     names = [f"rows all weights {SinkHandling.HIDE}", *(f"rows {head} weights" for head in heads)]
-    return [rows_packet(name, rows, rows) for name in names]
+    return [rows_packet(name, rows) for name in names]
 
 
 def make_payload(

@@ -14,15 +14,12 @@ import pytest
 from intravisto_core.engine import Trace
 from intravisto_core.figures import attention_page
 from intravisto_core.figures.attention_page import INDEX, open_book, write_attention_pages
+from intravisto_core.figures.web.attention_codes import CODES, DECADES, SMALLEST, UNKNOWN, encode_rises, encode_sizes
 from intravisto_core.figures.web.attention_payload import (
-    CODES,
-    DECADES,
-    SMALLEST,
     PageParts,
     attention_payload,
     count_compared,
     cube_packet,
-    encode_weights,
     fits_cube,
     query_packet,
     rows_packet,
@@ -52,6 +49,20 @@ def decode(codes: np.ndarray) -> np.ndarray:
     return np.where(codes == 0, 0, np.sign(codes) * size)
 
 
+def read_rises(counts: np.ndarray, rises: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where rows begin, and their keys, as the script reads them."""
+    keys, at = [], 0
+    for count in counts.tolist():
+        key = 0
+        for _ in range(count):
+            shift, more = 0, True
+            while more:
+                byte, at = int(rises[at]), at + 1
+                key, shift, more = key + ((byte & 127) << shift), shift + 7, byte > 127
+            keys.append(key)
+    return np.cumsum([0, *counts.tolist()]), np.array(keys, int)
+
+
 @pytest.fixture(scope="module")
 def trace(case: Callable[[str], Case]) -> Trace:
     return case("llama").engine.trace("abab cab ca")
@@ -59,10 +70,25 @@ def trace(case: Callable[[str], Case]) -> Trace:
 
 def test_a_weight_comes_back_from_its_code_to_three_digits() -> None:
     values = np.array([0.0, 1.0, 0.5, 0.123456, 1e-6, 9e-7, -0.25, 42.0, 1000.0])
-    back = decode(encode_weights(values))
+    back = decode(encode_sizes(values))
     assert list(back[[0, 5]]) == [0, 0]
     np.testing.assert_allclose(back[[1, 2, 3, 4, 6, 7]], values[[1, 2, 3, 4, 6, 7]], rtol=3e-4)
     assert back[8] == pytest.approx(100, rel=1e-3)
+    assert encode_sizes(np.array([np.nan, 0.5]))[0] == UNKNOWN
+
+
+@pytest.mark.parametrize("length", [1, 7, 300, 40_000])
+def test_keys_come_back_from_their_rises(length: int) -> None:
+    random = np.random.default_rng(length)
+    rows = [np.unique(random.integers(0, length, n)) for n in (0, 3, 1, 0, 40, 0)]
+    rows[4] = np.array([0, length - 1]) if length > 1 else rows[4]
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    made = encode_rises(starts, np.concatenate(rows).astype(np.int32))
+    assert made.dtype == np.uint8
+    found_starts, found = read_rises(np.diff(starts), made)
+    assert (found_starts == starts).all()
+    assert (found == np.concatenate(rows)).all()
+    assert len(encode_rises(np.zeros(3, int), np.zeros(0, np.int32))) == 0
 
 
 def test_the_cube_holds_every_head_row_by_row(trace: Trace) -> None:
@@ -77,21 +103,26 @@ def test_the_cube_holds_every_head_row_by_row(trace: Trace) -> None:
 
 
 def test_rows_say_what_sinks_have_although_they_hold_them(trace: Trace) -> None:
-    shown, hidden = (trace.sparse_attention(1, 0, least=0.0, sinks=h) for h in (SinkHandling.SHOW, SinkHandling.HIDE))
-    rows = unpack(rows_packet("rows L1H0 weights", shown, hidden))
+    shown = trace.sparse_attention(1, 0, least=0.05, mark_sinks=True)
+    hidden = trace.sparse_attention(1, 0, least=0.05, sinks=SinkHandling.HIDE)
+    rows = unpack(rows_packet("rows L1H0 weights", shown))
     assert rows["name"] == f"{trace.id} rows L1H0 weights"
     assert (rows["layer"], rows["whole"]) == (1, True)
     np.testing.assert_allclose(rows["data"]["hidden"], hidden.hidden, atol=1e-6)
-    at = slice(rows["data"]["starts"][4], rows["data"]["starts"][5])
-    np.testing.assert_allclose(decode(rows["data"]["codes"][at]).sum(), 1, rtol=1e-3)
-    assert list(rows["data"]["keys"][at]) == [0, 1, 2, 3, 4]
+    starts, keys = read_rises(rows["data"]["counts"], rows["data"]["rises"])
+    at = slice(starts[4], starts[5])
+    rest, of_sinks = decode(rows["data"]["rest"]), decode(rows["data"]["sinkRest"])
+    np.testing.assert_allclose(decode(rows["data"]["codes"][at]).sum() + rest[4] + of_sinks[4], 1, rtol=1e-3)
+    np.testing.assert_allclose(rest, hidden.rest, atol=1e-5)
+    assert list(keys[at]) == list(shown.row(4)[0])
 
 
 def test_one_query_in_all_heads_is_what_the_cube_says(trace: Trace) -> None:
     found = trace.attention(queries=[7])
     packet = unpack(query_packet(found))
     whole = trace.attention().weights[:, 7]
-    starts, keys, codes = (packet["data"][n] for n in ("starts", "keys", "codes"))
+    starts, keys = read_rises(packet["data"]["counts"], packet["data"]["rises"])
+    codes = packet["data"]["codes"]
     for head in range(len(whole)):
         at = slice(starts[head], starts[head + 1])
         np.testing.assert_allclose(decode(codes[at]), whole[head, keys[at]], rtol=3e-4)
@@ -102,8 +133,12 @@ def test_the_page_knows_prompt_sinks_and_kinds(trace: Trace) -> None:
     page = unpack(attention_payload(targets, PageParts(sinks=sinks)))
     assert page["prompt"] == trace.prompt_length
     assert page["found"] == [list(p) for p in sinks.positions]
-    shares = page["data"]["targets"].reshape(targets.shares.shape)
-    np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
+    assert page["coded"] == {"scores": 1000, "targets": 1}
+    shares = decode(page["data"]["targets"]).reshape(targets.shares.shape)
+    np.testing.assert_allclose(shares, targets.shares, rtol=3e-4, atol=1e-6)
+    scores = 1000 * decode(page["data"]["scores"]).reshape(2, *shares.shape[:2])
+    np.testing.assert_allclose(scores, [targets.entropy, targets.distance], rtol=3e-4)
+    assert sum(page["data"][n].nbytes for n in ("scores", "targets")) == 18 * shares[..., 0].size
     assert "learned" not in page["data"], "a model without learned sinks has none drawn"
 
 

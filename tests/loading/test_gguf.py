@@ -21,6 +21,7 @@ from intravisto_core.models.gguf import memory
 from intravisto_core.models.gguf.header import read_header
 from intravisto_core.models.gguf.settings import EPS, llama3_scaling
 from intravisto_core.models.gguf.settings import FAMILIES as READ
+from intravisto_core.models.gguf.tensor_reader import TensorReader
 from tests import tiny
 from tests.loading.gguf_writing import of_folder, write
 
@@ -315,3 +316,27 @@ def test_without_the_package(llama_file, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
     with pytest.raises(iv.MissingProgramError, match=re.escape("pip install 'intravisto[gguf]'")):
         iv.open_model(llama_file)
+
+
+def test_unpacking_does_not_read_the_vocabulary(tmp_path: Path) -> None:
+    words, numbers = [f"word {i}" for i in range(5_000)], list(range(5_000))
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "llama")
+    writer.add_array("tokenizer.ggml.tokens", words)
+    writer.add_array("tokenizer.ggml.token_type", numbers)
+    writer.add_array("short", [7, 8, 9])
+    writer.add_string("general.name", "after the long ones")
+    writer.add_tensor("a.weight", np.arange(64, dtype=np.float32).reshape(2, 32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    whole, ours = gguf.GGUFReader(tmp_path / "x.gguf"), TensorReader(tmp_path / "x.gguf")
+    assert list(ours.fields) == list(whole.fields)
+    assert len(whole.fields["tokenizer.ggml.tokens"].data) == 5_000
+    assert ours.fields["tokenizer.ggml.tokens"].data == ours.fields["tokenizer.ggml.token_type"].data == []
+    for name in ("short", "general.name", "general.architecture"):
+        mine, theirs = ours.fields[name], whole.fields[name]
+        assert mine.types == theirs.types
+        assert [mine.parts[i].tolist() for i in mine.data] == [theirs.parts[i].tolist() for i in theirs.data]
+    assert np.array_equal(ours.tensors[0].data, whole.tensors[0].data)
+    assert ours.data_offset == whole.data_offset

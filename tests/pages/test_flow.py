@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from streamlit import config
 
 import intravisto_core as iv
 from intravisto_core.figures.head_list import HeadOrder
@@ -369,6 +370,22 @@ def test_a_page_asked_for_first_of_a_fresh_server_puts_libraries_aside(
     frame.st.session_state["workspace"] = "x"
     frame._open_through_app("Flow")
     assert frozen == [0]
+
+
+def test_garbage_is_collected_now_and_then_and_not_after_every_rerun(
+    flow_page: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config.get_option("runner.postScriptGC") is False
+    collected: list[float] = []
+    clock = [garbage._earlier + garbage.REST_S]
+    monkeypatch.setattr(garbage.gc, "collect", lambda: collected.append(clock[0]))
+    monkeypatch.setattr(garbage.time, "monotonic", lambda: clock[0])
+    for _ in range(3):
+        garbage.collect_now_and_then()
+    assert len(collected) == 1
+    clock[0] += garbage.REST_S
+    garbage.collect_now_and_then()
+    assert len(collected) == 2
 
 
 def test_heads_are_listed_and_mapped_and_lead_to_an_edit(flow_page: App, asked: Asked) -> None:

@@ -227,9 +227,16 @@ def test_places_are_counted_from_the_end():
 def test_lines_hold_prompts_and_their_tokens():
     one = Variant("a | b", "", "")
     assert variants.read_lines("x y |  Rome |  Paris\n\nz") == (Variant("x y", " Rome", " Paris"), Variant("z"))
-    for each in (Variant("x y", " Rome", " Paris"), Variant("x", " Rome"), Variant("z")):
+    for each in (Variant("x y", " Rome", " Paris"), Variant("x", " Rome"), Variant("x", 17, 0), Variant("z")):
         assert variants.read_lines(each.write()) == (each,)
     assert one.prompt == "a | b"
+
+
+def test_a_token_is_named_in_a_line_by_its_text_or_else_by_its_id(patching):
+    engine = patching.workspace.base.engine
+    for text in (" Rome", "\n", " "):
+        (token,) = engine.tokenize(text, add_special_tokens=False)
+        assert variants.name_in_line(engine, token.id, token.shown) == (text if text == " Rome" else token.id)
 
 
 def test_other_prompts_change_their_answers_with_them(patching):

@@ -104,6 +104,16 @@ def test_the_command_runs_at_a_service(prompts, service, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"text": "a"}', "3", '{"prompt": ""}'])
+def test_a_text_may_hold_whatever_json_lets_it_hold(tmp_path):
+    texts = ["a\u2028b", "a\x85b", "\u0000", "🙂é", " ", "x" * 100_000]
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("\ufeff" + "\r\n".join(json.dumps(text, ensure_ascii=False) for text in texts), newline="")
+    assert [prompt.text for prompt in read_prompts(path)] == texts
+    path.write_text('"whole"\n"\\ud83d half"')
+    with pytest.raises(iv.RequestError, match="line 2: expected whole characters"):
+        read_prompts(path)
+
+
 def test_a_file_of_something_else_is_refused(tmp_path, text):
     (tmp_path / "x").write_text(text)
     with pytest.raises(iv.RequestError, match=r"line 1|prompts"):

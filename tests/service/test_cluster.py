@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import psutil
@@ -20,27 +22,17 @@ import pytest
 from filelock import FileLock
 
 import intravisto_core as iv
-from tests.service.keeper import OFTEN_S, ROOT, using
+from tests.service.keeper import ROOT, using
+from tests.service.serving import WAIT_S, wait_until
+from tests.service.test_jobs import Http, events
 from tests.tiny import PROMPT
 
 # replicas and clients share the machine with other tests
 pytestmark = pytest.mark.flaky(reruns=2)
-T = TypeVar("T")
-# how long a state may take to come about on a machine that has much else to do
-LONG_S = 900.0
 CLIENTS, EACH = 20, 10
 MOST_REPLICA_BYTES = 1 << 30
 REPLICA, INGRESS = "ServeReplica:intravisto:models", "ServeReplica:intravisto:ingress"
 WHERE = re.compile(r"--gcs-address=(\S+)")
-
-
-def wait_until(found: Callable[[], T]) -> T:
-    """What a function gives once that is true."""
-    until = time.monotonic() + LONG_S
-    while not (value := found()):
-        assert time.monotonic() < until
-        time.sleep(OFTEN_S)
-    return value
 
 
 class Cluster:
@@ -72,7 +64,7 @@ def command_of(process: psutil.Process) -> str:
 
 
 def connect(url: str) -> Any:
-    return iv.connect(url, patience=LONG_S)
+    return iv.connect(url, patience=WAIT_S)
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +97,14 @@ def cluster(shared_cluster: tuple[Cluster, Path]) -> Iterator[Cluster]:
 def engine(cluster: Cluster) -> iv.Engine:
     made: iv.Engine = connect(cluster.url)
     return made
+
+
+def make_long_grid() -> iv.PatchingRequest:
+    """A grid over many pairs, which takes seconds."""
+    text = "b c!ab d~abcab !~d" * 2
+    tails = [text[i:] + text[:i] for i in range(12)]
+    pairs = [[first + tail for tail in tails] for first in "ac"]
+    return iv.PatchingRequest(*pairs, target="a", contrast="b", what="resid_pre")
 
 
 def ask(url: str, number: int, here: iv.Engine) -> None:
@@ -140,7 +140,7 @@ def test_a_killed_replica_costs_a_delay(cluster, engine):
     job = engine.submit(iv.SaliencyView(traces[5].id, method="integrated_gradients", steps=500))
     cluster.find(REPLICA, 2)[0].kill()
     assert [trace.logits().tobytes() for trace in (*traces, edited)] == before
-    assert job.result(LONG_S).scores.shape == (len(traces[5].tokens),)
+    assert job.result(WAIT_S).scores.shape == (len(traces[5].tokens),)
 
 
 def test_a_killed_ingress_costs_a_delay(cluster, engine):
@@ -149,13 +149,50 @@ def test_a_killed_ingress_costs_a_delay(cluster, engine):
     job = engine.submit(iv.SaliencyView(trace.id, method="integrated_gradients", steps=300))
     (ingress,) = cluster.find(INGRESS, 1)
     ingress.kill()
-    assert job.result(LONG_S).scores.shape == (len(trace.tokens),)
+    assert job.result(WAIT_S).scores.shape == (len(trace.tokens),)
     assert trace.logits().tobytes() == before
+
+
+def test_a_request_sent_again_after_the_ingress_was_killed_runs_once(cluster):
+    ask = Http(cluster.url)
+    run = {"request": json.loads(iv.to_json(iv.TraceRequest(PROMPT, iv.Generation(4))))}
+    bodies = {"ended": run, "at work": {"request": json.loads(iv.to_json(make_long_grid()))}}
+    ids = {key: json.loads(ask("POST", "/v1/jobs", body, Idempotency_Key=key)[2])["id"] for key, body in bodies.items()}
+    before = ask.result(ids["ended"])[2]
+    done = wait_until(lambda: json.loads(ask("GET", f"/v1/jobs/{ids['at work']}")[2]).get("done"))
+    (ingress,) = cluster.find(INGRESS, 1)
+    ingress.kill()
+
+    def send(key: str) -> str:
+        with suppress(OSError, http.client.HTTPException, KeyError, ValueError):
+            return str(json.loads(ask("POST", "/v1/jobs", bodies[key], Idempotency_Key=key)[2])["id"])
+        return ""
+
+    assert {key: wait_until(lambda key=key: send(key)) for key in bodies} == ids
+    # a second run would be another trace
+    assert ask.result(ids["ended"])[2] == before
+    ask.result(ids["at work"])
+    told = [
+        body["done"] for _, name, body in events(ask("GET", f"/v1/jobs/{ids['at work']}/events")[2]) if body.get("done")
+    ]
+    assert told[0] >= done
+    assert told == sorted(told)
+
+
+def test_a_grid_grows_in_sight_of_a_client_of_the_cluster(cluster, engine):
+    job = engine.submit(make_long_grid())
+    partial = wait_until(lambda: job.progress.partial if not job.state.ended else "ended")
+    assert partial != "ended"
+    whole = job.result(WAIT_S)
+    assert type(partial) is type(whole)
+    known = ~np.isnan(partial.effects)
+    assert 0 < known.sum() < known.size
+    assert np.array_equal(partial.effects[known], whole.effects[known])
 
 
 def test_a_killed_client_leaves_the_others_in_peace(cluster, engine):
     lines = (
-        f"import intravisto_core as iv; e = iv.connect({cluster.url!r}, patience={LONG_S}); t = e.trace('ab');"
+        f"import intravisto_core as iv; e = iv.connect({cluster.url!r}, patience={WAIT_S}); t = e.trace('ab');"
         "job = e.submit(iv.SaliencyView(t.id, method='integrated_gradients', steps=1000)); print('on', flush=True);"
         "job.result()"
     )
@@ -182,7 +219,7 @@ def test_a_batch_that_was_killed_goes_on_on_the_cluster(cluster, tiny_llama, tmp
     again = [*command, "--workers", "2", "--address", cluster.address]
     # Ray begins a cluster of this machine with a token of this user, and tells it to no address that was given
     running["env"] |= {"RAY_AUTH_MODE": "token"}
-    done = subprocess.run(again, capture_output=True, text=True, timeout=LONG_S, **running)
+    done = subprocess.run(again, capture_output=True, text=True, timeout=WAIT_S, **running)
     assert done.returncode == 0, done.stderr[-2000:]
     tables = [pq.read_table(path) for path in sorted(out.glob("parts/*.parquet"))]
     assert [text for table in tables for text in table["prompt"].to_pylist()] == texts

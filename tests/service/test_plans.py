@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import intravisto_core as iv
-from intravisto_core.service.clients import read_clients
+from intravisto_core.cli import main
+from intravisto_core.service.clients import find_risks, read_clients
 from intravisto_core.service.limits import Allowance, Usage
 from intravisto_core.service.placement import group_models, name_models
+from tests.processes import free_port
 from tests.service.test_jobs import ALICE, BOB
 
 
@@ -42,16 +47,61 @@ def test_a_file_of_tokens(tmp_path):
 
 
 def test_the_command_plans_a_cluster(monkeypatch, tiny_llama):
-    from intravisto_core.cli import main
     from intravisto_core.service import cluster
 
     planned: list[Any] = []
     monkeypatch.setattr(cluster, "run_cluster", lambda *given: planned.append(given))
+    port = free_port()
     words = ["--replicas", "1-3", "--memory", "16", "--gpu-memory", "24", "--client-jobs", "5", "--address", "auto"]
+    words += ["--port", str(port)]
     assert main(["serve", "--model", str(tiny_llama), *words]) == 0
     ((plan, *where),) = planned
     assert (plan.least, plan.most, plan.memory, plan.gpu_memory) == (1, 3, 16 * 10**9, 24 * 10**9)
-    assert (plan.allowance.jobs, where) == (5, ["127.0.0.1", 8400, "auto"])
+    assert (plan.allowance.jobs, where) == (5, ["127.0.0.1", port, "auto"])
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens to."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+REFUSED = {
+    "a port that is taken": (["--port", "{taken}"], "port: expected an address of this machine.*Choose another"),
+    "another machine's address": (["--host", "192.0.2.1", "--tokens", "{tokens}"], "port: expected an address of this"),
+    "no tokens for others": (["--host", "0.0.0.0"], "Give --tokens FILE"),
+    "no file of tokens": (["--tokens", "{nonesuch}"], "token file: expected a file .*; got 'No such file"),
+    "an empty file of tokens": (["--tokens", "{empty}"], "token file: expected at least one line: name token"),
+    "a folder of tokens": (["--tokens", "{folder}"], "token file: expected a file"),
+    "a model that is not there": (["--model", "{nonesuch}"], "nonesuch"),
+    "a model twice": (["--model", "demo", "--model", "demo"], "models: expected every one under its own name"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("replicas", [[], ["--replicas", "1"]])
+def test_what_cannot_be_served_is_refused_before_it_begins(name, replicas, taken, tmp_path, capsys):
+    words, message = REFUSED[name]
+    (tmp_path / "empty").touch()
+    (tmp_path / "tokens").write_text(f"alice {ALICE}\n")
+    places = {each: tmp_path / each for each in ("empty", "nonesuch", "tokens")}
+    words = [word.format(taken=taken, folder=tmp_path, **places) for word in words]
+    assert main(["serve", "--port", str(free_port()), *replicas, *words]) == 2
+    told = capsys.readouterr()
+    assert not told.out
+    assert re.search(message, told.err)
+
+
+def test_a_file_of_tokens_that_others_may_read_is_named(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text(f"alice {ALICE}\n")
+    path.chmod(0o600)
+    assert find_risks(path) == find_risks(None) == []
+    path.chmod(0o640)
+    assert find_risks(path) == [f"token file: others on this machine may read or change {path}; chmod 600 {path}"]
 
 
 def test_models_share_processes_by_their_size():

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.engine import pool as pool_module
 from intravisto_core.engine.dispatcher import Dispatcher
 from intravisto_core.engine.jobs.patching_grid import Exchange, GrowingGrid
 from intravisto_core.service import host
 from intravisto_core.service.backend import find_key
 from intravisto_core.tracing import preparing
 from tests.engine.test_engine import watching
-from tests.service.serving import WAIT_S
+from tests.service.serving import WAIT_S, serving, wait_until
 from tests.service.test_jobs import Http, events
 from tests.tiny import PROMPT
 
 PATCH = {"clean": "ab c!ab", "corrupt": "cb c!ab", "target": "a", "contrast": "b", "what": "resid_pre"}
-
-
-def wait_until(found: Callable[[], Any]) -> Any:
-    until = time.monotonic() + WAIT_S
-    while not (value := found()):
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    return value
 
 
 def test_a_grid_grows_in_sight_of_a_client(service, monkeypatch):
@@ -153,3 +144,31 @@ def test_one_client_with_many_runs_does_not_hold_up_another(service, monkeypatch
 @pytest.mark.parametrize("id", ["x.y.z", "nonesuch", ""])
 def test_the_key_of_an_id(id):
     assert find_key(id) == {"x.y.z": "z"}.get(id, "")
+
+
+def test_a_model_that_is_being_loaded_is_waited_for_and_holds_up_no_other(tiny_llama, tiny_gpt2, monkeypatch):
+    go, read = threading.Event(), pool_module.LocalEngine
+
+    def open_slowly(spec: iv.ModelSpec, *given: Any, **options: Any) -> Any:
+        assert spec.source != str(tiny_gpt2) or go.wait(WAIT_S)
+        return read(spec, *given, **options)
+
+    monkeypatch.setattr(pool_module, "LocalEngine", open_slowly)
+    monkeypatch.setattr(host, "OPEN_S", 0.2)
+    models = {path.name: iv.ModelSpec(str(path)) for path in (tiny_llama, tiny_gpt2)}
+    with serving(models) as url:
+        slow, quick = tiny_gpt2.name, tiny_llama.name
+        asked = Http(url)("GET", f"/v1/capabilities?model={slow}")
+        assert asked[0] == 202
+        assert list(json.loads(asked[2])) == ["opening"]
+        found: list[Any] = []
+        waiting = [threading.Thread(target=lambda: found.append(iv.connect(url, slow, patience=0.1))) for _ in range(9)]
+        for each in waiting:
+            each.start()
+        try:
+            assert iv.connect(url, quick).trace("cab").text == "cab"
+        finally:
+            go.set()
+        for each in waiting:
+            each.join(WAIT_S)
+        assert [engine.model.family for engine in found] == ["gpt2"] * 9

@@ -63,6 +63,24 @@ def test_rows_from_either(trace, whole, rows, layer, head, sinks):
         assert np.allclose(found.weights, wanted.weights, rtol=0.05)
 
 
+@pytest.mark.parametrize("sinks", WAYS)
+@pytest.mark.parametrize("shown_sinks", [(), (0,)])
+@pytest.mark.parametrize(("layer", "head"), [(1, 2), (0, "mean"), ("mean", "mean")])
+def test_marked_rows_from_either(trace, whole, rows, layer, head, sinks, shown_sinks):
+    options = {"least": 0.04, "sinks": sinks, "shown_sinks": shown_sinks, "mark_sinks": True}
+    wanted = trace.sparse_attention(layer, head, **options)
+    for saved in (whole, rows):
+        if saved is rows and layer == "mean" and shown_sinks:
+            with pytest.raises(iv.NotSavedError):
+                saved.sparse_attention(layer, head, **options)
+            continue
+        found = saved.sparse_attention(layer, head, **options)
+        assert np.array_equal(found.keys, wanted.keys)
+        assert np.array_equal(found.sink_keys, wanted.sink_keys) or found.sink_keys is wanted.sink_keys is None
+        for name in ("weights", "hidden", "rest", "on_sinks"):
+            assert np.allclose(getattr(found, name), getattr(wanted, name), atol=0.011), name
+
+
 def test_what_was_left_out_is_said(trace, rows):
     assert rows.sparse_attention(1, 2, least=0.001).least == 0.01
     found = rows.attention(queries=[5])

@@ -183,6 +183,45 @@ def test_sparse_rows_are_the_larger_entries_of_the_dense_ones(sunk, layer, head,
         assert found.rest[query] + weights.sum() == pytest.approx(dense[query].sum(), abs=1e-5)
 
 
+@pytest.mark.parametrize("strength", ["weights", "value_weighted", "projection"])
+@pytest.mark.parametrize(("layer", "head"), [(1, 2), (2, (0, 3)), (0, "mean")])
+def test_marked_rows_answer_for_hidden_sinks_too(sunk, layer, head, strength):
+    shown_sinks = [p for _, at in sunk.sinks() for p in at][-1:]
+    for options in ({"strength": strength}, {"strength": strength, "shown_sinks": shown_sinks}):
+        marked = sunk.sparse_attention(layer, head, least=0.05, mark_sinks=True, **options)
+        wanted = sunk.sparse_attention(layer, head, least=0.05, sinks="hide", **options)
+        found = marked.without_sinks()
+        assert (found.sinks, found.sink_keys) == (wanted.sinks, None)
+        for name in ("starts", "keys", "weights", "hidden", "rest", "learned"):
+            assert getattr(found, name) == pytest.approx(getattr(wanted, name), abs=1e-6), name
+        kept = sunk.sparse_attention(layer, head, least=0.0, **options)
+        assert found.hidden == pytest.approx(kept.weights.size and sum_of(kept, marked.sink_keys), abs=1e-6)
+    plain = sunk.sparse_attention(layer, head, least=0.05)
+    assert (plain.on_sinks, plain.sink_keys) == (None, None)
+    with pytest.raises(iv.RequestError, match="mark_sinks=True"):
+        plain.without_sinks()
+
+
+def sum_of(found, keys):
+    """What of each row goes to these keys."""
+    sums = np.zeros(len(found.tokens))
+    for query in range(len(sums)):
+        at, weights = found.row(query)
+        sums[query] = weights[np.isin(at, keys)].sum()
+    return sums
+
+
+def test_a_mean_of_layers_says_what_sinks_have_although_it_shows_them(sunk):
+    marked = sunk.sparse_attention("mean", mark_sinks=True)
+    hidden = sunk.sparse_attention("mean", sinks="hide", mark_sinks=True)
+    assert marked.on_sinks == pytest.approx(hidden.hidden, abs=1e-6)
+    assert np.array_equal(hidden.on_sinks, hidden.hidden)
+    assert marked.sink_keys is None
+    assert not marked.hidden.any()
+    with pytest.raises(iv.RequestError, match="rows of one layer"):
+        marked.without_sinks()
+
+
 def test_what_looks_at_a_key_is_the_column(trace):
     found = trace.sparse_attention(1, 2, least=0.0)
     dense = trace.attention(1, 2).weights[0]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from intravisto_core.figures.text import printable
+from intravisto_core.figures.web.attention_codes import encode_rises, encode_sizes
 from intravisto_core.figures.web.payload import pack_arrays
 from intravisto_core.figures.web.strip import strip_tokens
 from intravisto_core.records import (
@@ -29,10 +30,11 @@ from intravisto_core.records.attention import MEAN_LAYER
 from intravisto_core.sites import AttentionDivision
 
 CUBE_BYTES = 3_000_000
-# weights in 16 bits: a size from 1e-6 to 100 on a logarithmic scale, with its sign; same as attention_slices.js
-SMALLEST, DECADES, CODES = 1e-6, 8, 32766
+THOUSANDS = 1000  # the unit of scores, which may be positions
+# a key of a row has an entry from this share of what sinks leave of it; means are flatter
+LEAST, LEAST_OF_MEAN = 0.005, 0.002
 # of one query in all heads: smaller weights have no entry
-QUERY_LEAST = 0.001
+QUERY_LEAST = 0.005
 # heads below that are listed for each of Q, K and V
 COMPOSED = 3
 
@@ -72,28 +74,21 @@ class PageParts:
     strengths: Sequence[AttentionDivision] = tuple(AttentionDivision)
 
 
-def encode_weights(values: np.ndarray) -> np.ndarray:
-    """Sizes from 1e-6 to 100 with their sign in 16 bits, on a logarithmic scale: a step is .06 %; below it is 0."""
-    size = np.abs(values.astype(np.float64))
-    code = 1 + np.rint(CODES / DECADES * np.log10(np.maximum(size, SMALLEST) / SMALLEST)).astype(np.int64)
-    code = np.where(size < SMALLEST, 0, np.minimum(code, CODES + 1))
-    return (np.sign(values) * code).astype("<i2")
-
-
 def fits_cube(n_layers: int, n_heads: int, length: int) -> bool:
     """Whether all weights of all heads are sent at once: then nothing waits for the server."""
     return n_layers * n_heads * length * (length + 1) <= CUBE_BYTES
 
 
 def attention_payload(targets: HeadTargets, parts: PageParts) -> bytes:
-    """The page's own packet: the text, and what every head does on the whole. About 60 bytes a head."""
+    """The page's own packet: the text, and what every head does on the whole in 18 bytes a head."""
     n_layers, n_heads, _ = targets.shares.shape
     scores, values = _list_scores(targets)
-    arrays = {"scores": values, "targets": targets.shares.astype("<f4")}
+    arrays = {"scores": encode_sizes(values / THOUSANDS), "targets": encode_sizes(targets.shares)}
     if np.any(targets.learned > 0):
-        arrays["learned"] = targets.learned.astype("<f4")
+        arrays["learned"] = encode_sizes(targets.learned)
     if parts.before is not None:
-        arrays["targetsBefore"] = parts.before.shares.astype("<f4")
+        arrays["targetsBefore"] = encode_sizes(parts.before.shares)
+    coded = dict.fromkeys(arrays, 1) | {"scores": THOUSANDS}
     places = []
     if parts.packets:
         starts = np.concatenate([[0], np.cumsum([len(p) + -len(p) % 4 for p in parts.packets])])
@@ -102,6 +97,7 @@ def attention_payload(targets: HeadTargets, parts: PageParts) -> bytes:
         arrays["packets"] = np.frombuffer(joined, "u1")
     header: dict[str, object] = {
         "rev": targets.trace,
+        "coded": coded,
         "model": printable(targets.model),
         "tokens": strip_tokens(targets.tokens),
         "prompt": sum(t.is_prompt for t in targets.tokens),
@@ -137,7 +133,7 @@ def plain_payload(found: SparseAttention) -> bytes:
     name += f"H{found.heads[0]}" if found.layer != MEAN_LAYER and len(found.heads) == 1 else ""
     # sinks were shown or set aside when the record was made: the page has no switch of its own
     words = f"rows {name} {found.strength}" + (f" {found.sinks}" if name == "all" else "")
-    packet = rows_packet(words, found, found)
+    packet = rows_packet(words, found)
     header: dict[str, object] = {
         "rev": found.trace,
         "model": printable(found.model),
@@ -189,7 +185,7 @@ def _sink_lists(targets: HeadTargets, sinks: Sinks | None) -> list[list[int]]:
 def _list_scores(targets: HeadTargets) -> tuple[list[dict[str, str]], np.ndarray]:
     """The scores of heads on this text, in words, and their numbers score by score."""
     named = [{"id": n, "name": w, "help": f"{h}.", "unit": u, "of": "text"} for n, w, h, u in _ON_TEXT]
-    return named, np.stack([getattr(targets, n) for n, *_ in _ON_TEXT]).astype("<f4")
+    return named, np.stack([getattr(targets, n) for n, *_ in _ON_TEXT])
 
 
 def types_packet(found: HeadTypes, trace: str) -> bytes:
@@ -198,8 +194,9 @@ def types_packet(found: HeadTypes, trace: str) -> bytes:
         {"id": n, "name": w, "help": f"{h}.", "unit": "score" if n == "copying" else "share", "of": "model"}
         for n, w, h in _TYPES
     ]
-    values = np.stack([getattr(found, n) for n, *_ in _TYPES]).astype("<f4")
-    return pack_arrays({"name": f"{trace} types", "scores": named}, {"scores": values})
+    values = np.stack([getattr(found, n) for n, *_ in _TYPES])
+    header = {"name": f"{trace} types", "scores": named, "coded": {"scores": THOUSANDS}}
+    return pack_arrays(header, {"scores": encode_sizes(values / THOUSANDS)})
 
 
 def cube_packet(found: Attention, n_heads: int) -> bytes:
@@ -212,28 +209,31 @@ def cube_packet(found: Attention, n_heads: int) -> bytes:
         "heads": n_heads,
         "signed": found.strength is AttentionDivision.PROJECTION,
     }
-    return pack_arrays(header, {"codes": encode_weights(found.weights[:, rows, columns])})
+    return pack_arrays(header, {"codes": encode_sizes(found.weights[:, rows, columns])})
 
 
-def rows_packet(name: str, found: SparseAttention, aside: SparseAttention) -> bytes:
-    """The rows of one head, or of a mean. found: its entries. aside: the same with sinks hidden, which says how much
-    they have; of a mean over layers it is the same record, from which they were taken before.
+def rows_packet(name: str, found: SparseAttention) -> bytes:
+    """The rows of one head, or of a mean. Where the record marks sinks, the page shows or hides them by itself.
+
+    rest: what has no entry beside sinks; sinkRest: what of sinks has none; hidden: what sinks have.
     """
-    kind = "<u2" if len(found.tokens) <= 2**16 else "<u4"
+    aside = found if found.sink_keys is None else found.without_sinks()
     header = {
         "name": f"{found.trace} {name}",
         "length": len(found.tokens),
         "layer": found.layer,
         "least": found.least,
-        "whole": found.layer != MEAN_LAYER,
+        "whole": found.sink_keys is not None,
         "signed": found.strength is AttentionDivision.PROJECTION,
+        "coded": {"rest": 1, "sinkRest": 1},
     }
     arrays = {
-        "starts": found.starts.astype("<u4"),
-        "keys": found.keys.astype(kind),
-        "codes": encode_weights(found.weights),
-        "hidden": aside.hidden.astype("<f4"),
-        "rest": found.rest.astype("<f4"),
+        "counts": np.diff(found.starts).astype("<u4"),
+        "rises": encode_rises(found.starts, found.keys),
+        "codes": encode_sizes(found.weights),
+        "hidden": (found.hidden if found.on_sinks is None else found.on_sinks).astype("<f4"),
+        "rest": encode_sizes(aside.rest),
+        "sinkRest": encode_sizes(found.rest - aside.rest),
     }
     return pack_arrays(header, arrays)
 
@@ -246,9 +246,9 @@ def query_packet(found: Attention) -> bytes:
     starts = np.searchsorted(head, np.arange(len(weights) + 1))
     header = {"name": f"{found.trace} query {int(found.queries[0])} {found.strength}", "least": QUERY_LEAST}
     arrays = {
-        "starts": starts.astype("<u4"),
-        "keys": found.keys[place].astype("<u2" if len(found.tokens) <= 2**16 else "<u4"),
-        "codes": encode_weights(weights[head, place]),
+        "counts": np.diff(starts).astype("<u4"),
+        "rises": encode_rises(starts, found.keys[place]),
+        "codes": encode_sizes(weights[head, place]),
     }
     return pack_arrays(header, arrays)
 

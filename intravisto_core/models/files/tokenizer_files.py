@@ -22,6 +22,7 @@ from intravisto_core.models.files.tokenizer_limits import (
     limited_program,
     may_explode,
 )
+from intravisto_core.tokens import TokenReader
 
 FILE = "tokenizer.json"
 PROBE = (
@@ -77,13 +78,12 @@ def open_tokenizer(folder: Path, settings: Any, name: str) -> Any:
         ) from error
 
 
-def describe_differences(folder: Path, tokenizer: Any) -> tuple[str, ...]:
-    """What a reader should know of a tokenizer: tokens other than its file's, and characters that vanish."""
-    return (*_other_tokens(folder / FILE, tokenizer), *describe_lost(tokenizer))
+def describe_differences(folder: Path, tokenizer: Any, reader: TokenReader) -> tuple[str, ...]:
+    """What a reader should know of a tokenizer: tokens other than its file's, and characters that vanish.
 
-
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    return [int(i) for i in tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
+    reader: of its ids, since others may be asking it at the same time.
+    """
+    return (*_other_tokens(folder / FILE, tokenizer, reader), *describe_lost(reader))
 
 
 def _check_rules(file: Path, name: str) -> None:
@@ -114,12 +114,12 @@ def _stored(file: Path, limited: bool) -> Callable[[str], list[int]]:
     return lambda text: list(stored.encode(text, add_special_tokens=False).ids)
 
 
-def _other_tokens(file: Path, tokenizer: Any) -> list[str]:
+def _other_tokens(file: Path, tokenizer: Any, reader: TokenReader) -> list[str]:
     if not file.is_file():
         return []
     stored = _stored(file, limited=isinstance(tokenizer, LimitedTokenizer))
     for text in PROBE:
-        expected, own = stored(text), _ids(tokenizer, text)
+        expected, own = stored(text), reader.encode(text, add_special_tokens=False)
         if expected != own:
             made_as = tokenizer.made_as if isinstance(tokenizer, LimitedTokenizer) else type(tokenizer).__name__
             at = next((i for i, pair in enumerate(zip(own, expected, strict=False)) if pair[0] != pair[1]), 0)
@@ -137,9 +137,9 @@ def _ids_from(ids: list[int], start: int) -> str:
     return f"[{'… ' if start else ''}{listed}{' …' if len(ids) > start + 5 else ''}]"
 
 
-def describe_lost(tokenizer: Any) -> list[str]:
+def describe_lost(reader: TokenReader) -> list[str]:
     """A note where a tokenizer drops characters that every text may hold."""
-    lost = [c for c in SEEN if not _ids(tokenizer, c)]
+    lost = [c for c in SEEN if not reader.encode(c, add_special_tokens=False)]
     if not lost:
         return []
     return [f"characters that its tokenizer has no token for vanish from a text, such as {lost[0]!r}"]

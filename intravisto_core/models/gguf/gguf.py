@@ -47,7 +47,6 @@ class GgufModel:
     header: GgufHeader
     settings: Any
 
-    @property
     def digest(self) -> str:
         """A short hash of the file, as of a folder's weights."""
         digest = hashlib.sha256(str(self.header.nbytes).encode())
@@ -186,7 +185,7 @@ def read_network(
         ModelError: tensors and configuration do not belong together.
     """
     transformers_logging.disable_progress_bar()
-    with _alone(model.file) as folder, _naming_once(), _with_heads(model), _telling(report, model):
+    with _alone(model.file) as folder, _reading_quickly(), _with_heads(model), _telling(report, model):
         _check_tensors(model)
         try:
             loaded: Any = auto_class(model.settings).from_pretrained(
@@ -286,12 +285,15 @@ def _with_heads(model: GgufModel) -> Iterator[None]:
 
 
 @contextmanager
-def _naming_once() -> Iterator[None]:
-    """Within this context the table of tensor names is made once, and not again for every module of the model, which
-    takes longer than unpacking."""
+def _reading_quickly() -> Iterator[None]:
+    """Within this context the table of tensor names is made once, and not again for every module of the model, and the
+    vocabulary is left out; each takes longer than unpacking."""
     import gguf
 
-    with _replaced(gguf, "get_tensor_name_map", lru_cache(gguf.get_tensor_name_map)):
+    from intravisto_core.models.gguf.tensor_reader import TensorReader
+
+    once = lru_cache(gguf.get_tensor_name_map)
+    with _replaced(gguf, "get_tensor_name_map", once), _replaced(gguf, "GGUFReader", TensorReader):
         yield
 
 

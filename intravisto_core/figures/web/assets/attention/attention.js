@@ -4,7 +4,7 @@
  * the component `attention_packet`. An act that leads elsewhere goes out as the trigger "act".
  */
 import { announce, bus, element, heed, rootOf } from "../shared/base.js";
-import { unpackArrays } from "../shared/packed.js";
+import { unpackPacket } from "./attention_codes.js";
 import { colours } from "./attention_colours.js";
 import { AttentionMap } from "./attention_map.js";
 import { AttentionMatrix } from "./attention_matrix.js";
@@ -56,7 +56,7 @@ class AttentionPage {
   }
 
   load(data) {
-    const base = unpackArrays(data);
+    const base = unpackPacket(data);
     if (base.key === this.loaded) return;
     this.loaded = base.key;
     this.state.load(base);

@@ -10,8 +10,18 @@ const RIGHT = 52;
 const FOOT = 66; // px of the keys' names
 const WIDEST = 26;
 
-/** The heads to draw: by their largest look at another key, sinks aside. */
-function rankedLanes(state, count) {
+/** The heads to draw, found once for what they depend on: a pointer that moves along the keys changes none. */
+export class RankedLanes {
+  find(state, count) {
+    const { base, query, strength, sinks, shownSinks } = state;
+    const subject = JSON.stringify([base.rev, base.against, query, strength, sinks, shownSinks, count]);
+    if (this.subject !== subject || !this.found) Object.assign(this, { subject, found: rankLanes(state, count) });
+    return this.found;
+  }
+}
+
+/** By their largest look at another key, sinks aside. */
+function rankLanes(state, count) {
   const read = weightsOfQuery(state, state.query);
   if (!read) return null;
   const { base, query } = state;
@@ -30,9 +40,9 @@ function rankedLanes(state, count) {
 }
 
 /** Draws them; returns the lanes and the words under them. */
-export function paintLanes(context, { state, scheme, family }, width, height) {
+export function paintLanes(context, { state, scheme, family, ranked }, width, height) {
   const count = Math.max(1, Math.floor((height - FOOT - 8) / LINE));
-  const found = rankedLanes(state, count);
+  const found = ranked.find(state, count);
   context.textBaseline = "middle";
   if (!found) {
     context.fillStyle = scheme.muted;

@@ -1,12 +1,12 @@
 /** One head's matrix, or a mean's: query down, key across. Only what is in sight is painted, as one image. */
 import { element } from "../shared/base.js";
 import { stepOf } from "./attention_colours.js";
-import { laneAt, paintLanes } from "./attention_lanes.js";
+import { RankedLanes, laneAt, paintLanes } from "./attention_lanes.js";
 import { paintGround } from "./attention_ground.js";
 import { wordsOfHeads } from "./attention_options.js";
 import { nameOfHead } from "./attention_heads.js";
 import { coveredBelow, fittingUnit, paintNames, roomBelow } from "./attention_names.js";
-import { segments, shareText, sized } from "./attention_parts.js";
+import { about, segments, shareText, sized } from "./attention_parts.js";
 
 const LEFT = 78;
 const TOP = 8;
@@ -17,7 +17,7 @@ const STRONG = 0.3;
 
 export class AttentionMatrix {
   constructor(root, state) {
-    Object.assign(this, { root, state, zoom: 0 });
+    Object.assign(this, { root, state, zoom: 0, ranked: new RankedLanes() });
     const bar = element("div", "iv-bar", root);
     this.title = element("h3", "", bar);
     this.title.title = "Down: the token that looks, called query. Across: the token that is looked at, called key. No token sees later ones.";
@@ -89,7 +89,9 @@ export class AttentionMatrix {
     const { state } = this;
     this.modes.show(state.over);
     const lanes = state.over === "lanes";
-    const anew = ["heads", "strength", "sinks", "shownSinks", "amplify", "least", "dark", "packet", "over", "wide"].some((name) => what.has(name));
+    // until the rows of other heads are here, the picture stays
+    const waits = state.made.stale && state.made.slice === this.painted;
+    const anew = !waits && ["heads", "strength", "sinks", "shownSinks", "amplify", "least", "dark", "packet", "over", "wide"].some((name) => what.has(name));
     this.title.textContent = lanes ? `What ‘${state.label(state.query)}’ takes, head by head` : `${state.heads === "all" ? "All heads, mean" : wordsOfHeads(state.heads)} · query ↓ × key →`;
     this.root.classList.toggle("iv-stale", state.made.stale);
     if (!this.unit || what.has("over") || what.has("packet")) this.lay();
@@ -110,11 +112,12 @@ export class AttentionMatrix {
       this.foot.textContent = this.rows.words;
       return;
     }
+    this.painted = slice;
     this.paintImage(slice, width, height);
     this.paintMarks();
     const { length } = state;
     const said = [`√ scale, full colour ${shareText(state.made.whole, false)}`, `${length} × ${length}`];
-    if (slice.least && !state.base.against) said.push(`keys from ${shareText(slice.least, false)} on`);
+    if (slice.least && !state.base.against) said.push(`keys from ${about(slice.least)} of what sinks leave on`);
     if (state.sinks !== "show" && slice.sunk.size) said.push("grey columns: hidden sinks");
     if (state.sinks === "renormalise") said.push("rows fade by what is left");
     this.foot.textContent = said.join(" · ");
@@ -196,7 +199,8 @@ export class AttentionMatrix {
     const { state } = this;
     const { query, key } = state;
     const { slice, stale } = state.made;
-    const said = stale ? "on its way" : shareText(slice.at(query, key), slice.signed);
+    const bound = slice.bound(query, key);
+    const said = stale ? "on its way" : bound ? `less than ${about(bound)}` : shareText(slice.at(query, key), slice.signed);
     this.scroller.ariaLabel = `Matrix: ${state.label(query)}, position ${query}, looks at ${state.label(key)}, position ${key}: ${said}. Arrow keys move, Enter freezes, Escape frees.`;
   }
 

@@ -1,8 +1,10 @@
 /** The line of options: which heads, strength, sinks, amplification, least weight; each says what it hides. */
 import { element, writeToken } from "../shared/base.js";
+import { MOST_NAMES } from "./attention_heads.js";
 import { about, segments } from "./attention_parts.js";
 
 const NAMED = 3;
+const FULL = `Heads, ${MOST_NAMES} at most`;
 const WHAT_SINKS = "Attention sinks: positions, most often the first, that heads look at when they have nothing to do. Each layer has its own, found by one rule for all pages.";
 const JUMP = "all, layer 17, L17H3, or several: L17H3, L18H6. Press Enter.";
 const STRENGTHS = {
@@ -49,7 +51,7 @@ export class AttentionOptions {
     const take = () => {
       const ok = state.change({ heads: this.jump.value });
       this.jump.classList.toggle("iv-wrong", !ok);
-      this.jump.title = ok ? JUMP : `Expected all, layer 0 to ${state.base.layers - 1}, or a head such as L${state.base.layers - 1}H${state.base.heads - 1}`;
+      this.jump.title = ok ? JUMP : `Expected all, layer 0 to ${state.base.layers - 1}, or a head such as L${state.base.layers - 1}H${state.base.heads - 1}; ${MOST_NAMES} at most`;
       if (ok) this.jump.value = wordsOfHeads(state.heads);
     };
     this.jump.addEventListener("change", take);
@@ -73,6 +75,7 @@ export class AttentionOptions {
   draw(what) {
     const { state } = this;
     this.jump.disabled = !state.base.map;
+    this.jump.previousSibling.textContent = state.heads.split("+").length < MOST_NAMES ? "Heads" : FULL;
     if (this.root.getRootNode().activeElement !== this.jump) this.jump.value = wordsOfHeads(state.heads);
     this.strength.show(state.strength);
     for (const button of this.strength.root.children) button.hidden = !state.base.strengths.includes(button.dataset.value);

@@ -31,11 +31,7 @@ export class AttentionPanel {
       return;
     }
     this.why = null;
-    body.replaceChildren();
-    const problem = state.problem();
-    if (problem) element("p", "iv-problem", body, problem);
-    this.drawTargets();
-    this.drawScores();
+    this.drawHeads(what);
     const { slice, stale } = state.made;
     body.classList.toggle("iv-stale", stale);
     if (slice) {
@@ -51,11 +47,29 @@ export class AttentionPanel {
     body.scrollTop = scrollTop;
   }
 
+  /** An empty body but for what does not follow the pointer: what the heads do on the whole. */
+  drawHeads(what) {
+    const { state, body } = this;
+    const problem = state.problem();
+    const subject = `${state.base.rev} ${state.heads} ${problem}`;
+    const kept = this.whole?.parentElement === body && this.subject === subject && !what.has("dark") && !what.has("packet");
+    if (kept) {
+      while (body.lastChild !== this.whole) body.lastChild.remove();
+      return;
+    }
+    this.subject = subject;
+    body.replaceChildren();
+    this.whole = element("div", "iv-whole", body);
+    if (problem) element("p", "iv-problem", this.whole, problem);
+    this.drawTargets();
+    this.drawScores();
+  }
+
   drawTargets() {
     const { state, scheme } = this;
     if (!state.base.map) return;
     const { classes } = state.base;
-    const box = element("div", "", this.body);
+    const box = element("div", "", this.whole);
     element("p", "iv-cap", box, state.picks.length > 1 ? "Look at, on this text" : "Looks at, on this text");
     const bar = element("div", "iv-stack", box);
     for (const kind of ORDER) {
@@ -83,7 +97,7 @@ export class AttentionPanel {
     for (const [of, title] of [["model", "On repeated random tokens"], ["text", "On this text"]]) {
       const scores = this.scores.list().filter((each) => each.of === of && !Number.isNaN(this.mean(each.id)));
       if (!scores.length) continue;
-      const box = element("div", "", this.body);
+      const box = element("div", "", this.whole);
       element("p", "iv-cap", box, title);
       const grid = element("div", "iv-scores", box);
       for (const { id, name, help, unit } of scores) {
@@ -123,6 +137,9 @@ export class AttentionPanel {
         state.change(side === "attention" ? { key: at, link: at, lockKey: true } : { query: at, lockQuery: true, link: state.key });
         state.select();
       });
+    }
+    if (side === "attention" && slice.bounds) {
+      element("p", "iv-quiet iv-unsent", box, `${about(slice.rest[position])} in keys below ${about(slice.bounds[position])} each, not sent one by one`);
     }
   }
 

@@ -4,6 +4,8 @@ import { significant } from "../shared/numbers.js";
 import { about } from "./attention_parts.js";
 
 const PAIR = ["previous", "induction"];
+// what the line of choices depends on; the pointer is none of it
+const DRAWN_FOR = ["map", "order", "sorted", "floor", "scatter", "packet", "dark"];
 
 export class HeadScores {
   constructor(root, state) {
@@ -81,10 +83,7 @@ export class HeadScores {
 
   /** Whether a head is not filtered out. */
   passes(head) {
-    const { order, floor } = this.state;
-    if (!order || !floor || this.state.map === "scatter") return true;
-    const [low, high] = this.range(order);
-    return this.value(order, head) >= low + floor * (high - low);
+    return this.bound == null || this.value(this.state.order, head) >= this.bound;
   }
 
   /** The heads that pass, the largest first. */
@@ -95,8 +94,11 @@ export class HeadScores {
   }
 
   draw(what) {
+    if (this.built != null && !DRAWN_FOR.some((name) => what.has(name))) return;
     const { state } = this;
     const scatter = state.map === "scatter";
+    const [low, high] = state.order ? this.range(state.order) : [0, 0];
+    this.bound = state.order && state.floor && !scatter ? low + state.floor * (high - low) : null;
     const ids = this.list().map(({ id }) => id).join();
     if (this.built !== ids) {
       this.built = ids;
@@ -119,10 +121,9 @@ export class HeadScores {
     this.floor.hidden ||= !state.order;
     this.sorted.classList.toggle("iv-on", Boolean(state.sorted));
     if (!what.has("floor")) this.floor.value = 100 * state.floor;
-    if (!state.order || scatter) return this.count.replaceChildren();
-    const [low, high] = this.range(state.order);
+    if (this.bound == null) return this.count.replaceChildren();
     const passing = [...Array(this.n()).keys()].filter((head) => this.passes(head)).length;
-    this.count.textContent = state.floor ? `≥ ${scoreText(low + state.floor * (high - low), this.unit(state.order))}: ${passing} of ${this.n()}` : "";
+    this.count.textContent = `≥ ${scoreText(this.bound, this.unit(state.order))}: ${passing} of ${this.n()}`;
   }
 }
 

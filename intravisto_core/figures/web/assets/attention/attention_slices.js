@@ -3,18 +3,10 @@
  * heads of a short text) or from the rows of a packet; sinks are set aside here, and two runs subtracted.
  */
 
-const SMALLEST = 1e-6; // the smallest size that a code stands for
-const DECADES = 8;
-const CODES = 32766;
+import { decodeSize } from "./attention_codes.js";
+
+const TENTH = 0.1;
 const LEFT = 1e-6; // where less than this is left of a row beside sinks, it is hidden even so
-
-/** Sizes from 1e-6 to 100 in signed 16 bits, on a logarithmic scale (a step is .06 %); 0 is 0. Same as weight_codes.py. */
-const WEIGHTS = Float32Array.from({ length: 65536 }, (_, n) => {
-  const code = n < 32768 ? n : n - 65536;
-  return code ? Math.sign(code) * SMALLEST * 10 ** ((DECADES * (Math.abs(code) - 1)) / CODES) : 0;
-});
-
-export const decodeWeight = (code) => WEIGHTS[code & 0xffff];
 
 /** The place of a key in a stretch of keys in order; −1 where it has none. */
 export function findKey(keys, start, stop, key) {
@@ -32,18 +24,23 @@ export const triangle = (n) => (n * (n + 1)) / 2;
 
 /**
  * Rows of weights: of query i the entries `starts[i]` to `starts[i + 1]`, with their keys in order. hidden: share of each
- * row on sinks, shown or not; rest: what else of the row has no entry; sunk: the keys that are set aside; signed: whether
- * weights may be below 0.
+ * row on sinks, shown or not; rest: what of the row in sight has no entry; sunk: the keys that are set aside; bounds: the
+ * least weight of each row that has an entry; signed: whether weights may be below 0.
  */
 export class Slice {
-  constructor({ length, starts, keys, weights, hidden, rest = null, sunk = new Set(), least = 0, signed = false }) {
-    Object.assign(this, { length, starts, keys, weights, hidden, rest, sunk, least, signed });
+  constructor({ length, starts, keys, weights, hidden, rest = null, sunk = new Set(), least = 0, bounds = null, signed = false }) {
+    Object.assign(this, { length, starts, keys, weights, hidden, rest, sunk, least, bounds, signed });
   }
 
   /** The weight of a key; 0 where it has no entry. */
   at(query, key) {
     const place = findKey(this.keys, this.starts[query], this.starts[query + 1], key);
     return place < 0 ? 0 : this.weights[place];
+  }
+
+  /** Of a key without an entry, the weight that it stays below; 0 where all keys have one. */
+  bound(query, key) {
+    return this.bounds && findKey(this.keys, this.starts[query], this.starts[query + 1], key) < 0 ? this.bounds[query] : 0;
   }
 
   /** Calls `visit(key, weight)` for the entries of a row. */
@@ -121,14 +118,14 @@ export function sliceOfCube({ codes, length, signed, learned }, picks, heads, si
     for (let query = 0; query < length; query += 1) {
       let [gone, kept] = [0, 0];
       for (let key = 0; key <= query; key += 1) {
-        const weight = decodeWeight(codes[from + starts[query] + key]);
+        const weight = decodeSize(codes[from + starts[query] + key]);
         if (sunk.has(key)) gone += weight;
         else kept += weight;
       }
       hidden[query] += gone / picks.length;
       const scale = scaleOf(handling, gone, kept, learned) / picks.length;
       for (let key = 0, at = starts[query]; key <= query; key += 1, at += 1) {
-        if (handling === "show" || !sunk.has(key)) weights[at] += scale * decodeWeight(codes[from + at]);
+        if (handling === "show" || !sunk.has(key)) weights[at] += scale * decodeSize(codes[from + at]);
       }
     }
   }
@@ -142,22 +139,28 @@ export function commonSinks(picks, heads, sinks) {
   return new Set((sinks[layers[0]] ?? []).filter((key) => layers.every((layer) => sinks[layer].includes(key))));
 }
 
-/** The rows of a packet. Of heads of one layer they hold the sinks, which are set aside here; else that was done. */
+/**
+ * The rows of a packet. Of heads of one layer they hold the sinks, which are set aside here; else that was done. rest and
+ * sinkRest: what has no entry, beside sinks and of them.
+ */
 export function sliceOfRows({ data, length, least, signed, whole, learned }, sunk, handling) {
-  const weights = Float32Array.from(data.codes, decodeWeight);
-  const { starts, keys, hidden, rest } = data;
-  const all = new Slice({ length, starts, keys, weights, hidden, rest, sunk, least, signed });
-  if (!whole || handling === "show") {
-    if (handling === "show") all.sunk = new Set();
-    return all;
-  }
+  const weights = Float32Array.from(data.codes, decodeSize);
+  const { starts, keys, hidden, sinkRest } = data;
+  const shown = handling === "show";
+  const rest = Float32Array.from(data.rest, (value, query) => (shown ? value + sinkRest[query] : value));
+  // what is kept is held against what sinks leave of a row, a tenth at least
+  const bounds = Float32Array.from(hidden, (gone) => least * (!whole && handling === "renormalise" ? 1 : Math.max(TENTH, 1 - gone)));
+  const made = new Slice({ length, starts, keys, weights, hidden, rest, sunk: shown ? new Set() : sunk, least, bounds, signed });
+  if (!whole || shown) return made;
   for (let query = 0; query < length; query += 1) {
     let kept = rest[query];
     for (let at = starts[query]; at < starts[query + 1]; at += 1) if (!sunk.has(keys[at])) kept += weights[at];
     const scale = scaleOf(handling, hidden[query], kept, learned);
     for (let at = starts[query]; at < starts[query + 1]; at += 1) weights[at] *= sunk.has(keys[at]) ? 0 : scale;
+    rest[query] *= scale;
+    bounds[query] *= scale;
   }
-  return all;
+  return made;
 }
 
 /** The mean of several slices of one text. */
@@ -179,7 +182,8 @@ export function meanOfSlices(slices) {
   const sunk = new Set([...slices[0].sunk].filter((key) => slices.every((each) => each.sunk.has(key))));
   const { signed } = slices[0];
   const least = Math.max(...slices.map((each) => each.least));
-  return new Slice({ length, starts, keys: Uint32Array.from(keys), weights: Float32Array.from(weights), hidden: sum("hidden"), rest: sum("rest"), sunk, least, signed });
+  const bounds = Float32Array.from({ length }, (_, query) => Math.max(...slices.map((each) => each.bounds?.[query] ?? 0)));
+  return new Slice({ length, starts, keys: Uint32Array.from(keys), weights: Float32Array.from(weights), hidden: sum("hidden"), rest: sum("rest"), sunk, least, bounds, signed });
 }
 
 /** Edited less baseline, over the positions that are compared. */
@@ -197,7 +201,7 @@ export function subtractSlices(edited, baseline, common) {
     }
     starts[query + 1] = keys.length;
   }
-  const { length, hidden, sunk, least, rest } = edited;
+  const { length, hidden, sunk, least, rest, bounds } = edited;
   const padded = Uint32Array.from({ length: length + 1 }, (_, query) => starts[Math.min(query, common)]);
-  return new Slice({ length, starts: padded, keys: Uint32Array.from(keys), weights: Float32Array.from(weights), hidden, rest, sunk, least, signed: true });
+  return new Slice({ length, starts: padded, keys: Uint32Array.from(keys), weights: Float32Array.from(weights), hidden, rest, sunk, least, bounds, signed: true });
 }

@@ -1,13 +1,13 @@
 /** What the attention page shows now, for all of its parts; and which packets it needs for that. */
 import { bus } from "../shared/base.js";
-import { unpackArrays } from "../shared/packed.js";
-import { BOTH, KEPT_FIELDS, START, readHeads } from "./attention_heads.js";
+import { forgetPackets, unpackPacket } from "./attention_codes.js";
+import { BOTH, KEPT_FIELDS, START, readHeads, readPlace, writePlace } from "./attention_heads.js";
 import { neededPackets, rowsNames } from "./attention_needs.js";
 import { commonSinks, meanOfSlices, sliceOfCube, sliceOfRows, subtractSlices } from "./attention_slices.js";
 
 const FLOOR = 0.1; // the least that gets the full colour by itself: below it noise would be shown in full
 const PAUSE = 160; // ms that the pointer rests before something is asked of the server
-const KEPT = 60;
+const MOST_BYTES = 4_000_000; // of packets, where the server gives them again
 const MOST_SLICES = 24;
 
 export class AttentionState {
@@ -26,17 +26,20 @@ export class AttentionState {
     this.base = base;
     this.length = base.tokens.length;
     this.slices.clear();
-    for (const { from, size } of base.packets ?? []) this.accept(unpackArrays(base.data.packets.slice(from, from + size)));
+    for (const { from, size } of base.packets ?? []) this.accept(unpackPacket(base.data.packets.slice(from, from + size)));
     if (!this.heads) Object.assign(this, START, base.start);
+    if (!base.links && window.location.hash) {
+      const { heads, ...place } = readPlace(window.location.hash);
+      Object.assign(this, place);
+      const wanted = readHeads(heads, base.layers, base.heads);
+      if (wanted && this.offers(wanted)) this.heads = wanted.name;
+    }
     if (fresh) {
       this.last = null;
       this.query = Math.min(this.query, this.length - 1);
       this.key = Math.min(this.key, this.length - 1);
       this.cut = null;
     }
-    const asked = base.links ? "" : decodeURIComponent(window.location.hash.slice(1));
-    const wanted = asked && readHeads(asked, base.layers, base.heads);
-    if (wanted && this.offers(wanted)) this.heads = wanted.name;
     const found = readHeads(this.heads, base.layers, base.heads) ?? readHeads("all", base.layers, base.heads);
     Object.assign(this, { heads: found.name, picks: found.picks });
   }
@@ -64,7 +67,7 @@ export class AttentionState {
     if (!offered || (name === "all" && !files.all)) return true;
     const inside = new Set(offered);
     if (name !== "all" && picks.every((pick) => inside.has(pick)) && picks.length <= name.split("+").length) return true;
-    if (files[name]) window.location.href = `${files[name]}#${name}`;
+    if (files[name]) window.location.href = `${files[name]}${writePlace(this, name)}`;
     return false;
   }
 
@@ -74,9 +77,11 @@ export class AttentionState {
     const what = this.changed;
     this.changed = new Set();
     this.made = this.shown();
-    for (const view of this.views) view.draw(what);
     clearTimeout(this.pause);
-    this.pause = setTimeout(() => this.tell(), this.settled(what) ? 0 : PAUSE);
+    // what a choice lacks is on its way while the rest is drawn
+    if (this.settled(what)) this.tell();
+    else this.pause = setTimeout(() => this.tell(), PAUSE);
+    for (const view of this.views) view.draw(what);
     this.painted?.();
   }
 
@@ -96,9 +101,9 @@ export class AttentionState {
     if (packet.name === "steer") return this.steer(packet);
     this.packets.delete(packet.name);
     this.packets.set(packet.name, packet);
-    while (this.packets.size > KEPT) this.packets.delete(this.packets.keys().next().value);
     this.slices.clear();
     const of = [this.base?.rev, this.base?.against].filter(Boolean);
+    if (this.base?.links && this.heads) forgetPackets(this.packets, MOST_BYTES, new Set(this.needed().flatMap((name) => of.map((rev) => `${rev} ${name}`))));
     if (!of.some((rev) => packet.name.startsWith(`${rev} `))) return null;
     this.changed.add("packet");
     this.frame ??= requestAnimationFrame(() => this.draw());

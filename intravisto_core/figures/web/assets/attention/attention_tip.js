@@ -37,6 +37,7 @@ export class HeadTip {
     const title = element("div", "", root);
     element("b", "", title, nameOfHead(head, base.heads));
     this.writeLink(title, head);
+    this.writePlace(head);
     this.writePicture(head);
     const kinds = ORDER.map((id) => ({ ...base.classes.find((each) => each.id === id), value: scores.value(`target ${id}`, head) }));
     for (const { id, name, value } of kinds) {
@@ -56,11 +57,20 @@ export class HeadTip {
     }
   }
 
+  /** Of a page by itself: where the head's weights are, if not here. */
+  writePlace(head) {
+    const { offered, files, heads } = this.state.base;
+    if (!offered || offered.includes(head)) return;
+    element("div", "iv-said", this.root, files[nameOfHead(head, heads)] ? "A click opens the file that holds its weights." : "This file does not hold its weights.");
+  }
+
   writeLink(title, head) {
     const { state } = this;
     if (state.map !== "link") return;
     const read = weightsOfQuery(state, state.query);
-    if (read) title.append(` · this link ${about(read.at(head, state.linkedKey()))}`);
+    if (!read) return;
+    const weight = read.at(head, state.linkedKey());
+    title.append(` · this link ${weight || !read.least ? about(weight) : `<${about(read.least)}`}`);
   }
 
   writePicture(head) {
