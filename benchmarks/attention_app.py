@@ -133,8 +133,8 @@ def main() -> None:
     random, card = np.random.default_rng(0), engine.model
     heads = [f"L{random.integers(card.n_layers)}H{random.integers(card.n_heads)}" for _ in range(CHANGES)]
     engine.close()
-    with running_app(HF_HUB_OFFLINE="1") as address, chromium() as page:
-        in_the_app(page, address, options.model, card.n_layers, text, list(dict.fromkeys(heads)))
+    with running_app(HF_HUB_OFFLINE="1") as app, chromium() as page:
+        in_the_app(page, app.address, options.model, card.n_layers, text, list(dict.fromkeys(heads)))
 
 
 if __name__ == "__main__":

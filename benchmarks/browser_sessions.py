@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import psutil
-from common import free_port, machine, start_app, table, wait_for_port
+from common import machine, running_app, table
 
 COUNTRIES = (
     *("Italy", "France", "Spain", "Germany", "Japan", "Greece", "Egypt", "Poland", "Norway", "Sweden"),
@@ -156,15 +156,9 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=len(COUNTRIES), help=f"at most {len(COUNTRIES)}")
     options = parser.parse_args()
     print(machine())
-    port = free_port()
-    app = start_app(port)
-    try:
-        wait_for_port(port)
+    with running_app() as app:
         server = psutil.Process(app.pid)
-        rows, people, compared, peak = asyncio.run(measured(options.sessions, f"http://127.0.0.1:{port}", server))
-    finally:
-        app.terminate()
-        app.wait(20)
+        rows, people, compared, peak = asyncio.run(measured(options.sessions, app.address, server))
     table(
         f"{len(people)} people at once in Chromium, demo model",
         ["everybody", "n", "median wait s", "worst wait s"],

@@ -147,7 +147,7 @@ def measured(layers: int | None, repetitions: int) -> list[list[object]]:
         if layers is not None:
             folder = opened.enter_context(random_model("llama", layers, WIDTH))
             environment = {"INTRAVISTO_PUBLIC": "1", "INTRAVISTO_MODELS": str(folder)}
-        app = App(opened.enter_context(chromium()), opened.enter_context(running_app(**environment)))
+        app = App(opened.enter_context(chromium()), opened.enter_context(running_app(**environment)).address)
         if layers is not None:
             n = POSITIONS - GENERATED - 1
             app.run(" ".join(WORDS[i % len(WORDS)] for i in range(n)))

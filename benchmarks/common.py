@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from tests.processes import end_process, free_port  # noqa: E402
 
 VOCABULARY = 50_257
 
@@ -100,22 +102,6 @@ def write(settings: Any, folder: Path, dtype: str = "F32") -> Path:
     return folder
 
 
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def start_app(port: int, script: str = "app.py", **environment: str) -> subprocess.Popen[bytes]:
-    """`streamlit run` of a script on that port, with more variables in its environment; the caller ends it."""
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / script), "--server.port", str(port)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(
-        [*command, "--server.headless", "true"], cwd=ROOT, env={**os.environ, **environment}, **quiet
-    )
-
-
 def wait_for_port(port: int, limit: float = 120.0) -> None:
     """Return as soon as something listens there."""
     end = time.perf_counter() + limit
@@ -127,17 +113,32 @@ def wait_for_port(port: int, limit: float = 120.0) -> None:
     raise TimeoutError(f"nothing listens on port {port} after {limit:.0f} s")
 
 
+class RunningApp(NamedTuple):
+    """An app that listens to a port of this machine."""
+
+    port: int
+    pid: int
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds it."""
+        return f"http://127.0.0.1:{self.port}"
+
+
 @contextmanager
-def running_app(**environment: str) -> Iterator[str]:
-    """The address of the app, running as long as the context is; `environment` as of `start_app`."""
+def running_app(script: str = "app.py", **environment: str) -> Iterator[RunningApp]:
+    """`streamlit run` of a script, as long as the context is. environment: variables beside those of this process."""
     port = free_port()
-    process = start_app(port, **environment)
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / script), "--server.port", str(port)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(
+        [*command, "--server.headless", "true"], cwd=ROOT, env={**os.environ, **environment}, **quiet
+    )
     try:
         wait_for_port(port)
-        yield f"http://127.0.0.1:{port}"
+        yield RunningApp(port, process.pid)
     finally:
-        process.terminate()
-        process.wait(20)
+        end_process(process)
 
 
 @contextmanager

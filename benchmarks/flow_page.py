@@ -73,7 +73,7 @@ def measured(layers: int | None, repetitions: int) -> list[list[object]]:
         if layers is not None:
             folder = opened.enter_context(random_model("llama", layers, WIDTH))
             environment = {"INTRAVISTO_PUBLIC": "1", "INTRAVISTO_MODELS": str(folder)}
-        address = opened.enter_context(running_app(**environment))
+        address = opened.enter_context(running_app(**environment)).address
         app = FlowApp(opened.enter_context(chromium()), f"{address.rstrip('/')}/flow")
         if layers is not None:
             app.run(" ".join(WORDS[i % len(WORDS)] for i in range(POSITIONS - GENERATED - 1)))

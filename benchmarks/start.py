@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import ROOT, free_port, interleaved, machine, start_app, table, wait_for_port
+from common import ROOT, interleaved, machine, running_app, table
 
 IMPORTS = "import torch, transformers, streamlit, plotly"
 TO_LOAD = f"{IMPORTS}; from transformers import AutoModelForCausalLM, PreTrainedModel"
@@ -61,14 +61,8 @@ def first_record(port: int) -> int:
 
 
 def app(script: str = "app.py") -> None:
-    port = free_port()
-    process = start_app(port, script)
-    try:
-        wait_for_port(port)
-        first_record(port)
-    finally:
-        process.terminate()
-        process.wait(20)
+    with running_app(script) as started:
+        first_record(started.port)
 
 
 def imports(line: str) -> None:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from intravisto_core.models.offered import cached_models as cached_models
     from intravisto_core.models.offered import offer_is_closed as offer_is_closed
     from intravisto_core.models.offered import offered_models as offered_models
-    from intravisto_core.models.remote.hub import check_token as check_token
+    from intravisto_core.models.remote.hub_token import check_token as check_token
     from intravisto_core.models.tree_difference import compare_trees as compare_trees
     from intravisto_core.progress import Progress as Progress
     from intravisto_core.records import Activation as Activation
@@ -268,7 +268,7 @@ __getattr__, __dir__ = load_when_used(
         "inspection.inspector": "Inspector",
         "models.estimates": "estimate_memory",
         "models.offered": "OfferedModel cached_models offer_is_closed offered_models",
-        "models.remote.hub": "check_token",
+        "models.remote.hub_token": "check_token",
         "models.tree_difference": "compare_trees",
         "progress": "Progress",
         "records": (

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from intravisto_core.progress import finish_turns
 from intravisto_core.sites import NodeKind, SinkHandling
 
 Array = np.ndarray
@@ -170,15 +169,13 @@ def fill_undefined(*shares: Array) -> tuple[Array, ...]:
     return (*(np.where(undefined, 0.0, s) for s in shares), undefined.astype(np.float64))
 
 
-def propagate(start: Float[Array, "S T"], row: int, blocks: Sequence[Block], parallel: bool) -> Masses:
-    """Hand the mass of each start down from `row` (1 to L+1) to row 0. blocks: all L, the first one first."""
-    return finish_turns(hand_down(start, row, blocks, parallel))
-
-
 def hand_down(
     start: Float[Array, "S T"], row: int, blocks: Sequence[Block], parallel: bool
 ) -> Generator[int, None, Masses]:
-    """The same; yields each row once it is done."""
+    """Hand the mass of each start down from `row` (1 to L+1) to row 0; yields each row once it is done.
+
+    blocks: all L, the first one first.
+    """
     n_rows = len(blocks) + 2
     block, mid, mlp, attention = np.zeros((4, n_rows, *start.shape))
     lost, to_sinks = np.zeros((n_rows, len(start), len(TERMINALS))), np.zeros((n_rows, len(start)))

@@ -12,14 +12,6 @@ from tokenizers import Tokenizer
 from intravisto_core.demo.network import Network, Shape
 from intravisto_core.demo.tokenizer import BEGIN, END, special_id
 
-WRITTEN = (
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-)
-
 
 def export(network: Network, tokenizer: Tokenizer, folder: Path) -> None:
     """Write weights, configuration and tokenizer into the folder, over what is there."""

@@ -102,9 +102,9 @@ class Follower:
         return True
 
     def _wait(self) -> tuple[JobState, dict[str, Any]]:
-        """How the job ended, and what was said of it."""
-        last = 0
-        for _ in self._connection.tries():
+        """How the job ended, and what was said of it. Patience begins anew whenever something new was heard."""
+        last, tries = 0, self._connection.tries()
+        while next(tries, None) is not None:
             before = last
             for number, name, body in self._connection.stream(f"{self._place}/events", last):
                 last = max(last, number)
@@ -112,15 +112,11 @@ class Follower:
                     return JobState(name), body
                 self._tell(name, body)
             if last > before:
-                return self._wait_on(last)
+                told = self._connection.ask("GET", self._place)
+                if told.get("state") in ENDS:
+                    return JobState(told["state"]), told
+                tries = self._connection.tries()
         raise self._connection.unreachable()
-
-    def _wait_on(self, last: int) -> tuple[JobState, dict[str, Any]]:
-        """The same after a stream that broke: patience begins anew with whatever was heard."""
-        told = self._connection.ask("GET", self._place)
-        if told.get("state") in ENDS:
-            return JobState(told["state"]), told
-        return self._wait()
 
     def _tell(self, name: str, body: dict[str, Any]) -> None:
         self._job.state = JobState.QUEUED if name == JobState.QUEUED.value else JobState.RUNNING

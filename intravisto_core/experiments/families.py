@@ -111,16 +111,3 @@ def _cell(checks: list[Check]) -> str:
     if not all(found.ok for found in checks):
         return NONE
     return " · ".join("0" if found.error == 0 else f"{found.error:.0e}" for found in checks)
-
-
-def write_flags(text: str) -> dict[str, tuple[str, ...]]:
-    """What a page claims, without its digits: for every family its type, block and which capabilities it has.
-
-    What a later table says of the same family is left out.
-    """
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    return {
-        row[0]: (*row[1:3], *(NONE if cell == NONE else "ok" for cell in row[3:]))
-        for row in reversed(rows)
-        if len(row) > 1 and row[0] not in ("family", "model", "---")
-    }

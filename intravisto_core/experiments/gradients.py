@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -94,7 +95,7 @@ def compute_embedding_gradients(
         leaf = part.detach().requires_grad_()
         with Handles([_feed(passage, leaf)]):
             tokens = passage.tokens.expand(len(part), -1)
-            value, (slope,) = _differentiate(passage, tokens, metric, lambda leaf=leaf: [leaf])  # type: ignore[misc]
+            value, (slope,) = _differentiate(passage, tokens, metric, partial(list, [leaf]))
         values.append(value)
         slopes.append(slope.float())
     return torch.cat(values), torch.cat(slopes)

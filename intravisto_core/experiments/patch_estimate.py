@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -69,7 +70,7 @@ def compute_slopes(
         for layer in () if site in INSIDE_ATTENTION else layers:
             module, at_input, _ = find_place(model, site, layer)
             hook = on_input if at_input else on_output
-            yield hook(module, lambda x, layer=layer: keep(layer, x))  # type: ignore[misc]
+            yield hook(module, partial(keep, layer))
 
     passage = Passage.of(model, data.ids, data.length - 1, edits, data.prompt_length)
     with captured_by(HeadsSink(keep_inside if site in INSIDE_ATTENTION else _leave)):

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import probability, share, significant
-from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure, token_ticks
+from intravisto_core.figures.plots import cell_map, colour_bar, plotly_scale, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable
 from intravisto_core.figures.theme import ATTENTION, DARK, LIGHT
 from intravisto_core.records import Activation, DecodedVectors, Logits, ModuleValue, Pattern, Shares
@@ -222,21 +222,12 @@ def shares_figure(shares: Shares, dark: bool = False) -> go.Figure:
     places = [f"position {p} {shown.get(p, '')}".rstrip() for p in range(length)]
     for place, (name, values) in enumerate((("attention", shares.attention), ("mlp", shares.mlp)), start=1):
         low, high, scale = _share_range(values, name)
-        trace = go.Heatmap(
-            z=values,
-            customdata=[
-                [f"layer {layer} · {at}: {share(float(v))}" for at, v in zip(places, row, strict=True)]
-                for layer, row in enumerate(values)
-            ],
-            hovertemplate="%{customdata}<extra></extra>",
-            zmin=low,
-            zmax=high,
-            xgap=1,
-            ygap=1,
-            colorscale=plotly_scale(scale, dark),
-            colorbar=colour_bar("share", len=0.42, y=0.79 if place == 1 else 0.21, tickformat=".0%"),
-        )
-        figure.add_trace(trace, row=place, col=1)
+        hover = [
+            [f"layer {layer} · {at}: {share(float(v))}" for at, v in zip(places, row, strict=True)]
+            for layer, row in enumerate(values)
+        ]
+        bar = colour_bar("share", len=0.42, y=0.79 if place == 1 else 0.21, tickformat=".0%")
+        figure.add_trace(cell_map(values, hover, scale, dark, (low, high), bar), row=place, col=1)
         figure.update_yaxes(title_text="layer", dtick=max(1, layers // 12), row=place, col=1)
     figure.update_xaxes(**token_ticks(shares.tokens, length))
     figure.update_xaxes(showticklabels=False, row=1, col=1)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import probability, significant
-from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure
+from intravisto_core.figures.plots import cell_map, colour_bar, style_figure
 from intravisto_core.figures.theme import ATTENTION
 from intravisto_core.records import AttentionCut, AttentionScore
 
@@ -32,18 +32,7 @@ def attention_score_figure(score: AttentionScore, parts: int = DRAWN, dark: bool
         [f"{row} × {column}: {significant(float(v))}" for column, v in zip(columns, line, strict=True)]
         for row, line in zip(rows, matrix, strict=True)
     ]
-    trace = go.Heatmap(
-        z=matrix,
-        customdata=hover,
-        hovertemplate="%{customdata}<extra></extra>",
-        zmin=-most,
-        zmax=most,
-        xgap=1,
-        ygap=1,
-        colorscale=plotly_scale("diverging", dark),
-        colorbar=colour_bar("score"),
-    )
-    figure = go.Figure(trace)
+    figure = go.Figure(cell_map(matrix, hover, "diverging", dark, (-most, most), colour_bar("score")))
     for axes, names in ((figure.update_xaxes, columns), (figure.update_yaxes, rows)):
         axes(tickmode="array", tickvals=list(range(len(names))), ticktext=names)
     figure.update_xaxes(title_text=f"part at key {score.key}", side="top", tickangle=-60)

@@ -13,7 +13,7 @@ from intravisto_core.figures.circuit_words import QUESTION, describe
 from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import change, significant
 from intravisto_core.figures.page import component_page
-from intravisto_core.figures.plots import plotly_scale, style_figure
+from intravisto_core.figures.plots import cell_map, style_figure
 from intravisto_core.figures.text import printable
 from intravisto_core.figures.theme import DARK, LIGHT
 from intravisto_core.figures.web.circuit_payload import circuit_data
@@ -44,19 +44,12 @@ def circuit_figure(found: Circuit, *, dark: bool = False, width: int = 1000) -> 
         f"{name}: score {change(float(score))}{_needed(found, i)}"
         for i, (name, score) in enumerate(zip(found.names, found.scores, strict=True))
     ]
-    figure.add_heatmap(
-        z=found.scores.reshape(found.n_layers, columns),
-        customdata=np.array(hover).reshape(found.n_layers, columns),
-        hovertemplate="%{customdata}<extra></extra>",
-        zmin=-most,
-        zmax=most,
-        xgap=1,
-        ygap=1,
-        colorscale=plotly_scale("diverging", dark),
-        colorbar={"title": {"text": "logits", "side": "top"}, "thickness": 12, "outlinewidth": 0, "x": 0.45},
-        row=1,
-        col=1,
+    shape = (found.n_layers, columns)
+    bar = {"title": {"text": "logits", "side": "top"}, "thickness": 12, "outlinewidth": 0, "x": 0.45}
+    scores = cell_map(
+        found.scores.reshape(shape), np.array(hover).reshape(shape), "diverging", dark, (-most, most), bar
     )
+    figure.add_trace(scores, row=1, col=1)
     kept = np.flatnonzero(found.kept)
     ring: dict[str, Any] = {"symbol": "circle-open", "size": 9, "color": theme.ink, "line": {"width": 2}}
     figure.add_scatter(

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.page import HEATMAP_KEYS, component_page
-from intravisto_core.figures.plots import MOST_TICKS, colour_bar, plotly_scale, style_figure, token_ticks
+from intravisto_core.figures.plots import MOST_TICKS, cell_map, colour_bar, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable
 from intravisto_core.figures.theme import DARK, LIGHT
 from intravisto_core.figures.web.comparison_payload import comparison_payload
@@ -35,17 +35,14 @@ def comparison_figure(comparison: Comparison, colour: str = "", dark: bool = Fal
     most = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
     shown = {t.position: t for t in comparison.tokens}
     figure = go.Figure(
-        go.Heatmap(
-            z=values,
+        cell_map(
+            values,
+            _cells(comparison, values),
+            hue,
+            dark,
+            (-most if hue == "diverging" else 0, most),
+            colour_bar(title),
             y=[comparison.row_label(int(r)) for r in comparison.rows],
-            customdata=_cells(comparison, values),
-            hovertemplate="%{customdata}<extra></extra>",
-            zmin=-most if hue == "diverging" else 0,
-            zmax=most,
-            xgap=1,
-            ygap=1,
-            colorscale=plotly_scale(hue, dark),
-            colorbar=colour_bar(title),
         )
     )
     tokens = [shown[int(p)] for p in comparison.positions]

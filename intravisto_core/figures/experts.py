@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import probability, significant
-from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure, token_ticks
+from intravisto_core.figures.plots import cell_map, colour_bar, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable
 from intravisto_core.records import Experts
 
@@ -17,19 +17,8 @@ from intravisto_core.records import Experts
 def experts_figure(experts: Experts, dark: bool = False) -> go.Figure:
     """Experts down, positions across; blank where an expert was not chosen."""
     weights, hover = _map(experts)
-    trace = go.Heatmap(
-        z=weights,
-        customdata=hover,
-        hovertemplate="%{customdata}<extra></extra>",
-        hoverongaps=False,
-        zmin=0,
-        zmax=max(1.0, float(np.nanmax(weights))),
-        xgap=1,
-        ygap=1,
-        colorscale=plotly_scale("mlp", dark),
-        colorbar=colour_bar("weight"),
-    )
-    figure = go.Figure(trace)
+    ends = (0.0, max(1.0, float(np.nanmax(weights))))
+    figure = go.Figure(cell_map(weights, hover, "mlp", dark, ends, colour_bar("weight"), hoverongaps=False))
     length, n = len(experts.chosen), experts.n_experts
     figure.update_xaxes(**token_ticks(experts.tokens, length))
     figure.update_yaxes(title_text="expert", dtick=max(1, n // 16), autorange="reversed")

@@ -12,7 +12,7 @@ from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.measures import FORMATS, SHARE_COLOURS, Measure, measure
 from intravisto_core.figures.numbers import change, nats, probability, significant
 from intravisto_core.figures.page import HEATMAP_KEYS, component_page
-from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure
+from intravisto_core.figures.plots import cell_map, colour_bar, style_figure
 from intravisto_core.figures.text import plotly_text, printable, shorten
 from intravisto_core.figures.theme import DARK, LIGHT, colour_scale, css, ink_on
 from intravisto_core.figures.web.payload import TEXT_SIZE, Mark, grid_payload, title
@@ -60,19 +60,16 @@ def heatmap_figure(
     row = max(22, min(44, 760 // max(1, n_rows)))
     order = np.argsort(grid.rows, kind="stable")
     placed = _by_place(chosen)
-    cells = go.Heatmap(
-        z=(chosen.fractions() if placed else chosen.values)[order],
+    cells = cell_map(
+        (chosen.fractions() if placed else chosen.values)[order],
+        [[_hover(grid, chosen, int(r), p) for p in range(n_positions)] for r in order],
+        chosen.scale,
+        dark,
+        (0.0, 1.0) if placed else (chosen.low, chosen.high),
+        _bar(chosen),
+        hoverongaps=True,
         x=list(range(n_positions)),
         y=list(range(n_rows)),
-        customdata=[[_hover(grid, chosen, int(r), p) for p in range(n_positions)] for r in order],
-        hovertemplate="%{customdata}<extra></extra>",
-        hoverongaps=True,
-        zmin=0.0 if placed else chosen.low,
-        zmax=1.0 if placed else chosen.high,
-        xgap=1,
-        ygap=1,
-        colorscale=plotly_scale(chosen.scale, dark),
-        colorbar=_bar(chosen),
     )
     figure = go.Figure(cells)
     if n_rows * n_positions <= MOST_TEXT_CELLS:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.figures.drawings import draws
 from intravisto_core.figures.numbers import nats, share
-from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure, token_ticks
+from intravisto_core.figures.plots import cell_map, colour_bar, style_figure, token_ticks
 from intravisto_core.figures.text import plotly_text, printable, shorten
 from intravisto_core.figures.theme import colour_scale, css, ink_on
 from intravisto_core.records import ModelDifference
@@ -37,18 +37,15 @@ def _divergences(difference: ModelDifference, dark: bool) -> go.Figure:
     rows, columns = difference.kl.shape
     most = float(difference.kl.max(initial=0.0)) or 1.0
     figure = go.Figure(
-        go.Heatmap(
-            z=difference.kl,
+        cell_map(
+            difference.kl,
+            [[_hover(difference, r, p) for p in range(columns)] for r in range(rows)],
+            "entropy",
+            dark,
+            (0, most),
+            colour_bar("KL, nats"),
             x=list(range(columns)),
             y=list(range(rows)),
-            customdata=[[_hover(difference, r, p) for p in range(columns)] for r in range(rows)],
-            hovertemplate="%{customdata}<extra></extra>",
-            zmin=0,
-            zmax=most,
-            xgap=1,
-            ygap=1,
-            colorscale=plotly_scale("entropy", dark),
-            colorbar=colour_bar("KL, nats"),
         )
     )
     if rows * columns <= MOST_TEXTS:
@@ -100,22 +97,19 @@ def _weights(difference: ModelDifference, dark: bool) -> go.Figure:
         values[layers.index(int(layer)), kinds.index(_kind(name))] = error
     labels = ["outside the blocks" if layer < 0 else f"layer {layer}" for layer in layers]
     figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            x=[plotly_text(kind) for kind in kinds],
-            y=labels,
-            customdata=[
+        cell_map(
+            values,
+            [
                 [f"{label}, {plotly_text(kind)}: {share(v)}" for kind, v in zip(kinds, row, strict=True)]
                 for label, row in zip(labels, values, strict=True)
             ],
-            hovertemplate="%{customdata}<extra></extra>",
+            "entropy",
+            dark,
+            (0, float(np.nanmax(values[np.isfinite(values)], initial=0.0)) or 1.0),
+            colour_bar("‖change‖ / ‖weight‖", tickformat=".2%"),
             hoverongaps=False,
-            zmin=0,
-            zmax=float(np.nanmax(values[np.isfinite(values)], initial=0.0)) or 1.0,
-            xgap=1,
-            ygap=1,
-            colorscale=plotly_scale("entropy", dark),
-            colorbar=colour_bar("‖change‖ / ‖weight‖", tickformat=".2%"),
+            x=[plotly_text(kind) for kind in kinds],
+            y=labels,
         )
     )
     title = f"Weights of {difference.other} beside {difference.model}"

@@ -84,18 +84,33 @@ def colour_bar(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, "len": 0.9} | more
 
 
-def share_map(values: np.ndarray, hover: list[list[str]], scale: str, dark: bool, **bar: object) -> go.Heatmap:
-    """A map of shares; on a scale around 0 where some are negative."""
-    most = max(1e-9, float(np.nanmax(np.abs(values), initial=0.0)))
-    signed = bool((values < 0).any())
+def cell_map(
+    values: np.ndarray,
+    hover: Sequence[Sequence[str]] | np.ndarray,
+    scale: str,
+    dark: bool,
+    ends: tuple[float, float],
+    bar: dict[str, Any],
+    **more: Any,
+) -> go.Heatmap:
+    """Cells with a line between them. hover: what each says. ends: the numbers at the ends of the scale."""
     return go.Heatmap(
         z=values,
         customdata=hover,
         hovertemplate="%{customdata}<extra></extra>",
-        zmin=-most if signed else 0,
-        zmax=most,
+        zmin=ends[0],
+        zmax=ends[1],
         xgap=1,
         ygap=1,
-        colorscale=plotly_scale("diverging" if signed else scale, dark),
-        colorbar=colour_bar("share", tickformat=".0%", **bar),
+        colorscale=plotly_scale(scale, dark),
+        colorbar=bar,
+        **more,
     )
+
+
+def share_map(values: np.ndarray, hover: list[list[str]], scale: str, dark: bool, **more: object) -> go.Heatmap:
+    """A map of shares; on a scale around 0 where some are negative. more: of the colour bar."""
+    most = max(1e-9, float(np.nanmax(np.abs(values), initial=0.0)))
+    signed = bool((values < 0).any())
+    bar = colour_bar("share", tickformat=".0%", **more)
+    return cell_map(values, hover, "diverging" if signed else scale, dark, (-most if signed else 0, most), bar)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from intravisto_core.models import adapters
+from intravisto_core.models.adapter_merging import add_to
 from intravisto_core.models.files import checkpoint
 from intravisto_core.models.files.checkpoint import TensorHeader
 from intravisto_core.models.files.guard import refusing_damage
@@ -67,7 +68,7 @@ def _of_adapter(spec: ModelSpec, folder: Path, token: str | None, run: tuple[int
     base = adapters.base_of(config, spec, spec.source)
     found = estimate_memory(base, *run, token=token)
     here = (folder / adapters.WEIGHTS).is_file()
-    return adapters.add_to(found, adapters.read_adapter(folder, spec) if here else None)
+    return add_to(found, adapters.read_adapter(folder, spec) if here else None)
 
 
 def _of_gguf(spec: ModelSpec, header: GgufHeader, called: str, run: tuple[int, int, Any]) -> MemoryEstimate:

@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from intravisto_core.architectures import Architecture, auto_class, bind, find, names
 from intravisto_core.errors import IntravistoError, ModelError
 from intravisto_core.models import adapters, quantisation
+from intravisto_core.models.adapter_merging import add_to, merge
 from intravisto_core.models.adapters import Adapter
 from intravisto_core.models.construction import loading
 from intravisto_core.models.files import checkpoint
@@ -84,7 +85,7 @@ def load(
     quantisation.check_asked(config, spec, shown)
     settings, tensors = read_settings(config, shown), checkpoint.headers(files)
     check_plausible(settings, tensors, shown)
-    needed = adapters.add_to(estimate(spec, folder, tensors), adapter)
+    needed = add_to(estimate(spec, folder, tensors), adapter)
     make_room(needed.weights)
     require_room(replace(needed, free=all_free()), spec.source)
     report(0, 0, "reading the weights")
@@ -104,7 +105,7 @@ def load(
             with adapters.without_adapter(folder) as plain:
                 network, info = _network(plain, spec, where, settings, kernel, said)
             check_complete(info, settings, tensors, shown)
-            network = adapters.merge(network, adapter, where)
+            network = merge(network, adapter, where)
         read_in(network, report)
         report(0, 0, "checking that what it shows will be true")
         # what keeps Python busy waits until the weights are read
@@ -123,7 +124,7 @@ def _load_gguf(
     """`load` of a GGUF file, which may be the base of an adapter."""
     model = gguf.open_file(file, name(spec if adapter is None else adapter.base, file))
     gguf.check_asked(spec, model.name)
-    needed = adapters.add_to(estimate_gguf(spec, model.header, model.settings), adapter)
+    needed = add_to(estimate_gguf(spec, model.header, model.settings), adapter)
     make_room(needed.weights)
     require_room(replace(needed, free=all_free()), model.name)
     report(0, 0, "reading the vocabulary")
@@ -137,7 +138,7 @@ def _load_gguf(
             where = place(spec.device_map, model.settings, needed.weights)
             kernel = declared.kernel(model.settings) if declared else "eager"
             network = gguf.read_network(model, dtype_of(spec), where, kernel, report)
-            network = adapters.merge(network, adapter, where)
+            network = merge(network, adapter, where)
         read_in(network, report)
         report(0, 0, "checking that what it shows will be true")
         closer = beside.submit(_refusing, model.name, lambda: (*describe_lost(reader), *_notes_of_template(reader)))

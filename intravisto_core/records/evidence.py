@@ -107,11 +107,6 @@ class Evidence(Record):
         return self.n - int(self.is_discovery.sum())
 
     @property
-    def n_positive(self) -> int:
-        """In how many prompts the edit does more than the mean control."""
-        return int((self.differences > 0).sum())
-
-    @property
     def noise_floor(self) -> float:
         """The largest noise floor of the prompts, logits."""
         return float(self.noise.max())

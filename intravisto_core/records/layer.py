@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from intravisto_core.records.base import Array, Record, check_shapes, find_figures
 from intravisto_core.records.dictionary import LayerFeatures
 from intravisto_core.records.model import Token
-from intravisto_core.sites import BlockKind, Lane, LayerPart, LayerWidth, TokenOrder
+from intravisto_core.sites import BlockKind, LayerPart, LayerWidth, TokenOrder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,10 +197,6 @@ class LayerGraph(Record):
         """Size, pull or versus of each part; None is the measure that the rows were chosen by."""
         found: Array = getattr(self, f"part_{width or self.width}")
         return found
-
-    def lane_value(self, lane: Lane, width: LayerWidth | None = None) -> float:
-        """The same of a whole lane."""
-        return float(getattr(self, f"lane_{width or self.width}")[list(Lane).index(lane)])
 
     @property
     def states(self) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from intravisto_core.request.base import View, frozen_request
 from intravisto_core.request.checks import check, check_whole, read_whole_numbers
 from intravisto_core.request.claims import Tokens
 from intravisto_core.request.fields import list_of, read_list, read_number
+from intravisto_core.request.prompts import Prompt, read_prompt
 from intravisto_core.sites import Ranking
 
 MOST_PAIRS = 200
@@ -22,7 +23,6 @@ _PART = re.compile(r"L(\d{1,4})(?:H(\d{1,4})| ?MLP)")
 
 # layer, and head or −1 for the MLP
 PartId = tuple[int, int]
-Prompt = str | tuple[int, ...]
 
 
 def _read_part(value: Any, name: str) -> PartId:
@@ -45,19 +45,13 @@ def _read_parts(value: Any, name: str) -> tuple[PartId, ...] | None:
     return tuple(sorted({_read_part(each, name) for each in listed}))
 
 
-def _read_prompt(value: Any, name: str) -> Prompt:
-    prompt = value if isinstance(value, str) else read_whole_numbers(value, name, "a text, or token ids")
-    check(bool(prompt), name, "at least one token", "an empty text")
-    return prompt
-
-
 def _read_pairs(value: Any, name: str) -> tuple[tuple[Prompt, Prompt], ...]:
     allowed = "pairs of prompts, each with its counterfactual"
     found = []
     for pair in read_list(value, name, allowed):
         both = read_list(pair, name, allowed)
         check(len(both) == 2, name, allowed, pair)
-        found.append((_read_prompt(both[0], name), _read_prompt(both[1], name)))
+        found.append((read_prompt(both[0], name), read_prompt(both[1], name)))
     check(0 < len(found) <= MOST_PAIRS, name, f"1 to {MOST_PAIRS} pairs", f"{len(found)} pairs")
     return tuple(found)
 

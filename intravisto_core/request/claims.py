@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import Evidence
 from intravisto_core.request.base import View, frozen_request
-from intravisto_core.request.checks import TraceId, check, check_whole, read_texts, read_token
+from intravisto_core.request.checks import TraceId, check, check_whole, read_texts, read_token_choice
 from intravisto_core.request.fields import list_of
 from intravisto_core.request.functions import Apply
 from intravisto_core.request.interventions import FreezePattern, KnockOut, Written
 from intravisto_core.request.positions import Generated, Positions
+from intravisto_core.request.prompts import is_one_token
 from intravisto_core.sites import ControlKind, Effect
 
 MOST_PROMPTS = 1000
@@ -44,9 +45,9 @@ def _read_edit(value: Any, name: str) -> tuple[Written, ...]:
 
 def _read_tokens(value: Any, name: str) -> str | int | tuple[str | int | None, ...] | None:
     """One token for all prompts, or a list with one for each; None is the default."""
-    if value is None or isinstance(value, str) or not hasattr(value, "__iter__"):
-        return None if value is None else read_token(value, name)
-    return tuple(None if each is None else read_token(each, name) for each in list_of(value))
+    if is_one_token(value):
+        return read_token_choice(value, name)
+    return tuple(read_token_choice(each, name) for each in list_of(value))
 
 
 def _read_controls(value: Any, name: str) -> str | tuple[ControlKind, ...]:

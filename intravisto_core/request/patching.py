@@ -13,10 +13,10 @@ from intravisto_core.request.checks import (
     check,
     check_whole,
     read_token,
-    read_token_choice,
     read_whole_numbers,
 )
 from intravisto_core.request.fields import list_of
+from intravisto_core.request.prompts import Followed, Prompt, read_prompt
 from intravisto_core.sites import Alignment, Patching, PatchMetric, Site
 
 GRID_SITES = (
@@ -26,14 +26,6 @@ GRID_SITES = (
 MOST_PAIRS = 200
 MOST_DRAWS = 64
 
-Prompt = str | tuple[int, ...]
-
-
-def _read_prompt(value: Any, name: str) -> Prompt:
-    prompt = value if isinstance(value, str) else read_whole_numbers(value, name, "a text, or token ids")
-    check(bool(prompt), name, "at least one token", "an empty text")
-    return prompt
-
 
 def _is_ids(value: Any) -> bool:
     return all(not isinstance(v, str) and not hasattr(v, "__iter__") for v in value)
@@ -42,20 +34,11 @@ def _is_ids(value: Any) -> bool:
 def _read_prompts(value: Any, name: str) -> tuple[Prompt, ...]:
     """One prompt (a text, or token ids), or a list of them."""
     if isinstance(value, str):
-        return (_read_prompt(value, name),)
+        return (read_prompt(value, name),)
     listed = list_of(value)
     check(len(listed) > 0, name, "a text, token ids, or a list of such", value)
-    found = (_read_prompt(listed, name),) if _is_ids(listed) else tuple(_read_prompt(v, name) for v in listed)
+    found = (read_prompt(listed, name),) if _is_ids(listed) else tuple(read_prompt(v, name) for v in listed)
     check(len(found) <= MOST_PAIRS, name, f"at most {MOST_PAIRS} prompts", f"{len(found)} prompts")
-    return found
-
-
-def _read_targets(value: Any, name: str) -> tuple[str | int | None, ...]:
-    """One token for all prompts, or a list with one for each."""
-    if value is None or isinstance(value, str) or not hasattr(value, "__iter__"):
-        return (read_token_choice(value, name),)
-    found = tuple(read_token_choice(v, name) for v in list_of(value))
-    check(bool(found), name, "a token, or one for each prompt", value)
     return found
 
 
@@ -139,7 +122,6 @@ def _read_corrupt(value: Any, name: str) -> Corruption | tuple[Prompt, ...]:
 
 Prompts = Annotated[tuple[Prompt, ...], _read_prompts]
 Corrupt = Annotated[SwapTokens | ResampleTokens | EmbeddingNoise | tuple[Prompt, ...], _read_corrupt]
-Targets = Annotated[tuple[str | int | None, ...], _read_targets]
 Aligned = Annotated[Alignment | tuple[tuple[int, int], ...], _read_alignment]
 PatchedSite = Annotated[Site, _read_sites]
 
@@ -163,8 +145,8 @@ class PatchingRequest(View[PatchGrid]):
 
     clean: Prompts
     corrupt: Corrupt
-    target: Targets = (None,)
-    contrast: Targets = (None,)
+    target: Followed = (None,)
+    contrast: Followed = (None,)
     what: PatchedSite = Site.RESID_PRE
     direction: Patching = Patching.DENOISE
     layers: Selection = None
@@ -226,8 +208,8 @@ class PathPatchingRequest(View[PatchGrid]):
     corrupt: Corrupt
     sender: Annotated[tuple[tuple[int, int], ...] | None, _read_senders] = None
     receiver: Annotated[str | tuple[int, int, Site], _read_receiver] = "logits"
-    target: Targets = (None,)
-    contrast: Targets = (None,)
+    target: Followed = (None,)
+    contrast: Followed = (None,)
     direction: Patching = Patching.DENOISE
     positions: Selection = None
     metric: PatchMetric = PatchMetric.LOGIT_DIFF

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import SweepGrid
 from intravisto_core.request.base import View, frozen_request
-from intravisto_core.request.checks import Selection, check, read_texts, read_token_choice
-from intravisto_core.request.fields import list_of
+from intravisto_core.request.checks import Selection, check, read_texts
 from intravisto_core.request.positions import Generated, Positions
+from intravisto_core.request.prompts import Followed
 from intravisto_core.sites import Ablation, Site
 
 SWEPT = (Site.Z, Site.ATTN_OUT, Site.MLP_OUT)
@@ -26,15 +26,6 @@ def _read_site(value: Any, name: str) -> Site:
 def _read_prompts(value: Any, name: str) -> tuple[str, ...]:
     found = (value,) if isinstance(value, str) and value else read_texts(value, name)
     check(0 < len(found) <= MOST_PROMPTS, name, f"1 to {MOST_PROMPTS} texts", f"{len(found)} texts")
-    return found
-
-
-def _read_tokens(value: Any, name: str) -> tuple[str | int | None, ...]:
-    """One token for all prompts, or a list with one for each."""
-    if value is None or isinstance(value, str) or not hasattr(value, "__iter__"):
-        return (read_token_choice(value, name),)
-    found = tuple(read_token_choice(v, name) for v in list_of(value))
-    check(bool(found), name, "a token, or one for each prompt", value)
     return found
 
 
@@ -58,8 +49,8 @@ class SweepRequest(View[SweepGrid]):
     """
 
     prompts: Annotated[tuple[str, ...], _read_prompts]
-    target: Annotated[tuple[str | int | None, ...], _read_tokens] = (None,)
-    contrast: Annotated[tuple[str | int | None, ...], _read_tokens] = (None,)
+    target: Followed = (None,)
+    contrast: Followed = (None,)
     what: Annotated[Site, _read_site] = Site.Z
     how: Annotated[Ablation, _read_how] = Ablation.ZERO
     layers: Selection = None

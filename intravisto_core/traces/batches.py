@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from intravisto_core.errors import Cancelled, IntravistoError
 from intravisto_core.models import LoadedModel
 from intravisto_core.models.free_memory import free_bytes
-from intravisto_core.models.memory import cache_bytes, captured_bytes
+from intravisto_core.models.run_memory import cache_bytes, captured_bytes
 from intravisto_core.progress import Progress, relay_positions
 from intravisto_core.request import Apply, Generation, TraceRequest
 from intravisto_core.request.functions import count_arguments

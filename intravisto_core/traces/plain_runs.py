@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from intravisto_core.experiments.identities import allowed_error, compute_relative_error
-from intravisto_core.models.memory import is_small_run, require_room, run_estimate
+from intravisto_core.models.memory import require_room, run_estimate
+from intravisto_core.models.run_memory import is_small_run
 from intravisto_core.progress import Progress, relay_positions
 from intravisto_core.request import TraceRequest
 from intravisto_core.sites import Site

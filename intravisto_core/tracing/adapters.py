@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from intravisto_core.architectures import AttentionKind
-from intravisto_core.tracing.capture import CaptureSink
+from intravisto_core.tracing.sink import AttentionCall, Sink
 from intravisto_core.tracing.trace_data import AttentionFacts
 
-FindSink = Callable[[], CaptureSink | None]
+FindSink = Callable[[], Sink | None]
 
 
 def listen(kind: AttentionKind, attention: nn.Module, layer: int, find_sink: FindSink) -> None:
@@ -41,7 +41,7 @@ def _listen_scores(attention: Any, layer: int, find_sink: FindSink) -> None:
             # GPT-Neo keeps its local window in a buffer, not in the mask.
             if hasattr(attention, "layer_id"):
                 seen = seen & attention.bias[:, :, key.shape[2] - query.shape[2] : key.shape[2], : key.shape[2]]
-            sink.attention(layer, query, key, value, seen, facts)
+            sink.attention(layer, AttentionCall(query, key, value, seen, facts))
             attention_mask = sink.masked(layer, attention_mask, query, key.shape[2], seen)
         return inner(query, key, value, attention_mask)
 
@@ -94,7 +94,7 @@ def _listen_bloom(attention: Any, layer: int, find_sink: FindSink) -> None:
             given = call.take()
             facts = AttentionFacts(scaling, key_bias=given["alibi"][:, 0])
             seen = _seen(given["attention_mask"], query.shape[2], sink.stop, query.device)
-            sink.attention(layer, query, key, value, seen, facts, n_key=sink.stop)
+            sink.attention(layer, AttentionCall(query, key, value, seen, facts, n_key=sink.stop))
         return query, key, value
 
     attention._reshape = reshape
@@ -116,7 +116,8 @@ def _listen_mpt(attention: Any, layer: int, find_sink: FindSink) -> None:
         given = call.take()
         facts = AttentionFacts(scaling, key_bias=given["position_bias"][:, 0, -sink.stop :])
         hidden = given["attention_mask"]
-        sink.attention(layer, query, key, value, None if hidden is None else ~hidden, facts, n_key=sink.stop)
+        seen = None if hidden is None else ~hidden
+        sink.attention(layer, AttentionCall(query, key, value, seen, facts, n_key=sink.stop))
 
     attention.Wqkv.register_forward_hook(split)
 
@@ -140,7 +141,7 @@ def _listen_falcon(attention: Any, layer: int, find_sink: FindSink) -> None:
             seen = _seen(given["attention_mask"], query.shape[2], sink.stop, query.device)
             facts = AttentionFacts(scaling, key_bias=bias)
             key, value = key[:, ::repeated], value[:, ::repeated]
-            sink.attention(layer, query, key, value, seen, facts, n_key=sink.stop)
+            sink.attention(layer, AttentionCall(query, key, value, seen, facts, n_key=sink.stop))
         return made
 
     attention._split_heads = split_heads

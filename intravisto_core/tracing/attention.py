@@ -16,12 +16,13 @@ from intravisto_core.architectures import AttentionKind
 from intravisto_core.errors import ModelError, TraceError
 from intravisto_core.models import LoadedModel
 from intravisto_core.tracing.adapters import listen
-from intravisto_core.tracing.capture import BY_HEAD, CaptureSink
+from intravisto_core.tracing.capture import BY_HEAD
+from intravisto_core.tracing.sink import AttentionCall, Sink
 from intravisto_core.tracing.trace_data import AttentionFacts
 
 ATTENTION_NAME = "intravisto"
 
-_sink: ContextVar[CaptureSink | None] = ContextVar("intravisto_capture_sink", default=None)
+_sink: ContextVar[Sink | None] = ContextVar("intravisto_capture_sink", default=None)
 
 
 def _traced_attention(
@@ -34,24 +35,27 @@ def _traced_attention(
 ) -> tuple[Tensor, Tensor | None]:
     sink = _sink.get()
     if sink is not None:
-        query, key, value = sink.change_heads(int(cast(int, module.layer_idx)), query, key, value)
-    if sink is not None and not sink.wanted.isdisjoint(BY_HEAD):
-        sinks = options.get("s_aux", getattr(module, "sinks", None))
-        scaling = options.get("scaling")
-        facts = AttentionFacts(
-            scaling=float(query.shape[-1] ** -0.5 if scaling is None else scaling),
-            soft_cap=float(options.get("softcap") or 0.0),
-            sinks=None if sinks is None else sinks.detach(),
-        )
         layer = int(cast(int, module.layer_idx))
-        sink.attention(layer, query, key, value, attention_mask, facts)
-    if sink is not None:
-        attention_mask = sink.masked(int(cast(int, module.layer_idx)), attention_mask, query, key.shape[2])
+        query, key, value = sink.change_heads(layer, query, key, value)
+        if not sink.wanted.isdisjoint(BY_HEAD):
+            facts = _read_facts(module, query.shape[-1], options)
+            sink.attention(layer, AttentionCall(query, key, value, attention_mask, facts))
+        attention_mask = sink.masked(layer, attention_mask, query, key.shape[2])
     eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     if eager is None:
         raise TraceError(f"attention: expected {type(module).__name__} to have an eager function of its own")
     out: tuple[Tensor, Tensor | None] = eager(module, query, key, value, attention_mask, **options)
     return out
+
+
+def _read_facts(module: nn.Module, d_head: int, options: dict[str, Any]) -> AttentionFacts:
+    """What the scores are computed with, as the attention function is given it."""
+    sinks, scaling = options.get("s_aux", getattr(module, "sinks", None)), options.get("scaling")
+    return AttentionFacts(
+        scaling=float(d_head**-0.5 if scaling is None else scaling),
+        soft_cap=float(options.get("softcap") or 0.0),
+        sinks=None if sinks is None else sinks.detach(),
+    )
 
 
 # Without the matching mask function a model runs non-causally, without a word.
@@ -85,7 +89,7 @@ def use_traced_attention(model: LoadedModel) -> None:
 
 
 @contextmanager
-def captured_by(sink: CaptureSink) -> Iterator[None]:
+def captured_by(sink: Sink) -> Iterator[None]:
     """Attention calls of this thread go to that sink."""
     token = _sink.set(sink)
     try:

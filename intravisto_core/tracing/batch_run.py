@@ -19,7 +19,7 @@ from transformers import DynamicCache
 from intravisto_core.architectures import AttentionKind
 from intravisto_core.errors import Cancelled, IntravistoError, TraceError
 from intravisto_core.models import LoadedModel
-from intravisto_core.models.memory import prefill_chunk
+from intravisto_core.models.run_memory import prefill_chunk
 from intravisto_core.request import Generation
 from intravisto_core.sites import Site
 from intravisto_core.tracing.attention import captured_by

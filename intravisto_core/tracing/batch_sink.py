@@ -7,8 +7,7 @@ longest prompt's. No padded slot is read again, and none comes into a trace.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +19,15 @@ from intravisto_core.errors import Cancelled, IntravistoError, TraceError
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
 from intravisto_core.tracing.batch_masks import find_visible_keys_of_rows
-from intravisto_core.tracing.capture import BY_HEAD, CaptureSink, route_experts, site_shapes, wanted_sites
+from intravisto_core.tracing.capture import BY_HEAD, route_experts, site_shapes, wanted_sites
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.functions import ModuleEdit
 from intravisto_core.tracing.row_values import read_row, write_row
+from intravisto_core.tracing.sink import AttentionCall, Sink
 from intravisto_core.tracing.trace_data import AttentionFacts
 
 
-class BatchSink(CaptureSink):
+class BatchSink(Sink):
     """Buffers of runs that share their forward calls. lengths: of the prompts. row_edits: of each run.
 
     fed: the rows that are still run. errors: of the rows that a function failed for; what it was about stays as it was.
@@ -41,14 +41,10 @@ class BatchSink(CaptureSink):
         sites: tuple[Site, ...] | None,
         row_edits: Sequence[Edits] | None = None,
     ) -> None:
+        super().__init__(None if row_edits is None else _merge(row_edits), offloaded=model.offloaded)
         self.lengths, self.n_rows = list(lengths), len(lengths)
         self.longest = max(lengths)
         self.row_edits = row_edits
-        self.edits = None if row_edits is None else _merge(row_edits)
-        self.first_layer = 0
-        self.layers_are_tuples = self.active = self.cancelled = False
-        self.offloaded = model.offloaded
-        self.changed_by: set[str] = set()
         self.wanted = wanted_sites(model, sites, self.edits is not None and self.edits.look_back)
         size, dtype, device = model.dimensions, model.dtype, model.device
         self._n_heads, self.n_layers = size.n_heads, size.n_layers
@@ -65,10 +61,8 @@ class BatchSink(CaptureSink):
         self.first = torch.zeros((size.n_layers, self.n_rows, n), dtype=torch.int32, device=device)
         self.last = torch.zeros_like(self.first)
         self.facts: list[AttentionFacts | None] = [None] * size.n_layers
-        self.start = self.stop = 0
         self._mask: tuple[Tensor | None, Tensor, Tensor] | None = None
         self._there: set[tuple[Site, int]] = set()
-        self._passing: dict[str, Any] = {}
         self.errors: dict[int, IntravistoError] = {}
         self.fed = list(range(self.n_rows))
         self._here: slice | Tensor = slice(None)
@@ -107,26 +101,16 @@ class BatchSink(CaptureSink):
             setattr(kept, part, x.new_empty((self.n_rows, self.n_slots, x.shape[-1])))
         getattr(kept, part)[self._here, self.slots] = x
 
-    def attention(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        facts: AttentionFacts,
-        n_key: int | None = None,
-    ) -> None:
-        """Keep q, and the new rows of k and v, of one call; shapes (rows, heads, slots, width)."""
-        new = query.shape[2]
-        for site, x in ((Site.Q, query), (Site.K, key), (Site.V, value)):
+    def attention(self, layer: int, call: AttentionCall) -> None:
+        """Keep queries, and the new rows of keys and values, of one call; its rows are those that are fed."""
+        for site, x in call.new_rows():
             if site in self.wanted:
-                self.buffers[site][layer][self._here, :, self.slots] = x[:, :, -new:]
+                self.buffers[site][layer][self._here, :, self.slots] = x
                 self._there.add((site, layer))
         if Site.Q in self.wanted:
-            first, last = self._visible(mask, new, n_key or key.shape[2])
+            first, last = self._visible(call.mask, call.n_query, call.n_seen)
             self.first[layer][self._here, self.slots], self.last[layer][self._here, self.slots] = first, last
-            self.facts[layer] = facts.on(self.first.device)
+            self.facts[layer] = call.facts.on(self.first.device)
 
     def change_heads(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As they are: edits of queries, keys and values run alone."""
@@ -211,25 +195,10 @@ class BatchSink(CaptureSink):
             self._passing[path], self.fed.index(row), len(self.fed), self.stop - self.start, self.span(row)[1]
         )
 
-    @contextmanager
-    def call(self, n: int) -> Iterator[None]:
-        """Within this context the model runs the next n slots of all rows; if it fails, they were not run."""
-        before = self.stop
-        self.start, self.stop = before, before + n
-        self._mask, self.active = None, True
-        self._forget_call()
-        try:
-            yield
-        except BaseException:
-            self.stop = before
-            raise
-        finally:
-            self.active = False
-            self._forget_call()
-
     def _forget_call(self) -> None:
+        super()._forget_call()
         self._there.clear()
-        self._passing.clear()
+        self._mask = None
         for edits in self.row_edits or ():
             edits.standing.clear()
 

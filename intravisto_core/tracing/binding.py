@@ -43,7 +43,10 @@ class Binder:
         for each in interventions:
             if isinstance(each, Apply):
                 bound = self._function(each)
-                (modules if isinstance(bound, ModuleEdit) else sites).append(bound)  # type: ignore[arg-type]
+                if isinstance(bound, ModuleEdit):
+                    modules.append(bound)
+                else:
+                    sites.append(bound)
                 continue
             layer = index(each.layer, self.model.dimensions.n_layers, "layer")
             if isinstance(each, KnockOut):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from intravisto_core.models.free_memory import free_bytes
-from intravisto_core.models.memory import trace_goes_to_file
+from intravisto_core.models.run_memory import trace_goes_to_file
 
 PART = 0.5
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -18,8 +15,7 @@ from intravisto_core.models.loaded import Dimensions
 from intravisto_core.sites import Site
 from intravisto_core.tracing.buffers import BufferAllocator
 from intravisto_core.tracing.edits import Edits
-from intravisto_core.tracing.functions import ModuleEdit
-from intravisto_core.tracing.module_values import copy_value, join_calls
+from intravisto_core.tracing.sink import AttentionCall, Sink
 from intravisto_core.tracing.trace_data import AttentionFacts, TraceData
 
 BY_HEAD = (Site.Q, Site.K, Site.V)
@@ -60,12 +56,12 @@ def site_shapes(size: Dimensions, n: int) -> dict[Site, tuple[int, ...]]:
     return {site: own.get(site, (n, size.d_model)) for site in Site}
 
 
-class CaptureSink:
-    """Buffers of a run under way. `start` and `stop` are the positions of the current call, if `active`.
+class CaptureSink(Sink):
+    """Buffers of a run under way.
 
-    every_resid_post: also keep `resid_post` of all layers by its own hook (the self-check compares it). edits: what is
-    changed on the way. base: the run whose layers before `first_layer` and positions before `first_position` hold here
-    too: they are not run, and have no room here.
+    every_resid_post: also keep `resid_post` of all layers by its own hook (the self-check compares it). base: the run
+    whose layers before `first_layer` and positions before `first_position` hold here too: they are not run, and have no
+    room here.
     """
 
     def __init__(
@@ -79,14 +75,8 @@ class CaptureSink:
         first_layer: int = 0,
         first_position: int = 0,
     ) -> None:
-        self.edits, self.base = edits, base
-        self.first_layer, self.first_position = first_layer, first_position
-        self.layers_are_tuples = False
-        self.start = self.stop = first_position
-        self.active = False
-        self.cancelled = False
-        # an exception among accelerate's own hooks would leave weights where they were fetched to
-        self.offloaded = model.offloaded
+        super().__init__(edits, first_layer, first_position, model.offloaded)
+        self.base = base
         self.wanted = wanted_sites(model, sites, every_resid_post)
         size, n_layers = model.dimensions, model.dimensions.n_layers
         self.length, n, n_kept = length, length - first_position, n_layers - first_layer
@@ -100,44 +90,21 @@ class CaptureSink:
         self.first = torch.zeros((n_layers, length), dtype=torch.int32, device=model.device)
         self.last = torch.zeros_like(self.first)
         self.facts: list[AttentionFacts | None] = [None] * n_layers
-        self.modules: dict[str, list[Any]] = {}
-        self.changed_by: set[str] = set()
-        self._counts: list[int] = []
         self._there: set[tuple[Site, int]] = set()
-        self._passing: dict[str, Any] = {}
         self._n_heads = size.n_heads
         self._mask: tuple[Tensor | None, Tensor, Tensor] | None = None
 
-    def attention(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        facts: AttentionFacts,
-        n_key: int | None = None,
-    ) -> None:
-        """Keep q, and the new rows of k and v, of one call; shapes (1, heads, positions, width).
-
-        n_key: the keys that the mask is about, where `key` holds only the new ones.
-        """
-        new = query.shape[2]
-        for site, x in ((Site.Q, query), (Site.K, key), (Site.V, value)):
+    def attention(self, layer: int, call: AttentionCall) -> None:
+        """Keep queries, and the new rows of keys and values, of one call."""
+        for site, x in call.new_rows():
             if site in self.wanted:
-                self.buffers[site][layer - self.first_layer, :, self.rows] = x[0, :, -new:]
+                self.buffers[site][layer - self.first_layer, :, self.rows] = x[0]
                 self._there.add((site, layer))
         if Site.Q in self.wanted:
-            first, last = self._visible(mask, new, n_key or key.shape[2])
+            first, last = self._visible(call.mask, call.n_query, call.n_seen)
             self.first[layer, self.start : self.stop] = first
             self.last[layer, self.start : self.stop] = last
-            self.facts[layer] = facts.on(self.first.device)
-
-    def change_heads(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (1, heads, positions, width) of one call after the edits there; old keys stay."""
-        if self.edits is None:
-            return query, key, value
-        return self.edits.apply_heads(layer, query, key, value, self.stop)
+            self.facts[layer] = call.facts.on(self.first.device)
 
     def keep(self, site: Site, layer: int, x: Tensor) -> None:
         """Keep one call's rows of a site, of any shape (…, width)."""
@@ -147,33 +114,6 @@ class CaptureSink:
     def keep_final(self, x: Float[Tensor, "1 n d"]) -> None:
         """Keep one call's rows of the final stream."""
         self.final[self.start : self.stop] = x[0]
-
-    def edits_at(self, site: Site, layer: int) -> bool:
-        """Whether the run changes something there."""
-        return self.edits is not None and self.edits.at(site, layer)
-
-    def change(
-        self, x: Tensor, edit: Callable[[Edits, Tensor, int], Tensor], place: tuple[Site, int], scale: float = 1.0
-    ) -> Tensor | None:
-        """x after the edits of the run, or None where they change nothing.
-
-        edit: (edits, rows, first position) to rows. place: where it is. scale: what the stream gets of x.
-        """
-        if not self.active or self.edits is None:
-            return None
-        rows = x.reshape(-1, x.shape[-1])
-        new = edit(self.edits, rows, self.start)
-        return None if new is rows else new.view(x.shape)
-
-    def change_module(self, edit: ModuleEdit, value: Any) -> Any:
-        """What a function at a module makes of its value."""
-        assert self.edits is not None
-        self._passing[edit.path] = value
-        return edit.call(value, self.edits.seen)
-
-    def pass_module(self, path: str, value: Any) -> None:
-        """A module gave something: functions later in this call may look at it."""
-        self._passing[path] = value
 
     def current(self, site: Site, layer: int, row: int = 0) -> Tensor | None:
         """What this call computed of a site, (n, width) or (heads, n, width); None before it was there."""
@@ -186,22 +126,6 @@ class CaptureSink:
             found = buffer[:, self.rows] if site in BY_HEAD else buffer[self.rows]
         found = found.to(self.final.device)
         return found.unflatten(1, (self._n_heads, -1)).transpose(0, 1) if site is Site.Z else found
-
-    def current_module(self, path: str, row: int = 0) -> Any:
-        """What a module gave in this call; None before it was called."""
-        return self._passing.get(path)
-
-    def masked(
-        self, layer: int, mask: Tensor | None, query: Tensor, n_key: int, seen: Tensor | None = None
-    ) -> Tensor | None:
-        """The mask that a call's attention gets: with the edges hidden that an edit cuts.
-
-        query: (1, any, q, width), for its length, dtype and device. seen: (1, 1, q, k), where the mask does not say
-        all that is hidden.
-        """
-        if self.edits is None:
-            return mask
-        return self.edits.masked(layer, mask, seen, query, self.stop, n_key)
 
     def so_far(self, site: Site, layer: int) -> Float[Tensor, "heads T width"]:
         """Queries, keys or values of a layer (heads, T, width) up to the end of the current call."""
@@ -220,45 +144,16 @@ class CaptureSink:
             setattr(kept, part, x.new_empty((self.length, x.shape[-1])))
         getattr(kept, part)[self.start : self.stop] = x
 
-    def keep_module(self, path: str, value: Any) -> None:
-        """Keep what one call of a module gave; of several in one forward call the last stays."""
-        kept = self.modules.setdefault(path, [])
-        kept[len(self._counts) :] = [copy_value(value)]
-
-    def joined_modules(self) -> dict[str, Any]:
-        """What was kept of modules, the forward calls of the run joined."""
-        return {path: join_calls(kept, self._counts) for path, kept in self.modules.items()}
-
     def _visible(self, mask: Tensor | None, n_query: int, n_key: int) -> tuple[Tensor, Tensor]:
         """The stretch of keys that each query sees; layers of one call share a mask, so it is read once."""
         if self._mask is None or self._mask[0] is not mask:
             self._mask = (mask, *find_visible_keys(mask, n_query, n_key, self.stop - n_key, self.first.device))
         return self._mask[1], self._mask[2]
 
-    @contextmanager
-    def call(self, n: int) -> Iterator[None]:
-        """Within this context the model runs the next n positions; if it fails, they were not run."""
-        before = self.stop
-        self.start, self.stop = before, before + n
-        self._mask, self.active = None, True
-        self._forget_call()
-        try:
-            yield
-            self._counts.append(n)
-        except BaseException:
-            self.stop = before
-            for kept in self.modules.values():
-                del kept[len(self._counts) :]
-            raise
-        finally:
-            self.active = False
-            self._forget_call()
-
     def _forget_call(self) -> None:
+        super()._forget_call()
         self._there.clear()
-        self._passing.clear()
-        if self.edits is not None:
-            self.edits.standing.clear()
+        self._mask = None
 
     def finish(self, length: int) -> tuple[dict[Site, Tensor], Tensor, Tensor, Tensor]:
         """Buffers, final stream, first and last keys, cut to the positions that were run, as `routing` is."""

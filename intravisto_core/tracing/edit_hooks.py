@@ -12,13 +12,13 @@ from torch.utils.hooks import RemovableHandle
 from intravisto_core.architectures import BlockModules
 from intravisto_core.inspection.hooks import on_input, on_output
 from intravisto_core.sites import Site
-from intravisto_core.tracing.capture import CaptureSink
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.expert_edits import apply_experts, select_rows
+from intravisto_core.tracing.sink import Sink
 from intravisto_core.tracing.site_edits import Frozen
 
 
-def edit_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier: float) -> Iterator[RemovableHandle]:
+def edit_hooks(sink: Sink, block: BlockModules, layer: int, multiplier: float) -> Iterator[RemovableHandle]:
     """Hooks of one block, in the order of the forward pass; they act while the sink is active."""
     edits, at = sink.edits, sink.edits_at
     if at(Site.RESID_PRE, layer):
@@ -41,14 +41,14 @@ def edit_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier: f
         yield _change_output(sink, block.layer, Site.RESID_POST, layer, 1.0)
 
 
-def _change_input(sink: CaptureSink, module: nn.Module, site: Site, layer: int) -> RemovableHandle:
+def _change_input(sink: Sink, module: nn.Module, site: Site, layer: int) -> RemovableHandle:
     def edit(edits: Edits, rows: Tensor, start: int) -> Tensor:
         return edits.apply(site, layer, rows, start)
 
     return on_input(module, lambda x: sink.change(x, edit, (site, layer)))
 
 
-def _change_output(sink: CaptureSink, module: nn.Module, site: Site, layer: int, multiplier: float) -> RemovableHandle:
+def _change_output(sink: Sink, module: nn.Module, site: Site, layer: int, multiplier: float) -> RemovableHandle:
     """multiplier: what the stream gets is that times the module's output; elements that stay keep their bits."""
 
     def edit(edits: Edits, rows: Tensor, start: int) -> Tensor:
@@ -63,7 +63,7 @@ def _change_output(sink: CaptureSink, module: nn.Module, site: Site, layer: int,
     return on_output(module, lambda x: sink.change(x, edit, (site, layer), multiplier))
 
 
-def _change_experts(sink: CaptureSink, module: nn.Module, layer: int) -> RemovableHandle:
+def _change_experts(sink: Sink, module: nn.Module, layer: int) -> RemovableHandle:
     def edit(edits: Edits, rows: Tensor, start: int) -> Tensor:
         routing = select_rows(sink.routing[layer], start, start + len(rows))
         return apply_experts([e for e in edits.experts if e.layer == layer], routing, rows, start)
@@ -71,7 +71,7 @@ def _change_experts(sink: CaptureSink, module: nn.Module, layer: int) -> Removab
     return on_output(module, lambda x: sink.change(x, edit, (Site.ACT, layer)))
 
 
-def _change_in_place(sink: CaptureSink, reader: nn.Module, layer: int) -> RemovableHandle:
+def _change_in_place(sink: Sink, reader: nn.Module, layer: int) -> RemovableHandle:
     """`resid_mid`: its first reader is given the stream itself, so writing there changes the stream."""
 
     def edit(edits: Edits, rows: Tensor, start: int) -> Tensor:
@@ -85,7 +85,7 @@ def _change_in_place(sink: CaptureSink, reader: nn.Module, layer: int) -> Remova
     return on_input(reader, change)
 
 
-def _change_pattern(sink: CaptureSink, w_o: nn.Module, layer: int) -> RemovableHandle:
+def _change_pattern(sink: Sink, w_o: nn.Module, layer: int) -> RemovableHandle:
     """z, where no key is left or where the pattern is the baseline's."""
 
     def edit(edits: Edits, rows: Tensor, start: int) -> Tensor:
@@ -99,7 +99,7 @@ def _change_pattern(sink: CaptureSink, w_o: nn.Module, layer: int) -> RemovableH
 
 
 def _frozen_values(
-    sink: CaptureSink, edits: Edits, layer: int, z: Float[Tensor, "n width"], frozen: Frozen
+    sink: Sink, edits: Edits, layer: int, z: Float[Tensor, "n width"], frozen: Frozen
 ) -> Float[Tensor, "n width"]:
     """`P_baseline @ v` for the rows that the baseline has; rows whose pattern is the same anyway keep their bits."""
     start, stop = sink.start, min(sink.stop, frozen.base.length)
@@ -120,7 +120,7 @@ def _frozen_values(
     return out
 
 
-def _moved(sink: CaptureSink, edits: Edits, layer: int, frozen: Frozen, stop: int) -> Bool[Tensor, "H n"]:
+def _moved(sink: Sink, edits: Edits, layer: int, frozen: Frozen, stop: int) -> Bool[Tensor, "H n"]:
     """Rows of the call whose pattern can differ from the baseline's: by query, by a key before, or by a cut edge."""
     start = sink.start
     differs = [

@@ -16,11 +16,11 @@ from intravisto_core.errors import TraceError
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
 from intravisto_core.tracing.attention import captured_by
-from intravisto_core.tracing.capture import CaptureSink
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.hooks import capturing
 from intravisto_core.tracing.reuse import fill_cache, only_layers
-from intravisto_core.tracing.trace_data import AttentionFacts, TraceData
+from intravisto_core.tracing.sink import Sink
+from intravisto_core.tracing.trace_data import TraceData
 
 BATCH_ROWS = 512
 MOST_IN_BATCH = 64
@@ -89,39 +89,16 @@ def run_edit_rows(
     return found
 
 
-class RowSink(CaptureSink):
+class RowSink(Sink):
     """What edits the rows of a batch of one text. Nothing is kept but the final stream after the last position."""
 
     def __init__(self, model: LoadedModel, rows: Sequence[Edits], layer: int, position: int) -> None:
-        self.row_edits = rows
-        self.edits = Edits(
+        edits = Edits(
             tuple(site for edits in rows for site in edits.sites), tuple(cut for edits in rows for cut in edits.knocked)
         )
-        self.base = None
-        self.first_layer, self.first_position = layer, position
-        self.layers_are_tuples = self.active = self.cancelled = False
-        self.start = self.stop = position
-        self.offloaded = model.offloaded
-        self.wanted = set()
-        self.routing = []
-        self.modules = {}
-        self.changed_by = set()
-        self._counts: list[int] = []
-        self._passing = {}
-        self._there = set()
+        super().__init__(edits, layer, position, model.offloaded)
+        self.row_edits = rows
         self.last_row = torch.empty(0)
-
-    def attention(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        facts: AttentionFacts,
-        n_key: int | None = None,
-    ) -> None:
-        """Nothing: nobody asks for it."""
 
     def change_heads(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As they are; see `can_share`."""
@@ -166,5 +143,6 @@ class RowSink(CaptureSink):
         return torch.cat([new.expand(-1, heads, -1, -1) for new in found])
 
     def _forget_call(self) -> None:
+        super()._forget_call()
         for own in self.row_edits:
             own.standing.clear()

@@ -24,28 +24,28 @@ from intravisto_core.models import LoadedModel
 from intravisto_core.request.modules import join_path
 from intravisto_core.sites import ModuleSide, Site
 from intravisto_core.tracing.callbacks import Callback, callback_hook
-from intravisto_core.tracing.capture import CaptureSink
 from intravisto_core.tracing.edit_hooks import edit_hooks
 from intravisto_core.tracing.functions import ModuleEdit
 from intravisto_core.tracing.module_values import listen
+from intravisto_core.tracing.sink import Sink
 
 Keep = Callable[[Tensor], None]
 _NO_MODULES: Mapping[str, tuple[nn.Module, ModuleSide]] = {}
 
 
-def _keep_input(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHandle:
+def _keep_input(sink: Sink, module: nn.Module, keep: Keep) -> RemovableHandle:
     return on_input(module, lambda x: keep(x) if sink.active else None)
 
 
-def _keep_output(sink: CaptureSink, module: nn.Module, keep: Keep) -> RemovableHandle:
+def _keep_output(sink: Sink, module: nn.Module, keep: Keep) -> RemovableHandle:
     return on_output(module, lambda x: keep(x) if sink.active else None)
 
 
-def _keeper(sink: CaptureSink, site: Site, layer: int, multiplier: float = 1.0) -> Keep:
+def _keeper(sink: Sink, site: Site, layer: int, multiplier: float = 1.0) -> Keep:
     return lambda x: sink.keep(site, layer, x if multiplier == 1.0 else x * multiplier)
 
 
-def _keep_final(sink: CaptureSink, layer: nn.Module) -> RemovableHandle:
+def _keep_final(sink: Sink, layer: nn.Module) -> RemovableHandle:
     def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if sink.active:
             sink.layers_are_tuples = isinstance(output, tuple)
@@ -54,7 +54,7 @@ def _keep_final(sink: CaptureSink, layer: nn.Module) -> RemovableHandle:
     return layer.register_forward_hook(hook)
 
 
-def _stop_when_cancelled(sink: CaptureSink) -> Keep:
+def _stop_when_cancelled(sink: Sink) -> Keep:
     def check(_: Tensor) -> None:
         if sink.cancelled:
             raise Cancelled("cancelled")
@@ -62,7 +62,7 @@ def _stop_when_cancelled(sink: CaptureSink) -> Keep:
     return check
 
 
-def _block_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier: float) -> Iterator[RemovableHandle]:
+def _block_hooks(sink: Sink, block: BlockModules, layer: int, multiplier: float) -> Iterator[RemovableHandle]:
     if not sink.offloaded:
         yield _keep_input(sink, block.layer, _stop_when_cancelled(sink))
     inputs = (
@@ -83,7 +83,7 @@ def _block_hooks(sink: CaptureSink, block: BlockModules, layer: int, multiplier:
         yield from _expert_hooks(sink, block.experts, layer)
 
 
-def _expert_hooks(sink: CaptureSink, part: ExpertModules, layer: int) -> Iterator[RemovableHandle]:
+def _expert_hooks(sink: Sink, part: ExpertModules, layer: int) -> Iterator[RemovableHandle]:
     def given(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if sink.active:
             for name, x in zip(("given", "chosen", "weights"), (*args, *kwargs.values()), strict=False):
@@ -98,11 +98,11 @@ def _expert_hooks(sink: CaptureSink, part: ExpertModules, layer: int) -> Iterato
         yield _keep_output(sink, part.shared_gate, partial(sink.route, layer, "shared_logit"))
 
 
-def _keep_module(sink: CaptureSink, path: str, module: nn.Module, side: ModuleSide) -> RemovableHandle:
+def _keep_module(sink: Sink, path: str, module: nn.Module, side: ModuleSide) -> RemovableHandle:
     return listen(module, side, lambda value: sink.keep_module(path, value) if sink.active else None)
 
 
-def _change_module(sink: CaptureSink, edit: ModuleEdit) -> RemovableHandle:
+def _change_module(sink: Sink, edit: ModuleEdit) -> RemovableHandle:
     """The hook of a function at a module: what it returns takes the value's place."""
 
     def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -120,14 +120,14 @@ def _change_module(sink: CaptureSink, edit: ModuleEdit) -> RemovableHandle:
     return edit.module.register_forward_hook(after)
 
 
-def _watch_modules(sink: CaptureSink, network: nn.Module) -> Iterator[RemovableHandle]:
+def _watch_modules(sink: Sink, network: nn.Module) -> Iterator[RemovableHandle]:
     """What every module gives in a call is at hand until its end, for functions that look back."""
     for path, module in network.named_modules():
         for side in ModuleSide:
             yield listen(module, side, partial(_pass, sink, join_path(path, side)))
 
 
-def _pass(sink: CaptureSink, key: str, value: Any) -> None:
+def _pass(sink: Sink, key: str, value: Any) -> None:
     if sink.active:
         sink.pass_module(key, value)
 
@@ -135,7 +135,7 @@ def _pass(sink: CaptureSink, key: str, value: Any) -> None:
 @contextmanager
 def capturing(
     model: LoadedModel,
-    sink: CaptureSink,
+    sink: Sink,
     modules: Mapping[str, tuple[nn.Module, ModuleSide]] = _NO_MODULES,
     callbacks: Sequence[Callback] = (),
 ) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -52,8 +53,7 @@ def _shapes(model: LoadedModel, paths: Sequence[str], n: int) -> dict[str, list[
 
     with Handles() as handles:
         handles.extend(
-            listen(module, side, lambda value, path=path: note(path, value))  # type: ignore[misc]
-            for path, (module, side) in find_modules(model, paths).items()
+            listen(module, side, partial(note, path)) for path, (module, side) in find_modules(model, paths).items()
         )
         ids = torch.zeros((1, n), dtype=torch.long, device=model.device)
         model.network(input_ids=ids, past_key_values=DynamicCache(config=model.network.config), use_cache=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intravisto_core.models import LoadedModel
-from intravisto_core.models.memory import prefill_chunk
+from intravisto_core.models.run_memory import prefill_chunk
 
 PREFILL_CHUNK = 512
 

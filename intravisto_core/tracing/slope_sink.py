@@ -11,14 +11,14 @@ from torch import Tensor
 
 from intravisto_core.models import LoadedModel
 from intravisto_core.sites import Site
-from intravisto_core.tracing.capture import CaptureSink, route_experts, wanted_sites
+from intravisto_core.tracing.capture import route_experts, wanted_sites
 from intravisto_core.tracing.edits import Edits
 from intravisto_core.tracing.functions import ModuleEdit
 from intravisto_core.tracing.module_values import tensors_of
-from intravisto_core.tracing.trace_data import AttentionFacts
+from intravisto_core.tracing.sink import AttentionCall, Sink
 
 
-class SlopeSink(CaptureSink):
+class SlopeSink(Sink):
     """Nothing is copied into buffers: what is kept until the end of a call is what the model goes on with.
 
     Of one text, or of several of one length where `edits.by_row`. Sites are kept where functions look back, queries,
@@ -26,48 +26,27 @@ class SlopeSink(CaptureSink):
     """
 
     def __init__(self, model: LoadedModel, edits: Edits) -> None:
-        self.edits, self.base = edits, None
-        self.first_layer = self.first_position = 0
-        self.layers_are_tuples = self.active = self.cancelled = False
-        self.start = self.stop = 0
-        self.offloaded = model.offloaded
+        super().__init__(edits, offloaded=model.offloaded)
         self.wanted = wanted_sites(model, None, True) if edits.look_back else set()
         route_experts(model, self.wanted)
-        self.routing = []
         if edits.frozen:
             self.wanted |= {Site.Q, Site.K, Site.V}
-        self.modules: dict[str, list[Any]] = {}
-        self.changed_by: set[str] = set()
-        self._counts: list[int] = []
-        self._passing: dict[str, Any] = {}
         self._now: dict[tuple[Site, int], Tensor] = {}
         self._all: dict[tuple[Site, int], list[Tensor]] = {}
         self._n_heads, self._device = model.dimensions.n_heads, model.device
 
-    def attention(
-        self,
-        layer: int,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        facts: AttentionFacts,
-        n_key: int | None = None,
-    ) -> None:
-        """Keep q, and the new rows of k and v, of one call; shapes (1, heads, positions, width)."""
+    def attention(self, layer: int, call: AttentionCall) -> None:
+        """Keep queries, and the new rows of keys and values, of one call of one text."""
         assert self.edits is not None
-        for site, x in ((Site.Q, query), (Site.K, key), (Site.V, value)):
+        for site, x in call.new_rows():
             if site in self.wanted:
-                new = self._now[site, layer] = x[0, :, -query.shape[2] :]
+                new = self._now[site, layer] = x[0]
                 if self.edits.frozen:
                     self._all.setdefault((site, layer), []).append(new)
 
     def keep(self, site: Site, layer: int, x: Tensor) -> None:
         """Keep one call's rows of a site, of any shape (…, width), until the call ends."""
         self._now[site, layer] = x.reshape(-1, x.shape[-1])
-
-    def keep_final(self, x: Float[Tensor, "b n d"]) -> None:
-        """Nothing: nobody asks for it."""
 
     def change(
         self, x: Tensor, edit: Callable[[Edits, Tensor, int], Tensor], place: tuple[Site, int], scale: float = 1.0
@@ -106,10 +85,8 @@ class SlopeSink(CaptureSink):
         return torch.cat(self._all[site, layer], 1)
 
     def _forget_call(self) -> None:
-        self._passing.clear()
+        super()._forget_call()
         self._now.clear()
-        if self.edits is not None:
-            self.edits.standing.clear()
 
 
 def _has_history(value: Any) -> bool:

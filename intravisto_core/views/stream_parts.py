@@ -32,6 +32,7 @@ class StreamParts:
     at_keys: Tensor
 
     def add(self, names: Sequence[str], vectors: Tensor, averages: Tensor, at_keys: Tensor) -> None:
+        """More parts, and what they are at the keys in all."""
         self.names += names
         self.vectors.append(vectors)
         self.averages.append(averages)

@@ -25,7 +25,7 @@ def take(workspace: Workspace, shown: Shown, act: Report) -> None:
         workspace.options[GOING] = dict(act)
 
 
-def follow(workspace: Workspace, shown: Shown) -> None:
+def follow(workspace: Workspace) -> None:
     """Go where the last click leads."""
     act: dict[str, Any] | None = workspace.options.pop(GOING, None)
     if act is None:

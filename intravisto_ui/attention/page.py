@@ -29,9 +29,9 @@ SLOT = "attention"
 def draw_body(workspace: Workspace, shown: Shown, headline: Headline) -> None:
     """Everything under the frame. The text of the picture is the page's token strip."""
     draw_strip(workspace, shown, tokens=False)
-    template_fold.draw_switch(workspace, shown)
+    template_fold.draw_switch(shown)
     line = headline.draw(describe_selection(workspace, shown))
-    actions.follow(workspace, shown)
+    actions.follow(workspace)
     shown.engine.model.require(Capability.PATTERN)
     sight = find_sight(workspace, shown)
     export.draw_menu(line, workspace, shown, sight)

@@ -189,6 +189,7 @@ def checkable(flow: Flow) -> dict[Link, float]:
 
 
 def describe_lead(found: LinkCheck) -> str:
+    """What the effects are effects on, as HTML."""
     target, contrast = (token_html(found.shown[i]) for i in (found.target, found.contrast))
     return f"the lead of {target} over {contrast} after position {found.position}"
 

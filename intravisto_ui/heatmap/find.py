@@ -123,7 +123,7 @@ def draw_found(workspace: Workspace, shown: Shown, known: tuple[int, ...] | None
         if not hits:
             comes = f"does not come among the top {found.top_k} at any of {looked}{still}."
         st.html(
-            f'<div class="hint"><b>◆ {token_html(found.shown)}</b> {_describe_id(shown, sought, found)} {comes}</div>',
+            f'<div class="hint"><b>◆ {token_html(found.shown)}</b> {_describe_id(found)} {comes}</div>',
             width="stretch",
         )
         for name, step in (("Previous", -1), ("Next", 1)):
@@ -150,7 +150,7 @@ def _step_from(workspace: Workspace, found: TokenQuery, hits: list[int], step: i
     return None if best is None else (int(found.first_row[best]), int(found.positions[best]))
 
 
-def _describe_id(shown: Shown, sought: QueryView, found: TokenQuery) -> str:
+def _describe_id(found: TokenQuery) -> str:
     """Which token is meant, where a text is several of them or an id was typed."""
     more = f", the first of {found.n_tokens} tokens of “{escape_html(found.text)}”," if found.n_tokens > 1 else ""
     return f"(id {found.token_id:,}){more}"

@@ -7,7 +7,7 @@ import streamlit as st
 from intravisto_ui.injection import card_words, fit, form, read_back
 from intravisto_ui.parts import edit_run, problems
 from intravisto_ui.parts.kept import draw_kept
-from intravisto_ui.session.edit_stack import Card
+from intravisto_ui.session.edit_tree import Card
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.stack_file import read_stack, write_stack
 from intravisto_ui.session.text import escape_html, plural

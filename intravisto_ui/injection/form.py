@@ -15,7 +15,7 @@ from intravisto_ui.parts import edit_sources, edit_values, problems, token_field
 from intravisto_ui.parts.containers import open_container
 from intravisto_ui.parts.edit_values import FORM_KEY, KINDS, TokenSpan, Values
 from intravisto_ui.parts.kept import draw_kept
-from intravisto_ui.session.edit_stack import Card
+from intravisto_ui.session.edit_tree import Card
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.workspace import Workspace
 

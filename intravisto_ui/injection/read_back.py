@@ -12,7 +12,7 @@ from intravisto_core.request import HeatmapView, Intervention, ReadBackView, Rep
 from intravisto_core.request.positions import resolve
 from intravisto_core.sites import Component, Lens, NormPolicy, Site
 from intravisto_ui.injection import card_words, fit
-from intravisto_ui.session.edit_stack import EditRun
+from intravisto_ui.session.edit_tree import EditRun
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, token_html
 from intravisto_ui.session.workspace import Workspace

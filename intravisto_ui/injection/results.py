@@ -19,7 +19,7 @@ from intravisto_ui.injection import moved_tokens
 from intravisto_ui.parts import components
 from intravisto_ui.parts.choices import draw_named_choice, draw_segments
 from intravisto_ui.session import edit_marks, jobs
-from intravisto_ui.session.edit_stack import EditRun
+from intravisto_ui.session.edit_tree import EditRun
 from intravisto_ui.session.question import find_asked_question
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, token_html

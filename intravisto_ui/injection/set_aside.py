@@ -6,7 +6,8 @@ import streamlit as st
 
 from intravisto_ui.injection import card_words
 from intravisto_ui.parts import edit_sources
-from intravisto_ui.session.edit_stack import Card, Edits, SetAside
+from intravisto_ui.session.edit_stack import Edits, SetAside
+from intravisto_ui.session.edit_tree import Card
 from intravisto_ui.session.re_aim import Aimed, name_aside, re_aim
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, plural

@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.request import CompareView, in_words
 from intravisto_ui.injection import results
-from intravisto_ui.session.edit_stack import EditRun
+from intravisto_ui.session.edit_tree import EditRun
 from intravisto_ui.session.question import find_asked_question
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import plural

@@ -88,7 +88,7 @@ def read_ranks(workspace: Workspace, shown: Shown, question: Question) -> list[i
     return [int(r) for r in found.watch[0].rank[:, 0]]
 
 
-def choose_layer(workspace: Workspace, shown: Shown, question: Question, ranks: list[int]) -> int:
+def choose_layer(workspace: Workspace, shown: Shown, ranks: list[int]) -> int:
     """The layer that was chosen for this text, else the one where the target's rank falls most."""
     chosen = workspace.options.get(layer_start.CHOSEN)
     if chosen and chosen[0] == shown.text_id and 0 <= chosen[1] < shown.engine.model.n_layers:
@@ -97,15 +97,20 @@ def choose_layer(workspace: Workspace, shown: Shown, question: Question, ranks: 
     return int(falls.argmax()) if len(falls) else 0
 
 
-def choose_parts(workspace: Workspace, graph: LayerGraph) -> dict[str, tuple[int, int]]:
-    """One head and one neuron: those that were chosen, else those with a row that pull most on the target."""
-    chosen = layer_start.find_parts(workspace, (graph.trace, graph.layer, graph.position))
+def find_strongest(graph: LayerGraph) -> dict[str, tuple[int, int]]:
+    """The head and the neuron with a row that pull most on the target: index and expert of each, by kind."""
+    found = {}
     for kind in (LayerPart.HEAD, LayerPart.NEURON):
         rows = np.flatnonzero(graph.part_kind == kind)
-        if str(kind) not in chosen and len(rows):
+        if len(rows):
             best = rows[int(graph.part_pull[rows].argmax())]
-            chosen[str(kind)] = (int(graph.part_index[best]), int(graph.part_expert[best]))
-    return chosen
+            found[str(kind)] = (int(graph.part_index[best]), int(graph.part_expert[best]))
+    return found
+
+
+def choose_parts(workspace: Workspace, graph: LayerGraph) -> dict[str, tuple[int, int]]:
+    """One head and one neuron: those that were chosen, else those that pull most."""
+    return find_strongest(graph) | layer_start.find_parts(workspace, (graph.trace, graph.layer, graph.position))
 
 
 def build_view(shown: Shown, question: Question, layer: int, options: Options) -> LayerView:

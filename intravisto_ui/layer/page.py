@@ -29,7 +29,7 @@ def draw_body(workspace: Workspace, shown: Shown, headline: Headline) -> None:
     line = headline.draw(describe_selection(workspace, shown))
     chosen = options.draw_options(workspace, shown, question)
     ranks = options.read_ranks(workspace, shown, question)
-    layer = options.choose_layer(workspace, shown, question, ranks)
+    layer = options.choose_layer(workspace, shown, ranks)
     view = options.build_view(shown, question, layer, chosen)
     lines = [
         *edit_python.write_shown_run(workspace, shown),
@@ -40,9 +40,8 @@ def draw_body(workspace: Workspace, shown: Shown, headline: Headline) -> None:
     export_menu.draw_menu(line, shown, workspace.id, view, "layer", lines)
     graph = workspace.read_view(shown.engine, view, options.SLOT)
     parts = options.choose_parts(workspace, graph)
-    data = layer_data(graph, ranks, links=True, rev=shown.trace.id, palette=chosen.palette) | _name_chosen(
-        workspace, graph, parts
-    )
+    data = layer_data(graph, ranks, links=True, rev=shown.trace.id, palette=chosen.palette)
+    data |= _name_chosen(workspace, graph)
     with st.container(key="layer_picture"):
         components.draw_layer(
             data, key="layer_picture_of", on_act=lambda act: actions.take_step(workspace, shown, graph, act)
@@ -55,14 +54,9 @@ def draw_body(workspace: Workspace, shown: Shown, headline: Headline) -> None:
     chain.draw(workspace, shown, question, chosen)
 
 
-def _name_chosen(workspace: Workspace, graph: LayerGraph, parts: dict[str, tuple[int, int]]) -> dict[str, Any]:
+def _name_chosen(workspace: Workspace, graph: LayerGraph) -> dict[str, Any]:
     """The rows that are marked at first: those that the cards are of when the layer is opened."""
-    names = {}
-    for kind in (LayerPart.HEAD, LayerPart.NEURON):
-        rows = [i for i in range(len(graph.part_kind)) if graph.part_kind[i] == kind]
-        if rows:
-            best = max(rows, key=lambda i: graph.part_pull[i])
-            names[str(kind)] = f"{kind}.{graph.part_expert[best]}.{graph.part_index[best]}"
+    names = {kind: f"{kind}.{expert}.{index}" for kind, (index, expert) in options.find_strongest(graph).items()}
     feature = dictionaries.find_chosen(workspace, graph)
     return names if feature is None else names | {"feature": f"feature.{feature[0]}.{feature[1]}"}
 

@@ -10,7 +10,7 @@ from intravisto_core.request import Generated, Intervention, PromptSet, Span, Te
 from intravisto_core.request.ranges import resolve_layers_and_heads
 from intravisto_ui.parts import edit_sources, python_lines
 from intravisto_ui.session import edit_marks
-from intravisto_ui.session.edit_stack import Stack
+from intravisto_ui.session.edit_tree import Stack
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.workspace import Workspace
 

@@ -197,7 +197,7 @@ def draw_strip(
     if tokens:
         strip = st.container(key="strip_slot")
         # the switch stands under the strip, which is drawn as it says
-        template_fold.draw_switch(workspace, shown)
+        template_fold.draw_switch(shown)
         with strip:
             _draw_tokens(workspace, shown)
     line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="frame_bar")

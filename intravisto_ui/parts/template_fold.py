@@ -67,7 +67,7 @@ def find_folds(workspace: Workspace, shown: Shown) -> tuple[Fold, ...]:
     return list_folds(shown.trace.tokens, shown.trace.prompt_length, workspace.selection.position)
 
 
-def draw_switch(workspace: Workspace, shown: Shown) -> None:
+def draw_switch(shown: Shown) -> None:
     """The switch, with the template's own system prompt beside it; nothing for a text without a template."""
     written = [token for token in shown.trace.tokens if token.template]
     if not written:

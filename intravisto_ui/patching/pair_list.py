@@ -67,7 +67,7 @@ def draw(workspace: Workspace, base: Shown) -> str:
         st.text_area,
         "Pairs of prompts, one a line",
         key=PAIRS,
-        default=_guess(workspace, base),
+        default=_guess(workspace),
         of=base.text_id,
         height=112,
         placeholder="clean prompt | corrupt prompt | target | contrast",
@@ -81,7 +81,7 @@ def draw_more(base: Shown, text: str) -> None:
     st.button("Add pairs like it", key="pairs_more", help=MORE_HELP, on_click=add_pairs, args=(base, text))
 
 
-def _guess(workspace: Workspace, base: Shown) -> str:
+def _guess(workspace: Workspace) -> str:
     """The two prompts that were typed before; "" where there were none."""
     chosen = workspace.options
     clean, corrupt = chosen.get(CLEAN), chosen.get(CORRUPT)

@@ -41,7 +41,7 @@ def draw(workspace: Workspace, base: Shown, line: DeltaGenerator) -> None:
     if run is None:
         return
     grids: list[SweepGrid] = run.read_quietly()
-    prompt = _draw_choice(base, grids)
+    prompt = _draw_choice(grids)
     fragment = st.fragment(_draw_sweep, run_every=jobs.POLL_S if run.running else None)
     fragment(workspace, base, run, prompt, run.running)
     if grids and not run.running:
@@ -90,7 +90,7 @@ def _describe_cost(base: Shown, requests: tuple[SweepRequest, ...]) -> str:
     return f"{plural(parts * n, 'cell')} to run: {plural(parts, 'part')} in {plural(n, 'prompt')}."
 
 
-def _draw_choice(base: Shown, grids: list[SweepGrid]) -> int | None:
+def _draw_choice(grids: list[SweepGrid]) -> int | None:
     """Which prompt is shown; None is the mean of all."""
     if not grids or len(grids[0].prompts) < 2:
         return None

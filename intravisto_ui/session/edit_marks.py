@@ -8,7 +8,8 @@ from intravisto_core.request import Intervention
 from intravisto_core.request.positions import resolve
 from intravisto_core.request.ranges import index
 from intravisto_core.sites import Site
-from intravisto_ui.session.edit_stack import EditRun, Look
+from intravisto_ui.session.edit_stack import Look
+from intravisto_ui.session.edit_tree import EditRun
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.workspace import Workspace
 

@@ -19,7 +19,7 @@ from intravisto_core.files import write_file
 from intravisto_core.request import Intervention, ModelSpec, TraceRequest, from_json, to_json
 from intravisto_ui.session import address
 from intravisto_ui.session.asked import Against, Asked
-from intravisto_ui.session.edit_stack import Card
+from intravisto_ui.session.edit_tree import Card
 from intravisto_ui.session.home import find_folder
 from intravisto_ui.session.stack_file import read_stack, write_stack
 from intravisto_ui.session.workspace import Ran

@@ -100,7 +100,7 @@ def read_tokens(engine: Engine, text: str) -> tuple[Token, ...]:
 
 def _read_question(workspace: Workspace, base: Shown, asked: Asked, position: int) -> Question:
     odds = workspace.read_view(base.engine, NextTokensView(base.trace.id, position, n=CANDIDATES), "question")
-    target = _read_choice(workspace, base, odds, asked.target) or _follow_text(workspace, base, odds)
+    target = _read_choice(workspace, base, odds, asked.target) or _follow_text(base, odds)
     best = next(int(i) for i in odds.token_ids if int(i) != target.id)
     runner_up = name_token(base.engine, best, odds.shown[best])
     contrast = _read_choice(workspace, base, odds, asked.contrast)
@@ -121,7 +121,7 @@ def _read_choice(workspace: Workspace, base: Shown, odds: NextTokens, wanted: st
     return name_token(base.engine, wanted, _find_glyphs(workspace, base, odds, wanted))
 
 
-def _follow_text(workspace: Workspace, base: Shown, odds: NextTokens) -> Choice:
+def _follow_text(base: Shown, odds: NextTokens) -> Choice:
     """What the position says: the generated token that follows, else the model's top token."""
     tokens, following = base.trace.tokens, odds.position + 1
     if base.trace.prompt_length <= following < len(tokens):

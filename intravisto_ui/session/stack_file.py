@@ -11,7 +11,7 @@ import numpy as np
 from intravisto_core.errors import RequestError
 from intravisto_core.request import Intervention, from_json, tensors, to_json, with_tensors
 from intravisto_core.request.tensor_refs import references
-from intravisto_ui.session.edit_stack import Card
+from intravisto_ui.session.edit_tree import Card
 
 MOST_BYTES = 1_000_000
 

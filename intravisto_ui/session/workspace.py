@@ -19,7 +19,8 @@ from intravisto_core.request import ModelSpec, QueryView, TraceRequest, View
 from intravisto_ui.session import jobs, pool
 from intravisto_ui.session.asked import Asked
 from intravisto_ui.session.edit_shelf import EditShelf
-from intravisto_ui.session.edit_stack import Edits, Look, release_trace
+from intravisto_ui.session.edit_stack import Edits, Look
+from intravisto_ui.session.edit_tree import release_trace
 from intravisto_ui.session.estimates import Estimates
 from intravisto_ui.session.grid_runs import GridRun
 from intravisto_ui.session.jobs import Run

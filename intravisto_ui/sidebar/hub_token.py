@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.errors import HubError, RequestError
-from intravisto_core.models.remote.hub import check_token
+from intravisto_core.models.remote.hub_token import check_token
 from intravisto_ui.session.workspace import Workspace
 
 WANTED = ("gated", "token")

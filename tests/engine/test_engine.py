@@ -58,23 +58,29 @@ def request(prompt: str = PROMPT, n: int = 0) -> TraceRequest:
     return TraceRequest(prompt, Generation(max_new_tokens=n))
 
 
+def submit_and_cancel(engine, watch: Watch, call: int, n: int) -> iv.Job:
+    """A trace of n new tokens that is cancelled when so many layers have been called."""
+    jobs: list[iv.Job] = []
+    submitted = threading.Event()
+
+    def cancel() -> None:
+        submitted.wait(WAIT)
+        jobs[0].cancel()
+
+    watch.at(call, cancel)
+    jobs.append(engine.submit(request(n=n)))
+    submitted.set()
+    return jobs[0]
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_cancel_during_the_prompt(case, family):
     tiny = case(family)
     with watching() as watch:
-        jobs = []
-        submitted = threading.Event()
-
-        def cancel() -> None:
-            submitted.wait(WAIT)
-            jobs[0].cancel()
-
-        watch.at(1, cancel)
-        jobs.append(tiny.engine.submit(request(n=5)))
-        submitted.set()
+        job = submit_and_cancel(tiny.engine, watch, 1, n=5)
         with pytest.raises(iv.IntravistoError, match="cancel"):
-            jobs[0].result(WAIT)
-        assert str(jobs[0].state) == "cancelled"
+            job.result(WAIT)
+        assert str(job.state) == "cancelled"
         assert watch.calls <= 3, "it ends at the next layer"
         assert watch.hooks_left() == 0
     again = tiny.engine.trace(PROMPT, max_new_tokens=N_NEW)
@@ -87,19 +93,10 @@ def test_cancel_during_a_step_leaves_a_marked_trace(case, family):
     tiny = case(family)
     finished_steps = 2
     with watching() as watch:
-        jobs = []
-        submitted = threading.Event()
-
-        def cancel() -> None:
-            submitted.wait(WAIT)
-            jobs[0].cancel()
-
-        watch.at(N_LAYERS * (1 + finished_steps) + 1, cancel)
-        jobs.append(tiny.engine.submit(request(n=8)))
-        submitted.set()
-        trace = jobs[0].result(WAIT)
+        job = submit_and_cancel(tiny.engine, watch, N_LAYERS * (1 + finished_steps) + 1, n=8)
+        trace = job.result(WAIT)
         assert watch.hooks_left() == 0
-    assert str(jobs[0].state) == "cancelled"
+    assert str(job.state) == "cancelled"
     assert trace.cancelled
     n = len(tiny.prompt_ids) + finished_steps
     assert [t.id for t in trace.tokens] == list(tiny.ids[:n])

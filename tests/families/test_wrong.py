@@ -108,8 +108,8 @@ def test_a_wrong_declaration_costs_what_it_touches(monkeypatch, family, name, ch
 def test_a_forgotten_part_of_the_scores_costs_the_patterns(monkeypatch, family, name, forgotten):
     keep = capture.CaptureSink.attention
 
-    def attention(self, layer, query, key, value, mask, facts, n_key=None):
-        keep(self, layer, query, key, value, mask, replace(facts, **forgotten), n_key)
+    def attention(self, layer, call):
+        keep(self, layer, replace(call, facts=replace(call.facts, **forgotten)))
 
     monkeypatch.setattr(capture.CaptureSink, "attention", attention)
     card = open_as(monkeypatch, family(name), {})

@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-
-from intravisto_core.analysis.flow_links import find_links
 
 Node = tuple[str, int, int]
 Shares = dict[str, float] | None
@@ -134,13 +131,3 @@ class Attention:
         a = c.sum(1) + self.bias
         square = (a * a).sum(-1)
         return np.einsum("ijd,id->ij", c, a) / square[:, None], np.zeros(t), (self.bias * a).sum(-1) / square
-
-
-def all_links(*arguments: Any) -> Any:
-    """What `find_links` returns once all rows are done."""
-    search = find_links(*arguments)
-    while True:
-        try:
-            next(search)
-        except StopIteration as end:
-            return end.value

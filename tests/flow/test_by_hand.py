@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from intravisto_core.analysis.division import Moved, divide_by_head, divide_by_source, measure_lengths
-from intravisto_core.analysis.flow import TERMINALS, Block, Junctions, Sources, propagate
-from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits
+from intravisto_core.analysis.flow import TERMINALS, Block, Junctions, Sources, hand_down
+from intravisto_core.analysis.flow_links import LINK_KINDS, NODE_KINDS, Limits, find_links
 from intravisto_core.analysis.shares import measure_shares
+from intravisto_core.progress import finish_turns
 from intravisto_core.sites import AttentionDivision, NodeKind, ShareMeasure, SinkHandling
-from tests.flow.literal import all_links
 
 # Parts of every junction: what attention (or the MLP) adds, and the stream.
 ADDED = {0: [1.0, 4.0], 1: [-1.0, 0.0]}
@@ -91,7 +91,7 @@ def test_a_flow_of_two_layers_and_three_tokens(measure, division):
         (1 - a0) * x2 + a0 * x2 * d[2][2],
     ]
     blocks = [block(layer, measure, division) for layer in (0, 1)]
-    masses = propagate(np.array([[0.0, 0.0, 1.0]]), 3, blocks, parallel=False)
+    masses = finish_turns(hand_down(np.array([[0.0, 0.0, 1.0]]), 3, blocks, parallel=False))
     np.testing.assert_allclose(masses.block[2, 0], [0, 0, 1])
     np.testing.assert_allclose(masses.mlp[2, 0], [0, 0, a1], atol=1e-6)
     np.testing.assert_allclose(masses.attention[2, 0], [0, 0, a1], atol=1e-6)
@@ -107,8 +107,8 @@ def test_a_flow_of_two_layers_and_three_tokens(measure, division):
 
 def test_its_links_by_hand():
     blocks = [block(layer, "norm", "projection") for layer in (0, 1)]
-    masses = propagate(np.array([[0.0, 0.0, 1.0]]), 3, blocks, parallel=False)
-    places, links = all_links(masses, 3, blocks, False, Limits(frozenset(range(4))))
+    masses = finish_turns(hand_down(np.array([[0.0, 0.0, 1.0]]), 3, blocks, parallel=False))
+    places, links = finish_turns(find_links(masses, 3, blocks, False, Limits(frozenset(range(4)))))
     kinds, rows, positions = places.split(np.stack([links.source, links.target]))
     found = {
         (*((str(NODE_KINDS[kinds[e, i]]), int(rows[e, i]), int(positions[e, i])) for e in (0, 1)),): (

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intravisto_core.analysis.flow import Block, Junctions, Sources, propagate
-from intravisto_core.analysis.flow_links import NODE_KINDS, Limits, collect_node_masses
+from intravisto_core.analysis.flow import Block, Junctions, Sources, hand_down
+from intravisto_core.analysis.flow_links import NODE_KINDS, Limits, collect_node_masses, find_links
+from intravisto_core.progress import finish_turns
 from intravisto_core.sites import SinkHandling
-from tests.flow.literal import Layer, Walk, all_links
+from tests.flow.literal import Layer, Walk
 
 
 class Made:
@@ -83,7 +84,7 @@ def test_a_flow_is_what_a_recursion_finds_and_nothing_is_lost(parallel, seed, si
     starts = sorted({int(p) for p in made.rng.integers(0, made.length, 2)})
     mass = np.zeros((1, made.length))
     mass[0, starts] = 1 / len(starts)
-    masses = propagate(mass, row, blocks, parallel)
+    masses = finish_turns(hand_down(mass, row, blocks, parallel))
     size = max(1.0, max(float(np.abs(getattr(masses, n)).max()) for n in ("block", "attention")))
     assert masses.error(row) <= 1e-9 * size
     if not signed:
@@ -93,7 +94,7 @@ def test_a_flow_is_what_a_recursion_finds_and_nothing_is_lost(parallel, seed, si
     walk = Walk(made.layers, parallel, sinks=[at.tolist() for at in sinks], handling=str(handling))
     for p in starts:
         walk.go(("block", row, p), 1 / len(starts))
-    places, links = all_links(masses, row, blocks, parallel, Limits(frozenset(range(len(blocks) + 2))))
+    places, links = finish_turns(find_links(masses, row, blocks, parallel, Limits(frozenset(range(len(blocks) + 2)))))
     of(walk.links, np.stack([links.source, links.target]), links.mass, places, node=False)
     keys = np.unique(np.concatenate([links.source, links.target]))
     of(walk.nodes, keys, collect_node_masses(masses, places, keys), places, node=True)
@@ -113,11 +114,11 @@ def test_what_limits_cut_is_told(seed, signed, top_k, least, most):
     made = Made(seed, False, signed)
     top = len(made.blocks) + 1
     mass = np.eye(made.length)[-1:]
-    masses = propagate(mass, top, made.blocks, False)
-    everything = all_links(masses, top, made.blocks, False, Limits(frozenset(range(top + 1))))[1]
+    masses = finish_turns(hand_down(mass, top, made.blocks, False))
+    everything = finish_turns(find_links(masses, top, made.blocks, False, Limits(frozenset(range(top + 1)))))[1]
     rows = frozenset(range(int(made.rng.integers(0, 2)), top + 1))
     limits = Limits(rows, top_k, least, least / 10, most, most)
-    places, links = all_links(masses, top, made.blocks, False, limits)
+    places, links = finish_turns(find_links(masses, top, made.blocks, False, limits))
     drawn = np.abs(links.mass).sum()
     assert links.total == pytest.approx(everything.total)
     assert drawn + sum(links.cut.values()) == pytest.approx(links.total)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import intravisto_core as iv
-from intravisto_core.models import adapters
+from intravisto_core.models import adapter_merging, adapters
 from intravisto_core.models.placement import Placement
 from intravisto_core.models.source import on_hub
 from tests.loading.gguf_writing import of_folder
@@ -284,7 +284,7 @@ def test_a_base_that_is_not_in_memory_as_plain_weights(adapter, tmp_path):
     with tempfile.TemporaryDirectory() as made:
         scratch = SimpleNamespace(name=made)
         with pytest.raises(iv.ModelError, match=r"tuned: expected a base model in plain weights on one device"):
-            adapters.merge(torch.nn.Linear(2, 2), found, Placement(torch.device("cpu"), {}, scratch))
+            adapter_merging.merge(torch.nn.Linear(2, 2), found, Placement(torch.device("cpu"), {}, scratch))
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])

@@ -14,7 +14,7 @@ from huggingface_hub import constants
 
 import intravisto_core as iv
 from intravisto_core.errors import HubError
-from intravisto_core.models.remote import download, hub_errors
+from intravisto_core.models.remote import download, hub_errors, repository
 from intravisto_core.models.remote import hub as hub_module
 from intravisto_core.models.remote.hub import snapshot
 from intravisto_core.progress import quiet
@@ -267,7 +267,7 @@ def test_a_slow_download_stops_at_once(hub):
 
 
 def test_a_full_disk(hub, monkeypatch, refused):
-    monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(repository.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     assert "HF_HOME" in refused("disk_full")
     assert not hub.asked("/storage/")
     monkeypatch.undo()

@@ -13,7 +13,7 @@ import torch
 from transformers import LlamaConfig
 
 import intravisto_core as iv
-from intravisto_core.models import free_memory, memory
+from intravisto_core.models import free_memory, memory, run_memory
 from intravisto_core.models.free_memory import group_bytes, is_short
 from intravisto_core.records.memory import size
 from intravisto_core.traces import run_times
@@ -41,7 +41,7 @@ def folders(tmp_path_factory):
 
 def free(monkeypatch: pytest.MonkeyPatch, nbytes: int) -> None:
     """As if so much memory were free."""
-    for module in (memory, buffers):
+    for module in (run_memory, buffers):
         monkeypatch.setattr(module, "free_bytes", lambda device: nbytes)
     for module in (memory, sys.modules["intravisto_core.models.loading"]):
         monkeypatch.setattr(module, "all_free", lambda: {"cpu": nbytes})
@@ -106,9 +106,9 @@ def test_what_does_not_fit_is_refused_before_it_is_read(tiny_llama, monkeypatch)
 def test_a_run_that_does_not_fit_is_refused_and_the_trace_stays(case, monkeypatch):
     engine = case("llama").engine
     kept = engine.trace("abc")
-    monkeypatch.setattr(memory, "SMALL_RUN", 0)
+    monkeypatch.setattr(run_memory, "SMALL_RUN", 0)
     free(monkeypatch, 1000)
-    monkeypatch.setattr(memory.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    monkeypatch.setattr(run_memory.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     with pytest.raises(iv.MemoryShortError, match="fewer sites"):
         engine.trace("abcdefgh", max_new_tokens=20)
     assert kept.heatmap().p_max.shape[1] == 4
@@ -174,8 +174,8 @@ def test_a_large_trace_lies_in_a_file_that_nobody_sees(tiny_gpt2, tmp_path, monk
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     engine = iv.open_model(tiny_gpt2)
     kept = engine.trace(PROMPT, max_new_tokens=5)
-    monkeypatch.setattr(memory, "PART_FOR_TRACE", 0.0)
-    monkeypatch.setattr(memory, "SMALL_RUN", 0)
+    monkeypatch.setattr(run_memory, "PART_FOR_TRACE", 0.0)
+    monkeypatch.setattr(run_memory, "SMALL_RUN", 0)
     assert engine.estimate(N, 5).in_file > 0
     assert engine.estimate(N, 5).trace == 0
     trace = engine.trace(PROMPT, max_new_tokens=5)
@@ -198,8 +198,8 @@ def test_a_large_trace_lies_in_a_file_that_nobody_sees(tiny_gpt2, tmp_path, monk
 def test_a_long_prompt_goes_by_queries(case, monkeypatch):
     engine, whole = case("llama").engine, case("llama").trace
     ids = tuple(token.id for token in whole.tokens)
-    monkeypatch.setattr(memory, "ATTENTION_BYTES", 0)
-    monkeypatch.setattr(memory, "SMALLEST_CHUNK", 4)
+    monkeypatch.setattr(run_memory, "ATTENTION_BYTES", 0)
+    monkeypatch.setattr(run_memory, "SMALLEST_CHUNK", 4)
     # the run alone, whatever was read before in other pieces
     monkeypatch.setattr("intravisto_core.traces.plain_runs.find_prefix", lambda *_: None)
     calls = []
@@ -234,11 +234,11 @@ def test_a_pattern_that_does_not_fit_is_refused_and_one_head_is_not(case, monkey
 
 
 def test_the_chunk_follows_the_scores():
-    assert memory.prefill_chunk(32, 100, 4) == memory.LARGEST_CHUNK
-    chunk = memory.prefill_chunk(32, 2000, 4)
+    assert run_memory.prefill_chunk(32, 100, 4) == run_memory.LARGEST_CHUNK
+    chunk = run_memory.prefill_chunk(32, 2000, 4)
     assert 300 < chunk < 512
-    assert 32 * 2000 * 12 * chunk <= memory.ATTENTION_BYTES
-    assert memory.prefill_chunk(64, 10**6, 4) == memory.SMALLEST_CHUNK
+    assert 32 * 2000 * 12 * chunk <= run_memory.ATTENTION_BYTES
+    assert run_memory.prefill_chunk(64, 10**6, 4) == run_memory.SMALLEST_CHUNK
 
 
 def test_time_is_learnt_from_the_runs_before(tiny_gpt2):

@@ -11,7 +11,8 @@ import intravisto_core as iv
 from intravisto_core.errors import RequestError
 from intravisto_core.request import Generation, HeatmapView, Span, to_json
 from intravisto_ui.parts import edit_python, edit_values
-from intravisto_ui.session.edit_stack import Card, Edits
+from intravisto_ui.session.edit_stack import Edits
+from intravisto_ui.session.edit_tree import Card
 from intravisto_ui.session.stack_file import read_stack, write_stack
 
 STACK = (

@@ -21,7 +21,8 @@ from intravisto_ui.parts import frame
 from intravisto_ui.parts.flow_start import FlowStart, FlowTab
 from intravisto_ui.session import garbage, jobs
 from intravisto_ui.session.asked import Against
-from intravisto_ui.session.edit_stack import EditRun, Look
+from intravisto_ui.session.edit_stack import Look
+from intravisto_ui.session.edit_tree import EditRun
 from intravisto_ui.session.question import find_question
 from tests.flow.sinking import milder_rule
 from tests.pages.conftest import App

@@ -13,7 +13,8 @@ from intravisto_core.figures import numbers
 from intravisto_core.models import directions
 from intravisto_ui.injection import moved_tokens
 from intravisto_ui.parts import edit_python, export_menu
-from intravisto_ui.session.edit_stack import EditRun, Look
+from intravisto_ui.session.edit_stack import Look
+from intravisto_ui.session.edit_tree import EditRun
 from intravisto_ui.session.question import find_asked_question
 from intravisto_ui.session.stack_file import read_stack, write_stack
 from intravisto_ui.session.text import escape_html

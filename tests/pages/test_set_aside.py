@@ -9,7 +9,8 @@ import pytest
 import intravisto_core as iv
 from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
-from intravisto_ui.session.edit_stack import Card, Look, SetAside
+from intravisto_ui.session.edit_stack import Look, SetAside
+from intravisto_ui.session.edit_tree import Card
 from intravisto_ui.session.re_aim import Aimed, re_aim
 from tests.pages.conftest import App
 from tests.pages.test_injection import PAGE, run_edits

@@ -13,7 +13,6 @@ import torch
 from tests.reference.families import Plain
 
 Vector = np.ndarray
-BLOCKS = {"gpt2": "transformer.h", "gptj": "transformer.h"}
 W_O = {"gpt2": "attn.c_proj", "gptj": "attn.out_proj"}
 W_OUT = {"gpt2": "mlp.c_proj", "gptj": "mlp.fc_out"}
 NORMS = {"gpt2": "transformer.ln_f", "gptj": "transformer.ln_f"}

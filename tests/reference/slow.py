@@ -14,7 +14,6 @@ import numpy as np
 from tests.reference.plain import Run
 
 Vector = np.ndarray
-STREAM_COMPONENTS = ("block", "mid")
 
 
 def default_policy(component: str, lens: str, reading: str = "top") -> str:

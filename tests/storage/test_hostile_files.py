@@ -20,8 +20,6 @@ from intravisto_core.storage.migrations import bring_up_to_date
 
 PAYLOAD = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
-POISONED = ("shown", "text", "spells", "notes", "model", "blank")
-
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:

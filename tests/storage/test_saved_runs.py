@@ -25,13 +25,6 @@ PROMPT = "Q: What is the capital of Italy? A:"
 
 
 @pytest.fixture(scope="module")
-def demo():
-    engine = iv.open_model("demo")
-    yield engine
-    engine.close()
-
-
-@pytest.fixture(scope="module")
 def trace(demo):
     found = demo.trace(PROMPT, max_new_tokens=4)
     found.pin()

@@ -15,13 +15,6 @@ VIEWS = ("heatmap", "attribution")
 
 
 @pytest.fixture(scope="module")
-def demo():
-    engine = iv.open_model("demo")
-    yield engine
-    engine.close()
-
-
-@pytest.fixture(scope="module")
 def edited(demo):
     return demo.trace("1 2 3", max_new_tokens=2).edit(iv.Ablate("attn_out", 2, "all"))
 

@@ -24,21 +24,6 @@ HOOKS = {
 GATED = {"b_gate": (N,), "b_mag": (N,), "r_mag": (N,)}
 
 
-@pytest.fixture
-def added(case, family, tmp_path):
-    """`added(engine, path, …)`: a dictionary for the time of a test."""
-    engines = []
-
-    def add(engine, path, **options):
-        engines.append(engine)
-        return engine.add_dictionary(path, **options)
-
-    yield add
-    for engine in engines:
-        for card in engine.dictionaries:
-            engine.remove_dictionary(card.name)
-
-
 def make(kind: str, d: int) -> dict[str, np.ndarray]:
     if kind == "gated":
         arrays = make_arrays(d, N, **GATED)

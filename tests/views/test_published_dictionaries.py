@@ -43,21 +43,6 @@ OLD_CONFIG = {
 }
 
 
-@pytest.fixture
-def added(case, family):
-    """`added(engine, path, …)`: a dictionary for the time of a test."""
-    engines = []
-
-    def add(engine, path, **options):
-        engines.append(engine)
-        return engine.add_dictionary(path, **options)
-
-    yield add
-    for engine in engines:
-        for card in engine.dictionaries:
-            engine.remove_dictionary(card.name)
-
-
 def write_old(folder: Path, arrays: Arrays, model: str, **config: object) -> Path:
     folder.mkdir(parents=True)
     (folder / "cfg.json").write_text(json.dumps({**OLD_CONFIG, "model_name": model, **config}))

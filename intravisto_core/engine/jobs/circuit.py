@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +24,10 @@ from intravisto_core.engine.jobs.circuit_ranking import Pair, rank_parts
 from intravisto_core.errors import RequestError, expected
 from intravisto_core.experiments.edges import EdgePlaces
 from intravisto_core.experiments.kept_parts import keep_parts
-from intravisto_core.progress import Progress, relay_turns
+from intravisto_core.progress import Progress, always, relay_turns
 from intravisto_core.records import Circuit
 from intravisto_core.request import CircuitRequest, TraceRequest
+from intravisto_core.request.prompts import Prompt, pick_token
 from intravisto_core.request.ranges import index
 from intravisto_core.sites import Capability, Site
 from intravisto_core.traces.edit_batches import run_edited_rows, run_texts
@@ -71,12 +72,12 @@ class _Work:
         size = self.traces.model.dimensions
         return size.n_layers * (size.n_heads + 1)
 
-    def make_pairs(self, prompts: Sequence[tuple[object, object]]) -> Generator[Progress, None, list[Pair]]:
+    def make_pairs(self, prompts: Sequence[tuple[Prompt, Prompt]]) -> Generator[Progress, None, list[Pair]]:
         """The runs of each pair."""
         model, texts = self.traces.model, []
         for pair in prompts:
             for prompt in pair:
-                asked = TraceRequest(prompt, add_special_tokens=self.request.add_special_tokens)  # type: ignore[arg-type]
+                asked = TraceRequest(prompt, add_special_tokens=self.request.add_special_tokens)
                 texts.append((yield from prepare_in_turns(model, asked)).prompt)
         for clean, corrupt in zip(texts[::2], texts[1::2], strict=True):
             if len(clean) != len(corrupt) or clean == corrupt:
@@ -88,7 +89,7 @@ class _Work:
     def _pair(self, number: int, clean: TraceData, corrupt: TraceData) -> Pair:
         model, default = self.traces.model, DefaultContrast.RUNNER_UP
         logits = model.logits(torch.stack([clean.final[-1], corrupt.final[-1]]))
-        wanted, against = (_of_pair(value, number) for value in (self.request.target, self.request.contrast))
+        wanted, against = (pick_token(value, number) for value in (self.request.target, self.request.contrast))
         target, contrast, _ = target_and_contrast(model, logits[0], wanted, against, default)
         return Pair.of(clean, corrupt, target, contrast, logits)
 
@@ -156,7 +157,7 @@ class _Work:
             yield Progress(done, total, TEXT)
             rows = [keep_parts(model, pair.corrupt, pair.first, kept) for kept in unique]
             turns = run_edited_rows(model, pair.clean, rows, pair.clean.length - 1, self.control)
-            final = yield from relay_turns(turns, lambda _, done=done: Progress(done, total, TEXT))  # type: ignore[misc]
+            final = yield from relay_turns(turns, always(Progress(done, total, TEXT)))
             out[number] = np.where(unique.any(1), pair.metric(model.logits(final)), pair.corrupt_metric)
         return out[:, place.reshape(-1)]
 
@@ -271,17 +272,13 @@ class _Values:
         found: np.ndarray = weigh_faithfulness(even, m, self.clean, self.corrupt)[0]
         return found
 
-    def interval(self, m: np.ndarray, statistic: object) -> np.ndarray:
+    def interval(self, m: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """The 95 % interval of a statistic of f (…, sets)."""
         return resample(
-            lambda weights: statistic(weigh_faithfulness(weights, m, self.clean, self.corrupt)),  # type: ignore[operator]
+            lambda weights: statistic(weigh_faithfulness(weights, m, self.clean, self.corrupt)),
             len(self.pairs),
             self.seed,
         )
-
-
-def _of_pair(value: object, number: int) -> str | int | None:
-    return value[number] if isinstance(value, tuple) else value  # type: ignore[return-value]
 
 
 def _ends(interval: np.ndarray) -> tuple[float, float]:

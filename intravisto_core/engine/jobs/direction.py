@@ -7,7 +7,6 @@ from collections.abc import Generator
 import torch
 
 from intravisto_core.errors import RequestError
-from intravisto_core.models import LoadedModel
 from intravisto_core.progress import Progress
 from intravisto_core.records import ConceptDirection
 from intravisto_core.request import DirectionRequest
@@ -33,9 +32,7 @@ def run_direction(
     means = []
     for prompts in (request.positive, request.negative):
         runs = yield from run_prompts(traces, prompts, (request.site,), control)
-        means.append(
-            _mean(model, runs, request, layer) if runs else torch.zeros((), dtype=torch.float32, device=model.device)
-        )
+        means.append(_mean(runs, request, layer) if runs else torch.zeros((), dtype=torch.float32, device=model.device))
     difference = means[0] - means[1]
     strength = float(difference.norm())
     if not strength > 0:
@@ -53,7 +50,7 @@ def run_direction(
     )
 
 
-def _mean(model: LoadedModel, runs: list[TraceData], request: DirectionRequest, layer: int) -> torch.Tensor:
+def _mean(runs: list[TraceData], request: DirectionRequest, layer: int) -> torch.Tensor:
     """Over prompts, of the mean over the asked positions of each."""
     rows = []
     for data in runs:

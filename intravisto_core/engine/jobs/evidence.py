@@ -11,9 +11,10 @@ from intravisto_core.analysis.evidence import judge
 from intravisto_core.analysis.lenses import compute_output_logits
 from intravisto_core.engine.jobs.evidence_prompt import PromptTest, Tested
 from intravisto_core.errors import RequestError, expected
-from intravisto_core.progress import Progress, relay_turns
+from intravisto_core.progress import Progress, always, relay_turns
 from intravisto_core.records import Evidence
 from intravisto_core.request import Claim, EvidenceView, Generation, Span, to_json
+from intravisto_core.request.prompts import pick_token
 from intravisto_core.request.ranges import index, resolve_layers_and_heads
 from intravisto_core.sites import ControlKind, Effect
 from intravisto_core.traces.edit_batches import list_sites, run_texts
@@ -61,7 +62,7 @@ def run_evidence(
         test = PromptTest(traces, edit, data[number], tested, view, number, session, control)
         told = Progress(len(found), len(data), TEXT, part)
         yield told
-        yield from relay_turns(test.run(kinds if listed else ()), lambda _, told=told: told)  # type: ignore[misc]
+        yield from relay_turns(test.run(kinds if listed else ()), always(told))
         found[number] = tested
         n_tested = sum(i < len(texts) for i in found)
         if n_tested and n_tested % every == 0 and len(found) < len(data):
@@ -113,10 +114,8 @@ def _ask(traces: Traces, claim: Claim, base: TraceData, number: int | None, note
     position = index(-1 if claim.position is None else claim.position, base.length, "position")
     logits = compute_output_logits(traces.model, base.final[position : position + 1])[0]
 
-    def of_prompt(value: object) -> str | int | None:
-        if isinstance(value, tuple):
-            return None if number is None else value[number]
-        return value  # type: ignore[return-value]
+    def of_prompt(tokens: str | int | tuple[str | int | None, ...] | None) -> str | int | None:
+        return None if number is None and isinstance(tokens, tuple) else pick_token(tokens, number or 0)
 
     asked = of_prompt(claim.target), of_prompt(claim.contrast)
     target, contrast, said = target_and_contrast(traces.model, logits, *asked, DefaultContrast.RUNNER_UP)

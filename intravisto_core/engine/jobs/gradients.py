@@ -170,7 +170,7 @@ def run_saliency(
     if view.method is SaliencyMethod.OCCLUSION:
         found = yield from _occlude(traces, view, asked)
     elif view.method is SaliencyMethod.INTEGRATED_GRADIENTS:
-        found = yield from _integrate(traces, view, asked, noise)
+        found = yield from _integrate(view, asked, noise)
     else:
         slopes, metric = multiply_gradient(asked.passage, asked.metric)
         found = _Scores(slopes, np.zeros(asked.entry.length, bool), metric)
@@ -203,7 +203,7 @@ def run_saliency(
     )
 
 
-def _integrate(traces: Traces, view: SaliencyView, asked: _Asked, noise: float) -> Generator[Progress, None, _Scores]:
+def _integrate(view: SaliencyView, asked: _Asked, noise: float) -> Generator[Progress, None, _Scores]:
     held = _find_held(asked, first=True)
     work = integrate_gradients(
         asked.passage,

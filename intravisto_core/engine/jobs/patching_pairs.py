@@ -22,7 +22,7 @@ from intravisto_core.request import (
     SwapTokens,
     TraceRequest,
 )
-from intravisto_core.request.patching import Prompt
+from intravisto_core.request.prompts import Prompt
 from intravisto_core.request.ranges import indices
 from intravisto_core.sites import Patching, PatchMetric, Site, TokenKind
 from intravisto_core.traces.trace_store import Traces
@@ -117,7 +117,7 @@ def _make_pair(
     noise, first = None, 0
     if isinstance(made, EmbeddingNoise):
         places = indices(made.positions, len(ids), "positions")
-        noise, first = _draw_noise(traces, base, made, places, draw), min(places)
+        noise, first = _draw_noise(base, made, places, draw), min(places)
         corrupt = yield from _run(traces, clean, sites, control, noise)
         pairs: tuple[Pair, ...] = tuple((i, i) for i in range(len(ids)))
     else:
@@ -223,7 +223,7 @@ def _resample(traces: Traces, made: ResampleTokens, ids: tuple[int, ...], draw: 
     return tuple(out)
 
 
-def _draw_noise(traces: Traces, base: TraceData, made: EmbeddingNoise, places: tuple[int, ...], draw: int) -> Edits:
+def _draw_noise(base: TraceData, made: EmbeddingNoise, places: tuple[int, ...], draw: int) -> Edits:
     """Normal noise on what enters layer 0, each element its own."""
     stream = base.site(Site.RESID_PRE, 0).float()
     spread = float(stream[1:].std()) if len(stream) > 1 else float(stream.std())

@@ -228,7 +228,7 @@ def head_data(card: HeadCard) -> dict[str, Any]:
     }
 
 
-def name_fired(kind: str, layer: int, index: int, own: int) -> str:
+def name_fired(kind: str, layer: int, index: int) -> str:
     """A part of the stream in words."""
     if kind == "head":
         return f"L{layer}H{index}" if index >= 0 else f"attention bias, layer {layer}"
@@ -266,7 +266,7 @@ def neuron_data(card: NeuronCard) -> dict[str, Any]:
         "gated": gated,
         "fired": [
             [
-                name_fired(str(card.fired_kind[i]), int(card.fired_layer[i]), int(card.fired_index[i]), card.layer),
+                name_fired(str(card.fired_kind[i]), int(card.fired_layer[i]), int(card.fired_index[i])),
                 str(card.fired_kind[i]),
                 round_digits(float(by[i])),
             ]

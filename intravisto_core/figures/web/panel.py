@@ -124,7 +124,7 @@ def panel_data(
         reason=reason,
         lists=[] if reason else _lists(grid, r, p, listed, pins or {}),
         facts=[] if reason else _facts(grid, r, p),
-        junctions=_share_bars(grid, row, position, shares) if shares is not None else [],
+        junctions=_share_bars(row, position, shares) if shares is not None else [],
         writes=[w for g in writes if (w := _promoted_tokens(g, row, position))],
     )
     return asdict(panel)
@@ -179,7 +179,7 @@ def _facts(grid: DecodedGrid, r: int, p: int) -> list[Fact]:
     return facts
 
 
-def _share_bars(grid: DecodedGrid, row: int, position: int, shares: Shares) -> list[ShareBars]:
+def _share_bars(row: int, position: int, shares: Shares) -> list[ShareBars]:
     layers, length = shares.attention.shape
     if not 1 <= row <= layers or not 0 <= position < length:
         return []

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from intravisto_core.models.gguf.header import ArrayLength, GgufHeader
-from intravisto_core.models.memory import WeightBytes, dimensions, reckon
+from intravisto_core.models.memory import dimensions, reckon
+from intravisto_core.models.weight_memory import WeightBytes
 from intravisto_core.records.memory import MemoryEstimate, size
 from intravisto_core.request import ModelSpec
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 
 from huggingface_hub import constants, is_offline_mode
 from huggingface_hub.file_download import repo_folder_name
 
 from intravisto_core.errors import HubError, ModelError
-from intravisto_core.models.remote.hub import Repository, check_token
+from intravisto_core.models.remote.hub_token import check_token
+from intravisto_core.models.remote.repository import Repository
 from intravisto_core.progress import Report
 
 Choose = Callable[[Iterable[str]], list[str]]
@@ -34,7 +34,7 @@ def fetch_folder(
         ModelError: there is nothing to choose.
         HubError: see `hub.snapshot`.
     """
-    here = find_cached(source, folder, revision, choose)
+    here = find_cached(source, revision, choose)
     if is_offline_mode():
         if here is None:
             raise HubError(
@@ -45,7 +45,7 @@ def fetch_folder(
         return here
     try:
         repository = Repository(source, revision, token and check_token(token), report)
-        return _fetch(repository, folder, choose, report, what)
+        return _fetch(repository, folder, choose, what)
     except HubError as error:
         # a cached copy serves as well while the Hub cannot be asked whether there is a newer one
         if here is not None and error.kind in ("unreachable", "rate_limited"):
@@ -53,7 +53,7 @@ def fetch_folder(
         raise
 
 
-def _fetch(repository: Repository, folder: str, choose: Choose, report: Report, what: str) -> Path:
+def _fetch(repository: Repository, folder: str, choose: Choose, what: str) -> Path:
     wanted = [repository.files[name] for name in choose(repository.files)]
     if not wanted:
         listed = sorted({name.rpartition("/")[0] for name in repository.files} - {""})
@@ -63,19 +63,11 @@ def _fetch(repository: Repository, folder: str, choose: Choose, report: Report, 
             f"{'It has ' + ', '.join(near) + ', …' if near else 'Check the folder on its page'}"
         )
     repository.storage.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
     with repository.alone():
-        repository.check_room(wanted)
-        total, done = sum(file.size for file in wanted), 0
-        for number, file in enumerate(wanted):
-            told = f"{file.name}, file {number + 1} of {len(wanted)}"
-            paths.append(repository.get(file, partial(repository.tell, done, total, told)))
-            done += file.size
-        repository.remember_revision()
-    return paths[0].parent
+        return repository.fetch(wanted)[0].parent
 
 
-def find_cached(source: str, folder: str, revision: str | None, choose: Choose) -> Path | None:
+def find_cached(source: str, revision: str | None, choose: Choose) -> Path | None:
     """The folder in the Hub's cache, where files to choose are there, or None."""
     storage = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=source, repo_type="model")
     named = revision or constants.DEFAULT_REVISION

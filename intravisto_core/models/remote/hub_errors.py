@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
@@ -32,7 +31,7 @@ def said_by_the_hub() -> tuple[type[Exception], ...]:
     return (HTTPError, HFValidationError, NotASafetensorsRepoError, SafetensorsParsingError, OSError)
 
 
-def full_disk(source: str, needed: int, free: int, cache: Path) -> HubError:
+def full_disk(source: str, needed: int, free: int) -> HubError:
     """Nothing of it was written."""
     return HubError(
         f"{source}: expected {size(needed)} of free disk for the download; {size(free)} are free. Make room, or set "

@@ -123,7 +123,7 @@ def describe_drawn(context: ViewContext, drawn: Drawn, iterative: bool) -> Gener
     for link in np.flatnonzero(drawn.link_kind == LINK_KINDS.index(LinkKind.RESIDUAL)):
         lower, upper = nodes[drawn.source[link]], nodes[drawn.target[link]]
         if lower is not None and upper is not None:
-            details.link_difference[link] = readings.at(*_between(lower, upper, parallel))
+            details.link_difference[link] = readings.at(*_add_between(upper, parallel))
     # the divergences first: what they need of the nodes most often says all the rest
     yield from _divergences(context, drawn, nodes, details, readings)
     yield from readings.fill(context, details)
@@ -145,8 +145,8 @@ def _change(node: Node, n_layers: int) -> tuple[str, Node] | None:
     return None
 
 
-def _between(lower: Node, upper: Node, parallel: bool) -> tuple[str, Node]:
-    """What was added between two states of the stream."""
+def _add_between(upper: Node, parallel: bool) -> tuple[str, Node]:
+    """What was added between a state of the stream and the one below."""
     if parallel:
         return "difference", upper
     wrote = Component.ATTENTION if upper.component is Component.MID else Component.MLP

@@ -13,7 +13,7 @@ from intravisto_core.request.checks import TokenChoice
 from intravisto_core.request.ranges import index
 from intravisto_core.sites import Capability, LayerWidth, TokenOrder
 from intravisto_core.views.context import ViewContext
-from intravisto_core.views.layer.lanes import Gauge
+from intravisto_core.views.layer.pieces import Gauge
 from intravisto_core.views.typed_tokens import DefaultContrast, target_and_contrast
 
 PARTS = (Capability.PATTERN, Capability.HEADS, Capability.NEURONS)

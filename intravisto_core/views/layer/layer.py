@@ -23,7 +23,8 @@ from intravisto_core.sites import BlockKind, Lane, LayerPart, Site
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.layer.asked import Asked, read_angles, read_layer
 from intravisto_core.views.layer.features import compute_features
-from intravisto_core.views.layer.lanes import LaneParts, Piece, split_attention_lane, split_mlp_lane
+from intravisto_core.views.layer.lanes import split_attention_lane, split_mlp_lane
+from intravisto_core.views.layer.pieces import LaneParts, Piece
 from intravisto_core.views.layer.sources import divide_sources
 from intravisto_core.views.layer.states import read_base, read_site, stack_states
 

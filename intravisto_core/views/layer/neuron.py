@@ -26,8 +26,8 @@ from intravisto_core.tracing import TraceData
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.layer.asked import Asked, read_angles, read_layer
 from intravisto_core.views.layer.cards import list_tokens, read_written
-from intravisto_core.views.layer.lanes import LayerNeurons
 from intravisto_core.views.layer.layer import allowed_error
+from intravisto_core.views.layer.layer_neurons import LayerNeurons
 from intravisto_core.views.layer.states import read_site
 
 Array = np.ndarray

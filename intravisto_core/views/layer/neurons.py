@@ -22,7 +22,7 @@ from intravisto_core.request import NeuronsView
 from intravisto_core.sites import NeuronRanking, Site
 from intravisto_core.views.context import ViewContext
 from intravisto_core.views.layer.asked import Asked, read_layer
-from intravisto_core.views.layer.lanes import LayerNeurons, NeuronRows, through
+from intravisto_core.views.layer.layer_neurons import LayerNeurons, NeuronRows, through
 from intravisto_core.views.typed_tokens import read_token
 
 

@@ -1,19 +1,17 @@
 /** The picture as a file: a copy of what is drawn, with the colours and fonts that the page gives it. */
 import { resolved } from "../shared/base.js";
-import { asPng, download, paint, shape, withName } from "../shared/image.js";
+import { paint, saveSvg, shape, withName } from "../shared/image.js";
 
 const KEPT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-weight", "text-anchor"];
 const MARGIN = 14;
 
 export async function savePicture(picture, format) {
-  const svg = pictureText(picture);
   const name = `architecture-${picture.data.name.replace(/[^\w.-]+/g, "-") || "module"}`;
-  if (format === "png") download(await asPng(svg), `${name}.png`);
-  else download(new Blob([svg], { type: "image/svg+xml" }), `${name}.svg`);
+  await saveSvg(pictureText(picture), format, name);
 }
 
 /** All of the picture as the text of an SVG file. */
-export function pictureText({ view, box, root, data }) {
+function pictureText({ view, box, root, data }) {
   const [width, height] = [Math.ceil(box.w + 2 * MARGIN), Math.ceil(box.h + 8 + 2 * MARGIN)];
   const svg = shape("svg", { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox: `0 0 ${width} ${height}` });
   svg.setAttribute("font-family", resolved(root, "font-family").replaceAll('"', "'"));

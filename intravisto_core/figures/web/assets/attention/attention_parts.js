@@ -55,9 +55,3 @@ export function sized(canvas, width, height) {
 }
 
 export const clip = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-
-/** The words of a picture's text equivalent: what it shows, and how keys move in it. */
-export function nameCanvas(place, words) {
-  place.setAttribute("role", "img");
-  place.ariaLabel = words;
-}

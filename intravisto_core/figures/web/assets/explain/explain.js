@@ -3,7 +3,8 @@
  * Data: what explain_payload.py packs. An act that leads elsewhere goes out as the trigger "act":
  * { rev, do: "open" | "ablate" | "test", to, position, row, kind, layer, head, n }.
  */
-import { channels, element, resolved, rootOf } from "../shared/base.js";
+import { channels, element, resolved } from "../shared/base.js";
+import { Card, showCard } from "../shared/card.js";
 import { colourScale, luminance } from "../shared/colour.js";
 import { drawBand } from "./explain_band.js";
 import { drawRise } from "./explain_rise.js";
@@ -13,31 +14,15 @@ import { drawWords } from "./explain_words.js";
 const NARROW = 900;
 let acts = 0;
 
-class Card {
+class Explanation extends Card {
   constructor(root) {
-    this.card = element("section", "iv-card", root);
-    this.act = () => {};
-    // The theme's colours are style variables: the end of the card's (instant) transition tells of a new theme.
-    this.card.addEventListener("transitionend", ({ target }) => target === this.card && this.draw());
-    this.resizes = new ResizeObserver(() => this.card.clientWidth !== this.width && this.draw());
-  }
-
-  mount() {
-    this.resizes.observe(this.card);
-  }
-
-  unmount() {
-    this.resizes.disconnect();
+    super(root, "iv-card");
   }
 
   /** What was chosen stays while tests stream in; another token begins anew. */
-  load(data) {
-    const signature = JSON.stringify(data);
-    if (signature === this.signature) return;
+  begin(data) {
     const subject = [data.rev, data.target, data.contrast, data.position].join("\n");
-    if (subject !== this.subject) Object.assign(this, { chosen: data.who.first, scrolled: null });
-    Object.assign(this, { data, signature, subject });
-    this.draw();
+    if (subject !== this.subject) Object.assign(this, { chosen: data.who.first, scrolled: null, subject });
   }
 
   draw() {
@@ -71,11 +56,6 @@ class Card {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = rootOf(parentElement, "iv-explain");
-  const card = (root.intravisto ??= new Card(root));
-  card.act = (what) => setTriggerValue("act", what);
-  card.mount();
-  card.load(data);
-  return () => card.unmount();
+export default function (given) {
+  return showCard(Explanation, "iv-explain", given);
 }

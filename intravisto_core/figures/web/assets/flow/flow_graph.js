@@ -73,15 +73,7 @@ function inWords({ kind, source }) {
 
 class GraphHover extends Hover {
   showPart(data, part, event) {
-    if (part === this.muted) return;
-    this.muted = null;
-    if (part !== this.cell) {
-      this.cell = part;
-      this.box.replaceChildren();
-      this.fill(data, part);
-    }
-    if (!this.box.matches(":popover-open")) this.box.showPopover();
-    this.follow(event);
+    this.reveal(part, event, () => this.fill(data, part));
   }
 
   where(data, node, before = "") {
@@ -112,7 +104,7 @@ class GraphHover extends Hover {
   }
 }
 
-export class Graph extends TokenRowPlot {
+class Graph extends TokenRowPlot {
   constructor(root) {
     super(root);
     this.hover = new GraphHover(root);

@@ -33,16 +33,7 @@ const TITLES = {
 
 export class FlowHover extends Hover {
   showPart(data, part, event) {
-    if (part === this.muted) return;
-    this.muted = null;
-    if (part !== this.cell) {
-      this.cell = part;
-      this.box.replaceChildren();
-      if (part.source) this.fillLink(data, part);
-      else this.fillNode(data, part);
-    }
-    if (!this.box.matches(":popover-open")) this.box.showPopover();
-    this.follow(event);
+    this.reveal(part, event, () => (part.source ? this.fillLink(data, part) : this.fillNode(data, part)));
   }
 
   fillNode(data, node) {

@@ -55,15 +55,10 @@ class HeadsData {
 
 class HeadsHover extends Hover {
   showSquare(data, layer, column, event) {
-    const cell = layer * data.width + column;
-    if (cell !== this.cell) {
-      this.cell = cell;
-      this.box.replaceChildren();
+    this.reveal(layer * data.width + column, event, () => {
       element("b", "", element("div", "iv-where", this.box), data.name(layer, column));
       element("div", "iv-side", this.box, `adds ${data.text(layer, column)} to the ${data.score}`);
-    }
-    if (!this.box.matches(":popover-open")) this.box.showPopover();
-    this.follow(event);
+    });
   }
 }
 

@@ -173,7 +173,7 @@ export class Grid extends CellCanvas {
     const box = this.canvas.getBoundingClientRect();
     const clientX = box.left + this.left(column) + this.cellWidth / 2;
     const clientY = box.top + this.top(row) + this.rowHeight / 2;
-    this.hover.muted = -1;
+    this.hover.muted = null;
     this.hover.show(this.data, row, column, { clientX, clientY });
     this.report("open");
   }

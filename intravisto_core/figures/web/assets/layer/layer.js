@@ -3,7 +3,8 @@
  * Data: what layer_payload.py packs. What the user does goes out as the trigger "act":
  * { rev, n, do: "head" | "neuron" | "feature" | "layer" | "position", layer, index, expert | dictionary, position }.
  */
-import { channels, element, resolved, rootOf, writeToken } from "../shared/base.js";
+import { channels, element, resolved, writeToken } from "../shared/base.js";
+import { Card, showCard } from "../shared/card.js";
 import { colourScale, luminance } from "../shared/colour.js";
 import { change, rank, significant } from "../shared/numbers.js";
 import { drawFeatures, featureId } from "./layer_features.js";
@@ -16,33 +17,22 @@ const LANES = 136;
 const NAMES = { size: "size", pull: "pull", versus: "against" };
 let acts = 0;
 
-class Picture {
+class Picture extends Card {
   constructor(root) {
-    this.frame = element("section", "iv-layer-frame", root);
-    this.frame.tabIndex = 0;
-    this.act = () => {};
-    this.frame.addEventListener("keydown", (event) => this.key(event));
-    // The theme's colours are style variables: the end of the frame's (instant) transition tells of a new theme.
-    this.frame.addEventListener("transitionend", ({ target }) => target === this.frame && this.draw());
-    this.resizes = new ResizeObserver(() => this.frame.clientWidth !== this.span && this.draw());
+    super(root, "iv-layer-frame");
+    this.card.tabIndex = 0;
+    this.card.addEventListener("keydown", (event) => this.key(event));
   }
 
-  mount() {
-    this.resizes.observe(this.frame);
+  resize() {
+    if (this.card.clientWidth !== this.span) this.draw();
   }
 
-  unmount() {
-    this.resizes.disconnect();
-  }
-
-  load(data) {
-    const signature = JSON.stringify(data);
-    if (signature === this.signature) return;
+  begin(data) {
     const place = [data.rev, data.layer, data.position].join("\n");
     if (place !== this.place || data.width !== this.data?.width) this.chosen = { head: data.head, neuron: data.neuron, feature: data.feature };
     this.chosen.feature ??= data.feature;
-    Object.assign(this, { data, signature, place, width: data.width });
-    this.draw();
+    Object.assign(this, { place, width: data.width });
   }
 
   send(what) {
@@ -82,24 +72,24 @@ class Picture {
 
   mark() {
     const on = new Set(Object.values(this.chosen));
-    for (const part of this.frame.querySelectorAll("[data-row]")) {
+    for (const part of this.card.querySelectorAll("[data-row]")) {
       part.classList.toggle("iv-on", on.has(part.dataset.row));
       if (part.tagName === "BUTTON") part.setAttribute("aria-pressed", on.has(part.dataset.row));
     }
   }
 
   draw() {
-    const { frame, data } = this;
+    const { card, data } = this;
     if (!data) return;
-    const focused = frame.getRootNode().activeElement?.dataset?.row;
-    this.span = frame.clientWidth;
-    frame.replaceChildren();
-    const dark = luminance(channels(resolved(frame, "background-color"))) < 0.18;
+    const focused = card.getRootNode().activeElement?.dataset?.row;
+    this.span = card.clientWidth;
+    card.replaceChildren();
+    const dark = luminance(channels(resolved(card, "background-color"))) < 0.18;
     this.scale = colourScale(data.palette, dark);
     if (data.ranks.length) this.drawStrip();
-    this.field = element("div", "iv-field", frame);
+    this.field = element("div", "iv-field", card);
     const narrow = this.span < NARROW;
-    frame.classList.toggle("iv-slim", narrow);
+    card.classList.toggle("iv-slim", narrow);
     const pitch = pitchOf(data.lanes);
     const tall = (lane) => HEADER + Math.max(lane.rows.length * pitch, 6 * pitch);
     const heights = data.lanes.map(tall);
@@ -129,9 +119,9 @@ class Picture {
     });
     this.drawAdds(joins, lanes, narrow);
     this.drawFoot();
-    drawFeatures(this, frame);
+    drawFeatures(this, card);
     this.mark();
-    if (focused) frame.querySelector(`button[data-row="${CSS.escape(focused)}"]`)?.focus();
+    if (focused) card.querySelector(`button[data-row="${CSS.escape(focused)}"]`)?.focus();
   }
 
   drawAdds(joins, lanes, narrow) {
@@ -147,8 +137,8 @@ class Picture {
 
   /** The target's rank after every layer; a click goes there. */
   drawStrip() {
-    const { data, frame } = this;
-    const strip = element("div", "iv-layers", frame);
+    const { data, card } = this;
+    const strip = element("div", "iv-layers", card);
     const name = element("span", "iv-quiet iv-layers-name", strip, "rank of ");
     writeToken(element("b", "", name), data.target);
     const bars = element("div", "iv-layers-bars", strip);
@@ -168,8 +158,8 @@ class Picture {
   }
 
   drawFoot() {
-    const { data, frame } = this;
-    const foot = element("div", "iv-foot", frame);
+    const { data, card } = this;
+    const foot = element("div", "iv-foot", card);
     const scale = element("span", "", foot, "rank of ");
     writeToken(element("b", "", scale), data.target);
     scale.append(" in what a part writes: first");
@@ -212,11 +202,6 @@ class Picture {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = rootOf(parentElement, "iv-layer");
-  const picture = (root.intravisto ??= new Picture(root));
-  picture.act = (what) => setTriggerValue("act", what);
-  picture.mount();
-  picture.load(data);
-  return () => picture.unmount();
+export default function (given) {
+  return showCard(Picture, "iv-layer", given);
 }

@@ -2,34 +2,21 @@
  * Cards under the picture of a layer: one head, one neuron, one feature. Data: what layer_payload.py packs.
  * What leads elsewhere goes out as the trigger "act": { rev, n, do: "test" | "ablate" | "double" | "steer" | "open", kind, layer, index, … }.
  */
-import { channels, element, resolved, rootOf, writeToken } from "../shared/base.js";
+import { channels, element, resolved, writeToken } from "../shared/base.js";
+import { Card, showCard } from "../shared/card.js";
 import { colourScale, luminance } from "../shared/colour.js";
 import { change, rank, significant, wholePercent } from "../shared/numbers.js";
 import { badge, tokenList } from "./layer_parts.js";
 
 let acts = 0;
 
-class Cards {
+class Cards extends Card {
   constructor(root) {
-    this.box = element("section", "iv-cards-box", root);
-    this.act = () => {};
-    this.box.addEventListener("transitionend", ({ target }) => target === this.box && this.draw());
-    this.resizes = new ResizeObserver(() => this.box.classList.toggle("iv-slim", this.box.clientWidth < 800));
+    super(root, "iv-cards-box");
   }
 
-  mount() {
-    this.resizes.observe(this.box);
-  }
-
-  unmount() {
-    this.resizes.disconnect();
-  }
-
-  load(data) {
-    const signature = JSON.stringify(data);
-    if (signature === this.signature) return;
-    Object.assign(this, { data, signature });
-    this.draw();
+  resize() {
+    this.card.classList.toggle("iv-slim", this.card.clientWidth < 800);
   }
 
   send(card, what) {
@@ -42,10 +29,10 @@ class Cards {
   }
 
   draw() {
-    const { box, data } = this;
+    const { card, data } = this;
     if (!data) return;
-    box.replaceChildren();
-    const dark = luminance(channels(resolved(box, "background-color"))) < 0.18;
+    card.replaceChildren();
+    const dark = luminance(channels(resolved(card, "background-color"))) < 0.18;
     this.scales = Object.fromEntries(["attention", "mlp", "residual", "diverging"].map((name) => [name, colourScale(name, dark)]));
     this.scales.rank = colourScale(data.palette, dark);
     if (data.head) this.drawHead(data.head);
@@ -54,7 +41,7 @@ class Cards {
   }
 
   frame(card, kind) {
-    const made = element("div", "iv-one-card", this.box);
+    const made = element("div", "iv-one-card", this.card);
     const title = element("div", "iv-card-title", made);
     element("h3", "", title, card.title);
     element("i", "iv-gap", title);
@@ -207,11 +194,6 @@ class Cards {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = rootOf(parentElement, "iv-layer-cards");
-  const cards = (root.intravisto ??= new Cards(root));
-  cards.act = (what) => setTriggerValue("act", what);
-  cards.mount();
-  cards.load(data);
-  return () => cards.unmount();
+export default function (given) {
+  return showCard(Cards, "iv-layer-cards", given);
 }

@@ -4,9 +4,10 @@
  * what the user did goes out as the trigger "act": { rev, do: "edit" | "test" | "layer" | "attention", kept, part, n },
  * kept as a text of 0 and 1.
  */
-import { bus, channels, element, resolved, rootOf } from "../shared/base.js";
+import { bus, channels, element, resolved } from "../shared/base.js";
+import { Card, showCard } from "../shared/card.js";
 import { luminance } from "../shared/colour.js";
-import { asPng, download, paint, withName } from "../shared/image.js";
+import { paint, saveSvg, withName } from "../shared/image.js";
 import { drawNet, netToSvg } from "./circuit_net.js";
 import { drawSide } from "./circuit_side.js";
 
@@ -14,38 +15,31 @@ const NARROW = 900;
 const PANEL = 324;
 const NAMES = ["ink", "paper", "soft", "muted", "rule", "accent", "residual", "attention", "mlp"];
 
-class Circuit {
+class Circuit extends Card {
   constructor(root) {
-    this.card = element("section", "iv-circuit-card", root);
+    super(root, "iv-circuit-card");
     this.main = element("div", "iv-net", this.card);
     this.side = element("aside", "iv-aside", this.card);
-    this.act = () => {};
     this.n = 0;
-    this.card.addEventListener("transitionend", ({ target }) => target === this.card && this.draw());
-    this.resizes = new ResizeObserver(() => this.card.clientWidth !== this.width && this.draw());
     this.onSave = ({ detail }) => this.data && this.save(detail.format);
     this.main.addEventListener("keydown", (event) => this.key(event));
   }
 
   mount() {
-    this.resizes.observe(this.card);
+    super.mount();
     bus.addEventListener("save", this.onSave);
   }
 
   unmount() {
-    this.resizes.disconnect();
+    super.unmount();
     bus.removeEventListener("save", this.onSave);
   }
 
   /** What the page knows of the user's edits counts unless the user has gone on since. */
-  load(data) {
-    const signature = JSON.stringify(data);
-    if (signature === this.signature) return;
+  begin(data) {
     const other = data.rev !== this.data?.rev;
     if (other) Object.assign(this, { n: data.n, chosen: null });
     if (other || data.n >= this.n) this.kept = [...data.kept].map(Number);
-    Object.assign(this, { data, signature });
-    this.draw();
   }
 
   draw() {
@@ -135,17 +129,10 @@ class Circuit {
   }
 
   async save(format) {
-    const svg = withName(netToSvg(this), this.data.model, this.card);
-    const blob = format === "png" ? await asPng(svg) : new Blob([svg], { type: "image/svg+xml" });
-    download(blob, `${this.data.fileName}.${format}`);
+    await saveSvg(withName(netToSvg(this), this.data.model, this.card), format, this.data.fileName);
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = rootOf(parentElement, "iv-circuit");
-  const picture = (root.intravisto ??= new Circuit(root));
-  picture.act = (what) => setTriggerValue("act", what);
-  picture.mount();
-  picture.load(data);
-  return () => picture.unmount();
+export default function (given) {
+  return showCard(Circuit, "iv-circuit", given);
 }

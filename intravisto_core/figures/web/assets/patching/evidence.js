@@ -2,7 +2,8 @@
  * A claim that was tested: one row a prompt, what the edit did beside its controls, then the verdict. Data: what
  * evidence_payload.py packs.
  */
-import { element, rootOf } from "../shared/base.js";
+import { element } from "../shared/base.js";
+import { Card, showCard } from "../shared/card.js";
 import { shape } from "../shared/image.js";
 import { significant } from "../shared/numbers.js";
 
@@ -13,25 +14,9 @@ const ROW = { least: 17, most: 26, room: 330 };
 const TOP = 20;
 const STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100];
 
-class Evidence {
+class Evidence extends Card {
   constructor(root) {
-    this.card = element("section", "iv-evidence-card", root);
-    this.resizes = new ResizeObserver(() => this.card.clientWidth !== this.width && this.draw());
-  }
-
-  mount() {
-    this.resizes.observe(this.card);
-  }
-
-  unmount() {
-    this.resizes.disconnect();
-  }
-
-  load(data) {
-    const signature = JSON.stringify(data);
-    if (signature === this.signature) return;
-    Object.assign(this, { data, signature });
-    this.draw();
+    super(root, "iv-evidence-card");
   }
 
   draw() {
@@ -134,10 +119,6 @@ function drawInterval({ interval, kind }, parent, width) {
   shape("title", {}, svg, interval.inWords);
 }
 
-export default function ({ data, parentElement }) {
-  const root = rootOf(parentElement, "iv-evidence");
-  const picture = (root.intravisto ??= new Evidence(root));
-  picture.mount();
-  picture.load(data);
-  return () => picture.unmount();
+export default function (given) {
+  return showCard(Evidence, "iv-evidence", given);
 }

@@ -4,9 +4,10 @@
  * Data: what patching_payload.py or sweep_payload.py packs. What the user did goes out as the trigger "act":
  * { rev, do: "select" | "cancel" | "test" | "open" | "layer" | "attention", block, layer, column, n }.
  */
-import { bus, channels, element, resolved, rootOf } from "../shared/base.js";
+import { bus, channels, element, resolved } from "../shared/base.js";
+import { Card, showCard } from "../shared/card.js";
 import { colourScale, luminance } from "../shared/colour.js";
-import { asPng, download, paint, withName } from "../shared/image.js";
+import { paint, saveSvg, withName } from "../shared/image.js";
 import { drawBlocks } from "./patching_blocks.js";
 import { drawPanel } from "./patching_panel.js";
 import { toSvg } from "./patching_export.js";
@@ -16,41 +17,37 @@ const PANEL = 312;
 const KEY_PAUSE = 140;
 let acts = 0;
 
-class Picture {
+class Picture extends Card {
   constructor(root) {
-    this.card = element("section", "iv-patching-card", root);
+    super(root, "iv-patching-card");
     this.main = element("div", "iv-main", this.card);
     this.panel = element("aside", "iv-aside", this.card);
-    this.act = () => {};
     this.scrolled = {};
-    // The theme's colours are style variables: the end of the card's (instant) transition tells of a new theme.
-    this.card.addEventListener("transitionend", ({ target }) => target === this.card && this.draw());
-    this.onSize = () => (this.card.clientWidth !== this.width || innerHeight !== this.height) && this.draw();
-    this.resizes = new ResizeObserver(this.onSize);
+    this.onSize = () => this.resize();
     this.onSave = ({ detail }) => this.data && this.save(detail.format);
     this.card.addEventListener("keydown", (event) => this.key(event));
   }
 
   mount() {
-    this.resizes.observe(this.card);
+    super.mount();
     addEventListener("resize", this.onSize);
     bus.addEventListener("save", this.onSave);
   }
 
   unmount() {
-    this.resizes.disconnect();
+    super.unmount();
     removeEventListener("resize", this.onSize);
     bus.removeEventListener("save", this.onSave);
   }
 
+  resize() {
+    if (this.card.clientWidth !== this.width || innerHeight !== this.height) this.draw();
+  }
+
   /** What was chosen stays while cells come in; another grid begins with what the page says is chosen. */
-  load(data) {
-    const signature = JSON.stringify(data);
-    if (signature === this.signature) return;
+  begin(data) {
     if (data.rev !== this.data?.rev) this.picked = false;
     if (!this.picked) this.chosen = data.chosen;
-    Object.assign(this, { data, signature });
-    this.draw();
   }
 
   draw() {
@@ -111,17 +108,10 @@ class Picture {
   }
 
   async save(format) {
-    const svg = withName(toSvg(this), this.data.model, this.card);
-    const blob = format === "png" ? await asPng(svg) : new Blob([svg], { type: "image/svg+xml" });
-    download(blob, `${this.data.fileName}.${format}`);
+    await saveSvg(withName(toSvg(this), this.data.model, this.card), format, this.data.fileName);
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = rootOf(parentElement, "iv-patching");
-  const picture = (root.intravisto ??= new Picture(root));
-  picture.act = (what) => setTriggerValue("act", what);
-  picture.mount();
-  picture.load(data);
-  return () => picture.unmount();
+export default function (given) {
+  return showCard(Picture, "iv-patching", given);
 }

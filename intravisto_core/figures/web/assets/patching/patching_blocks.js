@@ -44,7 +44,7 @@ export function layOut(picture) {
 }
 
 /** Where a column of a block begins. */
-export function leftOf(block, size, column) {
+function leftOf(block, size, column) {
   return EDGE + size.prefix + (column - block.prefix) * size.column;
 }
 
@@ -55,7 +55,7 @@ const headerOf = ({ blocks }) => (blocks.some(({ axis }) => axis === "position")
 const topOf = (data, row, layer) => headerOf(data) + EDGE + (data.layers.length - 1 - layer) * row;
 
 /** The layers whose numbers are written: every fifth, the ends, the chosen one. */
-export function isNamed(picture, layer, row) {
+function isNamed(picture, layer, row) {
   const last = picture.data.layers.length - 1;
   const every = row >= 13 && last < 16 ? 1 : row * 5 >= 26 ? 5 : 10;
   return layer === 0 || layer === last || layer === picture.chosen?.layer || (layer % every === 0 && last - layer >= Math.ceil(12 / row) && layer * row >= 12);

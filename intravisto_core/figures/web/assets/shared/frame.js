@@ -4,7 +4,7 @@
  * acts), `follow` (a choice made elsewhere), `reveal`, `showSelection`, `place` and `toSvg`.
  */
 import { announce, bus, element, resolved } from "./base.js";
-import { asPng, download, withName } from "./image.js";
+import { saveSvg, withName } from "./image.js";
 
 const EDGE = 8;
 const KEY_PAUSE = 140;
@@ -146,14 +146,8 @@ export class Frame {
     await this.offer(this.toSvg(), format, this.data.fileName);
   }
 
-  toPng(scale = 2, svg = withName(this.toSvg(), this.data.model, this.frame)) {
-    return asPng(svg, scale);
-  }
-
   /** A picture as a file, which says whose model it is of. */
   async offer(drawn, format, name) {
-    const svg = withName(drawn, this.data.model, this.frame);
-    const blob = format === "png" ? await this.toPng(2, svg) : new Blob([svg], { type: "image/svg+xml" });
-    download(blob, `${name}.${format}`);
+    await saveSvg(withName(drawn, this.data.model, this.frame), format, name);
   }
 }

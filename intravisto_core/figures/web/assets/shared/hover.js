@@ -69,8 +69,8 @@ export class Hover {
   constructor(root) {
     this.box = element("div", "iv-hover", root);
     this.box.popover = "manual";
-    this.cell = -1;
-    this.muted = -1;
+    this.cell = null;
+    this.muted = null;
   }
 
   /** Nothing at this cell until the pointer has been elsewhere: the click has just answered. */
@@ -80,17 +80,23 @@ export class Hover {
   }
 
   hide() {
-    this.cell = -1;
+    this.cell = null;
     if (this.box.matches(":popover-open")) this.box.hidePopover();
   }
 
   show(data, row, column, event) {
     const cell = row * data.width + column;
+    this.reveal(cell, event, () => this.fill(data, row, column, cell));
+  }
+
+  /** Show beside the pointer what a cell, or a part of a picture, is; it is filled once. */
+  reveal(cell, event, fill) {
     if (cell === this.muted) return;
-    this.muted = -1;
+    this.muted = null;
     if (cell !== this.cell) {
       this.cell = cell;
-      this.fill(data, row, column, cell);
+      this.box.replaceChildren();
+      fill();
     }
     if (!this.box.matches(":popover-open")) this.box.showPopover();
     this.follow(event);
@@ -98,7 +104,6 @@ export class Hover {
 
   fill(data, row, column, cell) {
     const { box } = this;
-    box.replaceChildren();
     const { position, reads } = data.columns[column];
     const head = element("div", "iv-where", box);
     element("b", "", head, data.rows[row].label);

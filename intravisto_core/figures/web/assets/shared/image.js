@@ -56,7 +56,7 @@ export function paint(frame, name) {
 }
 
 /** The text of an SVG file as a PNG, `scale` times its size where the browser can hold that. */
-export async function asPng(svg, scale = 2) {
+async function asPng(svg, scale = 2) {
   const image = new Image();
   const address = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
   try {
@@ -89,8 +89,13 @@ export function withName(svg, name, frame) {
   return new XMLSerializer().serializeToString(root);
 }
 
-/** Offer a file to the user. */
-export function download(blob, name) {
+/** Offer the text of an SVG file to the user, as "svg" or "png". name: of the file, without its ending. */
+export async function saveSvg(svg, format, name) {
+  const blob = format === "png" ? await asPng(svg) : new Blob([svg], { type: "image/svg+xml" });
+  download(blob, `${name}.${format}`);
+}
+
+function download(blob, name) {
   const link = element("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;
