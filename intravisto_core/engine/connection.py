@@ -210,15 +210,14 @@ class Connection:
         """
         if response.status < 300:
             return
-        data = response.read()
-        if response.status in NOT_NOW:
-            raise ConnectionError("the service is not there just now")
         try:
-            error = read_error(json.loads(data)["error"])
+            error = read_error(json.loads(response.read())["error"])
         except (ValueError, KeyError, TypeError):
             if response.status >= 500:
                 raise ConnectionError("what stands before the service has lost it just now") from None
             raise self._strange(f"an answer; it was status {response.status}") from None
+        if response.status in NOT_NOW and "Retry-After" in response.headers:
+            raise ConnectionError("the service is not there just now")
         if response.status == 404 and path.startswith(f"{JOBS}/") and not isinstance(error, TraceError):
             raise JobLost(str(error))
         if isinstance(error, BusyError):

@@ -7,7 +7,7 @@ work of a job, and the answer to it, outlive whoever asked, and for a while whoe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -65,7 +65,7 @@ class Works:
         self._stop = stop
         self._works: dict[str, Work] = {}
 
-    async def follow(self, id: str, begin: Callable[[], AsyncGenerator[Told]]) -> AsyncIterator[Told]:
+    async def follow(self, id: str, begin: Callable[[], AsyncGenerator[Told]]) -> AsyncGenerator[Told]:
         """The newest step whenever there is one, and at last the outcome. begin: what is done where the id is new."""
         work = self._works.get(id)
         if work is None:

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from intravisto_core.service import host, works
+import intravisto_core as iv
+from intravisto_core.service import book, host, works
 from intravisto_core.service.backend import Outcome, Step
+from intravisto_core.service.limits import ServiceLimits
 from intravisto_core.service.verbs import VERBS
 from intravisto_core.service.works import Told, Works
-from tests.service.serving import wait_until
+from tests.service.serving import serving, wait_until
 from tests.service.test_jobs import Http
 
 SECRET = "what somebody typed"
@@ -137,16 +139,13 @@ def test_a_fault_of_the_service_says_where_it_is_and_not_what_was_typed(service,
     with caplog.at_level(logging.DEBUG):
         status, _, data = Http(service)(*asked)
     assert status in (500, 503)
+    with pytest.raises(iv.ServiceError, match="failed inside"):
+        iv.connect(service, "llama").tokenize(SECRET)
     assert "failed inside (ValueError at test_works.py:" in json.loads(data)["error"]["message"]
     assert SECRET not in caplog.text
 
 
 def test_a_job_that_nobody_asks_about_is_stopped_where_it_is_at_work(tiny_llama, monkeypatch):
-    import intravisto_core as iv
-    from intravisto_core.service import book
-    from intravisto_core.service.limits import ServiceLimits
-    from tests.service.serving import serving
-
     stopped: list[str] = []
     stop = host.Host.stop
     monkeypatch.setattr(host.Host, "stop", lambda self, id: (stopped.append(id), stop(self, id)))
