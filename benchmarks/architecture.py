@@ -103,7 +103,9 @@ def build_real() -> tuple[Any, dict[str, Any]] | None:
     found = runpy.run_path(str(ROOT / "tests" / "real" / "fetch.py"))["find_model"]()
     if found is None:
         return None
-    network = open_model(str(found)).kept_traces.model.network
+    engine = open_model(str(found))
+    engine.finish_check()
+    network = engine.kept_traces.model.network
     return network, {"input_ids": torch.randint(0, 1000, (1, 9)), "use_cache": False}
 
 

@@ -43,6 +43,7 @@ def main() -> None:
 
     with random_model("llama", LAYERS) as folder, torch.no_grad():
         engine = iv.open_model(folder)
+        engine.finish_check()
         # A decoded tile is kept, so each repetition reads a trace that was not looked at yet.
         traces = [engine.trace(random_ids(TOKENS, seed)) for seed in range(2 * options.repetitions + 2)]
         weights = engine.kept_traces.model.weights

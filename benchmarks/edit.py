@@ -30,6 +30,7 @@ def edits(repetitions: int) -> list[list[object]]:
     rows: list[list[object]] = []
     with random_model("llama", LAYERS) as folder:
         engine = iv.open_model(folder)
+        engine.finish_check()
         trace = engine.trace(random_ids(TOKENS, 0))
         trace.pin()
         for layer, position in ((LAYERS // 2, TOKENS - 1), (3, 100)):

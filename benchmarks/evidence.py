@@ -59,6 +59,7 @@ def main() -> None:
     if options.real:
         fetch = Path(__file__).parents[1] / "tests" / "real" / "fetch.py"
         engine = iv.open_model(str(runpy.run_path(str(fetch))["find_model"]()))
+        engine.finish_check()
         text = "When {a} and {b} went to the store, {c} gave a drink to"
         names = list(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
         pairs = [(text.format(a=a, b=b, c=b), text.format(a=a, b=b, c=a)) for a, b in names]

@@ -88,6 +88,7 @@ def measure(name: str, repetitions: int) -> list[object]:
         checking = seconds(lambda: check_model(loaded[0]))
         loaded.clear()
         engine = iv.open_model(spec)
+        engine.finish_check()
         model: Any = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
 
         def ours(repetition: int) -> None:

@@ -66,6 +66,7 @@ def run_ours(folder: Path, repeats: int) -> dict[str, float]:
     import intravisto_core as iv
 
     engine = iv.open_model(str(folder))
+    engine.finish_check()
     n_layers = engine.model.n_layers
     twelve = tuple(f"model.layers.{i % n_layers}.mlp" for i in range(12))
     nothing: tuple[str, ...] = ()
@@ -128,6 +129,7 @@ def run_many(folder: Path, repeats: int) -> dict[str, float]:
     import intravisto_core as iv
 
     engine = iv.open_model(str(folder))
+    engine.finish_check()
     prompts = [tuple(range(100 + i, 108 + i + i % 13)) for i in range(64)]
 
     def loop() -> None:

@@ -83,6 +83,7 @@ def measure(name: str, model: Any, prompts: list[str], options: dict[str, Any]) 
     import intravisto_core as iv
 
     engine = iv.open_model(model, dtype="float32")
+    engine.finish_check()
     found = engine.measure_test(prompts, **options)
     frame = found.frame()
     rows = []

@@ -191,6 +191,7 @@ def long_prompt(n_layers: int, d_model: int, length: int) -> None:
         subprocess.run(command, check=True)
         model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
         engine = iv.open_model(folder, device_map="cpu")
+        engine.finish_check()
         tokens = torch.tensor([ids])
 
         def plain(_: int) -> None:
@@ -210,6 +211,7 @@ def long_alone(folder: str, length: int) -> None:
     import intravisto_core as iv
 
     engine = iv.open_model(folder, device_map="cpu")
+    engine.finish_check()
     found = engine.estimate(length)
     before, kept = status("VmRSS"), []
     took = seconds(lambda: kept.append(engine.trace(random_ids(length, 0))))

@@ -170,11 +170,13 @@ def main() -> None:
     head = ["cells", "grid (s)", "loop (s)", "lens (s)", "loop / grid", "lens / grid", "error"]
     if options.real:
         engine = iv.open_model(options.real)
+        engine.finish_check()
         table(f"{engine.model.name}, {machine()}", head, measure(engine, None, *PROMPTS, options.repetitions))
         engine.close()
         return
     with random_model("llama", LAYERS) as folder:
         engine = iv.open_model(folder, dtype="float32")
+        engine.finish_check()
         clean = random_ids(TOKENS, 0)
         lens = as_lens(engine)
         for first in DIFFERING:

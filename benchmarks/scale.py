@@ -209,6 +209,7 @@ def main() -> None:
     demo.close()
     for path in options.models:
         engine = iv.open_model(str(path))
+        engine.finish_check()
         rows += compare(path.name, find_shape(engine), measure_model(engine, options.runs), here)
         engine.close()
     on = Machine(GPU_F, GPU_B, here.layer_s)

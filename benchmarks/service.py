@@ -141,6 +141,7 @@ def compare_prefixes() -> list[tuple[str, str]]:
 
     with random_model("llama", context=2048) as folder:
         engine = iv.open_model(str(folder))
+        engine.finish_check()
         start = tuple(random_ids(1024, 0))
         times = []
         for i in range(4):

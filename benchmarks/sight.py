@@ -34,6 +34,7 @@ def main() -> None:
     if path is None:
         raise SystemExit("The real model is not here. Fetch it: python -m tests.real.fetch")
     engine = iv.open_model(str(path))
+    engine.finish_check()
     model = engine.kept_traces.model
     unembed = model.weights.get("unembed").float()
     ids = [t.id for t in engine.tokenize(SENTENCE * (max(options.lengths) // 15 + 1))]

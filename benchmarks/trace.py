@@ -36,6 +36,7 @@ def measure(kind: str, repetitions: int) -> list[object]:
     prompts = [random_ids(PROMPT, seed) for seed in range(repetitions + 1)]
     with random_model(kind) as folder, torch.no_grad():
         engine = iv.open_model(folder)
+        engine.finish_check()
         model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
 
         def ours(repetition: int) -> None:

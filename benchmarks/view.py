@@ -59,6 +59,7 @@ def server(repetitions: int) -> None:
 
     with random_model("llama", LAYERS, WIDTH) as folder, torch.no_grad():
         engine = iv.open_model(folder)
+        engine.finish_check()
         trace = engine.trace(random_ids(POSITIONS, 0))
         first = seconds(trace.heatmap)
         trace.shares()
