@@ -45,9 +45,9 @@ def circuit_figure(found: Circuit, *, dark: bool = False, width: int = 1000) -> 
         for i, (name, score) in enumerate(zip(found.names, found.scores, strict=True))
     ]
     shape = (found.n_layers, columns)
-    bar = {"title": {"text": "logits", "side": "top"}, "thickness": 12, "outlinewidth": 0, "x": 0.45}
+    key = {"title": {"text": "logits", "side": "top"}, "thickness": 12, "outlinewidth": 0, "x": 0.45}
     scores = cell_map(
-        found.scores.reshape(shape), np.array(hover).reshape(shape), "diverging", dark, (-most, most), bar
+        found.scores.reshape(shape), np.array(hover).reshape(shape), "diverging", dark, (-most, most), key
     )
     figure.add_trace(scores, row=1, col=1)
     kept = np.flatnonzero(found.kept)
