@@ -72,7 +72,7 @@ def compute_stream_gradients(
             for i, block in enumerate(blocks[layer:], start=layer):
                 for site, module in ((Site.ATTN_OUT, block.attn_out), (Site.MLP_OUT, block.mlp_out)):
                     handles.extend([nudge((site, i), module)])
-            out = model.network(input_ids=tokens, past_key_values=cache, use_cache=True, **options)
+            out = model.network(input_ids=tokens, **model.cached(cache), **options)
             keys = list(added)
             found = torch.autograd.grad(metric(out.logits[0, -1]), [added[k] for k in keys])
     except RuntimeError as error:

@@ -193,5 +193,5 @@ def _call(
     ids = torch.tensor([data.ids[position:stop]], device=model.device).expand(batch, -1)
     options = {"logits_to_keep": 1} if model.blueprint.keeps_last_logits else {}
     with only_layers(model, layers, data, position, stop), _changing(changes, batch):
-        out: Tensor = model.network(input_ids=ids, past_key_values=cache, use_cache=True, **options).logits
+        out: Tensor = model.network(input_ids=ids, **model.cached(cache), **options).logits
     return out

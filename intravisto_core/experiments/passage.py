@@ -79,9 +79,7 @@ class Passage:
         model, counts = self.model, self.counts
         sink = SlopeSink(model, edits)
         edits.seen = Seen(sink, model.network, model.dimensions.n_layers, 0, {0: 0})
-        cached: dict[str, Any] = {"use_cache": False}
-        if len(counts) > 1:
-            cached = {"past_key_values": DynamicCache(config=model.network.config), "use_cache": True}
+        past = DynamicCache(config=model.network.config) if len(counts) > 1 else None
         with ExitStack() as stack:
             stack.enter_context(capturing(model, sink))
             stack.enter_context(Handles(watch()))
@@ -89,7 +87,7 @@ class Passage:
                 last = sink.stop + part.shape[1] - 1
                 back = max(1, last - self.position + 1)
                 with sink.call(part.shape[1]), captured_by(sink):
-                    found = run_row(model, part, back, **cached)
+                    found = run_row(model, part, back, **model.cached(past))
         return found
 
 

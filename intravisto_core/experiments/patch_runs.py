@@ -156,7 +156,7 @@ class PatchCall:
             stack.enter_context(Handles(self.hooks(sink)))
             if self.looks_inside:
                 stack.enter_context(captured_by(sink))
-            out = self.model.network(input_ids=ids, past_key_values=cache, use_cache=cache is not None, **options)
+            out = self.model.network(input_ids=ids, **self.model.cached(cache), **options)
         logits: Tensor = out.logits[:, -1]
         return logits
 

@@ -139,4 +139,4 @@ def _run(passage: Passage, data: TraceData, texts: Int[Tensor, "b n"], first: in
         return passage.run(texts)
     cache = fill_cache(passage.model, data, first)
     cache.batch_repeat_interleave(len(texts))
-    return run_last(passage.model, texts, past_key_values=cache, use_cache=True)
+    return run_last(passage.model, texts, **passage.model.cached(cache))

@@ -218,7 +218,7 @@ class _Plain:
 
     def _read(self, ids: tuple[int, ...]) -> Float[Tensor, "n V"]:
         tokens, network = torch.tensor([ids], device=self._model.device), cast(Any, self._model.network)
-        found: Tensor = network(input_ids=tokens, past_key_values=self._cache, use_cache=True).logits[0].float()
+        found: Tensor = network(input_ids=tokens, **self._model.cached(self._cache)).logits[0].float()
         return found
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from intravisto_core.architectures import Blueprint, ExpertModules
 from intravisto_core.models.norms import NormFormula
@@ -78,6 +80,12 @@ class LoadedModel:
         """Its config; of a composite (images and text) that of the text model inside."""
         return self.network.config.get_text_config()
 
+    def cached(self, past: DynamicCache | None) -> dict[str, Any]:
+        """The arguments of a call that goes on from a cache of keys and values and adds to it; without one, of a call
+        that keeps none.
+        """
+        return {_name_cache(type(self.network)): past, "use_cache": past is not None}
+
     def final_state(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The model's own final norm, in its dtype, given in float32 where x is."""
         out: Tensor = self.blueprint.final_norm(x.to(self.dtype))
@@ -104,6 +112,12 @@ class LoadedModel:
     def fingerprint(self, request: str) -> str:
         """A hash of a canonical request on this model."""
         return hashlib.sha256(f"{self.resolved}\n{request}".encode()).hexdigest()[:32]
+
+
+@cache
+def _name_cache(kind: type[PreTrainedModel]) -> str:
+    """What models of this class call the cache that they are given: transformers gave it a shorter name in 5.24."""
+    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
 
 
 def count_heads(network: PreTrainedModel, blueprint: Blueprint) -> tuple[int, int]:

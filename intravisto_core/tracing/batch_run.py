@@ -173,8 +173,7 @@ class _Batch:
         with sink.call(sink.longest), captured_by(sink):
             model.network(
                 input_ids=torch.tensor(padded, device=model.device),
-                past_key_values=self.cache,
-                use_cache=True,
+                **model.cached(self.cache),
                 **options,
             )
         last = torch.tensor([n - 1 for n in sink.lengths], device=model.device)
@@ -224,8 +223,7 @@ class _Batch:
             out = model.network(
                 input_ids=torch.tensor([[i] for i in self.chosen], device=device),
                 attention_mask=mask.long(),
-                past_key_values=self.cache,
-                use_cache=True,
+                **model.cached(self.cache),
                 **options,
             )
         self.logits = out.logits[:, -1].float()

@@ -82,7 +82,7 @@ def run_edit_rows(
         sink.call(stop - position),
         captured_by(sink),
     ):
-        model.network(input_ids=ids, past_key_values=cache, use_cache=True, **options)
+        model.network(input_ids=ids, **model.cached(cache), **options)
     found = sink.last_row
     if not bool(torch.isfinite(found).all()):
         raise TraceError("activations: expected finite numbers; an edit, or a control of it, gave infinity or NaN")

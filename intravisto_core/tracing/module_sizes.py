@@ -56,7 +56,7 @@ def _shapes(model: LoadedModel, paths: Sequence[str], n: int) -> dict[str, list[
             listen(module, side, partial(note, path)) for path, (module, side) in find_modules(model, paths).items()
         )
         ids = torch.zeros((1, n), dtype=torch.long, device=model.device)
-        model.network(input_ids=ids, past_key_values=DynamicCache(config=model.network.config), use_cache=True)
+        model.network(input_ids=ids, **model.cached(DynamicCache(config=model.network.config)))
     return found
 
 

@@ -116,8 +116,7 @@ class _Run:
         with sink.call(len(ids)), captured_by(sink):
             out = model.network(
                 input_ids=torch.tensor([ids], device=model.device),
-                past_key_values=self.cache,
-                use_cache=self.cache is not None,
+                **model.cached(self.cache),
                 **options,
             )
         if not bool(torch.isfinite(sink.final[sink.start : sink.stop]).all()):

@@ -26,6 +26,7 @@ OF_HEAD = "This is the output of that layer. What the head adds is on the Flow p
 
 def draw_menu(workspace: Workspace, shown: Shown, container: DeltaGenerator) -> None:
     """The find menu, for the headline of a page. It closes when something was found, which it would cover."""
+    _follow_text(workspace, shown)
     with container.popover("Find", key=MENU, on_change="rerun"), st.container(key="find"):
         st.text_input(
             "A token, or a place",
@@ -37,6 +38,17 @@ def draw_menu(workspace: Workspace, shown: Shown, container: DeltaGenerator) -> 
         )
         if isinstance(workspace.sought, str):
             st.html(f'<div class="hint">{escape_html(workspace.sought)}</div>')
+
+
+def _follow_text(workspace: Workspace, shown: Shown) -> None:
+    """Of another text, or on a page that comes back, the field begins with what is looked for there."""
+    state = st.session_state
+    if "wanted" in state and state.get("wanted_of") == shown.text_id:
+        return
+    state["wanted_of"], state["wanted"] = shown.text_id, ""
+    if isinstance(workspace.sought, QueryView):
+        token = workspace.sought.token
+        state["wanted"] = f"id {token}" if isinstance(token, int) else f'"{token}"'
 
 
 def _take_typed(workspace: Workspace, shown: Shown) -> None:

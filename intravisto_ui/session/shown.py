@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from intravisto_core.engine import Engine, Trace
-from intravisto_core.request import ModelSpec, TraceRequest
+from intravisto_core.request import ModelSpec, QueryView, TraceRequest
 from intravisto_ui.session.asked import Asked
 
 
@@ -13,7 +13,7 @@ from intravisto_ui.session.asked import Asked
 class Shown:
     """The trace that the pages show, with what was asked for it and the model that it came from.
 
-    asked: the question that was asked of it when another run took its place.
+    asked, sought: the question that was asked of it, and what was looked for in it, when another run took its place.
     """
 
     trace: Trace
@@ -22,6 +22,7 @@ class Shown:
     request: TraceRequest
     seconds: float = 0.0
     asked: Asked = field(default_factory=Asked)
+    sought: QueryView | None = None
 
     @property
     def text_id(self) -> tuple[ModelSpec, tuple[int, ...]]:

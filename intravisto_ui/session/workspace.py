@@ -205,13 +205,16 @@ class Workspace:
         self.edits = self.edit_shelf.exchange(self.edits, before.trace, prompt, shown.trace, same, again)
 
     def _change_question(self, shown: Shown) -> None:
-        """An earlier run brings its question back; another text begins with none, the same text keeps what is asked."""
-        before = self.base
+        """An earlier run brings back its question and what was looked for in it; another text begins with none, the
+        same text keeps both.
+        """
+        before, n = self.base, self.asked.n + 1
         if before is None:
             return
-        before.asked = self.asked
-        asked = self.asked if before.text_id == shown.text_id else shown.asked
-        self.asked = replace(asked, n=self.asked.n + 1)
+        before.asked, before.sought = self.asked, self.sought if isinstance(self.sought, QueryView) else None
+        if before.text_id != shown.text_id:
+            self.asked, self.sought, self.forms = shown.asked, shown.sought, ()
+        self.asked = replace(self.asked, n=n)
 
     def show_again(self, past: Shown) -> bool:
         """Show an earlier run without running it. False where its model was put away since, or something runs now."""

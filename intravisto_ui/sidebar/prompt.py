@@ -20,6 +20,8 @@ from intravisto_ui.sidebar import chat
 from intravisto_ui.sidebar.examples import DEFAULT
 
 CHIPS_SHOWN = 200
+START = "Many models are trained with a start token before every text; without it the first word is read as a start."
+NO_START = "This model's tokenizer puts none."
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +73,29 @@ def read_tokens(workspace: Workspace, engine: Engine, text: str) -> tuple[tuple[
 def _draw_count(workspace: Workspace, engine: Engine, n: int, chatting: bool) -> None:
     room = engine.model.context
     over = room and n + int(workspace.options.get("max_new_tokens") or 0) > room
-    words = f"{plural(n, 'token')} of {room:,}" if room else plural(n, "token")
+    words = f"{plural(n, 'token')} of at most {room:,}" if room else plural(n, "token")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="count"):
         st.html(f'<span class="count{" over" if over else ""}">{words}</span>', width="content")
         with st.popover("Special tokens"):
-            why = " In a chat the model's template decides." if chatting else ""
+            adds = _adds_start(workspace, engine)
+            why = "In a chat the model's template decides." if chatting else "" if adds else NO_START
             draw_kept(
                 st.toggle,
                 "Put the model's start token first",
                 key="add_special_tokens",
                 default=True,
-                disabled=chatting,
-                help=f"Models are trained with it; without it the first word is read as a start.{why}",
+                disabled=chatting or not adds,
+                help=f"{START} {why}".strip(),
             )
+
+
+def _adds_start(workspace: Workspace, engine: Engine) -> bool:
+    """Whether the model's tokenizer begins a text with a token of its own."""
+
+    def ask() -> bool:
+        return any(token.is_special for token in tokenize(engine, "a")[:1])
+
+    return workspace.keep(("start token", engine.model.name), ask)
 
 
 def _draw_caution(caution: Caution, key: str) -> None:

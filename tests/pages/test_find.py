@@ -157,6 +157,24 @@ def test_what_is_sought_is_sought_in_the_next_trace_too(app: App) -> None:
     assert sought(app).trace == app.workspace.shown.trace.id
 
 
+def test_another_text_begins_with_no_search_and_an_earlier_run_brings_its_own_back(app: App) -> None:
+    app.set("text_input", "wanted", '" Rome"').assert_calm()
+    app.set("text_area", "prompt", "The language spoken in Madrid is").click("run").assert_calm()
+    assert app.workspace.sought is None
+    assert app.tester.text_input(key="wanted").value == ""
+    assert find.find_marks(app.workspace, app.workspace.shown) == ()
+    app.click("recent1").assert_calm()
+    assert sought(app).trace == app.workspace.shown.trace.id
+    assert app.tester.text_input(key="wanted").value == '" Rome"'
+
+
+def test_the_field_says_what_is_sought_when_the_page_comes_back(app: App) -> None:
+    app.set("text_input", "wanted", "id 300").assert_calm()
+    app.tester.switch_page("pages/flow.py").run()
+    app.tester.switch_page("pages/heatmap.py").run()
+    assert app.tester.text_input(key="wanted").value == "id 300"
+
+
 def test_a_token_is_sought_by_its_id(app: App) -> None:
     app.set("text_input", "wanted", "id 300").assert_calm()
     assert app.workspace.sought.token == 300

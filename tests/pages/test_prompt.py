@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from intravisto_core.records import Token
 from intravisto_core.sites import TokenKind
 from intravisto_ui.sidebar import chat
-from intravisto_ui.sidebar.prompt import find_cautions
+from intravisto_ui.sidebar.prompt import NO_START, find_cautions
 from tests import tiny
 from tests.pages.conftest import App
 
@@ -89,6 +90,19 @@ def test_the_demo_model_has_no_chat(app: App) -> None:
     app.click("run").assert_calm()
 
 
+def test_a_model_whose_tokenizer_puts_no_start_token_says_so(
+    app: App, open_app: Callable[..., App], tmp_path: Path
+) -> None:
+    assert not app.tester.toggle(key="add_special_tokens").disabled
+    folder = tiny.save_model(tiny.build_character_model("llama"), tmp_path)
+    file = folder / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"post_processor": None}))
+    bare = open_app().type_model(str(folder))
+    toggle = bare.tester.toggle(key="add_special_tokens")
+    assert toggle.disabled
+    assert NO_START in toggle.help
+
+
 @pytest.fixture
 def talking(open_app: Callable[..., App], tmp_path_factory: pytest.TempPathFactory) -> App:
     folder: Path = tiny.save_chat_model(tiny.build_character_model("llama"), tmp_path_factory.mktemp("chat"))
@@ -98,8 +112,6 @@ def talking(open_app: Callable[..., App], tmp_path_factory: pytest.TempPathFacto
 
 
 def chips(app: App) -> list[str]:
-    import json
-
     proto = next(e.proto for e in app.tester.get("bidi_component") if e.proto.component_name == "intravisto_chips")
     return [t["t"] for t in json.loads(proto.json)["tokens"]]
 
