@@ -7,6 +7,7 @@ The picture is a page by itself with made numbers, so that it needs no model: 20
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -107,10 +108,13 @@ def measure(page: Any, length: int, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Print the figures of both lengths."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tokens", type=int, nargs="+", default=[200, 2000], help="lengths of the text")
+    lengths = parser.parse_args().tokens
     print(machine())
     with tempfile.TemporaryDirectory() as folder, chromium() as page:
-        columns = {length: measure(page, length, Path(folder)) for length in (200, 2000)}
-    for name in columns[200]:
+        columns = {length: measure(page, length, Path(folder)) for length in lengths}
+    for name in columns[lengths[0]]:
         print(f"{name:52}" + "".join(f"{columns[n][name]:>18,.1f}" for n in columns))
 
 

@@ -169,6 +169,12 @@ def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_c
     return clock() - start
 
 
+def median_seconds(work: Callable[[], object], n: int) -> float:
+    """Of n calls, after one that is not counted."""
+    work()
+    return statistics.median(seconds(work) for _ in range(n))
+
+
 def interleaved(
     works: dict[str, Callable[[int], object]], repetitions: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:

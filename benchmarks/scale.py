@@ -17,12 +17,12 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import machine, table
+from common import machine, median_seconds, table
 
 T, NEW = 200, 32
 # of a GPU of 80 GB, from its data sheet, less what programs do not reach; nothing here was run on one
@@ -65,25 +65,14 @@ class Machine:
         return 2 * (model.layers + 2) * n * model.vocabulary * model.width / self.flops
 
 
-def best_of(work: Callable[[], Any], n: int) -> float:
-    """Median seconds of n calls after one that is not counted."""
-    work()
-    times = []
-    for _ in range(n):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
-
-
 def measure_machine() -> tuple[float, float]:
     """F of matrices as large as those of a model, and B of a matrix that no cache holds."""
     import torch
 
     x, w = torch.randn(T, 1024), torch.randn(1024, 4096)
-    flops = 2 * T * w.numel() / best_of(lambda: x @ w, 20)
+    flops = 2 * T * w.numel() / median_seconds(lambda: x @ w, 20)
     large, one = torch.randn(16384, 8192), torch.randn(8192)
-    return flops, 4 * large.numel() / best_of(lambda: large @ one, 5)
+    return flops, 4 * large.numel() / median_seconds(lambda: large @ one, 5)
 
 
 def find_shape(engine: Any) -> Shape:

@@ -14,11 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from common import machine, table
+from common import machine, median_seconds, table
 
 # this folder holds a click.py, which is not the package that the web server needs
 sys.path[:] = [each for each in sys.path if os.path.abspath(each or ".") != os.path.dirname(os.path.abspath(__file__))]
@@ -28,17 +27,6 @@ PORT = 8497
 PROMPTS = [f"{i} {i + 1} {i + 2}" for i in range(256)]
 # prompts of one trace of nnsight, as many as share a pass here
 IN_ONE = 64
-
-
-def median_ms(work: Callable[[], Any], n: int) -> float:
-    """Of n calls after one that is not counted."""
-    work()
-    times = []
-    for _ in range(n):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return 1e3 * statistics.median(times)
 
 
 def serve_here() -> tuple[str, Any]:
@@ -63,7 +51,7 @@ def compare_views(n: int) -> list[tuple[str, str]]:
     rows = []
     traces = [engine.trace(PROMPT, max_new_tokens=10) for engine in (here, there)]
     for name, view in (("next tokens", lambda t: t.next_tokens()), ("heatmap", lambda t: t.heatmap())):
-        own, away = (median_ms(lambda t=t, v=view: v(t), n) for t in traces)
+        own, away = (1e3 * median_seconds(lambda t=t, v=view: v(t), n) for t in traces)
         rows.append((f"{name}: open here, at the service", f"{own:.1f} ms, {away:.1f} ms (+{away - own:.1f})"))
     rows += count_bytes()
     rows += compare_batches(here, there)
@@ -206,7 +194,7 @@ def try_replicas(n: int) -> list[tuple[str, str]]:
         engine = iv.connect(f"http://127.0.0.1:{PORT}")
         rows.append((f"{replicas} replicas: until the first answer", f"{time.perf_counter() - began:.0f} s"))
         trace = engine.trace(PROMPT)
-        rows.append((f"{replicas} replicas: next tokens", f"{median_ms(trace.next_tokens, 20):.0f} ms"))
+        rows.append((f"{replicas} replicas: next tokens", f"{1e3 * median_seconds(trace.next_tokens, 20):.0f} ms"))
 
         def ask(i: int, engine: Any = engine) -> None:
             engine.trace(f"{i} {i + 1}", max_new_tokens=5).heatmap()

@@ -1,68 +1,22 @@
-"""How a token is shown: visible spaces and newlines, bytes of partial characters, specials, ids that nothing uses.
-
-And how texts and conversations become ids.
-"""
+"""How texts and conversations become ids, and how a token is shown: specials, parts of characters, unused ids."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
-import unicodedata
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
 from typing import Any
 
 from intravisto_core.chat_template import ChatTemplate, mark_tokens
 from intravisto_core.errors import RequestError
+from intravisto_core.glyphs import decode_whole, read_bytes, visible
 from intravisto_core.records import Token
 from intravisto_core.request import Turn
 from intravisto_core.sites import TokenKind
 
-SPACE, NEWLINE, TAB, HARD_SPACE = "␣", "⏎", "⇥", "⍽"
-_GLYPHS = {" ": SPACE, "\n": NEWLINE, "\t": TAB, "\u00a0": HARD_SPACE, "\x7f": "␡"}
-_INVISIBLE = ("Cf", "Mn", "Me", "Zl", "Zp")  # a text of these alone shows nothing, or a mark on nothing
-_CODED = ("Cc", "Cf", "Cn", "Zl", "Zp", "Zs")
-_JOINERS = ("\u200c", "\u200d")
-_BYTE_PIECE = re.compile(r"^<0x([0-9A-Fa-f]{2})>$")
-_CONTROL_PICTURES = 0x2400
 LONGEST_TEXT = 8_000_000
-
-
-@lru_cache(maxsize=1)
-def _byte_of_character() -> dict[str, int]:
-    """The byte-level BPE alphabet: printable Latin-1 stands for itself, other bytes for U+0100 onwards."""
-    printable = {
-        *range(ord("!"), ord("~") + 1),
-        *range(ord("¡"), ord("¬") + 1),
-        *range(ord("®"), ord("ÿ") + 1),
-    }
-    rest = (b for b in range(256) if b not in printable)
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(rest)}
-
-
-def visible(text: str) -> str:
-    """Text with every character to be seen: spaces, newlines, controls; what has no picture of its own as its code."""
-    if text.isascii() and text.isprintable():
-        return text.replace(" ", SPACE)
-    alone = all(unicodedata.category(c) in _INVISIBLE for c in text)
-    return "".join(_code(c) if alone else _GLYPHS.get(c) or _printable(c) for c in text)
-
-
-def _code(c: str) -> str:
-    return f"⟨U+{ord(c):04X}⟩"
-
-
-def _printable(c: str) -> str:
-    if ord(c) < 0x20:
-        return chr(_CONTROL_PICTURES + ord(c))
-    category = unicodedata.category(c)
-    if category == "Cs":
-        return "\ufffd"
-    # joiners belong to the letters or pictures beside them; other format characters would move or hide text unseen
-    return _code(c) if category in _CODED and c not in _JOINERS else c
 
 
 class TokenReader:
@@ -240,7 +194,7 @@ class TokenReader:
     def _name(self, token_id: int, piece: str, text: str) -> str:
         if token_id in self._special:
             return visible(str(piece))
-        raw = _bytes_of(piece, text)
+        raw = read_bytes(piece, text)
         if raw is not None:
             self._bytes[token_id] = raw
             return f"⟨{raw.hex(' ').upper()}⟩"
@@ -279,7 +233,7 @@ class TokenReader:
                 start, together = p + 1, b""
                 continue
             together += raw
-            if (text := _utf8(together)) is not None:
+            if (text := decode_whole(together)) is not None:
                 found |= {start + n: (visible(text), n) for n in range(p + 1 - start)}
                 start, together = p + 1, b""
         return found
@@ -304,24 +258,6 @@ def _check_whole(text: str) -> None:
 
 def _unused(token_id: int) -> str:
     return f"⟨unused {token_id}⟩"
-
-
-def _bytes_of(piece: str, text: str) -> bytes | None:
-    """The bytes of a token that stands for bytes: of a byte fallback, or of a part of a character."""
-    if byte := _BYTE_PIECE.match(piece):
-        return bytes.fromhex(byte[1])
-    table = _byte_of_character()
-    if "\ufffd" not in text or any(c not in table for c in piece):
-        return None
-    raw = bytes(table[c] for c in piece)
-    return raw if _utf8(raw) is None else None
-
-
-def _utf8(raw: bytes) -> str | None:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
 
 
 def _told_apart(names: list[str]) -> list[str]:

@@ -45,9 +45,9 @@ def circuit_figure(found: Circuit, *, dark: bool = False, width: int = 1000) -> 
         for i, (name, score) in enumerate(zip(found.names, found.scores, strict=True))
     ]
     shape = (found.n_layers, columns)
-    bar = {"title": {"text": "logits", "side": "top"}, "thickness": 12, "outlinewidth": 0, "x": 0.45}
+    key = {"title": {"text": "logits", "side": "top"}, "thickness": 12, "outlinewidth": 0, "x": 0.45}
     scores = cell_map(
-        found.scores.reshape(shape), np.array(hover).reshape(shape), "diverging", dark, (-most, most), bar
+        found.scores.reshape(shape), np.array(hover).reshape(shape), "diverging", dark, (-most, most), key
     )
     figure.add_trace(scores, row=1, col=1)
     kept = np.flatnonzero(found.kept)
@@ -66,12 +66,15 @@ def circuit_figure(found: Circuit, *, dark: bool = False, width: int = 1000) -> 
     low, high = found.faithfulness_interval
     error = {"array": np.concatenate([[0], high - found.faithfulness]), "color": theme.muted, "thickness": 1}
     error["arrayminus"] = np.concatenate([[0], found.faithfulness - low])
-    for name, f, bar in (("by score", found.faithfulness, error), ("by |score|", found.faithfulness_by_size, None)):
-        line = {"color": theme.accent if bar else theme.muted, "dash": "solid" if bar else "dot"}
+    for name, f, interval in (
+        ("by score", found.faithfulness, error),
+        ("by |score|", found.faithfulness_by_size, None),
+    ):
+        line = {"color": theme.accent if interval else theme.muted, "dash": "solid" if interval else "dot"}
         marker = {"size": 6}
         y = np.concatenate([[0.0], f])
         figure.add_scatter(
-            x=x, y=y, mode="lines+markers", line=line, marker=marker, name=name, error_y=bar, row=1, col=2
+            x=x, y=y, mode="lines+markers", line=line, marker=marker, name=name, error_y=interval, row=1, col=2
         )
     for level in (0, 1):
         figure.add_hline(y=level, line={"color": theme.rule, "width": 1}, row=1, col=2)

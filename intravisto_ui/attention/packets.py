@@ -85,10 +85,13 @@ def _make_cube(workspace: Workspace, shown: Shown, name: str, words: list[str], 
 
 
 def _make_rows(workspace: Workspace, shown: Shown, name: str, words: list[str], aside: tuple[int, ...]) -> bytes:
+    layer: int | str = "mean"
+    head: int | None = None
+    handling = SinkHandling.SHOW
     if words[0] == "all":  # sinks differ from layer to layer: they are set aside before the mean is taken
-        layer, head, handling = "mean", None, SinkHandling.parse(words[2], "sinks")
+        handling = SinkHandling.parse(words[2], "sinks")
     else:
-        (layer, head), handling = _read_head(words[0]), SinkHandling.SHOW
+        layer, head = _read_head(words[0])
     view = SparseAttentionView(
         shown.trace.id,
         layer,

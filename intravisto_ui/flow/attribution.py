@@ -19,6 +19,7 @@ from intravisto_core.sites import Capability, Part, Refinement
 from intravisto_ui.flow import heads, part_panel
 from intravisto_ui.parts import circuit_start, components, edit_python, export_menu, problems, stage
 from intravisto_ui.parts.choices import draw_named_choice, draw_segments
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.parts.theme import INK, LINES, read_theme, short_row_label
 from intravisto_ui.session.question import find_question
 from intravisto_ui.session.shown import Shown
@@ -78,7 +79,7 @@ def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
 
 def _draw_circuit(workspace: Workspace, shown: Shown, found: Attribution) -> None:
     """A way on: the largest parts as a circuit."""
-    if st.button("Make a circuit of the largest", key="flow_circuit", help=circuit_start.HELP):
+    if draw_press(st.button, "Make a circuit of the largest", key="flow_circuit", help=circuit_start.HELP):
         circuit_start.start_circuit(workspace, shown.spec, circuit_start.list_largest(found))
         st.switch_page(circuit_start.PAGE)
 

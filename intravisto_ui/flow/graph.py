@@ -28,6 +28,7 @@ from intravisto_ui.parts import (
     stage,
 )
 from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.parts.view_options import draw_layer_slider
 from intravisto_ui.session.question import find_question
 from intravisto_ui.session.shown import Shown
@@ -108,7 +109,8 @@ def _draw_panel(workspace: Workspace, shown: Shown, graph: ContributionGraph) ->
     line = st.container(horizontal=True, gap="small", key="graph_actions")
     if edit := _write_edit(kind, row, position, source):
         edit_actions.draw_test(line, workspace, edit, "graph_test")
-    if line.button("Layer", key="graph_layer", help="What the heads and neurons of this layer wrote here."):
+    help = "What the heads and neurons of this layer wrote here."
+    if draw_press(line.button, "Layer", key="graph_layer", help=help):
         layer_start.start_layer_at(workspace, shown, row - 1, position)
         st.switch_page(layer_start.PAGE)
     found = panel.read_head_shares(workspace, shown, HeadSharesView(graph.trace, row, position, joint=True))

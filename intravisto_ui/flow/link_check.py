@@ -16,6 +16,7 @@ from intravisto_core.sites import Component, NodeKind, Site
 from intravisto_ui.flow.lists import parse_node
 from intravisto_ui.parts import claim_test
 from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.session.question import find_question
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, token_html
@@ -106,11 +107,10 @@ def draw(workspace: Workspace, shown: Shown, source: str, target: str, n_layers:
     effect = read_effect(workspace, shown, start)
     view = effect.of(shown.trace.id, (link,))
     line = st.container(horizontal=True, gap="small", key="link_actions")
-    pressed = line.button("Check this link", key="check_link", help=HELP)
+    pressed = draw_press(line.button, "Check this link", key="check_link", help=HELP)
     edit = write_edit(link)
-    if line.button(
-        "Test this", key="link_test", help=RESIDUAL if edit is None else claim_test.HELP, disabled=edit is None
-    ):
+    help = RESIDUAL if edit is None else claim_test.HELP
+    if draw_press(line.button, "Test this", key="link_test", help=help, disabled=edit is None):
         assert edit is not None
         claim_test.open_test_here(workspace, edit)
     if not pressed and view not in workspace.kept:
@@ -175,7 +175,7 @@ def _draw_fields(workspace: Workspace, shown: Shown, start: int | str) -> tuple[
         width=110,
         help=how_many,
     )
-    return int(n), line.button("Check them", key="check_links")
+    return int(n), draw_press(line.button, "Check them", key="check_links")
 
 
 def checkable(flow: Flow) -> dict[Link, float]:

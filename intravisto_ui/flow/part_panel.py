@@ -13,6 +13,7 @@ from intravisto_core.request.flow import AttributionView
 from intravisto_core.sites import Capability, Component, Part, Refinement, Site
 from intravisto_ui.flow import link_check, lists
 from intravisto_ui.parts import components, edit_actions, head_actions, layer_start, problems
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.session.question import find_question
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, plural
@@ -72,7 +73,8 @@ def _draw_mlp(workspace: Workspace, shown: Shown, found: Attribution, layer: int
     edit_actions.draw_test(line, workspace, Ablate(Site.MLP_OUT, layer, (found.position,)), "mlp_test")
     if not shown.engine.model.capabilities[Capability.NEURONS].ok:
         return
-    if line.button("Layer", key="mlp_layer", help="What this MLP's neurons and the heads of its layer wrote here."):
+    help = "What this MLP's neurons and the heads of its layer wrote here."
+    if draw_press(line.button, "Layer", key="mlp_layer", help=help):
         layer_start.start_layer_at(workspace, shown, layer, found.position)
         st.switch_page(layer_start.PAGE)
     asked = find_question(workspace, shown, found.position)
@@ -105,7 +107,8 @@ def _draw_without(workspace: Workspace, shown: Shown, found: Attribution, link: 
         return
     view = link_check.ask_of(workspace, shown, (link,), found.position)
     small = shown.engine.model.n_parameters <= MEASURED_AT_ONCE
-    if not small and view not in workspace.kept and not st.button(MEASURE, key="part_measure", help=MEASURE_HELP):
+    waits = not small and view not in workspace.kept
+    if waits and not draw_press(st.button, MEASURE, key="part_measure", help=MEASURE_HELP):
         return
     with problems.guard():
         _draw_measured(link_check.check_links(workspace, shown, view))

@@ -16,6 +16,7 @@ from intravisto_ui.heatmap.options import Options
 from intravisto_ui.parts import components, edit_actions, flow_start
 from intravisto_ui.parts.flow_start import FlowTab
 from intravisto_ui.parts.kept import set_kept
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.parts.question_bar import EXPLAIN
 from intravisto_ui.session import jobs
 from intravisto_ui.session.shown import Shown
@@ -72,9 +73,11 @@ def _draw_title(shown: Shown, chosen: Options, row: int, position: int) -> None:
 
 def _draw_actions(workspace: Workspace, chosen: Options, row: int, position: int) -> None:
     line = edit_actions.draw_cell_actions(workspace, chosen.view.component, row, position)
-    if line.button("Explain", key="explain_here", help="Where the token that this position says comes from"):
+    help = "Where the token that this position says comes from"
+    if draw_press(line.button, "Explain", key="explain_here", help=help):
         st.switch_page(EXPLAIN)
-    if line.button("Open in flow", key="open_flow", help="Where this comes from: follow the flow down from this cell"):
+    help = "Where this comes from: follow the flow down from this cell"
+    if draw_press(line.button, "Open in flow", key="open_flow", help=help):
         flow_start.start_flow_at(workspace, row, position)
         set_kept(flow_tab=FlowTab.FLOW)
         st.switch_page(flow_start.PAGE)

@@ -74,7 +74,6 @@ def _seek(workspace: Workspace, shown: Shown, wanted: Wanted) -> None:
         forms.append(wanted.other)
     views = tuple(QueryView(shown.trace.id, form) for form in forms)
     workspace.sought, workspace.forms = views[0], views
-    st.session_state[MENU] = False
 
 
 def _check_token_id(token: int, d_vocab: int) -> None:
@@ -89,10 +88,17 @@ def _check_token_id(token: int, d_vocab: int) -> None:
 
 def settle(workspace: Workspace, shown: Shown) -> None:
     """Of the forms of what was just typed take the one that comes up most often, and go to the nearest cell of it."""
-    forms, workspace.forms = workspace.forms, ()
+    forms = workspace.forms
     if not forms:
         return
-    found = [_find_token(workspace, shown, form, workspace.known) for form in forms]
+    try:
+        found = [_find_token(workspace, shown, form, workspace.known) for form in forms]
+    except IntravistoError:
+        workspace.forms = ()
+        raise
+    # only now: what a newer act ends while it looks leaves them, and the menu, to the script that comes next
+    workspace.forms = ()
+    st.session_state[MENU] = False
     best = max(range(len(forms)), key=lambda i: len(_list_hits(found[i])))
     workspace.sought = forms[best]
     _select_nearest(workspace, found[best])

@@ -7,6 +7,7 @@ import streamlit as st
 from intravisto_ui.injection import card_words, fit, form, read_back
 from intravisto_ui.parts import edit_run, problems
 from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.session.edit_tree import Card
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.stack_file import read_stack, write_stack
@@ -76,7 +77,8 @@ def _draw_stack(workspace: Workspace, base: Shown) -> None:
     n, node = len(edits.active_cards()), edits.current_node()
     busy = node is not None and not node.ended
     line = st.container(horizontal=True, gap="small", vertical_alignment="center", key="edits_line")
-    pressed = line.button(
+    pressed = draw_press(
+        line.button,
         f"Run {plural(n, 'edit')}" if n else "Run",
         key="edits_run",
         type="primary" if n and edits.is_stale() and form.find_edited_card(workspace) is None else "secondary",

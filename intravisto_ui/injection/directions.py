@@ -15,6 +15,7 @@ from intravisto_ui.parts import problems, token_field
 from intravisto_ui.parts.choices import draw_named_choice, draw_segments
 from intravisto_ui.parts.containers import open_container
 from intravisto_ui.parts.kept import set_kept
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.session import jobs
 from intravisto_ui.session.edit_stack import Edits
 from intravisto_ui.session.shown import Shown
@@ -96,7 +97,7 @@ def _draw_new(workspace: Workspace, base: Shown, key: str) -> None:
     negative = st.text_area("Prompts without it, one a line (may be empty)", key=f"{key}_negative", height=90)
     layers = list(range(base.engine.model.n_layers))
     layer = st.selectbox("After layer", layers, index=len(layers) // 2, key=f"{key}_layer")
-    if not st.button("Make it", key=f"{key}_make"):
+    if not draw_press(st.button, "Make it", key=f"{key}_make"):
         return
     with problems.guard():
         with_it, without = (tuple(t for t in text.splitlines() if t.strip()) for text in (positive, negative))

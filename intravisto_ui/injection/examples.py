@@ -12,6 +12,7 @@ from intravisto_core.request import Ablate, AttributionView, HeatmapView, Interv
 from intravisto_core.request.flow import HeadSharesView
 from intravisto_core.sites import Part, Site
 from intravisto_ui.parts import edit_run
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.parts.variants import name_in_line
 from intravisto_ui.session import jobs
 from intravisto_ui.session.shown import Shown
@@ -33,7 +34,7 @@ def draw(workspace: Workspace, base: Shown) -> None:
             st.html(
                 f'<div class="title"><b>{escape_html(title)}</b></div><div class="under">{escape_html(words)}</div>'
             )
-            if st.button("Try it", key=f"try_{name}", width="stretch"):
+            if draw_press(st.button, "Try it", key=f"try_{name}", width="stretch"):
                 _run_experiment(workspace, base, make)
 
 

@@ -15,6 +15,7 @@ from intravisto_ui.parts import edit_sources, edit_values, problems, token_field
 from intravisto_ui.parts.containers import open_container
 from intravisto_ui.parts.edit_values import FORM_KEY, KINDS, TokenSpan, Values
 from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.session.edit_tree import Card
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.workspace import Workspace
@@ -38,7 +39,7 @@ def draw(workspace: Workspace, base: Shown) -> None:
         # one primary button a page: Run, while something is to be run
         leads = editing is not None or not (workspace.edits.active_cards() and workspace.edits.is_stale())
         name = "Save the edit" if editing else "Add the edit"
-        if line.button(name, type="primary" if leads else "secondary", key="edit_add"):
+        if draw_press(line.button, name, type="primary" if leads else "secondary", key="edit_add"):
             _save_card(workspace, base, values, editing)
         if editing:
             line.button("Leave it", key="edit_leave", on_click=_leave_card, args=(workspace,))

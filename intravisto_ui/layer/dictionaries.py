@@ -12,6 +12,7 @@ from intravisto_core.records import FeatureCard, LayerGraph
 from intravisto_core.request import FeatureView
 from intravisto_core.sites import FeaturePart
 from intravisto_ui.parts import problems
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.session import settings
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, escape_markdown
@@ -46,7 +47,7 @@ def draw_menu(place: Any, workspace: Workspace, shown: Shown) -> None:
                 f'<div class="hint"><b>{escape_html(card.name)}</b>: {escape_html(card.writes)}, {layers}, '
                 f"{card.n_features:,} features</div>"
             )
-            if line.button("Remove", key=f"{KEY}_remove_{card.name}"):
+            if draw_press(line.button, "Remove", key=f"{KEY}_remove_{card.name}"):
                 engine.remove_dictionary(card.name)
                 _begin_anew(workspace)
         path = st.text_input(
@@ -60,7 +61,7 @@ def draw_menu(place: Any, workspace: Workspace, shown: Shown) -> None:
             placeholder=shown.engine.model.name,
             help="Only where its config calls the same model otherwise. A dictionary of another model is refused.",
         )
-        if st.button("Add", key=f"{KEY}_add", type="primary") and path:
+        if draw_press(st.button, "Add", key=f"{KEY}_add", type="primary") and path:
             _add(workspace, engine, path.strip(), called.strip() or None)
         failed = workspace.options.get(ADDING)
         if isinstance(failed, IntravistoError):

@@ -13,6 +13,7 @@ from intravisto_ui.layer import dictionaries
 from intravisto_ui.parts import problems
 from intravisto_ui.parts.choices import draw_segments
 from intravisto_ui.parts.kept import draw_kept
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html
 from intravisto_ui.session.workspace import Workspace
@@ -38,7 +39,7 @@ def draw(workspace: Workspace, shown: Shown, graph: LayerGraph, parts: dict[str,
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"{KEY}_line")
     with line.container(width="content", key=f"{KEY}_which"):
         which = draw_segments("Of", f"{KEY}_of", names, next(iter(names)))
-    if line.button("Run them", key=f"{KEY}_go", type="primary"):
+    if draw_press(line.button, "Run them", key=f"{KEY}_go", type="primary"):
         workspace.options[RUN] = tuple(text for text in (row.strip() for row in given.splitlines()) if text)
     ran = workspace.options.get(RUN)
     if ran is None:

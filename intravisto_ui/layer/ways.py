@@ -8,6 +8,7 @@ from intravisto_core.records import LayerGraph
 from intravisto_ui.parts import flow_start
 from intravisto_ui.parts.flow_start import FlowTab
 from intravisto_ui.parts.kept import set_kept
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.session.workspace import Workspace
 
 WAYS = {
@@ -20,7 +21,7 @@ def draw(workspace: Workspace, graph: LayerGraph, parts: dict[str, tuple[int, in
     """Two buttons."""
     line = st.container(horizontal=True, gap="small", key="layer_ways")
     for tab, (name, help) in WAYS.items():
-        if line.button(name, key=f"layer_to_{tab}", help=help):
+        if draw_press(line.button, name, key=f"layer_to_{tab}", help=help):
             flow_start.start_flow_at(workspace, graph.layer + 1, graph.position)
             if tab is FlowTab.ATTRIBUTION and "head" in parts:
                 workspace.select_head(parts["head"][0])

@@ -20,6 +20,7 @@ from intravisto_core.request.interventions import Written
 from intravisto_core.sites import Effect
 from intravisto_core.storage.bundle import SUFFIX
 from intravisto_ui.parts import components, edit_python, export_menu, problems, python_lines
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.parts.variants import Variant, name_in_line, read_lines, write_variants
 from intravisto_ui.session import grid_runs, jobs
 from intravisto_ui.session.grid_runs import GridRun
@@ -135,12 +136,9 @@ def _open_dialog(workspace: Workspace) -> None:
             problems.draw_inline(error)
         run = workspace.grids.get(SLOT)
         line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="claim_line")
-        if (
-            line.button(
-                "Test", type="primary" if view is not None else "secondary", key="claim_run", disabled=view is None
-            )
-            and view is not None
-        ):
+        kind = "primary" if view is not None else "secondary"
+        pressed = draw_press(line.button, "Test", type=kind, key="claim_run", disabled=view is None)
+        if pressed and view is not None:
             run = _begin(workspace, draft, view)
         n = 0 if view is None or view.prompts is None else len(view.prompts)
         line.html(f'<div class="hint">{escape_html(_describe_size(n))}</div>', width="stretch")

@@ -11,6 +11,7 @@ from intravisto_core.request import Ablate, Intervention
 from intravisto_core.sites import Component, Site
 from intravisto_ui.parts import claim_test, edit_run, edit_switch
 from intravisto_ui.parts.edit_values import TokenSpan, fill_form
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.session.workspace import Workspace
 
 SITES = {
@@ -31,7 +32,7 @@ def draw_cell_actions(workspace: Workspace, component: Component, row: int, posi
     if workspace.base is None or row > workspace.base.engine.model.n_layers:
         return line
     site, layer = (SITES[component], row - 1) if row else (Site.RESID_PRE, 0)
-    if line.button("Inject here", key="inject_here", help="Put a token's vector in at this place"):
+    if draw_press(line.button, "Inject here", key="inject_here", help="Put a token's vector in at this place"):
         prefill_form(workspace, "inject", site, layer, position)
         st.switch_page(edit_switch.PAGE)
     what = Ablate(site, layer, (position,))
@@ -60,7 +61,7 @@ def draw_head_action(workspace: Workspace, layer: int, position: int, heads: Seq
 
 def draw_test(line: DeltaGenerator, workspace: Workspace, what: Intervention, key: str) -> None:
     """A button that tests what a cell, a head or a link is said to do."""
-    if line.button("Test this", key=key, help=claim_test.HELP):
+    if draw_press(line.button, "Test this", key=key, help=claim_test.HELP):
         claim_test.open_test_here(workspace, what)
 
 

@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from intravisto_core.errors import IntravistoError
 from intravisto_core.request import Intervention, in_words
 from intravisto_ui.parts import edit_sources, edit_switch
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import escape_html, plural
 from intravisto_ui.session.workspace import Workspace
@@ -32,8 +33,10 @@ def draw_offer(container: DeltaGenerator, workspace: Workspace, what: Interventi
         others = len(workspace.edits.active_cards())
         beside = f", with {plural(others, 'other edit')} that {'is' if others == 1 else 'are'} on" if others else ""
         line = st.container(horizontal=True, gap="small", key=f"{key}_line")
-        run = line.button("Run it now", key=f"{key}_run", help=f"Runs the prompt again with this edit{beside}")
-        add = line.button("Only add it", key=f"{key}_add", help="Puts it with the edits; you run them later")
+        help = f"Runs the prompt again with this edit{beside}"
+        run = draw_press(line.button, "Run it now", key=f"{key}_run", help=help)
+        help = "Puts it with the edits; you run them later"
+        add = draw_press(line.button, "Only add it", key=f"{key}_add", help=help)
     if run or add:
         add_edit(workspace, what, run)
 

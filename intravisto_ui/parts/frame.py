@@ -101,6 +101,8 @@ def draw_page(
                 draw_nothing_yet("Opening the model …" if workspace.run else missing)
                 return
             body(workspace, subject, headline)
+            # of buttons that are gone
+            workspace.presses.clear()
             address.write(workspace.id, workspace.options)
             restart.write_down(workspace)
 

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from intravisto_ui.parts.presses import draw_press
+
 HelpText = str | Mapping[str, str]
 """One text, or several under their names."""
 
 
 def draw(container: DeltaGenerator, text: HelpText) -> None:
     """A “?” that opens the text, or several under their names. A dialog: a popover as large closes at its own click."""
-    if container.button("?", key="help_menu"):
+    if draw_press(container.button, "?", key="help_menu"):
         _open_dialog(text)
 
 

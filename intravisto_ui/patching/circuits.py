@@ -12,6 +12,7 @@ from intravisto_core.figures.web.circuit_payload import circuit_data
 from intravisto_core.records import Circuit
 from intravisto_core.request import CircuitRequest
 from intravisto_ui.parts import circuit_start, components, export_menu, problems, python_lines
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.patching import circuit_actions, circuit_form, experiments, pair_list
 from intravisto_ui.session import grid_runs, jobs
 from intravisto_ui.session.grid_runs import GridRun
@@ -86,7 +87,8 @@ def _draw_run(
     with line:
         pair_list.draw_more(base, text)
     line.html(f'<div class="hint" role="status">{escape_html(words)}</div>', width="stretch")
-    pressed = line.button(
+    pressed = draw_press(
+        line.button,
         "Measure",
         key="circuit_run",
         type="secondary" if is_shown or problem else "primary",

@@ -12,6 +12,7 @@ from intravisto_core.records import PatchGrid
 from intravisto_core.sites import Alignment
 from intravisto_ui.parts import problems
 from intravisto_ui.parts.choices import draw_named_choice
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.patching import experiments, form, grid, pair_list, patches
 from intravisto_ui.patching.pair import is_chat
 from intravisto_ui.patching.pair_list import PairLine
@@ -72,7 +73,8 @@ def _draw_run(
     with bar:
         pair_list.draw_more(base, text)
     bar.html(f'<div class="hint" role="status">{escape_html(words)}</div>', width="stretch")
-    pressed = bar.button(
+    pressed = draw_press(
+        bar.button,
         "Run grids",
         key="patch_run",
         type="secondary" if is_shown or problem else "primary",

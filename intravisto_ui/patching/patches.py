@@ -9,6 +9,7 @@ from intravisto_core.errors import IntravistoError
 from intravisto_core.request import PatchingRequest
 from intravisto_core.sites import Alignment
 from intravisto_ui.parts import export_menu, problems, python_lines
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.patching import experiments, form, grid
 from intravisto_ui.session.grid_runs import GridRun
 from intravisto_ui.session.shown import Shown
@@ -47,7 +48,8 @@ def _draw_run(
     if run is not None and not is_shown and not asked.problem:
         words = f"Changed, not run. {words}"
     asked.line.html(f'<div class="hint" role="status">{escape_html(words)}</div>', width="stretch")
-    pressed = asked.line.button(
+    pressed = draw_press(
+        asked.line.button,
         "Run grid",
         key="patch_run",
         type="secondary" if is_shown or asked.problem else "primary",

@@ -20,6 +20,7 @@ from intravisto_ui.parts import (
     python_lines,
 )
 from intravisto_ui.parts.choices import draw_named_choice
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.parts.variants import Variant, name_in_line
 from intravisto_ui.patching import actions, sweep_form
 from intravisto_ui.session import grid_runs, jobs
@@ -69,7 +70,8 @@ def _draw_run(
     elif run is not None and not problem:
         words = f"Changed, not run. {words}"
     line.html(f'<div class="hint" role="status">{escape_html(words)}</div>', width="stretch")
-    pressed = line.button(
+    pressed = draw_press(
+        line.button,
         "Run sweep",
         key="sweep_run",
         type="secondary" if is_shown or problem else "primary",

@@ -12,6 +12,7 @@ from intravisto_core.records.memory import size
 from intravisto_core.storage.bundle import SUFFIX
 from intravisto_ui.parts import problems
 from intravisto_ui.parts.frame import Headline
+from intravisto_ui.parts.presses import draw_press
 from intravisto_ui.saved import run_file
 from intravisto_ui.session import restart
 from intravisto_ui.session.kept_runs import MOST_IMPORTED, KeptRun, KeptRuns
@@ -56,7 +57,7 @@ def _draw_keep(workspace: Workspace, shelf: KeptRuns) -> None:
         tags = st.text_input(
             "Tags", key="saved_tags", placeholder="capitals, layer 4", help="Words, with commas between"
         )
-        if st.form_submit_button("Keep this run", key="saved_keep_it"):
+        if draw_press(st.form_submit_button, "Keep this run", key="saved_keep_it"):
             kept = _keep(workspace, shown, shelf, name or prompt[:60], note, tuple(tags.split(",")))
             st.toast(f"Kept as “{kept.name}” ({size(kept.nbytes)})")
     st.download_button(
@@ -105,7 +106,7 @@ def _draw_forget(workspace: Workspace) -> None:
         '<div class="hint">Your prompts, edits and options are written down on this machine, so that this address '
         "brings them back after a restart. Numbers inside the model and tokens of the Hub are not.</div>"
     )
-    if st.button("Forget it", key="saved_forget"):
+    if draw_press(st.button, "Forget it", key="saved_forget"):
         restart.forget(workspace)
         st.toast("Forgotten. What you run from now on is written down again.")
 
@@ -167,7 +168,7 @@ def _draw_rename(shelf: KeptRuns, run: KeptRun) -> None:
         name = st.text_input("Name", run.name)
         note = st.text_area("Note", run.note, height=68)
         tags = st.text_input("Tags", ", ".join(run.tags))
-        if st.form_submit_button("Save"):
+        if draw_press(st.form_submit_button, "Save", key=f"saved_rename_it_{run.id}"):
             shelf.change(run, name, note, tuple(tags.split(",")))
             st.rerun()
 
@@ -178,7 +179,7 @@ def _draw_undo(workspace: Workspace, shelf: KeptRuns) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="saved_undo"):
         st.html(f'<div class="hint">“{escape_html(gone.name)}” was deleted.</div>', width="content")
-        if st.button("Undo", key="saved_undo_it"):
+        if draw_press(st.button, "Undo", key="saved_undo_it"):
             workspace.options.pop(DELETED)
             shelf.restore(gone.id)
             st.rerun()

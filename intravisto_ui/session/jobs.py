@@ -16,7 +16,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.engine import Engine, Job, Trace
-from intravisto_core.errors import Cancelled, IntravistoError, RequestError
+from intravisto_core.errors import Cancelled, IntravistoError, RequestError, Superseded
 from intravisto_core.progress import Progress
 from intravisto_core.records.memory import size
 from intravisto_core.request import HeatmapView, ModelSpec, ModuleBlock, TraceRequest, View
@@ -188,9 +188,17 @@ def compute_view(engine: Engine, view: View[R], session: str, slot: str) -> R:
     Raises:
         IntravistoError: why there is no record.
     """
-    record: R = _wait_for(engine.submit(view, session=session, slot=slot))
-    _note_seen(session, view)
-    return record
+    while True:
+        interrupts.end_if_stopped()
+        try:
+            record: R = _wait_for(engine.submit(view, session=session, slot=slot))
+        except Superseded:
+            # by a script of this page that was ended, but had not come to its end yet
+            if not interrupts.draws_page():
+                raise
+        else:
+            _note_seen(session, view)
+            return record
 
 
 def seen_views(session: str) -> tuple[View[Any], ...]:

@@ -50,7 +50,8 @@ class Workspace:
     that is looked for, or why none is. forms: of what was just typed, of which one is taken. past: runs whose traces
     are there. remembered: what was run before the server was started anew. written: what was written down of it last.
     grids: of many runs, by what they show. brought: the trace whose prompt and settings the sidebar is to take over.
-    claim: the one that the user is about to test, as its dialog has it.
+    claim: the one that the user is about to test, as its dialog has it. presses: keys of buttons that were pressed and
+    that the page has not come to yet.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Workspace:
     written: str = field(default="", repr=False)
     brought: str = ""
     claim: Any = None
+    presses: set[str] = field(default_factory=set)
     problem: Exception | None = None
     notice: str = ""
     started: bool = False

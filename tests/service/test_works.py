@@ -149,10 +149,10 @@ def test_a_job_that_nobody_asks_about_is_stopped_where_it_is_at_work(tiny_llama,
     stopped: list[str] = []
     stop = host.Host.stop
     monkeypatch.setattr(host.Host, "stop", lambda self, id: (stopped.append(id), stop(self, id)))
-    monkeypatch.setattr(book, "SWEEP_S", 0.0)
+    monkeypatch.setattr(book, "SWEEP_S", 0.01)
     with serving({"llama": iv.ModelSpec(str(tiny_llama))}, limits=ServiceLimits(abandoned_s=0.0)) as url:
         ask = Http(url)
-        run = {"request": json.loads(iv.to_json(iv.TraceRequest("ab", iv.Generation(200))))}
+        run = {"request": json.loads(iv.to_json(iv.TraceRequest("ab", iv.Generation(50))))}
         id = json.loads(ask("POST", "/v1/jobs", run)[2])["id"]
         wait_until(lambda: ask("GET", "/metrics")[0] == 200 and stopped)
         assert stopped[0] == id

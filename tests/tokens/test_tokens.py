@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from intravisto_core.glyphs import visible
 from intravisto_core.sites import TokenKind
-from intravisto_core.tokens import TokenReader, visible
+from intravisto_core.tokens import TokenReader
 from tests import tiny
 
 

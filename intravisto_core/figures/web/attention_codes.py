@@ -22,12 +22,12 @@ def encode_rises(starts: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Keys that rise in each row, as bytes: how far each is from the one before, seven bits a byte, the low ones first;
     the eighth bit says that more follow.
     """
-    left = np.diff(keys.astype(np.int64), prepend=0)
+    rises: np.ndarray = np.diff(keys.astype(np.int64), prepend=0)
     first = starts[:-1][np.diff(starts) > 0]
-    left[first] = keys[first]
-    parts = [left & 127]
-    while (left := left >> 7).any():
-        parts[-1] = np.where(left > 0, parts[-1] | 128, parts[-1])
-        parts.append(np.where(left > 0, left & 127, -1))
-    joined = np.stack(parts, -1).ravel()
-    return joined[joined >= 0].astype("u1")
+    rises[first] = keys[first]
+    n_bytes = max(1, -(-int(rises.max(initial=0)).bit_length() // 7))
+    left = rises[:, None] >> 7 * np.arange(n_bytes)  # what remains before each byte
+    parts = (left & 127) | np.where(left >> 7 > 0, 128, 0)
+    said = left > 0
+    said[:, 0] = True
+    return parts[said].astype("u1")

@@ -195,7 +195,7 @@ def types_packet(found: HeadTypes, trace: str) -> bytes:
         for n, w, h in _TYPES
     ]
     values = np.stack([getattr(found, n) for n, *_ in _TYPES])
-    header = {"name": f"{trace} types", "scores": named, "coded": {"scores": THOUSANDS}}
+    header: dict[str, object] = {"name": f"{trace} types", "scores": named, "coded": {"scores": THOUSANDS}}
     return pack_arrays(header, {"scores": encode_sizes(values / THOUSANDS)})
 
 

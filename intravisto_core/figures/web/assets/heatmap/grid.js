@@ -43,7 +43,8 @@ export class Grid extends CellCanvas {
   askForMore() {
     clearTimeout(this.asking);
     if (!this.data.awaited.size) return;
-    const running = document.querySelector("[data-test-script-state=running]");
+    // an answer would close a dialog that is open
+    const running = document.querySelector("[data-test-script-state=running], [data-testid=stDialog]");
     // what stands beside the picture is drawn first; again after a while, as another act may have overtaken the answer
     this.asking = setTimeout(() => this.askForMore(), running ? LOOK_AGAIN : ASK_AGAIN);
     if (!running) this.ask(this.sight());
