@@ -84,7 +84,7 @@ class LoadedModel:
         """The arguments of a call that goes on from a cache of keys and values and adds to it; without one, of a call
         that keeps none.
         """
-        return {_name_cache(type(self.network)): past, "use_cache": past is not None}
+        return {_name_cache(type(self.network).forward): past, "use_cache": past is not None}
 
     def final_state(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The model's own final norm, in its dtype, given in float32 where x is."""
@@ -115,9 +115,9 @@ class LoadedModel:
 
 
 @cache
-def _name_cache(kind: type[PreTrainedModel]) -> str:
-    """What models of this class call the cache that they are given: transformers gave it a shorter name in 5.24."""
-    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
+def _name_cache(forward: Callable[..., Any]) -> str:
+    """What this function of a model calls the cache that it is given: transformers gave it a shorter name in 5.24."""
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
 
 
 def count_heads(network: PreTrainedModel, blueprint: Blueprint) -> tuple[int, int]:
