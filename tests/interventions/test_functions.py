@@ -60,7 +60,8 @@ def test_what_a_function_returns_takes_the_place_of_the_value(llama):
     with plain_hook(model.model.layers[1], add):
         ids, logits = greedy(model, llama.prompt_ids, N_NEW)
     assert [t.id for t in edited.tokens] == ids
-    assert_close(edited.logits(), logits)
+    # the sum of a state is up to thirty times its numbers, and so is what rounding leaves in it
+    assert_close(edited.logits(), logits, tolerance=1e-5)
     assert edited.baseline.text == llama.engine.trace(tiny.PROMPT, max_new_tokens=N_NEW).text
     assert edited.mode == "free"
 
