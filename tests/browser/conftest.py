@@ -129,6 +129,11 @@ class Visit:
         self.page.wait_for_function(f"(dark) => ({ground}.match(/\\d+/)[0] < 128) === dark", arg=dark)
         return self.idle()
 
+    def resize(self, size: tuple[int, int]) -> Visit:
+        """Another size of the window."""
+        self.page.set_viewport_size({"width": size[0], "height": size[1]})
+        return self.idle()
+
     def ready(self) -> Visit:
         """Until there is a picture and nothing runs."""
         self.page.wait_for_selector(".iv-cell")
