@@ -66,6 +66,37 @@ def wait_for(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     pytest.fail(f"the app did not start:\n{log.read_text()}")
 
 
+# notes when a page last asked the server for something, and when it last heard from it
+LISTENING = """
+window.__heard = { asked: 0, told: 0 };
+window.WebSocket = class extends WebSocket {
+  constructor(...how) {
+    super(...how);
+    this.addEventListener("message", () => (window.__heard.told = performance.now()));
+  }
+  send(what) {
+    window.__heard.asked = performance.now();
+    super.send(what);
+  }
+};
+"""
+# the script's state turns to "running" only when the server has heard of an act: until then it says nothing. A question
+# about a part that is gone by then has no answer at all
+ANSWERED = """async () => {
+  const NO_ANSWER = 1500;
+  const isAnswered = () => {
+    const { asked, told } = window.__heard;
+    const app = document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]");
+    const idle = app && document.querySelector(".st-key-run button");
+    return idle && (told >= asked || performance.now() - asked > NO_ANSWER);
+  };
+  const { asked } = window.__heard;
+  if (!isAnswered()) return false;
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  return isAnswered() && window.__heard.asked === asked;
+}"""
+
+
 class Visit:
     """One browser window of one user on the app.
 
@@ -80,6 +111,7 @@ class Visit:
         page.on("pageerror", lambda error: self.said.append(str(error)))
         page.on("console", lambda message: self._note_refusal(message.text))
         page.on("request", lambda request: self._note(request.url))
+        page.add_init_script(LISTENING)
         page.goto(address)
 
     def _note_refusal(self, text: str) -> None:
@@ -97,6 +129,11 @@ class Visit:
         self.page.wait_for_function(f"(dark) => ({ground}.match(/\\d+/)[0] < 128) === dark", arg=dark)
         return self.idle()
 
+    def resize(self, size: tuple[int, int]) -> Visit:
+        """Another size of the window."""
+        self.page.set_viewport_size({"width": size[0], "height": size[1]})
+        return self.idle()
+
     def ready(self) -> Visit:
         """Until there is a picture and nothing runs."""
         self.page.wait_for_selector(".iv-cell")
@@ -104,9 +141,7 @@ class Visit:
 
     def idle(self) -> Visit:
         """Until the last act has been answered and drawn."""
-        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
-        self.page.wait_for_selector(".st-key-run button")
-        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        self.page.wait_for_function(ANSWERED)
         return self
 
     def cell(self, row: int, position: int) -> Any:

@@ -84,9 +84,8 @@ def test_ablate_leads_to_the_edits(visit):
     expect(seen.page.get_by_role("link", name="Edits (1 on)").first).to_be_visible()
 
 
-@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (NARROW, True)])
-def test_where_paris_comes_from_on_the_real_model(visit, real_model, size, dark):
-    seen = visit(size=size, dark=dark).ready().open_model(real_model).type_prompt(PROMPT).run()
+def test_where_paris_comes_from_on_the_real_model(visit, real_model):
+    seen = visit().ready().open_model(real_model).type_prompt(PROMPT).run()
     page = seen.page
     page.get_by_role("link", name="Explain", exact=True).first.click()
     page.wait_for_selector(".iv-card .iv-row")
@@ -96,10 +95,10 @@ def test_where_paris_comes_from_on_the_real_model(visit, real_model, size, dark)
     expect(sentence).to_contain_text("it looks at ‘iffel’ and writes ␣Paris")
     expect(sentence).to_contain_text("when the last position cannot see ‘␣city’")
     expect(page.locator(".iv-on td").first).to_have_text("L23H4")
-    for _ in range(2):
+    for size, dark in ((WIDE, False), (WIDE, True), (NARROW, True), (NARROW, False)):
+        seen.resize(size).wear(dark)
         expect(page.locator(".iv-what-name", has_text="first: layer 28 MLP")).to_be_visible()
         assert_nothing_is_cut(seen)
-        seen.wear(not dark)
 
 
 def test_words_that_do_not_fit_begin_at_the_end_and_stay_where_the_reader_scrolls(visit):

@@ -87,7 +87,7 @@ def test_the_form_and_the_card_tell_what_reads_back(visit: Visits) -> None:
     add(seen, 1)
     run(seen)
     expect(told.first).to_contain_text("reads back as ␣Paris")
-    assert seen.page.locator('[data-testid="stBaseButton-primary"]').count() == 1
+    expect(seen.page.locator('[data-testid="stBaseButton-primary"]')).to_have_count(1)
 
 
 def test_another_prompt_sets_edits_aside_and_the_earlier_run_brings_them_back(visit: Visits) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import streamlit as st
 
 from intravisto_core.errors import RequestError
 from intravisto_core.records import TokenQuery, row_label
@@ -204,6 +206,24 @@ def test_the_menu_closes_over_what_was_found(app: App) -> None:
     app.tester.session_state[find.MENU] = True
     app.set("text_input", "wanted", "row 99").assert_calm()
     assert app.tester.session_state[find.MENU], "what is wrong is read in the menu"
+
+
+def test_a_search_that_a_newer_act_ends_goes_on_in_the_next_script(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, ended = find._find_token, []
+
+    def look_later(*asked: Any, **how: Any) -> TokenQuery:
+        if not ended:
+            ended.append(True)
+            st.rerun()
+        return look(*asked, **how)
+
+    monkeypatch.setattr(find, "_find_token", look_later)
+    app.tester.session_state[find.MENU] = True
+    app.set("text_input", "wanted", "Rome").assert_calm()
+    assert ended
+    assert app.workspace.sought.token == " Rome", "of its forms the one that comes up"
+    assert not app.workspace.forms
+    assert not app.tester.session_state[find.MENU]
 
 
 def test_one_goes_from_one_cell_to_the_next(app: App) -> None:

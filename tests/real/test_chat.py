@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import NARROW, WIDE, Visit, server, visit, windows  # noqa: F401  (fixtures)
@@ -24,9 +23,8 @@ def test_the_tokens_say_what_the_template_wrote(real_engine: Any) -> None:
     trace.forget()
 
 
-@pytest.mark.parametrize(("size", "dark"), [(WIDE, False), (NARROW, True)])
-def test_a_chat_is_folded_and_unfolded(visit: Callable[..., Visit], real_model: Path, size: Any, dark: bool) -> None:  # noqa: F811
-    seen = visit(size=size, dark=dark).ready()
+def test_a_chat_is_folded_and_unfolded(visit: Callable[..., Visit], real_model: Path) -> None:  # noqa: F811
+    seen = visit().ready()
     page = seen.page
     seen.open_model(real_model)
     expect(page.locator(".headline .model")).to_contain_text("still")
@@ -44,9 +42,11 @@ def test_a_chat_is_folded_and_unfolded(visit: Callable[..., Visit], real_model: 
     assert page.locator('.st-key-strip .iv-chip[data-position="3"]').count() == 0
     page.get_by_role("link", name="Attention", exact=True).first.click()
     folded = page.locator(".iv-attention .iv-fold")
-    expect(folded.first).to_have_text(re.compile("⋯ 24"))
-    expect(page.locator('.iv-token[data-position="3"]')).to_be_hidden()
-    expect(page.locator('.iv-token[data-position="27"]')).to_be_visible()
+    for size, dark in ((WIDE, False), (NARROW, True)):
+        seen.resize(size).wear(dark)
+        expect(folded.first).to_have_text(re.compile("⋯ 24"))
+        expect(page.locator('.iv-token[data-position="3"]')).to_be_hidden()
+        expect(page.locator('.iv-token[data-position="27"]')).to_be_visible()
     page.get_by_role("link", name="Heatmap", exact=True).first.click()
     seen.ready()
     page.locator(".st-key-template_tokens label").first.click()
