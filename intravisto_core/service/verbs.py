@@ -18,6 +18,13 @@ def _plain(value: Any) -> Any:
     return to_plain(value, {}, "")
 
 
+def _list(body: Mapping[str, Any], name: str) -> list[Any]:
+    found = body.get(name) or []
+    if not isinstance(found, list):
+        raise RequestError(expected(name, "a list", found))
+    return found
+
+
 def tell_card(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """The card and the identity. finish: seconds to wait for the rest of the self-check."""
     wait = body.get("finish", 0)
@@ -34,7 +41,7 @@ def tell_card(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def tokenize(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """The tokens of a text."""
-    messages = tuple(tuple(turn) if isinstance(turn, list) else turn for turn in body.get("messages") or ())
+    messages = tuple(tuple(turn) if isinstance(turn, list) else turn for turn in _list(body, "messages"))
     found = engine.tokenize(
         body.get("text", ""),
         body.get("add_special_tokens", True),
@@ -47,9 +54,7 @@ def tokenize(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
 def estimate(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """What a run takes, and how long."""
     prompt, new = body.get("prompt_tokens", 0), body.get("new_tokens", 0)
-    found = engine.estimate(
-        prompt, new, body.get("sites"), body.get("whitened", False), tuple(body.get("modules") or ())
-    )
+    found = engine.estimate(prompt, new, body.get("sites"), body.get("whitened", False), tuple(_list(body, "modules")))
     return {"estimate": _plain(found), "seconds": engine.expected_seconds(prompt, new)}
 
 
