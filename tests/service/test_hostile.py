@@ -179,6 +179,6 @@ def test_without_tokens_only_this_machine_is_listened_to(tiny_llama):
 
 
 def test_lists_in_json_that_would_hold_up_others_are_refused_unread():
-    with pytest.raises(Refused, match="at most 8.4 MB.*arrays as a bundle") as caught:
+    with pytest.raises(Refused, match=r"at most 8\.4 MB.*arrays as a bundle") as caught:
         parse(b'{"request": [' + b"[1]," * (3 << 20) + b"1]}", "application/json")
     assert caught.value.status == 413
