@@ -15,6 +15,8 @@ from intravisto_core.service.clients import Refused
 from intravisto_core.service.limits import ServiceLimits
 from intravisto_core.storage.bundle import DEEPEST, is_shallow, unpack_bundle
 
+# lists of numbers in JSON take seconds to read, in which nobody else is answered; arrays in a bundle take none
+MOST_JSON = 8 << 20
 JSON, BUNDLE = "application/json", "application/vnd.intravisto"
 
 
@@ -58,6 +60,8 @@ def parse(data: bytes, content_type: str) -> tuple[dict[str, Any], dict[str, np.
     if kind != JSON:
         # a form of another site's page cannot send either
         raise Refused(415, f"content-type: expected {JSON} or {BUNDLE}; got another one")
+    if len(data) > MOST_JSON:
+        raise _too_large(MOST_JSON)
     try:
         body = json.loads(data)
         shallow = is_shallow(body, DEEPEST)
@@ -75,6 +79,6 @@ def _too_large(most: int) -> Refused:
             "body",
             f"at most {most / 1e6:.1f} MB",
             "more",
-            "Send fewer prompts, or only those rows of an array that the request needs",
+            "Send fewer prompts, or only those rows of an array that the request needs, and arrays as a bundle",
         ),
     )

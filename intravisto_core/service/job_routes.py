@@ -96,7 +96,8 @@ async def result(id: str, request: Request, client: Client, desk: At, wait: floa
         error = dict(outcome.error or {"kind": "Cancelled", "message": "cancelled"})
         return desk.refuse(status_of(error), error)
     if JSON in request.headers.get("accept", ""):
-        return Response(read_head(outcome.answer)["manifest"], media_type=JSON, headers=NO_STORE)
+        headers = NO_STORE | {"X-Job-State": outcome.state}
+        return Response(read_head(outcome.answer)["manifest"], media_type=JSON, headers=headers)
     # once: an answer may be fetched in many parts
     entry.tag = entry.tag or await asyncio.to_thread(make_tag, outcome.answer)
     return answer_range(outcome.answer, entry.tag, request.headers, BUNDLE, NO_STORE | {"X-Job-State": outcome.state})

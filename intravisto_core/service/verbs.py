@@ -7,15 +7,23 @@ from typing import Any
 
 from intravisto_core.engine.answers import plain_info
 from intravisto_core.engine.base import Engine
-from intravisto_core.errors import RequestError, expected
+from intravisto_core.errors import RequestError, TooLargeError, expected
 from intravisto_core.request import to_json
 from intravisto_core.storage.plain import to_plain
 
 LONGEST_WAIT_S = 60.0
+MOST_CHARACTERS = 500_000
 
 
 def _plain(value: Any) -> Any:
     return to_plain(value, {}, "")
+
+
+def _list(body: Mapping[str, Any], name: str) -> list[Any]:
+    found = body.get(name) or []
+    if not isinstance(found, list):
+        raise RequestError(expected(name, "a list", found))
+    return found
 
 
 def tell_card(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,10 +41,19 @@ def tell_card(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tokenize(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The tokens of a text."""
-    messages = tuple(tuple(turn) if isinstance(turn, list) else turn for turn in body.get("messages") or ())
+    """The tokens of a text.
+
+    Raises:
+        TooLargeError: it would hold up the tokenizer for minutes, and everybody who needs it.
+    """
+    text = body.get("text", "")
+    if isinstance(text, str) and len(text) > MOST_CHARACTERS:
+        raise TooLargeError(
+            expected("text", f"at most {MOST_CHARACTERS:,} characters at once", f"{len(text):,}", "Send it in parts")
+        )
+    messages = tuple(tuple(turn) if isinstance(turn, list) else turn for turn in _list(body, "messages"))
     found = engine.tokenize(
-        body.get("text", ""),
+        text,
         body.get("add_special_tokens", True),
         chat=body.get("chat", False),
         messages=messages,
@@ -47,9 +64,7 @@ def tokenize(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
 def estimate(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """What a run takes, and how long."""
     prompt, new = body.get("prompt_tokens", 0), body.get("new_tokens", 0)
-    found = engine.estimate(
-        prompt, new, body.get("sites"), body.get("whitened", False), tuple(body.get("modules") or ())
-    )
+    found = engine.estimate(prompt, new, body.get("sites"), body.get("whitened", False), tuple(_list(body, "modules")))
     return {"estimate": _plain(found), "seconds": engine.expected_seconds(prompt, new)}
 
 

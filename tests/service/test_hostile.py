@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import intravisto_core as iv
+from intravisto_core.service.body import parse
+from intravisto_core.service.clients import Refused
 from intravisto_core.service.limits import ServiceLimits
 from intravisto_core.storage.bundle import pack_bundle
 from tests.service.serving import WAIT_S, serving
@@ -104,6 +106,8 @@ REQUESTS: dict[str, Sent] = {
     "an unknown path": ("GET", "/admin", None, {}, 404),
     "a text that is a number": ("POST", "/v1/tokenize", {"text": 3}, {}, 400),
     "a conversation of nonsense": ("POST", "/v1/tokenize", {"text": "a", "chat": True, "messages": [[1, 2]]}, {}, 400),
+    "a conversation that is a number": ("POST", "/v1/tokenize", {"text": "a", "messages": 5}, {}, 400),
+    "modules that are a number": ("POST", "/v1/estimate", {"prompt_tokens": 1, "modules": 5}, {}, 400),
     "an estimate of less than nothing": ("POST", "/v1/estimate", {"prompt_tokens": -1}, {}, 400),
     "an estimate of too much": ("POST", "/v1/estimate", {"prompt_tokens": "many"}, {}, 400),
     "waiting for a word": ("GET", "/v1/capabilities?finish=soon", None, {}, 400),
@@ -172,3 +176,9 @@ def test_without_tokens_only_this_machine_is_listened_to(tiny_llama):
     from intravisto_core.cli import main
 
     assert main(["serve", "--model", str(tiny_llama), "--host", "0.0.0.0"]) == 2
+
+
+def test_lists_in_json_that_would_hold_up_others_are_refused_unread():
+    with pytest.raises(Refused, match=r"at most 8\.4 MB.*arrays as a bundle") as caught:
+        parse(b'{"request": [' + b"[1]," * (3 << 20) + b"1]}", "application/json")
+    assert caught.value.status == 413
