@@ -12,7 +12,7 @@ from intravisto_core.cli.options import SOURCES, add_spec, read_spec
 from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
 from intravisto_core.engine.limits import Limits
-from intravisto_core.errors import MissingProgramError, expected
+from intravisto_core.errors import MissingProgramError, RequestError, expected
 
 # limits of one request that a service may set, with what each is called
 OF_REQUEST = {
@@ -92,7 +92,7 @@ def _serve(options: argparse.Namespace) -> int:
         # the web framework, and torch, are loaded here
         from intravisto_core.service.clients import check_address, find_risks, read_clients
         from intravisto_core.service.limits import Allowance
-        from intravisto_core.service.placement import estimate_sizes, name_models
+        from intravisto_core.service.placement import estimate_sizes, name_models, read_gigabytes
         from intravisto_core.service.server import check_port, make_server
     except ModuleNotFoundError as error:
         raise MissingProgramError(
@@ -108,7 +108,10 @@ def _serve(options: argparse.Namespace) -> int:
     estimate_sizes(models)
     print_notes(find_risks(options.tokens))
     limits = Limits(**{name: getattr(options, f"most_{name}") for name in OF_REQUEST})
-    memory, gpu_memory = (None if n is None else int(n * 1e9) for n in (options.memory, options.gpu_memory))
+    memory, gpu_memory = (read_gigabytes(name, getattr(options, name)) for name in ("memory", "gpu_memory"))
+    if options.replicas is None and gpu_memory is not None:
+        todo = "Without it the models run in this process, on the GPUs that it sees"
+        raise RequestError(expected("gpu_memory", "replicas beside it", options.gpu_memory, todo))
     where = f"http://{options.host}:{options.port}"
     print_text(f"{', '.join(models)} at {where}; what it answers stands at {where}/docs")
     if options.replicas is None:

@@ -33,7 +33,16 @@ from intravisto_core.service.backend import Gone, Outcome, Step, Ticket
 from intravisto_core.service.clients import read_clients
 from intravisto_core.service.http import build_app
 from intravisto_core.service.limits import Allowance, ServiceLimits
-from intravisto_core.service.placement import BESIDE, Group, estimate_sizes, group_models, name_models
+from intravisto_core.service.placement import (
+    BESIDE,
+    Group,
+    check_devices,
+    check_gpus,
+    estimate_sizes,
+    group_models,
+    name_models,
+    read_gigabytes,
+)
 from intravisto_core.service.ray_start import start_ray
 from intravisto_core.storage.bundle import unpack_bundle
 
@@ -172,8 +181,18 @@ def build(plan: Plan) -> serve.Application:
 
     Raises:
         ModelError: a model cannot be had or read.
+        RequestError: a model asks for a device that replicas do not have.
     """
-    groups = tuple(group_models(estimate_sizes(plan.models), plan.memory, plan.gpu_memory))
+    return _bind(plan, plan_groups(plan))
+
+
+def plan_groups(plan: Plan) -> tuple[Group, ...]:
+    """Which models share a replica. Raises as `build`."""
+    check_devices(plan.models, plan.gpu_memory is not None)
+    return tuple(group_models(estimate_sizes(plan.models), plan.memory, plan.gpu_memory))
+
+
+def _bind(plan: Plan, groups: tuple[Group, ...]) -> serve.Application:
     handles = [_deploy(plan, group, number) for number, group in enumerate(groups)]
     ingress: Any = serve.deployment(
         serve.ingress()(Ingress),
@@ -195,17 +214,14 @@ def application(args: Mapping[str, Any]) -> serve.Application:
     """
     refuse_unknown("application", ARGUMENTS, dict(args))
 
-    def gigabytes(name: str) -> int | None:
-        return int(float(args[name]) * 1e9) if args.get(name) else None
-
     sources = [each.strip() for each in str(args.get("models", "demo")).split(",") if each.strip()]
     plan = Plan(
         name_models(ModelSpec(source) for source in sources),
         least=int(args.get("least", 1)),
         most=int(args.get("most", args.get("least", 1))),
         tokens=args.get("tokens"),
-        memory=gigabytes("memory_gb"),
-        gpu_memory=gigabytes("gpu_memory_gb"),
+        memory=read_gigabytes("memory_gb", args.get("memory_gb")),
+        gpu_memory=read_gigabytes("gpu_memory_gb", args.get("gpu_memory_gb")),
         cpus=float(args.get("cpus", 1.0)),
     )
     return build(plan)
@@ -215,6 +231,9 @@ def _deploy(plan: Plan, group: Group, number: int) -> serve.Application:
     resources: dict[str, Any] = {"num_cpus": plan.cpus, "memory": group.nbytes + BESIDE}
     if group.gpus:
         resources["num_gpus"] = group.gpus
+    else:
+        # Ray leaves all GPUs in sight of an actor that asked for none
+        resources["runtime_env"] = {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}
     router: Any = ByKey
     scale: dict[str, Any] = {"num_replicas": plan.least}
     if plan.most > plan.least:
@@ -242,10 +261,17 @@ def _deploy(plan: Plan, group: Group, number: int) -> serve.Application:
 
 
 def start_cluster(plan: Plan, host: str, port: int, address: str | None = None) -> None:
-    """Begin to serve, and come back once replicas are up. address: of a cluster that runs; else a new one here."""
+    """Begin to serve, and come back once replicas are up. address: of a cluster that runs; else a new one here.
+
+    Raises:
+        RequestError: as `build`; a new cluster has fewer GPUs than the least number of replicas needs.
+    """
+    groups = plan_groups(plan)
     start_ray(address)
+    if address is None:
+        check_gpus(groups, plan.least, ray.cluster_resources().get("GPU", 0.0))
     serve.start(http_options={"host": host, "port": port}, logging_config={"enable_access_log": False})
-    serve.run(build(plan), name=APP, route_prefix="/", logging_config={"enable_access_log": False})
+    serve.run(_bind(plan, groups), name=APP, route_prefix="/", logging_config={"enable_access_log": False})
 
 
 def run_cluster(plan: Plan, host: str, port: int, address: str | None = None) -> None:

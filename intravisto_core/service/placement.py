@@ -42,6 +42,53 @@ def name_models(specs: Iterable[ModelSpec]) -> dict[str, ModelSpec]:
     return found
 
 
+def read_gigabytes(name: str, given: float | str | None) -> int | None:
+    """Bytes of a size in gigabytes; None where none is given.
+
+    Raises:
+        RequestError: it is no number above 0.
+    """
+    if given is None:
+        return None
+    try:
+        found = float(given)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise RequestError(expected(name, "gigabytes, a number above 0", given))
+    return max(1, int(found * 1e9))
+
+
+def check_devices(specs: Mapping[str, ModelSpec], on_gpus: bool) -> None:
+    """Refuse models that ask for another device than replicas have. on_gpus: whether replicas have GPUs of their own.
+
+    Raises:
+        RequestError: a model asks for a GPU where they have none, or for the processor where they have some.
+    """
+    for name, spec in specs.items():
+        if on_gpus and spec.device_map == "cpu":
+            what, todo = "one that uses the GPU of a replica", "Leave out gpu_memory, or device_map"
+        elif not on_gpus and spec.device_map == "cuda":
+            what, todo = "one without a GPU, which no replica has", "Give gpu_memory, the gigabytes of one GPU"
+        else:
+            continue
+        raise RequestError(expected(f"device_map of {name}", what, spec.device_map, todo))
+
+
+def check_gpus(groups: Iterable[Group], replicas: int, there: float) -> None:
+    """Refuse a plan that needs more GPUs than there are, which would wait for them for ever.
+
+    replicas: of each group. there: GPUs of the cluster.
+
+    Raises:
+        RequestError: with both numbers.
+    """
+    needed = replicas * sum(group.gpus for group in groups)
+    if needed > there:
+        what = f"{needed} for {replicas} replica{'s' if replicas > 1 else ''} of each group of models"
+        raise RequestError(expected("GPUs", what, int(there), "Leave gpu_memory out to run on processors"))
+
+
 def group_models(sizes: Mapping[str, int], room: int | None, gpu_bytes: int | None = None) -> list[Group]:
     """Models packed into as few groups as first-fit by falling size finds.
 

@@ -13,7 +13,14 @@ import intravisto_core as iv
 from intravisto_core.cli import main
 from intravisto_core.service.clients import find_risks, read_clients
 from intravisto_core.service.limits import Allowance, Usage
-from intravisto_core.service.placement import group_models, name_models
+from intravisto_core.service.placement import (
+    Group,
+    check_devices,
+    check_gpus,
+    group_models,
+    name_models,
+    read_gigabytes,
+)
 from tests.processes import free_port
 from tests.service.test_jobs import ALICE, BOB
 
@@ -102,6 +109,56 @@ def test_a_file_of_tokens_that_others_may_read_is_named(tmp_path):
     assert find_risks(path) == find_risks(None) == []
     path.chmod(0o640)
     assert find_risks(path) == [f"token file: others on this machine may read or change {path}; chmod 600 {path}"]
+
+
+@pytest.mark.parametrize("words", [["--gpu-memory", "24"], ["--replicas", "1", "--gpu-memory", "0"]])
+def test_the_command_refuses_gpus_that_no_replica_takes(monkeypatch, capsys, tiny_llama, words):
+    from intravisto_core.cli import main
+    from intravisto_core.service import cluster, server
+
+    monkeypatch.setattr(cluster, "run_cluster", lambda *given: pytest.fail("it began to serve"))
+    monkeypatch.setattr(server, "make_server", lambda *given, **how: pytest.fail("it began to serve"))
+    assert main(["serve", "--model", str(tiny_llama), *words]) != 0
+    assert "gpu_memory: expected" in capsys.readouterr().err
+
+
+def test_replicas_see_the_gpus_that_they_asked_for(tiny_llama):
+    from intravisto_core.service import cluster
+
+    def options(gpu_memory: int | None) -> dict[str, Any]:
+        plan = cluster.Plan(name_models([iv.ModelSpec(str(tiny_llama))]), gpu_memory=gpu_memory)
+        (group,) = cluster.plan_groups(plan)
+        return dict(cluster._deploy(plan, group, 0)._bound_deployment.ray_actor_options)
+
+    on_processors, on_gpus = options(None), options(24 * 10**9)
+    assert on_processors["runtime_env"]["env_vars"] == {"CUDA_VISIBLE_DEVICES": ""}
+    assert not on_processors.get("num_gpus")
+    assert on_gpus["num_gpus"] == 1
+    assert "CUDA_VISIBLE_DEVICES" not in on_gpus.get("runtime_env", {}).get("env_vars", {})
+
+
+def test_a_plan_for_devices_that_are_not_there_is_refused():
+    on = {device: {"m": iv.ModelSpec("demo", device_map=device)} for device in ("auto", "cpu", "cuda")}
+    for allowed, on_gpus in ((("auto", "cpu"), False), (("auto", "cuda"), True)):
+        for device, specs in on.items():
+            if device in allowed:
+                check_devices(specs, on_gpus)
+            else:
+                with pytest.raises(iv.RequestError, match="device_map of m"):
+                    check_devices(specs, on_gpus)
+    groups = [Group(("a",), 10, 1), Group(("b",), 100, 3)]
+    check_gpus(groups, 2, 8.0)
+    with pytest.raises(iv.RequestError, match="8 for 2 replicas of each group of models; got 7"):
+        check_gpus(groups, 2, 7.0)
+    check_gpus([Group(("a",), 10)], 5, 0.0)
+
+
+def test_sizes_are_gigabytes_above_nothing():
+    assert read_gigabytes("memory", None) is None
+    assert read_gigabytes("memory", "1.5") == read_gigabytes("memory", 1.5) == 1_500_000_000
+    for wrong in ("many", 0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(iv.RequestError, match="memory: expected gigabytes"):
+            read_gigabytes("memory", wrong)
 
 
 def test_models_share_processes_by_their_size():
