@@ -114,7 +114,7 @@ class Component(Choice):
 class Lens(Choice):
     """How a vector is turned into scores over the vocabulary (docs/methods.md §3)."""
 
-    OUTPUT = "output", "output", "The model's own last step: final norm, then the unembedding table."
+    OUTPUT = "output", "output", "The model's own last step: final norm, then the output table (unembedding)."
     INPUT = "input", "input", "Compared with the input embeddings: which token does it look like?"
     LINEAR = "linear", "linear", "From the input table at the bottom to the output table at the top, evenly."
     QUADRATIC = "quadratic", "quadratic", "Like linear, but staying near the input table for longer."
@@ -368,7 +368,11 @@ class Colour(Choice):
     LOGIT = "logit", "change of logit", "How far the top token's score is raised by this update."
     RANK = "rank", "rank of a token", "Place of the watched token among all tokens: 1 is the top."
     PROBABILITY = "probability", "probability of a token", "Probability of the watched token."
-    KL_FINAL = "kl_final", "KL from final", "How far the cell is from the model's own prediction there; 0 is the same."
+    KL_FINAL = (
+        "kl_final",
+        "KL from final",
+        "How far the cell is from the model's own prediction there, in nats; 0 is the same.",
+    )
     KL_BELOW = "kl_below", "KL from row below", "How far the prediction moved since the row below, in nats."
     NEXT = "next", "real next token", "Log-probability of the token that the text really goes on with; 0 is certain."
     CORRECT = "correct", "correctness", "Whether the cell's top token is the one that the text really goes on with."
@@ -457,9 +461,17 @@ class ControlKind(Choice):
 class Ranking(Choice):
     """How the parts of a circuit are ranked (docs/methods.md §9)."""
 
-    EAP_IG = "eap_ig", "EAP-IG", "Edge attribution along the way from the counterfactual's words to the prompt's."
-    ATTRIBUTION = "attribution", "attribution patching", "The slope at the prompt's run, times the change of each part."
-    ACTIVATION = "activation", "activation patching", "The run is made again with each part from the counterfactual."
+    EAP_IG = "eap_ig", "EAP-IG", "Edge attribution along the way from the corrupt prompt's words to the clean one's."
+    ATTRIBUTION = (
+        "attribution",
+        "attribution patching",
+        "The slope at the clean prompt's run, times the change of each part.",
+    )
+    ACTIVATION = (
+        "activation",
+        "activation patching",
+        "The clean prompt is run again with each part from the corrupt one.",
+    )
     RANDOM = "random", "random", "By chance: what any other ranking is to beat."
 
 
