@@ -56,9 +56,17 @@ class ControlKind(Choice):
 class Ranking(Choice):
     """How the parts of a circuit are ranked (docs/methods.md §9)."""
 
-    EAP_IG = "eap_ig", "EAP-IG", "Edge attribution along the way from the counterfactual's words to the prompt's."
-    ATTRIBUTION = "attribution", "attribution patching", "The slope at the prompt's run, times the change of each part."
-    ACTIVATION = "activation", "activation patching", "The run is made again with each part from the counterfactual."
+    EAP_IG = "eap_ig", "EAP-IG", "Edge attribution along the way from the corrupt prompt's words to the clean one's."
+    ATTRIBUTION = (
+        "attribution",
+        "attribution patching",
+        "The slope at the clean prompt's run, times the change of each part.",
+    )
+    ACTIVATION = (
+        "activation",
+        "activation patching",
+        "The clean prompt is run again with each part from the corrupt one.",
+    )
     RANDOM = "random", "random", "By chance: what any other ranking is to beat."
 
 

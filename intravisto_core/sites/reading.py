@@ -8,7 +8,7 @@ from intravisto_core.sites.choice import Choice
 class Lens(Choice):
     """How a vector is turned into scores over the vocabulary (docs/methods.md §3)."""
 
-    OUTPUT = "output", "output", "The model's own last step: final norm, then the unembedding table."
+    OUTPUT = "output", "output", "The model's own last step: final norm, then the output table (unembedding)."
     INPUT = "input", "input", "Compared with the input embeddings: which token does it look like?"
     LINEAR = "linear", "linear", "From the input table at the bottom to the output table at the top, evenly."
     QUADRATIC = "quadratic", "quadratic", "Like linear, but staying near the input table for longer."
@@ -84,7 +84,11 @@ class Colour(Choice):
     LOGIT = "logit", "change of logit", "How far the top token's score is raised by this update."
     RANK = "rank", "rank of a token", "Place of the watched token among all tokens: 1 is the top."
     PROBABILITY = "probability", "probability of a token", "Probability of the watched token."
-    KL_FINAL = "kl_final", "KL from final", "How far the cell is from the model's own prediction there; 0 is the same."
+    KL_FINAL = (
+        "kl_final",
+        "KL from final",
+        "How far the cell is from the model's own prediction there, in nats; 0 is the same.",
+    )
     KL_BELOW = "kl_below", "KL from row below", "How far the prediction moved since the row below, in nats."
     NEXT = "next", "real next token", "Log-probability of the token that the text really goes on with; 0 is certain."
     CORRECT = "correct", "correctness", "Whether the cell's top token is the one that the text really goes on with."

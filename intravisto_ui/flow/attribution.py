@@ -56,7 +56,9 @@ def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
         f"parts = trace.attribution({export_menu.write_arguments(view)})",
         'parts.save("attribution.html")',
     ]
-    export_menu.draw_menu(line, shown, workspace.id, view, "attribution", lines)
+    # the map of heads saves itself; bars and curve are drawn by the record
+    mapped = cut is Refinement.HEADS
+    export_menu.draw_menu(line, shown, workspace.id, view, "attribution", lines, in_browser=mapped)
     picture_side, panel_side = stage.draw_stage()
     with picture_side:
         if cut is Refinement.HEADS:

@@ -15,7 +15,8 @@ upright line is where the prompt ends and the model's own text begins.
 
 **What to do with it.** Click a cell to open it at the side. Click a generated token above the picture to ask why it
 came. *Find* goes to a place, or marks the lowest row where a token comes up in each column. Under *More*: other
-readings, scales, text size. *Export*: files, and the lines of Python that make the same picture.
+readings, scales, text size. *Export*: files, and the lines of Python that make the same picture. Of a long text a strip
+above the picture shows the whole, with what is in sight shaded; a click there goes to that place.
 
 **How it is computed.** The stream after the layer goes through the model's final norm and its output table (the
 *output lens*); other lenses read it with other tables. *Attention* and *MLP* show what that part alone added: these
@@ -41,7 +42,7 @@ make a text of what would be a place: `"row 5"`.
 
 COLOURS = """
 - *top probability*: how sure the cell is of the token it shows.
-- *entropy*: how undecided it is, in nats; 0 is certain.
+- *entropy*: how undecided it is, in nats (one is 1.44 bits); 0 is certain.
 - *attention, MLP contribution*: how much that part counts where it is added to the stream, by the measure chosen under
   *More*; blank at the embeddings and the final norm, where nothing is added.
 - *rank, probability of a token*: where a token that you name stands among all tokens; rank 1 is the top. If its text is
@@ -68,7 +69,7 @@ one of:
   of the stream, and their rank in the stream before and after. They are in order of the angle between what was written
   and the token's direction; by the change itself, rare tokens with long rows in the table come first everywhere (this
   is on offer under *More*). A large change at rank 1,000 may still not matter.
-- *shares*: the same junction by all five measures. They ask different questions and need not agree.
+- *shares*: how much each part counts in the sum, by all five measures. They ask different questions and need not agree.
 - *sampling*: the odds of the next token under another temperature, top-k and top-p, from the stored scores.
 
 **Why this token?** compares a generated token with its runner-up: which updates raised its score over the

@@ -61,7 +61,7 @@ def draw_menu(place: Any, workspace: Workspace, shown: Shown) -> None:
             placeholder=shown.engine.model.name,
             help="Only where its config calls the same model otherwise. A dictionary of another model is refused.",
         )
-        if draw_press(st.button, "Add", key=f"{KEY}_add", type="primary") and path:
+        if draw_press(st.button, "Add", key=f"{KEY}_add") and path:
             _add(workspace, engine, path.strip(), called.strip() or None)
         failed = workspace.options.get(ADDING)
         if isinstance(failed, IntravistoError):

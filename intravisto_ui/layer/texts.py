@@ -39,7 +39,7 @@ def draw(workspace: Workspace, shown: Shown, graph: LayerGraph, parts: dict[str,
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"{KEY}_line")
     with line.container(width="content", key=f"{KEY}_which"):
         which = draw_segments("Of", f"{KEY}_of", names, next(iter(names)))
-    if draw_press(line.button, "Run them", key=f"{KEY}_go", type="primary"):
+    if draw_press(line.button, "Run them", key=f"{KEY}_go"):
         workspace.options[RUN] = tuple(text for text in (row.strip() for row in given.splitlines()) if text)
     ran = workspace.options.get(RUN)
     if ran is None:

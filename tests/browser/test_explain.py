@@ -34,7 +34,7 @@ def assert_nothing_is_cut(seen):
     """No number is cut, no two labels of the rise lie on each other, and the page scrolls in no other direction."""
     page = seen.page
     cut = """(cells) => cells.filter((c) => c.scrollWidth > c.clientWidth + 1).map((c) => c.textContent)"""
-    assert page.locator(".iv-table td.iv-num, .iv-cell-text").evaluate_all(cut) == []
+    assert page.locator(".iv-table td.iv-num, .iv-cell-text, .iv-word").evaluate_all(cut) == []
     labels = [box(each) for each in page.locator(".iv-what-name").all()]
     for i, a in enumerate(labels):
         for b in labels[i + 1 :]:

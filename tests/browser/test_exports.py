@@ -57,6 +57,21 @@ def test_pictures_open_elsewhere(visit: Visits, chromium: Any, tmp_path: Path) -
         context.close()
 
 
+def test_the_map_of_heads_is_saved_from_the_menu_of_the_page(visit: Visits, tmp_path: Path) -> None:
+    seen = visit(path="flow")
+    seen.page.wait_for_selector("rect.iv-node")
+    seen.idle()
+    seen.page.locator(".st-key-flow_tab button", has_text="Attribution").click()
+    seen.page.wait_for_selector(".iv-head")
+    seen.idle()
+    expect(seen.page.locator(".iv-heads .iv-export")).to_have_count(0)
+    seen.page.get_by_role("button", name="Export", exact=True).click()
+    svg = taken(seen, seen.page.get_by_role("button", name="SVG", exact=True), tmp_path)
+    assert svg.name == "heads.svg"
+    assert svg.read_text("utf-8").count("iv-head") == 6 * 5
+    assert seen.said == []
+
+
 def test_files_of_the_export_menu_open_elsewhere(visit: Visits, chromium: Any, tmp_path: Path) -> None:
     seen = visit().ready()
     cell = seen.cell(4, 8).get_attribute("aria-label")

@@ -44,4 +44,13 @@ def test_a_long_text_opens_on_its_answer(
     expect(line).to_contain_text("comes among the top 5 at")
     expect(field).not_to_be_visible()
     expect(seen.page.locator(".iv-mark.iv-found").first).to_be_attached()
+    overview = seen.page.locator(".iv-overview")
+    expect(overview.locator(".iv-overbar").nth(15 * (sentences + 1))).to_be_attached()
+    expect(overview.locator(".iv-overspot").first).to_be_attached()
+    # one that is far from what is looked at
+    bars = overview.locator("svg").bounding_box()
+    seen.page.mouse.click(bars["x"] + 2.5 * bars["width"] / (19 * (sentences + 1)), bars["y"] + 8)
+    expect(seen.page.locator(".headline .where")).to_contain_text("position 2 ")
+    sight = overview.locator(".iv-insight").first
+    expect(sight).to_have_attribute("x", "0")
     assert not seen.said

@@ -175,12 +175,34 @@ def test_a_large_grid_scrolls_with_labels_in_sight(open_page: Opener) -> None:
     label, head = page.locator(".iv-label.iv-on").bounding_box(), page.locator(".iv-column.iv-on").bounding_box()
     assert abs(label["x"] - frame["x"]) < 3
     assert label["y"] == chosen["y"]
-    assert abs(head["y"] - frame["y"]) < 3
+    assert abs(head["y"] - page.locator(".iv-window").bounding_box()["y"]) < 3, "under the strip of the whole text"
     assert head["x"] == chosen["x"]
     page.keyboard.press("Control+End")
     assert selection(page) == [0, 199]
     last = cell(page, 0, 199).bounding_box()
     assert last["x"] + last["width"] <= frame["x"] + frame["width"]
+
+
+def test_a_strip_over_a_long_text_shows_what_is_in_sight_and_leads_there(open_page: Opener) -> None:
+    page = open_page(made.grid(8, 200, 160, nasty=False))
+    bars, sight = page.locator(".iv-overbars").bounding_box(), page.locator(".iv-insight")
+    page.mouse.click(bars["x"] + bars["width"] * 150.5 / 200, bars["y"] + 8)
+    assert selection(page)[1] == 150
+    each = bars["width"] / 200
+    first, wide = (float(sight.get_attribute(name)) for name in ("x", "width"))
+    assert first <= 150 * each <= first + wide < bars["width"] * 0.9
+    page.evaluate(f"{GRID}.scroller.scrollTo(0, 0)")
+    wait_until(page, f"{GRID}.frame.querySelector('.iv-insight').getAttribute('x') === '0'")
+    page.evaluate(f"{GRID}.setMarks([{{ row: 2, position: 199, kind: 'found' }}])")
+    spot = page.locator(".iv-overspot")
+    assert abs(float(spot.get_attribute("x")) - 199.5 * each) < 3
+    page.locator(".iv-overview").hover(position={"x": 300, "y": 10})
+    assert "Shaded: in sight" in page.locator(".iv-overview").get_attribute("title")
+
+
+def test_a_short_text_has_no_strip(open_page: Opener) -> None:
+    page = open_page(made.grid())
+    assert not page.locator(".iv-overview").is_visible()
 
 
 def test_a_selection_of_another_trace_is_not_followed(open_page: Opener) -> None:

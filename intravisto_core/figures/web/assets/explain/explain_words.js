@@ -12,6 +12,7 @@ const LABEL_EDGES = 14;
 const WIDEST = 104;
 const NARROWEST = 38;
 const BRIEF = 56;
+const CHIP = { size: 13.5, weight: 650, edges: 14 }; // of a word's letters, and px beside them
 const ARC_TOP = 12;
 const ARC_STEP = 19;
 const LEAST_STROKE = 1.5;
@@ -49,6 +50,25 @@ function drawArcs(svg, data, centre, height) {
     });
 }
 
+/**
+ * Widths of the columns: all words as wide, where each can be read so; else each as wide as it needs, and more where
+ * there is room. Words that do not fit then are scrolled.
+ */
+function layWords(columns, room, measure) {
+  const isGap = ({ kind }) => kind === "gap";
+  const needed = columns.map((c) => (isGap(c) ? 0 : Math.max(NARROWEST, Math.min(WIDEST, chipWidth(c.token, measure)))));
+  const gaps = columns.filter(isGap).length;
+  const n = columns.length - gaps;
+  const each = Math.min(WIDEST, (room - gaps * (FOLDED + GAP)) / n - GAP);
+  const spare = Math.max(0, each - needed.reduce((sum, width) => sum + width, 0) / n);
+  const even = each >= Math.max(...needed);
+  return columns.map((c, i) => (isGap(c) ? FOLDED : even ? each : Math.min(WIDEST, needed[i] + spare)));
+}
+
+function chipWidth(token, measure) {
+  return Math.ceil(measure(token, CHIP.size, CHIP.weight)) + CHIP.edges;
+}
+
 export function drawWords(card) {
   const { data, scales } = card;
   const words = data.words;
@@ -58,13 +78,11 @@ export function drawWords(card) {
   head.append(" Which words it uses");
   element("small", "", head, words.about);
   drawProgress(card, head);
-  const gaps = words.columns.filter(({ kind }) => kind === "gap").length;
-  const n = words.columns.length - gaps;
+  const measure = measurer(resolved(card.card, "font-family"));
   const room = part.clientWidth - 34;
   const labels = room < 760 ? 84 : LABELS;
-  const out = Math.min(OUT, Math.max(80, room / 10));
-  const width = Math.max(NARROWEST, Math.min(WIDEST, (room - labels - out - ARROW - gaps * (FOLDED + GAP)) / n - GAP));
-  const widths = words.columns.map(({ kind }) => (kind === "gap" ? FOLDED : width));
+  const out = Math.max(Math.min(OUT, Math.max(80, room / 10)), Math.min(WIDEST, chipWidth(data.target, measure)));
+  const widths = layWords(words.columns, room - labels - out - ARROW, measure);
   const starts = widths.map((_, i) => labels + widths.slice(0, i).reduce((sum, each) => sum + each + GAP, 0));
   const scroller = element("div", "iv-sideways", part);
   const whole = labels + widths.reduce((sum, each) => sum + each + GAP, 0) + ARROW + out;
@@ -72,7 +90,6 @@ export function drawWords(card) {
   field.style.width = `${Math.max(whole, 1)}px`;
   const centre = (i) => starts[i] + widths[i] / 2;
   const height = words.arcs.length ? ARC_TOP + ARC_STEP * (words.arcs.length - 1) + 30 : 8;
-  const measure = measurer(resolved(card.card, "font-family"));
   const svg = shape("svg", { width: whole, height, class: "iv-arcs", "aria-hidden": true }, field);
   for (const { arc, up, middle, room: most } of drawArcs(svg, words, centre, height)) {
     const label = element("span", "iv-label", field);
@@ -103,7 +120,7 @@ export function drawWords(card) {
     said.addEventListener("click", () => card.send({ do: "open", to: "heatmap", row: data.top }));
   }
   drawLine(grid, words.shareName, words.columns.map((c) => ({ text: c.share, quiet: c.kind !== "word" })), { text: "" });
-  const hidden = words.columns.map((c) => ({ text: (width < BRIEF && c.brief) || c.hidden || "", strong: c.halves, quiet: !c.halves }));
+  const hidden = words.columns.map((c, i) => ({ text: (widths[i] < BRIEF && c.brief) || c.hidden || "", strong: c.halves, quiet: !c.halves }));
   if (words.tested) drawLine(grid, words.hiddenName, hidden, { text: words.now, strong: true });
   keepScroll(card, scroller);
 }

@@ -1,6 +1,7 @@
 /** A flow as SVG with plain colours, on the page and as a file. */
 import { fitToken, namedRows } from "../shared/axis_words.js";
 import { element, resolved } from "../shared/base.js";
+import { drawExport } from "../shared/frame.js";
 import { LINKS } from "./flow_data.js";
 import { labelsOf } from "./flow_labels.js";
 import { isStroke } from "./flow_layout.js";
@@ -171,17 +172,6 @@ export function drawLegend(foot, layout, standalone) {
   bar.append(`${share(mass)} of the mass`);
   if (data.bright) element("span", "iv-item", foot, "stronger colour: larger KL");
   if (standalone) drawExport(foot);
-}
-
-/** The buttons that save the picture, on a page that has no menu for it. */
-export function drawExport(foot) {
-  const actions = element("span", "iv-item", foot);
-  for (const format of ["svg", "png"]) {
-    const button = element("button", "iv-export", actions, format.toUpperCase());
-    button.type = "button";
-    button.title = `Save the whole picture as ${format.toUpperCase()}`;
-    button.dataset.format = format;
-  }
 }
 
 /** One item of a legend. */

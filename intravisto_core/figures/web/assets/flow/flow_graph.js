@@ -4,9 +4,10 @@
  */
 import { element, rootOf, writeToken } from "../shared/base.js";
 import { keyOf, readPayload } from "./flow_data.js";
-import { drawExport, drawLabels, emptySvg, hint, paletteOf, planeSvg } from "./flow_draw.js";
+import { drawLabels, emptySvg, hint, paletteOf, planeSvg } from "./flow_draw.js";
 import { layColumns } from "./flow_columns.js";
 import { clamp } from "./flow_layout.js";
+import { drawExport } from "../shared/frame.js";
 import { Hover, addEntry, probabilityText } from "../shared/hover.js";
 import { shape } from "../shared/image.js";
 import { share } from "../shared/numbers.js";

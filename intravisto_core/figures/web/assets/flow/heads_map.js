@@ -4,7 +4,7 @@
  */
 import { element, rootOf, channels, resolved } from "../shared/base.js";
 import { colourScale, luminance } from "../shared/colour.js";
-import { Frame } from "../shared/frame.js";
+import { drawExport, Frame } from "../shared/frame.js";
 import { Hover } from "../shared/hover.js";
 import { paint, shape } from "../shared/image.js";
 import { change } from "../shared/numbers.js";
@@ -144,12 +144,7 @@ class HeadsMap extends Frame {
     const ramp = element("i", "iv-ramp", item);
     ramp.style.background = `linear-gradient(90deg, ${[0, 64, 128, 191, 255].map((k) => scale[k].fill).join(", ")})`;
     item.append(change(data.most));
-    const saves = element("span", "iv-item", foot);
-    for (const format of ["svg", "png"]) {
-      const button = element("button", "iv-export", saves, format.toUpperCase());
-      button.type = "button";
-      button.dataset.format = format;
-    }
+    if (this.standalone) drawExport(foot);
   }
 
   // pointing and choosing
@@ -234,10 +229,11 @@ class HeadsMap extends Frame {
   }
 }
 
-export default function ({ data, parentElement, setStateValue }) {
+export default function ({ data, parentElement, setStateValue, standalone = false }) {
   const root = rootOf(parentElement, "iv-heads");
   const map = (root.intravisto ??= new HeadsMap(root));
   map.send = (selection) => setStateValue("selection", selection);
+  map.standalone = standalone;
   map.mount();
   const signature = JSON.stringify(data);
   if (map.signature !== signature) {

@@ -1,8 +1,9 @@
 /** The sheet of cells: its elements, sizes and colours, and drawing what is in sight of it. */
 import { channels, element, resolved } from "../shared/base.js";
-import { drawLegend, drawMarks, drawRange } from "./cell_drawing.js";
+import { cellWords, drawLegend, drawMarks, drawRange } from "./cell_drawing.js";
 import { colourScale, luminance } from "../shared/colour.js";
 import { Frame } from "../shared/frame.js";
+import { Overview } from "../shared/overview.js";
 
 export const HEADER = 46;
 export const GAP = 4; // room for the outline of a selected cell beside header and labels
@@ -12,6 +13,7 @@ const ROW = { least: 26, most: 54, twoLines: 38 };
 const COMPACT = { least: 15, text: 11 }; // rows of one line, where all of them are in sight then
 const MARGIN = { rows: 6, columns: 4 };
 const SCROLLBAR = 12;
+const OVERVIEW = 16; // px of the largest bar of the strip over a long text, so that many rows stay in sight under it
 const TEXT = 13; // px, of the tokens in cells of these sizes
 
 export function clamp(value, least, most) {
@@ -45,6 +47,7 @@ export class CellCanvas extends Frame {
     this.markLayer.setAttribute("aria-hidden", "true");
     element("div", "iv-shade iv-right", this.opening);
     element("div", "iv-shade iv-bottom", this.opening);
+    this.overview = new Overview(this.frame, (position) => this.look(position), OVERVIEW);
   }
 
   /** Outlines besides the selection: [{ row, position, kind }], kind injected, ablated, scaled or found. */
@@ -58,6 +61,7 @@ export class CellCanvas extends Frame {
 
   lay() {
     const { data, scroller, canvas } = this;
+    this.loadOverview();
     this.size = this.room();
     if (!this.size.width) return;
     this.labelWidth = this.measureLabels();
@@ -81,7 +85,39 @@ export class CellCanvas extends Frame {
     scroller.setAttribute("aria-rowcount", data.height + 1);
     scroller.setAttribute("aria-colcount", data.width + 1);
     scroller.ariaLabel = `${data.title}: ${data.note}. Arrow keys move, Enter opens, Escape clears.`;
+    this.overview.paint(this.left(0), this.size.width - this.left(0) - EDGE);
     this.recolour();
+  }
+
+  /** The whole text in one strip: of each column how the highest row that has colours is coloured. */
+  loadOverview() {
+    const { data } = this;
+    const row = Math.max(0, data.rows.findIndex(({ blank }) => !blank));
+    const columns = data.columns.map((each, i) => ({ ...each, generated: data.firstGenerated >= 0 && i >= data.firstGenerated }));
+    this.overview.load(columns, columns.map((_, i) => this.extent(row * data.width + i)), (i) => `${data.rows[row].label}: ${cellWords(data, row, i)}`);
+    this.frame.classList.toggle("iv-long", this.overview.shown);
+  }
+
+  /** How far up the scale a cell is, 0 to 1; on a scale with a middle, how far from it. */
+  extent(cell) {
+    const step = this.data.step(cell);
+    if (step < 0) return 0;
+    return this.data.scale === "diverging" ? Math.abs(step - 127.5) / 127.5 : step / 255;
+  }
+
+  /** Bring a position into sight, and select it. */
+  look(position) {
+    const { scroller, cellWidth, labelWidth, selected } = this;
+    const [, column] = this.find(this.data.rows[0].row, position);
+    scroller.scrollLeft = (column + 0.5) * cellWidth - (scroller.clientWidth - labelWidth) / 2;
+    this.choose([selected?.[0] ?? 0, column], "click");
+  }
+
+  shadeEdges() {
+    super.shadeEdges();
+    const { left, right } = this.inSight();
+    const [first, last] = [this.data.columns[left], this.data.columns[right - 1]];
+    this.overview.mark((position) => Boolean(first && last) && position >= first.position && position <= last.position);
   }
 
   measureLabels() {

@@ -1,5 +1,6 @@
 /** Drawing the part of the grid that is in sight: column headers, row labels, cells. */
 import { element, writeToken } from "../shared/base.js";
+import { drawExport } from "../shared/frame.js";
 import { brief, briefNats, change, rank, verdict, wholePercent, wholeShare } from "../shared/numbers.js";
 
 export const MARK_GLYPHS = { injected: "✚", ablated: "✕", scaled: "×", found: "◆" };
@@ -26,12 +27,16 @@ export function secondLine(data, cell) {
 
 /** One line for readers who do not see the picture. */
 export function cellLabel(data, row, column) {
+  return `${data.rows[row].label}, position ${data.columns[column].position}: ${cellWords(data, row, column)}`;
+}
+
+/** What a cell holds, in words. */
+export function cellWords(data, row, column) {
   const cell = row * data.width + column;
-  const place = `${data.rows[row].label}, position ${data.columns[column].position}`;
-  if (data.isAwaited(column)) return `${place}: not decoded yet`;
+  if (data.isAwaited(column)) return "not decoded yet";
   return data.isBlank(cell)
-    ? `${place}: blank, ${data.rows[row].blank || data.missing}`
-    : `${place}: ${data.token(cell)}, ${data.colourName} ${secondLine(data, cell)}`;
+    ? `blank, ${data.rows[row].blank || data.missing}`
+    : `${data.token(cell)}, ${data.colourName} ${secondLine(data, cell)}`;
 }
 
 function drawCell(grid, parent, row, column) {
@@ -126,6 +131,7 @@ export function drawMarks(grid) {
     const [r, c] = grid.find(row, position);
     if (r >= 0 && c >= 0) place(grid, kind, r, c);
   }
+  grid.overview.spot(new Set(marks.map(({ position }) => position)));
   if (selected) place(grid, "selected", ...selected);
   for (const label of grid.canvas.querySelectorAll(".iv-label, .iv-column")) {
     const here = selected && (label.dataset.row == selected[0] || label.dataset.column == selected[1]);
@@ -162,14 +168,5 @@ export function drawLegend(grid) {
   const stops = Array.from({ length: 17 }, (_, i) => scale[Math.round((i * 255) / 16)].fill);
   element("i", "iv-bar", bar).style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
   element("em", "", bar, data.highText);
-  if (!grid.standalone) return;
-  const actions = element("span", "iv-item", foot);
-  const both = data.beside === "edited" ? ["both.svg", "both.png"] : [];
-  for (const format of ["svg", "png", ...both]) {
-    const [kind, which] = format.toUpperCase().split(".").reverse();
-    const button = element("button", "iv-export", actions, which ? `both ${kind}` : kind);
-    button.type = "button";
-    button.title = which ? `Save both pictures as one ${kind}` : `Save the whole picture as ${kind}`;
-    button.dataset.format = format;
-  }
+  if (grid.standalone) drawExport(foot, data.beside === "edited" ? ["both.svg", "both.png"] : []);
 }

@@ -10,6 +10,18 @@ const EDGE = 8;
 const KEY_PAUSE = 140;
 let made = 0;
 
+/** The buttons that save the picture, on a page that has no menu for it. more: "both.svg" saves two pictures as one. */
+export function drawExport(foot, more = []) {
+  const actions = element("span", "iv-item", foot);
+  for (const format of ["svg", "png", ...more]) {
+    const [kind, both] = format.toUpperCase().split(".").reverse();
+    const button = element("button", "iv-export", actions, both ? `both ${kind}` : kind);
+    button.type = "button";
+    button.title = both ? `Save both pictures as one ${kind}` : `Save the whole picture as ${kind}`;
+    button.dataset.format = format;
+  }
+}
+
 export class Frame {
   constructor(root, role, canvas) {
     this.number = made++;

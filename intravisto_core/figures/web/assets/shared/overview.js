@@ -2,16 +2,18 @@
 import { element } from "./base.js";
 import { shape } from "./image.js";
 
-const HEIGHT = 22;
+const HEIGHT = 22; // px
 const LONG = 40; // tokens, from which the strip is of use
 
 export class Overview {
-  /** frame: of the drawing. look: is called with the position that was clicked. */
-  constructor(frame, look) {
+  /** frame: of the drawing. look: is called with the position that was clicked. height: of the largest bar, px. */
+  constructor(frame, look, height = HEIGHT) {
+    this.height = height;
     this.root = element("div", "iv-overview");
     frame.prepend(this.root);
     this.label = element("div", "iv-overlabel", this.root, "whole text");
-    this.svg = shape("svg", { class: "iv-overbars", height: HEIGHT }, this.root);
+    this.label.style.lineHeight = `${height}px`;
+    this.svg = shape("svg", { class: "iv-overbars", height }, this.root);
     this.root.addEventListener("click", (event) => {
       const position = this.positionAt(event);
       if (position != null) look(position);
@@ -19,7 +21,7 @@ export class Overview {
     this.root.addEventListener("mousemove", (event) => this.tell(this.positionAt(event)));
   }
 
-  /** sizes: of every position. words: what the size of a position is, as text. */
+  /** sizes: of every column. words: gives what the size of the column of an index is, as text. */
   load(columns, sizes, words) {
     this.columns = columns;
     this.sizes = sizes;
@@ -38,15 +40,29 @@ export class Overview {
     this.svg.setAttribute("width", width);
     this.svg.replaceChildren();
     this.sight = shape("g", {}, this.svg);
+    const { height: tallest } = this;
     const most = Math.max(...this.sizes.map((size) => Math.abs(size ?? 0)), 1e-12);
     const each = width / this.columns.length;
     this.columns.forEach(({ generated }, i) => {
       const size = Math.abs(this.sizes[i] ?? 0) / most;
-      const height = size > 0 ? Math.max(1, Math.sqrt(size) * (HEIGHT - 3)) : 0;
-      const at = { x: (i * each).toFixed(2), y: (HEIGHT - height).toFixed(1), width: Math.max(0.8, 0.8 * each).toFixed(2), height: height.toFixed(1) };
+      const height = size > 0 ? Math.max(1, Math.sqrt(size) * (tallest - 3)) : 0;
+      const at = { x: (i * each).toFixed(2), y: (tallest - height).toFixed(1), width: Math.max(0.8, 0.8 * each).toFixed(2), height: height.toFixed(1) };
       if (height) shape("rect", { ...at, class: generated ? "iv-overbar iv-new" : "iv-overbar" }, this.svg);
     });
+    this.spots = shape("g", {}, this.svg);
+    this.spot();
     this.root.title = "";
+  }
+
+  /** Point out positions, as those where something was found. */
+  spot(positions = this.positions ?? new Set()) {
+    this.positions = positions;
+    if (!this.shown || !this.spots) return;
+    this.spots.replaceChildren();
+    const each = this.width / this.columns.length;
+    this.columns.forEach(({ position }, i) => {
+      if (positions.has(position)) shape("rect", { x: (i + 0.5) * each - 1.5, y: 0, width: 3, height: 4, class: "iv-overspot" }, this.spots);
+    });
   }
 
   /** Shade the positions that are in sight. */
@@ -60,7 +76,7 @@ export class Overview {
       if (here && first == null) first = i;
       if (first != null && (!here || i === this.columns.length - 1)) {
         const end = here ? i + 1 : i;
-        shape("rect", { x: first * each, y: 0, width: Math.max(2, (end - first) * each), height: HEIGHT, class: "iv-insight" }, this.sight);
+        shape("rect", { x: first * each, y: 0, width: Math.max(2, (end - first) * each), height: this.height, class: "iv-insight" }, this.sight);
         first = null;
       }
     });
@@ -73,7 +89,7 @@ export class Overview {
   }
 
   tell(position) {
-    const column = this.columns?.find((each) => each.position === position);
-    this.root.title = column ? `position ${position} reads ${column.reads}: ${this.words(this.sizes[position])}. Shaded: in sight` : "";
+    const i = this.columns?.findIndex((each) => each.position === position) ?? -1;
+    this.root.title = i < 0 ? "" : `position ${position} reads ${this.columns[i].reads}: ${this.words(i)}. Shaded: in sight`;
   }
 }

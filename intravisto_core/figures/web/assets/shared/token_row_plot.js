@@ -33,7 +33,8 @@ export class TokenRowPlot extends Frame {
   // sizes
 
   lay() {
-    this.overview.load(this.data.columns, this.sizes(), (size) => this.sizeInWords(size));
+    const sizes = this.sizes();
+    this.overview.load(this.data.columns, sizes, (i) => this.sizeInWords(sizes[i]));
     this.frame.classList.toggle("iv-long", this.overview.shown);
     this.size = this.room();
     if (!this.size.width) return;
