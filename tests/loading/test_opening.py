@@ -105,7 +105,7 @@ def test_an_error_that_is_kept_keeps_no_model(tiny_llama, monkeypatch):
 
     from intravisto_core.engine import local
 
-    def broken(model: object, loading: float) -> None:
+    def broken(model: object) -> None:
         raise RuntimeError("in the self-check")
 
     def networks() -> int:
