@@ -17,6 +17,7 @@ from streamlit.components.v2.types import ComponentRenderer
 from intravisto_core.figures.web import component_source, strip_tokens
 from intravisto_core.records import Token
 from intravisto_ui.parts.template_fold import Fold, list_folds
+from intravisto_ui.session.interrupts import GROWS
 from intravisto_ui.session.selection import Report, Selection
 
 SOURCES = {"chips": "strip", "links": "flow_links", "graph": "flow_graph", "route": "flow_route"}
@@ -47,9 +48,9 @@ def draw_grid(
 
     def ask() -> None:
         if on_more is not None:
-            on_more(_read_report(key, "more"))
+            on_more(_read_report(key, GROWS))
 
-    _draw_selecting("grid", payload, key, on_select, on_more_change=ask)
+    _draw_selecting("grid", payload, key, on_select, **{f"on_{GROWS}_change": ask})
 
 
 def draw_flow(payload: bytes, *, key: str, on_select: Callable[[Report], None]) -> None:

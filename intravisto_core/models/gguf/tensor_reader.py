@@ -36,12 +36,8 @@ class TensorReader(GGUFReader):
             kind = GGUFValueType(int(self._get(orig_offs, np.uint32)[0]))
             n = int(self._get(orig_offs + 4, np.uint64)[0])
             if n > KEPT_ELEMENTS and kind is not GGUFValueType.ARRAY:
-                return (
-                    _ARRAY_HEAD + self._measure(orig_offs + _ARRAY_HEAD, kind, n),
-                    [],
-                    [],
-                    [GGUFValueType.ARRAY, kind],
-                )
+                size = _ARRAY_HEAD + self._measure(orig_offs + _ARRAY_HEAD, kind, n)
+                return size, [], [], [GGUFValueType.ARRAY, kind]
         found: tuple[int, list[Any], list[int], list[GGUFValueType]] = super()._get_field_parts(orig_offs, raw_type)
         return found
 
