@@ -20,14 +20,15 @@ from intravisto_ui.session.text import escape_html, plural, token_html
 from intravisto_ui.session.workspace import Workspace
 
 TALLEST = 260
-MENU = "find_menu"
 OF_HEAD = "This is the output of that layer. What the head adds is on the Flow page, under Attribution."
 
 
 def draw_menu(workspace: Workspace, shown: Shown, container: DeltaGenerator) -> None:
-    """The find menu, for the headline of a page. It closes when something was found, which it would cover."""
+    """The find menu, for the headline of a page. When something was found, which it would cover, a closed one takes its
+    place: the browser may skip that a menu is to be closed, where that is overtaken by the next drawing.
+    """
     _follow_text(workspace, shown)
-    with container.popover("Find", key=MENU, on_change="rerun"), st.container(key="find"):
+    with container.popover("Find", key=f"find_menu_{workspace.n_found}"), st.container(key="find"):
         st.text_input(
             "A token, or a place",
             key="wanted",
@@ -67,8 +68,9 @@ def _take_typed(workspace: Workspace, shown: Shown) -> None:
         workspace.sought = str(error)
         return
     workspace.select_cell(wanted.row, wanted.position)
-    st.session_state[MENU] = wanted.head is not None
-    if wanted.head is not None:
+    if wanted.head is None:
+        workspace.n_found += 1
+    else:
         workspace.select_head(wanted.head)
         workspace.sought = OF_HEAD
 
@@ -110,7 +112,7 @@ def settle(workspace: Workspace, shown: Shown) -> None:
         raise
     # only now: what a newer act ends while it looks leaves them, and the menu, to the script that comes next
     workspace.forms = ()
-    st.session_state[MENU] = False
+    workspace.n_found += 1
     best = max(range(len(forms)), key=lambda i: len(_list_hits(found[i])))
     workspace.sought = forms[best]
     _select_nearest(workspace, found[best])

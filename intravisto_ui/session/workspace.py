@@ -47,11 +47,11 @@ class Workspace:
     question that all pages answer. opens_at: what is selected when the first run is there, in a copy of another
     workspace. sight: the first and last position of the heatmap that are looked at. wants_more: whether its picture
     asked for columns that it still lacks. known: the positions that it has, None where it has all. sought: the token
-    that is looked for, or why none is. forms: of what was just typed, of which one is taken. past: runs whose traces
-    are there. remembered: what was run before the server was started anew. written: what was written down of it last.
-    grids: of many runs, by what they show. brought: the trace whose prompt and settings the sidebar is to take over.
-    claim: the one that the user is about to test, as its dialog has it. presses: keys of buttons that were pressed and
-    that the page has not come to yet.
+    that is looked for, or why none is. forms: of what was just typed, of which one is taken. n_found: how often
+    something was found. past: runs whose traces are there. remembered: what was run before the server was started
+    anew. written: what was written down of it last. grids: of many runs, by what they show. brought: the trace whose
+    prompt and settings the sidebar is to take over. claim: the one that the user is about to test, as its dialog has
+    it. presses: keys of buttons that were pressed and that the page has not come to yet.
     """
 
     id: str
@@ -70,6 +70,7 @@ class Workspace:
     pins: dict[int, list[int]] = field(default_factory=dict)
     sought: QueryView | str | None = None
     forms: tuple[QueryView, ...] = ()
+    n_found: int = 0
     known: tuple[int, ...] | None = None
     past: list[Shown] = field(default_factory=list)
     remembered: tuple[Ran, ...] = ()

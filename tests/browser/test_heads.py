@@ -22,6 +22,8 @@ def ask(seen: Visit, target: str, contrast: str) -> None:
     page.locator(".st-key-question button").first.click()
     for side, text in (("target", target), ("contrast", contrast)):
         field = page.locator(f".st-key-question_{side} input")
+        # while the page is drawn anew, the field of before stands beside it for a moment
+        expect(field).to_have_count(1)
         field.fill(text)
         field.press("Enter")
         expect(page.locator(f".st-key-question_{side} .hint")).to_contain_text("one token: ")

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -163,15 +164,28 @@ def test_a_request_sent_again_after_the_ingress_was_killed_runs_once(cluster):
     ask = Http(cluster.url)
     run = {"request": json.loads(iv.to_json(iv.TraceRequest(PROMPT, iv.Generation(4))))}
     bodies = {"ended": run, "at work": {"request": json.loads(iv.to_json(make_long_grid()))}}
-    ids = {key: json.loads(ask("POST", "/v1/jobs", body, Idempotency_Key=key)[2])["id"] for key, body in bodies.items()}
+    # names of this run of the test alone: run again, it would be answered with what there is
+    keys = {key: f"{key} {uuid.uuid4()}" for key in bodies}
+
+    def post(key: str) -> str:
+        return str(json.loads(ask("POST", "/v1/jobs", bodies[key], Idempotency_Key=keys[key])[2])["id"])
+
+    ids = {"ended": post("ended")}
     before = ask.result(ids["ended"])[2]
-    done = wait_until(lambda: count_cells(json.loads(ask("GET", f"/v1/jobs/{ids['at work']}")[2])))
+    ids["at work"] = post("at work")
+
+    def look() -> int:
+        told = json.loads(ask("GET", f"/v1/jobs/{ids['at work']}")[2])
+        assert told["state"] in ("queued", "running"), "the grid ended before anything could be killed"
+        return count_cells(told)
+
+    done = wait_until(look)
     (ingress,) = cluster.find(INGRESS, 1)
     ingress.kill()
 
     def send(key: str) -> str:
         with suppress(OSError, http.client.HTTPException, KeyError, ValueError):
-            return str(json.loads(ask("POST", "/v1/jobs", bodies[key], Idempotency_Key=key)[2])["id"])
+            return post(key)
         return ""
 
     assert {key: wait_until(lambda key=key: send(key)) for key in bodies} == ids
