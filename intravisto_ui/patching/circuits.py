@@ -121,7 +121,8 @@ def _draw_found(workspace: Workspace, base: Shown, run: GridRun[CircuitRequest],
 def _draw_progress(run: GridRun[CircuitRequest]) -> None:
     done, total, text = run.progress()
     part = min(1.0, done / total) if total else 0.0
-    st.progress(part, text=f"{text or 'Beginning'}: {done} of {total} pairs" if total else text or "Beginning")
+    with st.container(key="circuit_progress"):
+        st.progress(part, text=f"{text or 'Beginning'}: {done} of {total} pairs" if total else text or "Beginning")
     st.button("Cancel", key="circuit_cancel", on_click=run.cancel)
     st.skeleton(height=300)
 

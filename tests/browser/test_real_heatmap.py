@@ -15,6 +15,15 @@ Visits = Callable[..., Visit]
 # 19 tokens; with the question and ten that are generated, 19 more
 SENTENCE = "The Eiffel Tower is in the city of Paris, and many people visit it each year. "
 QUESTION = "The Eiffel Tower is in the city of"
+# notes where an element begins, as often as the page is painted
+WATCH_TOP = """(element) => {
+  window.tops = [];
+  const look = () => {
+    if (element.isConnected) window.tops.push(Math.round(element.getBoundingClientRect().top));
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
 
 
 @pytest.mark.parametrize(("size", "dark", "sentences"), [(WIDE, False, 15), (NARROW, True, 6)])
@@ -41,16 +50,19 @@ def test_a_long_text_opens_on_its_answer(
     field.press("Enter")
     line = seen.page.locator(".st-key-found_line")
     expect(line).to_contain_text("␣Paris")
+    overview = seen.page.locator(".iv-overview")
+    overview.evaluate(WATCH_TOP)
     expect(line).to_contain_text("comes among the top 5 at")
     expect(field).not_to_be_visible()
     expect(seen.page.locator(".iv-mark.iv-found").first).to_be_attached()
-    overview = seen.page.locator(".iv-overview")
     expect(overview.locator(".iv-overbar").nth(15 * (sentences + 1))).to_be_attached()
     expect(overview.locator(".iv-overspot").first).to_be_attached()
     # one that is far from what is looked at
     bars = overview.locator("svg").bounding_box()
     seen.page.mouse.click(bars["x"] + 2.5 * bars["width"] / (19 * (sentences + 1)), bars["y"] + 8)
-    expect(seen.page.locator(".headline .where")).to_contain_text("position 2 ")
+    expect(seen.page.locator(".headline .where")).to_contain_text("position 2 ‘")
     sight = overview.locator(".iv-insight").first
     expect(sight).to_have_attribute("x", "0")
+    # what is clicked on does not move while more of it comes
+    assert len(set(seen.page.evaluate("window.tops"))) == 1
     assert not seen.said

@@ -200,12 +200,12 @@ def test_the_form_that_comes_up_is_taken_and_the_other_is_offered(app: App) -> N
 
 
 def test_the_menu_closes_over_what_was_found(app: App) -> None:
-    app.tester.session_state[find.MENU] = True
+    menu = app.workspace.n_found
     app.set("text_input", "wanted", "Rome").assert_calm()
-    assert not app.tester.session_state[find.MENU]
-    app.tester.session_state[find.MENU] = True
+    assert app.workspace.n_found > menu, "another menu, which is closed, stands there"
+    menu = app.workspace.n_found
     app.set("text_input", "wanted", "row 99").assert_calm()
-    assert app.tester.session_state[find.MENU], "what is wrong is read in the menu"
+    assert app.workspace.n_found == menu, "what is wrong is read in the menu"
 
 
 def test_a_search_that_a_newer_act_ends_goes_on_in_the_next_script(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,12 +218,12 @@ def test_a_search_that_a_newer_act_ends_goes_on_in_the_next_script(app: App, mon
         return look(*asked, **how)
 
     monkeypatch.setattr(find, "_find_token", look_later)
-    app.tester.session_state[find.MENU] = True
+    menu = app.workspace.n_found
     app.set("text_input", "wanted", "Rome").assert_calm()
     assert ended
     assert app.workspace.sought.token == " Rome", "of its forms the one that comes up"
     assert not app.workspace.forms
-    assert not app.tester.session_state[find.MENU]
+    assert app.workspace.n_found == menu + 1
 
 
 def test_one_goes_from_one_cell_to_the_next(app: App) -> None:
