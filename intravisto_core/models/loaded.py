@@ -44,7 +44,7 @@ class LoadedModel:
     read_digest: gives a hash of the files, waiting for it where they are still read for it. computes_in: dtype, packing
     and device. device: where inputs go and captures are kept. dtype: its own, which packed matrices compute in.
     scratch: holds weights that left memory. notes: what a reader should know of the files that it came from.
-    look_closer: gives more of these, waiting for them likewise.
+    look_closer: reads more of these, which takes a while.
     """
 
     spec: ModelSpec

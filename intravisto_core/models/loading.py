@@ -59,7 +59,8 @@ def load(
 ) -> LoadedModel:
     """Load a model, downloaded first where it is on the Hub.
 
-    The hash of its files, and a closer look at its tokenizer, may still be under way when it is there.
+    The hash of its files may still be under way when it is there. A closer look at its tokenizer is taken when it is
+    asked for: it keeps Python busy, which opening and a first run would wait for.
 
     token: for the Hub, used for this call and kept nowhere. report: is told how far it is; what it raises ends a
     download within a piece of it, and reading within a tensor. make_room: is told the bytes of the weights before they
@@ -108,13 +109,13 @@ def load(
             network = merge(network, adapter, where)
         read_in(network, report)
         report(0, 0, "checking that what it shows will be true")
-        # what keeps Python busy waits until the weights are read
-        closer = beside.submit(
-            _refusing, shown, lambda: (*describe_differences(words, tokenizer, reader), *_notes_of_template(reader))
-        )
+
+    def look_closer() -> tuple[str, ...]:
+        return (*describe_differences(words, tokenizer, reader), *_notes_of_template(reader))
+
     source = spec.source if adapter is None else adapter.base.source
     notes = (*_notes(settings), *said.notes)
-    found = _Found(folders.name(source, folder), digest.result, shown, notes, closer.result).with_adapter(adapter)
+    found = _Found(folders.name(source, folder), digest.result, shown, notes, look_closer).with_adapter(adapter)
     return _bound(spec, found, network, declared or infer(network), tokenizer, reader, where)
 
 
@@ -141,15 +142,18 @@ def _load_gguf(
             network = merge(network, adapter, where)
         read_in(network, report)
         report(0, 0, "checking that what it shows will be true")
-        closer = beside.submit(_refusing, model.name, lambda: (*describe_lost(reader), *_notes_of_template(reader)))
-    found = _Found(model.name, digest.result, model.name, model.notes, closer.result).with_adapter(adapter)
+
+    def look_closer() -> tuple[str, ...]:
+        return (*describe_lost(reader), *_notes_of_template(reader))
+
+    found = _Found(model.name, digest.result, model.name, model.notes, look_closer).with_adapter(adapter)
     return _bound(spec, found, network, declared or infer(network), tokenizer, reader, where)
 
 
 @contextmanager
 def _beside() -> Iterator[ThreadPoolExecutor]:
-    """Threads for what needs no weights in memory; what they do goes on after this context."""
-    threads = ThreadPoolExecutor(2, thread_name_prefix="intravisto-beside-loading")
+    """A thread for what needs no weights in memory; what it does goes on after this context."""
+    threads = ThreadPoolExecutor(1, thread_name_prefix="intravisto-beside-loading")
     try:
         yield threads
     finally:
@@ -185,8 +189,8 @@ def _adapter_tokenizer(adapter: Adapter | None, settings: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was read. digest: gives a hash of its files. shown: how messages call it. notes, closer: for its card, there
-    now and a little later.
+    """What was read. digest: gives a hash of its files. shown: how messages call it. notes: for its card. closer: reads
+    more of them.
     """
 
     name: str
@@ -240,7 +244,7 @@ def _bound(
         quantisation=packed,
         scratch=where.scratch,
         notes=found.notes,
-        look_closer=found.closer,
+        look_closer=lambda: _refusing(found.shown, found.closer),
     )
 
 
