@@ -12,6 +12,7 @@ from torch import Tensor
 from intravisto_core.sites import HeadTarget
 
 NEAR = 8
+SMALLEST = torch.finfo(torch.float32).tiny
 LOWEST = 1e-4  # of what a small picture tells apart
 Array = np.ndarray
 
@@ -39,12 +40,26 @@ def classify_keys(
     return found
 
 
+def tabulate_keys(queries: Int[Tensor, " Tq"], ids: Int[Tensor, " T"]) -> Float[Tensor, "Tq C1 T"]:
+    """Of each query and key: 1 in the key's class, else 0, and last the distance; no key is a sink.
+
+    It is the same for all layers and heads.
+    """
+    kinds = classify_keys(queries, ids, torch.zeros(len(ids), dtype=torch.bool, device=ids.device))
+    table = torch.empty((len(queries), len(HeadTarget) + 1, len(ids)), device=ids.device)
+    for number in range(len(HeadTarget)):
+        table[:, number] = kinds == number
+    table[:, -1] = queries[:, None] - torch.arange(len(ids), device=ids.device)
+    return table
+
+
 @dataclass(slots=True)
 class TargetSums:
     """Sums over queries from 1 on of what each head of a layer gives to each kind of keys; float64.
 
-    No key counts as a sink: which are is known once all queries were looked at. keys: those that may be. by_key: of
-    each of them alone, what it adds to the classes, and last to the distance. distance: of p (i − j).
+    Which keys are sinks is known once all queries were looked at. keys: those that may be. by_key: what each of them
+    adds to the classes, and last to the distance; the other sums are without them. So nothing is taken away again:
+    where a sink has nearly all of a head, the difference would be rounding. distance: of p (i − j).
     """
 
     classes: Float[Tensor, "H C"]
@@ -68,48 +83,63 @@ class TargetSums:
         queries: Int[Tensor, " Tq"],
         pattern: Float[Tensor, "H Tq Tk"],
         start: int,
-        ids: Int[Tensor, " T"],
+        table: Float[Tensor, "Tq C1 T"],
         has_learned: bool,
     ) -> None:
-        """Take queries in. start: the position of the pattern's first key. has_learned: whether what is missing from
-        a row went to a learned sink.
+        """Take queries in. start: the position of the pattern's first key. table: of `tabulate_keys` for these queries.
+        has_learned: whether what is missing from a row went to a learned sink.
         """
         later = queries >= 1
-        queries, pattern = queries[later], pattern[:, later]
-        stop = start + pattern.shape[2]
-        kinds = classify_keys(queries, ids, torch.zeros(len(ids), dtype=torch.bool, device=ids.device))[:, start:stop]
-        columns = torch.nn.functional.one_hot(kinds, len(HeadTarget)).to(pattern.dtype)
-        back = queries[:, None] - torch.arange(start, stop, device=ids.device)
-        table = torch.cat([columns, back[..., None].to(pattern.dtype)], -1)
-        sums = (pattern.flatten(1) @ table.flatten(0, 1)).double().cpu()
-        self.classes += sums[:, :-1]
-        self.distance += sums[:, -1]
-        here = (self.keys >= start) & (self.keys < stop)
-        if bool(here.any()):
-            at = (self.keys[here] - start).to(pattern.device)
-            self.by_key[here] += torch.einsum("hqk,qkc->khc", pattern[:, :, at], table[:, at]).double().cpu()
-        self.entropy += torch.special.entr(pattern).sum((1, 2)).double().cpu()
+        if not bool(later.all()):
+            queries, pattern, table = queries[later], pattern[:, later], table[later]
+        self.n_queries += len(queries)
+        self.entropy += _entropies(pattern).sum(1, dtype=torch.float64).cpu()
         if has_learned:
             left = (1 - pattern.sum(-1)).clamp(0, 1)
-            self.learned += left.sum(1).double().cpu()
-            self.entropy += torch.special.entr(left).sum(1).double().cpu()
-        self.n_queries += len(queries)
+            self.learned += left.sum(1, dtype=torch.float64).cpu()
+            self.entropy += torch.special.entr(left).sum(1, dtype=torch.float64).cpu()
+        stop = start + pattern.shape[2]
+        here = table[..., start:stop]
+        seen = (self.keys >= start) & (self.keys < stop)
+        if bool(seen.any()):
+            at = (self.keys[seen] - start).to(pattern.device)
+            own, kinds = (x[..., at].permute(2, 0, 1).contiguous() for x in (pattern, here))
+            self.by_key[seen] += torch.bmm(own, kinds).double().cpu()
+            pattern = pattern.index_fill(2, at, 0.0)
+        # row by row first: float32 is enough for the keys of a query, and not for those of many
+        sums = torch.bmm(pattern.transpose(0, 1), here.transpose(1, 2)).sum(0, dtype=torch.float64).cpu()
+        self.classes += sums[:, :-1]
+        self.distance += sums[:, -1]
+
+    def forget_others(self, keys: Int[Tensor, " K2"]) -> None:
+        """Tell only these keys apart from now on: the others turned out to be no sinks."""
+        kept = torch.isin(self.keys, keys)
+        rest = self.by_key[~kept].sum(0)
+        self.classes += rest[:, :-1]
+        self.distance += rest[:, -1]
+        self.keys, self.by_key = self.keys[kept], self.by_key[kept]
 
     def finish(self, sinks: Bool[Tensor, " T"]) -> dict[str, Array]:
         """Means over the queries; NaN without any. sinks: among the keys that may be."""
         n = self.n_queries or torch.nan
-        moved = self.by_key[sinks[self.keys]].sum(0)
-        # what is left of a class that sinks had all of is rounding, of either sign
-        shares, sink = (self.classes - moved[:, :-1]).clamp(min=0), list(HeadTarget).index(HeadTarget.SINK)
+        sunk = sinks[self.keys]
+        rest, moved = (self.by_key[each].sum(0) for each in (~sunk, sunk))
+        shares, sink = self.classes + rest[:, :-1], list(HeadTarget).index(HeadTarget.SINK)
         others = shares.sum(1)
         shares[:, sink] += moved[:, :-1].sum(1) + self.learned
         found = {
             "shares": shares / n,
             "learned": self.learned / n,
             "entropy": self.entropy / n,
-            "distance": torch.where(others > 0, (self.distance - moved[:, -1]) / others, torch.nan),
+            "distance": torch.where(others > 0, (self.distance + rest[:, -1]) / others, torch.nan),
         }
         return {name: x.float().numpy() for name, x in found.items()}
+
+
+def _entropies(pattern: Float[Tensor, "H Tq Tk"]) -> Float[Tensor, "H Tq"]:
+    """−Σ p ln p of each row; 0 ln 0 is 0."""
+    logs = pattern.clamp(min=SMALLEST).log_()
+    return -logs.mul_(pattern).sum(-1)
 
 
 def split_evenly(length: int, size: int) -> Int[Array, " n1"]:

@@ -59,15 +59,23 @@ class Looks:
         keys = torch.arange(at.start, at.stop, device=device)
         counts = (keys + LATER <= queries[:, None]) & (keys >= first[:, None]) & (keys <= last[:, None])
         mean = pattern.mean(0)
-        later = counts.double()
         self.weight[at] += (mean * counts).sum(0, dtype=torch.float64).cpu()
-        self.even[at] += (later / (last - first + 1)[:, None]).sum(0).cpu()
-        self.n_queries[at] += later.sum(0).cpu()
+        self._count(first.cpu(), torch.minimum(last, queries - LATER).cpu(), (last - first + 1).cpu())
         others = queries >= 1
         self.received[at] += mean[others].sum(0, dtype=torch.float64).cpu()
         if not start:
             self.first += pattern[:, others, 0].sum(1, dtype=torch.float64).cpu()
         self.learned += (1 - pattern[:, others].sum(-1)).clamp(0, 1).sum(1, dtype=torch.float64).cpu()
+
+    def _count(self, first: Int[Tensor, " Tq"], until: Int[Tensor, " Tq"], n_keys: Int[Tensor, " Tq"]) -> None:
+        """Count each query for its keys from first to until: it comes in where they begin and goes behind their end."""
+        some = until >= first
+        steps = torch.zeros((2, len(self.even) + 1), dtype=torch.float64)
+        adds = torch.stack([1 / n_keys[some].double(), torch.ones(int(some.sum()), dtype=torch.float64)])
+        steps.index_add_(1, first[some], adds).index_add_(1, until[some] + 1, -adds)
+        even, n_queries = steps.cumsum(1)[:, :-1]
+        self.even += even
+        self.n_queries += n_queries
 
 
 def measure_value_sizes(model: LoadedModel, layer: int, v: Float[Tensor, "Hkv T d_v"]) -> Float[Array, " T"]:
@@ -95,7 +103,7 @@ class FoundSinks:
 def find_sinks(looks: Looks, size: Float[Array, " T"] | None) -> FoundSinks:
     """Which keys are sinks. size: of what each brings, over the median key's; None: only position 0 can be told."""
     n = looks.n_queries.numpy()
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         weight = looks.weight.numpy() / n
         least = np.maximum(LEAST, TIMES_EVEN * (looks.even.numpy() / n))
     is_sink = (n >= FEWEST) & (weight >= least)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from intravisto_core.analysis.head_targets import TargetSums, code_shares, pool_keys, split_evenly
+from intravisto_core.analysis.head_targets import TargetSums, code_shares, pool_keys, split_evenly, tabulate_keys
 from intravisto_core.analysis.sinks import Looks
 from intravisto_core.progress import Progress
 from intravisto_core.records import HeadPatterns, HeadTargets
@@ -16,6 +17,8 @@ from intravisto_core.sites import AttentionDivision, Capability, HeadTarget, Sin
 from intravisto_core.views.attention import HeadRows, list_notes, read_hidden
 from intravisto_core.views.context import Arrays, ViewContext
 from intravisto_core.views.sinks import decide_layer, keep_layers, list_possible
+
+LAYERS = 8  # that share the table of what each key is to each query
 
 
 def compute_head_targets(context: ViewContext, view: HeadTargetsView) -> Generator[Progress, None, HeadTargets]:
@@ -49,29 +52,69 @@ def _read_sums(context: ViewContext) -> Generator[Progress, None, list[TargetSum
 
 
 def _measure_sums(context: ViewContext) -> Generator[Progress, None, list[TargetSums]]:
-    size, length, data = context.model.dimensions, context.entry.length, context.data
-    device = data.final.device
-    ids, layers, found_sinks = torch.tensor(data.ids, device=device), [], []
+    n_layers, found = context.model.dimensions.n_layers, []
     known = context.find("sinks")
-    for layer in range(size.n_layers):
-        rows = _all_heads(context, layer, torch.zeros(length, dtype=torch.bool))
+    for first in range(0, n_layers, LAYERS):
+        layers = [_Layer.begin(context, layer, known) for layer in range(first, min(first + LAYERS, n_layers))]
+        yield from _look(context, layers)
+        found += layers
+        for each in layers:
+            each.decide(context)
+    if known is None:
+        keep_layers(context, [each.sinks for each in found if each.sinks is not None])
+    return [each.sums for each in found]
+
+
+@dataclass(slots=True)
+class _Layer:
+    """What is summed of one layer. looks, sinks: where its sinks are not known yet, and what was found."""
+
+    number: int
+    rows: HeadRows
+    sums: TargetSums
+    looks: Looks | None
+    has_learned: bool
+    sinks: Arrays | None = None
+
+    @classmethod
+    def begin(cls, context: ViewContext, layer: int, known: Arrays | None) -> _Layer:
+        """Before any query was looked at. known: the sinks of all layers."""
+        n_heads, length, facts = context.model.dimensions.n_heads, context.entry.length, context.data.facts[layer]
         keys = list_possible(context, layer) if known is None else np.flatnonzero(known["is_sink"][layer])
-        sums, facts = TargetSums.nothing(size.n_heads, torch.from_numpy(keys)), data.facts[layer]
-        looks = Looks.nothing(size.n_heads, length) if known is None else None
-        learned = facts is not None and facts.sinks is not None
-        for some in rows.steps(range(length)):
-            found, queries = rows.compute(some), torch.tensor(some, device=device)
-            sums.add(queries, found.weights, found.start, ids, learned)
-            if looks is not None:
-                at = torch.tensor(some)
-                looks.add(at, found.weights, data.first[layer][at], data.last[layer][at], found.start)
-            yield Progress(layer * length + some[-1] + 1, size.n_layers * length, "what heads look at")
-        layers.append(sums)
-        if looks is not None:
-            found_sinks.append(decide_layer(context, layer, looks))
-    if found_sinks:
-        keep_layers(context, found_sinks)
-    return layers
+        return cls(
+            layer,
+            _all_heads(context, layer, torch.zeros(length, dtype=torch.bool)),
+            TargetSums.nothing(n_heads, torch.from_numpy(keys)),
+            Looks.nothing(n_heads, length) if known is None else None,
+            facts is not None and facts.sinks is not None,
+        )
+
+    def add(self, context: ViewContext, some: list[int], table: torch.Tensor) -> None:
+        """Take queries in, with the table of what each key is to them."""
+        found, at, data = self.rows.compute(some), torch.tensor(some), context.data
+        self.sums.add(at.to(table.device), found.weights, found.start, table, self.has_learned)
+        if self.looks is not None:
+            self.looks.add(at, found.weights, data.first[self.number][at], data.last[self.number][at], found.start)
+
+    def decide(self, context: ViewContext) -> None:
+        """After all queries: which keys are sinks; only these are remembered one by one."""
+        if self.looks is None:
+            return
+        self.sinks = decide_layer(context, self.number, self.looks)
+        self.sums.forget_others(torch.from_numpy(np.flatnonzero(self.sinks["is_sink"])))
+
+
+def _look(context: ViewContext, layers: Sequence[_Layer]) -> Generator[Progress, None, None]:
+    """All queries of some layers: what a key is to a query is the same in all of them."""
+    n_layers, length = context.model.dimensions.n_layers, context.entry.length
+    ids, before = torch.tensor(context.data.ids, device=context.data.final.device), layers[0].number * length
+    for some in layers[0].rows.steps(range(length)):
+        at = torch.tensor(some, device=ids.device)
+        stop = max(context.data.find_seen(each.number, at).stop for each in layers)
+        table = tabulate_keys(at, ids[: max(stop, some[-1] + 1)])
+        for each in layers:
+            each.add(context, some, table)
+            yield Progress(before + len(layers) * (some[-1] + 1), n_layers * length, "what heads look at")
 
 
 def compute_head_patterns(context: ViewContext, view: HeadPatternsView) -> Generator[Progress, None, HeadPatterns]:

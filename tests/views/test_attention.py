@@ -8,7 +8,14 @@ import torch
 
 import intravisto_core as iv
 from intravisto_core.analysis.head_strength import Rows, measure_strength
-from intravisto_core.analysis.head_targets import classify_keys, code_shares, pool_keys, split_evenly
+from intravisto_core.analysis.head_targets import (
+    TargetSums,
+    classify_keys,
+    code_shares,
+    pool_keys,
+    split_evenly,
+    tabulate_keys,
+)
 from intravisto_core.sites import AttentionDivision, HeadTarget, SinkHandling
 from intravisto_core.views import attention as attention_view
 from tests.flow.sinking import trace_with_sinks
@@ -280,6 +287,34 @@ def test_the_first_class_that_fits_counts():
     assert names[3] == ["last_8", "same", "sink", "itself"]
     assert names[2] == ["same", "after_same", "sink"]
     assert names[1] == ["previous", "itself"]
+
+
+@pytest.mark.parametrize("decided", ["before", "after", "never"])
+def test_a_long_text_adds_up_beside_a_sink_that_has_nearly_all(decided):
+    """Sums in float32 over many queries are near those of float64: shares, distance, entropy."""
+    length, chance = 1500, np.random.default_rng(0)
+    ids = torch.from_numpy(chance.integers(0, 40, length))
+    rows = np.tril(chance.random((length, length), np.float32) ** 8)
+    rows[:, 0] = 0
+    rows *= 3e-4 / np.maximum(rows.sum(1, keepdims=True), 1e-9)
+    rows[:, 0] = 1 - rows.sum(1)
+    pattern, sink = torch.from_numpy(rows)[None], torch.arange(length) == 0
+    # key 7 is one of those that may be sinks, and turns out to be none
+    sums = TargetSums.nothing(1, torch.tensor([0] if decided == "before" else [0, 7]))
+    for some in torch.arange(length).split(64):
+        last = int(some[-1]) + 1
+        sums.add(some, pattern[:, some, :last], 0, tabulate_keys(some, ids[:last]), False)
+    if decided == "after":
+        sums.forget_others(torch.tensor([0]))
+    found = sums.finish(sink)
+    kinds = classify_keys(torch.arange(length), ids, sink).numpy()[1:]
+    exact, back = rows[1:].astype(float), np.arange(1, length)[:, None] - np.arange(length)
+    wanted = [exact[kinds == kind].sum() / (length - 1) for kind in range(len(HeadTarget))]
+    assert found["shares"][0] == pytest.approx(wanted, rel=1e-5)
+    far = exact * (np.arange(length) > 0)
+    assert found["distance"][0] == pytest.approx((far * back).sum() / far.sum(), rel=1e-5)
+    entropy = -(exact * np.log(np.where(exact > 0, exact, 1))).sum() / (length - 1)
+    assert found["entropy"][0] == pytest.approx(entropy, rel=1e-5)
 
 
 def test_pictures_are_means_of_what_a_field_is_given(trace):

@@ -102,8 +102,12 @@ class AttentionPage {
     // what is said of another text waits for that text's packet
     this.waiting = state.base?.rev === rev ? null : steer;
     if (this.waiting) return;
-    this.text.folds = steer.folds;
-    state.redraw();
+    const folds = JSON.stringify(steer.folds);
+    if (folds !== this.folds) {
+      this.folds = folds;
+      this.text.folds = steer.folds;
+      state.redraw();
+    }
     const said = `${rev} ${goal.n}`;
     if (said !== this.goal) {
       // a picture that was just made takes over where the page was left, too
