@@ -48,7 +48,7 @@ def draw_page() -> None:
         # they load for seconds: until then the first picture comes from a file
         first_run.show(workspace)
         with st.sidebar, problems.guard():
-            first_run.draw_waiting()
+            first_run.draw_waiting(workspace)
     address.write(workspace.id, workspace.options)
     restart.write_down(workspace)
     frame.dim_picture(workspace)

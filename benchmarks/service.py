@@ -1,111 +1,150 @@
-"""The service beside a model that is open here: time a view, bytes of a heatmap, batches, replicas, a killed replica.
+"""The service beside a model that is open here: time a view, bytes of a heatmap, batches, shared passes and beginnings.
 
-What a view costs more is the difference of medians over views that are computed already, so that it is the way alone.
-nnsight's batched invokes run in a process of their own, and are left out where it is not installed.
+What a view costs more is the difference of medians over views that are computed already, so that it is the way alone;
+the service is a process of its own, as a user has it. nnsight's batched invokes run in a process of their own too, and
+are left out where it is not installed. Replicas of a cluster are in replicas.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from common import machine, median_seconds, table
-
-# this folder holds a click.py, which is not the package that the web server needs
-sys.path[:] = [each for each in sys.path if os.path.abspath(each or ".") != os.path.dirname(os.path.abspath(__file__))]
+from common import (
+    ROOT,
+    end_process,
+    free_port,
+    interleaved,
+    machine,
+    median_seconds,
+    random_ids,
+    random_model,
+    table,
+    wait_for_port,
+)
 
 PROMPT = "Q: What is the capital of Italy? A:"
-PORT = 8497
+TEXT = "The opposite of hot is cold. The language spoken in Paris is French. "
 PROMPTS = [f"{i} {i + 1} {i + 2}" for i in range(256)]
 # prompts of one trace of nnsight, as many as share a pass here
 IN_ONE = 64
 
 
-def serve_here() -> tuple[str, Any]:
-    """A service of the demo model in a thread of this process."""
-    import intravisto_core as iv
-    from intravisto_core.service.clients import Clients
-    from intravisto_core.service.server import make_server
-
-    server = make_server({"demo": iv.ModelSpec("demo")}, Clients(), port=0)
-    threading.Thread(target=server.run, daemon=True).start()
-    while not server.started:
-        time.sleep(0.01)
-    return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", server
-
-
-def compare_views(n: int) -> list[tuple[str, str]]:
+@contextmanager
+def served(model: str) -> Iterator[Any]:
+    """An engine at `intravisto serve`."""
     import intravisto_core as iv
 
-    here = iv.open_model("demo")
-    url, server = serve_here()
-    there = iv.connect(url)
-    rows = []
-    traces = [engine.trace(PROMPT, max_new_tokens=10) for engine in (here, there)]
-    for name, view in (("next tokens", lambda t: t.next_tokens()), ("heatmap", lambda t: t.heatmap())):
-        own, away = (1e3 * median_seconds(lambda t=t, v=view: v(t), n) for t in traces)
-        rows.append((f"{name}: open here, at the service", f"{own:.1f} ms, {away:.1f} ms (+{away - own:.1f})"))
-    rows += count_bytes()
-    rows += compare_batches(here, there)
-    server.should_exit = True
+    port = free_port()
+    command = [sys.executable, "-m", "intravisto_core", "serve", "--model", model, "--port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        engine = iv.connect(f"http://127.0.0.1:{port}")
+        engine.finish_check()
+        yield engine
+        engine.close()
+    finally:
+        end_process(process)
+
+
+def compare_views(model: str, n: int) -> list[tuple[str, str]]:
+    """The same views of the same run, asked for again and again, here and at the service."""
+    import intravisto_core as iv
+    from intravisto_core.engine.answers import pack_answer
+
+    here = iv.open_model(model)
+    here.finish_check()
+    rows = [("a 200 × 34 heatmap, top 5, by its shape", f"{count_bytes() / 1e3:.0f} kB")]
+    with served(model) as there:
+        length = 200 if model != "demo" else 40
+        ids = [token.id for token in here.tokenize(TEXT * 20)][:length]
+        pairs = [
+            [engine.trace(prompt, max_new_tokens=new) for engine in (here, there)]
+            for prompt, new in ((PROMPT, 10), (ids, 0))
+        ]
+        grid = pairs[1][0].heatmap()
+        large = f"heatmap of {len(grid.rows)} × {len(grid.positions)}, {len(pack_answer(grid)) / 1e3:.0f} kB"
+        views: list[tuple[str, int, Callable[[Any], object]]] = [
+            ("next tokens", 0, lambda t: t.next_tokens()),
+            ("shares", 0, lambda t: t.shares()),
+            ("heatmap", 0, lambda t: t.heatmap()),
+            (large, 1, lambda t: t.heatmap()),
+        ]
+        for name, which, view in views:
+            times = interleaved({str(i): lambda _, t=t, v=view: v(t) for i, t in enumerate(pairs[which])}, n)
+            own, away = (1e3 * value for value in times.values())
+            rows.append((f"{name}: open here, at the service", f"{own:.1f} ms, {away:.1f} ms (+{away - own:.1f})"))
     here.close()
     return rows
 
 
-def compare_batches(here: Any, there: Any) -> list[tuple[str, str]]:
-    """Many short prompts: one after the other, as one batch, at the service, and by nnsight."""
-    seconds = {
-        "a loop": lambda: [here.trace(prompt) for prompt in PROMPTS],
-        "one batch": lambda: here.traces(PROMPTS, progress=False),
-        "one batch that keeps the stream alone": lambda: here.traces(PROMPTS, progress=False, sites=["resid_pre"]),
-        "one batch at the service": lambda: there.traces(PROMPTS, progress=False),
-    }
-    found = {}
-    for name, work in seconds.items():
-        began = time.perf_counter()
-        work()
-        found[name] = time.perf_counter() - began
-    if (theirs := measure_nnsight()) is not None:
+def compare_batches(n: int) -> list[tuple[str, str]]:
+    """Many short prompts: one after the other, as one batch, at the service, and by nnsight; medians of n in turns."""
+    import intravisto_core as iv
+
+    here = iv.open_model("demo")
+    here.finish_check()
+    with served("demo") as there:
+        works: dict[str, Callable[[int], object]] = {
+            "a loop": lambda _: [here.trace(prompt) for prompt in PROMPTS],
+            "one batch": lambda _: here.traces(PROMPTS, progress=False),
+            "one batch that keeps the stream alone": lambda _: here.traces(
+                PROMPTS, progress=False, sites=["resid_pre"]
+            ),
+            "a loop at the service": lambda _: [there.trace(prompt) for prompt in PROMPTS],
+            "one batch at the service": lambda _: there.traces(PROMPTS, progress=False),
+        }
+        for work in works.values():
+            work(0)
+        found = interleaved(works, n)
+    here.close()
+    if (theirs := measure_nnsight(n)) is not None:
         found[f"nnsight, invokes {IN_ONE} at a time, the stream saved"] = theirs
-    return [(f"{len(PROMPTS)} short prompts: {name}", f"{value:.2f} s") for name, value in found.items()]
+    loop = found["a loop"]
+    return [
+        (f"{len(PROMPTS)} short prompts: {name}", f"{value:.2f} s ({loop / value:.1f} × the loop's speed)")
+        for name, value in found.items()
+    ]
 
 
-def measure_nnsight() -> float | None:
-    """Seconds of nnsight's batched invokes over the same prompts, every layer's output saved."""
-    done = subprocess.run([sys.executable, __file__, "--side", "nnsight"], capture_output=True, text=True)
+def measure_nnsight(n: int) -> float | None:
+    """Seconds of nnsight's batched invokes over the same prompts, every layer's output saved; the median of n."""
+    command = [sys.executable, __file__, "--side", "nnsight", "--turns", str(n)]
+    done = subprocess.run(command, capture_output=True, text=True)
     return float(done.stdout.split()[-1]) if done.returncode == 0 else None
 
 
-def run_nnsight() -> None:
+def run_nnsight(n: int) -> None:
     """Print those seconds."""
     import torch
-    from common import ROOT
     from nnsight import LanguageModel
 
     folder = str(ROOT / "intravisto_core" / "demo" / "model")
     model: Any = LanguageModel(folder, device_map="cpu", dispatch=True, attn_implementation="eager")
     layers = model.model.layers
 
-    def run(prompts: list[str]) -> None:
+    def run(prompts: list[str]) -> list[Any]:
         saved = []
         with torch.no_grad(), model.trace() as tracer:
             for prompt in prompts:
                 with tracer.invoke(prompt):
                     saved.append([layer.output.save() for layer in layers])
+        return saved
 
-    run(PROMPTS[:2])
-    began = time.perf_counter()
-    for at in range(0, len(PROMPTS), IN_ONE):
-        run(PROMPTS[at : at + IN_ONE])
-    print(time.perf_counter() - began)
+    def run_all() -> None:
+        found = [each for at in range(0, len(PROMPTS), IN_ONE) for each in run(PROMPTS[at : at + IN_ONE])]
+        assert len(found) == len(PROMPTS)
+
+    print(median_seconds(run_all, n))
 
 
 def compare_joining(n: int) -> list[tuple[str, str]]:
@@ -135,8 +174,6 @@ def compare_joining(n: int) -> list[tuple[str, str]]:
 
 def compare_prefixes() -> list[tuple[str, str]]:
     """Prompts that begin alike, on the largest model that is made here: the first whole, the next from the seam on."""
-    from common import random_ids, random_model
-
     import intravisto_core as iv
 
     with random_model("llama", context=2048) as folder:
@@ -154,16 +191,15 @@ def compare_prefixes() -> list[tuple[str, str]]:
     return [("1,056 tokens, of which 1,024 are known (d 768): first, later", f"{times[0]:.2f} s, {later:.2f} s")]
 
 
-def count_bytes() -> list[tuple[str, str]]:
+def count_bytes() -> int:
     """What a heatmap of 200 positions and 34 rows takes on the way, by its shape alone."""
-    from dataclasses import replace
+    import numpy as np
 
     import intravisto_core as iv
     from intravisto_core.engine.answers import pack_answer
 
-    grid = iv.open_model("demo").trace("1 2 3 4 5 6 7 8").heatmap()
-    import numpy as np
-
+    engine = iv.open_model("demo")
+    grid = engine.trace("1 2 3 4 5 6 7 8").heatmap()
     rows, columns = 34, 200
     pick = np.ix_(np.arange(rows) % len(grid.rows), np.arange(columns) % len(grid.positions))
     arrays = {
@@ -175,60 +211,29 @@ def count_bytes() -> list[tuple[str, str]]:
     own: dict[str, Any] = {name: np.resize(getattr(grid, name), columns) for name in ("says", "next_ids")}
     own["blank"] = tuple(grid.blank[i % len(grid.blank)] for i in range(rows))
     large = replace(grid, rows=np.arange(rows), positions=np.arange(columns), tokens=tokens, **arrays, **own)
-    return [("a 200 × 34 heatmap, top 5", f"{len(pack_answer(large)) / 1e3:.0f} kB")]
-
-
-def try_replicas(n: int) -> list[tuple[str, str]]:
-    import psutil
-    import ray
-    from ray import serve
-
-    import intravisto_core as iv
-    from intravisto_core.service.cluster import Plan, start_cluster
-
-    rows = []
-    for replicas in (1, 2):
-        began = time.perf_counter()
-        plan = Plan({"demo": iv.ModelSpec("demo")}, least=replicas, most=replicas)
-        start_cluster(plan, "127.0.0.1", PORT)
-        engine = iv.connect(f"http://127.0.0.1:{PORT}")
-        rows.append((f"{replicas} replicas: until the first answer", f"{time.perf_counter() - began:.0f} s"))
-        trace = engine.trace(PROMPT)
-        rows.append((f"{replicas} replicas: next tokens", f"{1e3 * median_seconds(trace.next_tokens, 20):.0f} ms"))
-
-        def ask(i: int, engine: Any = engine) -> None:
-            engine.trace(f"{i} {i + 1}", max_new_tokens=5).heatmap()
-
-        began = time.perf_counter()
-        with ThreadPoolExecutor(8) as clients:
-            list(clients.map(ask, range(n)))
-        rows.append((f"{replicas} replicas: runs with a heatmap", f"{n / (time.perf_counter() - began):.0f} a second"))
-        if replicas == 2:
-            traces = [engine.trace(f"{i} a b c") for i in range(4)]
-            found = psutil.process_iter(["pid", "cmdline"])
-            pids = [p.pid for p in found if "ServeReplica:intravisto:models" in " ".join(p.info["cmdline"] or [])]
-            os.kill(pids[0], signal.SIGKILL)
-            began = time.perf_counter()
-            for each in traces:
-                each.shares()
-            rows.append(("until 4 traces answer after kill -9", f"{time.perf_counter() - began:.1f} s"))
-        serve.shutdown()
-        ray.shutdown()
-    return rows
+    engine.close()
+    return len(pack_answer(large))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calls", type=int, default=50)
-    parser.add_argument("--no-cluster", action="store_true", help="leave Ray out")
+    parts = ("views", "batches", "joining", "prefixes")
+    parser.add_argument("--parts", nargs="*", choices=parts, default=parts)
+    parser.add_argument("--model", default="demo", help="of the views (default demo)")
+    parser.add_argument("--calls", type=int, default=50, help="of each view")
+    parser.add_argument("--turns", type=int, default=5, help="of each batch")
     parser.add_argument("--side", choices=["nnsight"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        run_nnsight()
+        run_nnsight(options.turns)
         return
-    rows = compare_views(options.calls) + compare_joining(256) + compare_prefixes()
-    if not options.no_cluster:
-        rows += try_replicas(100)
+    works: dict[str, Callable[[], list[tuple[str, str]]]] = {
+        "views": lambda: compare_views(options.model, options.calls),
+        "batches": lambda: compare_batches(options.turns),
+        "joining": lambda: compare_joining(256),
+        "prefixes": compare_prefixes,
+    }
+    rows = [row for name in options.parts for row in works[name]()]
     print(machine())
     table("The service", ("what", "found"), rows)
 

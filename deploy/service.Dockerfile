@@ -4,7 +4,12 @@ FROM python:3.11-slim
 # Which build of PyTorch: "cpu", or "cuda" for a machine with an NVIDIA GPU (docker build --build-arg TORCH=cuda)
 ARG TORCH=cpu
 
-RUN useradd --create-home --uid 1000 user && mkdir /models && chown user /models
+# KubeRay's probes use wget
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends wget \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 1000 user \
+    && mkdir /models && chown user /models
 WORKDIR /home/user/app
 COPY requirements.txt .
 RUN if [ "$TORCH" = cpu ]; then \

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from intravisto_core.cli.options import announce_waiting
 from intravisto_core.cli.parser import add_command
 from intravisto_core.errors import MissingProgramError, expected
 
@@ -22,6 +24,7 @@ def add(commands: Any) -> None:
         description="Start the app: that of the clone that this program runs from, else that of the installed package.",
     )
     app.add_argument("--port", type=read_port, default=8501, help="port to listen on (default 8501)")
+    app.add_argument("--engine", metavar="URL", help="use the models of a service; token: $INTRAVISTO_TOKEN")
     app.set_defaults(run=_app)
 
 
@@ -35,8 +38,12 @@ def read_port(text: str) -> int:
 def _app(options: argparse.Namespace) -> int:
     script = find_script()
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(options.port)]
+    environment = dict(os.environ)
+    if options.engine is not None:
+        announce_waiting(options.engine)
+        environment["INTRAVISTO_ENGINE"] = options.engine
     # Streamlit reads its settings from the folder where it is started
-    return subprocess.call(command, cwd=script.parent)
+    return subprocess.call(command, cwd=script.parent, env=environment)
 
 
 def find_script(root: Path = ROOT) -> Path:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from intravisto_core.cli.options import add_model, read_spec
+from intravisto_core.cli.options import add_model, announce_waiting, read_spec
 from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_text
 from intravisto_core.errors import MissingProgramError, expected
@@ -53,6 +53,8 @@ def _batch(options: argparse.Namespace) -> int:
         ) from None
     prompts = read_prompts(options.prompts)
     spec = read_spec(options, "demo" if options.engine else options.model or "demo")
+    if options.engine:
+        announce_waiting(options.engine)
     plan = BatchPlan(to_json(spec), options.views, options.max_new_tokens, options.engine or "", options.model)
 
     def told(done: int, total: int) -> None:

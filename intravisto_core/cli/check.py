@@ -16,7 +16,7 @@ from intravisto_core.records import ModelCard
 def add(commands: Any) -> None:
     """Add the command to the parser's commands."""
     check = add_command(commands, "check", epilog="example:\n  intravisto check demo")
-    check.add_argument("model", nargs="?", help=SOURCES)
+    check.add_argument("model", nargs="?", help=f"{SOURCES}; with --engine its name there")
     add_loading(check)
     check.add_argument("--all-tiny", action="store_true", help="check a tiny random model of every family instead")
     check.add_argument("--out", type=Path, metavar="FILE", help="with --all-tiny: write the table as Markdown")
@@ -26,8 +26,8 @@ def add(commands: Any) -> None:
 def _check(options: argparse.Namespace) -> int:
     if options.all_tiny:
         return _check_families(options.out)
-    if options.model is None:
-        raise RequestError("check: expected a model or --all-tiny; got nothing")
+    if options.model is None and options.engine is None:
+        raise RequestError("check: expected a model, --engine or --all-tiny; got nothing")
     engine = open_engine(options)
     card = engine.finish_check() if engine.model.pending else engine.model
     print(report(card))

@@ -8,6 +8,7 @@ from typing import Any
 from intravisto_core.cli.options import SOURCES, add_loading, add_out, open_engine
 from intravisto_core.cli.parser import add_command
 from intravisto_core.cli.printing import print_notes, print_text
+from intravisto_core.errors import RequestError
 from intravisto_core.figures.numbers import share
 from intravisto_core.records import Architecture
 from intravisto_core.records.memory import size
@@ -23,7 +24,11 @@ def add(commands: Any) -> None:
         epilog="examples:\n  intravisto inspect demo --out arch.html\n"
         "  intravisto inspect path/to/config.json --meta --out arch.html",
     )
-    inspect.add_argument("model", help=f"{SOURCES}; with --meta also a config.json, or its folder")
+    inspect.add_argument(
+        "model",
+        nargs="?",
+        help=f"{SOURCES}; with --meta also a config.json, or its folder; with --engine its name there",
+    )
     add_loading(inspect)
     inspect.add_argument("--meta", action="store_true", help="from the configuration alone, without any weights")
     inspect.add_argument("--text", default="The capital of Italy is", help="what is run through it")
@@ -32,6 +37,8 @@ def add(commands: Any) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> int:
+    if options.model is None and (options.engine is None or options.meta):
+        raise RequestError("inspect: expected a model, or --engine; got nothing")
     if options.meta:
         # torch is loaded here
         from intravisto_core.models.skeleton import open_skeleton

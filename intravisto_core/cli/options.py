@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import intravisto_core as iv
 from intravisto_core.cli import opening
+from intravisto_core.cli.printing import print_aside
 from intravisto_core.errors import ModelError, RequestError, expected
 from intravisto_core.figures.export import kind_of
 from intravisto_core.request import DEVICES, DTYPES, QUANTISATIONS, Generation, ModelSpec, TraceRequest
@@ -117,12 +118,31 @@ def open_engine(options: argparse.Namespace) -> Engine:
         here = [name for name, value in vars(usual.parse_args([])).items() if getattr(options, name) != value]
         if here:
             raise RequestError(
-                expected("engine", "a model as its service has opened it", f"--{here[0].replace('_', '-')}")
+                expected(
+                    "engine",
+                    "a model as its service has opened it",
+                    f"--{here[0].replace('_', '-')}",
+                    "Leave it out, or give it to intravisto serve",
+                )
             )
+        announce_waiting(options.engine)
         return iv.connect(options.engine, options.model)
     spec = read_spec(options, options.model or "demo")
     with opening.report_opening() as report:
         return iv.open_model(spec, report=report)
+
+
+def announce_waiting(url: str) -> None:
+    """Say that nobody answers at a service's address yet: it is asked again for a minute, for it may be beginning.
+
+    Raises:
+        RequestError: it is no address.
+    """
+    # what speaks HTTP is loaded here
+    from intravisto_core.engine.connecting import PATIENCE_S, is_there
+
+    if not is_there(url):
+        print_aside(f"nobody answers at {url} yet; it is asked again for {PATIENCE_S:.0f} s")
 
 
 def read_spec(options: argparse.Namespace, source: str) -> ModelSpec:

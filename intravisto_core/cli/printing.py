@@ -30,6 +30,11 @@ def print_notes(notes: Iterable[str]) -> None:
         print_text(f"note: {note}")
 
 
+def print_aside(note: str) -> None:
+    """Print what the reader must know now, apart from what the command was asked for."""
+    print(f"note: {printable(note)}", file=sys.stderr, flush=True)
+
+
 def print_error(error: Exception) -> None:
     """Say in one line what could not be done."""
     print(f"intravisto: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)

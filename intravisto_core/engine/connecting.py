@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 
-from intravisto_core.engine.connection import Connection
+from intravisto_core.engine.connection import Connection, Unreachable
 from intravisto_core.engine.remote import RemoteEngine
 from intravisto_core.errors import RequestError, ServiceError, expected
 from intravisto_core.request import ModelSpec, from_json
 
 TOKEN = "INTRAVISTO_TOKEN"
+PATIENCE_S, AT_ONCE_S = 60.0, 0.5
 
 
-def connect(url: str, model: str | None = None, token: str | None = None, *, patience: float = 60.0) -> RemoteEngine:
+def connect(
+    url: str, model: str | None = None, token: str | None = None, *, patience: float = PATIENCE_S
+) -> RemoteEngine:
     """The engine of a service that `intravisto serve` runs; see docs/service.md.
 
     model: of those that it offers; None where it offers one. token: else INTRAVISTO_TOKEN serves. patience: seconds for
@@ -26,10 +29,25 @@ def connect(url: str, model: str | None = None, token: str | None = None, *, pat
     connection = Connection(url, token or os.environ.get(TOKEN), patience)
     specs = list_models(connection)
     if model is None and len(specs) != 1:
-        raise RequestError(expected("model", f"one of {', '.join(specs)}, since this service offers several", model))
+        raise RequestError(expected("model", f"one of {', '.join(specs)}, since this service offers several", "none"))
     if model is not None and (not isinstance(model, str) or model not in specs):
         raise RequestError(expected("model", list(specs), model))
     return RemoteEngine(connection, model or next(iter(specs)))
+
+
+def is_there(url: str) -> bool:
+    """Whether somebody answers at an address now; what is answered is no matter.
+
+    Raises:
+        RequestError: it is no address.
+    """
+    try:
+        list_models(Connection(url, os.environ.get(TOKEN), AT_ONCE_S))
+    except Unreachable:
+        return False
+    except ServiceError:
+        pass
+    return True
 
 
 def list_models(connection: Connection) -> dict[str, ModelSpec]:

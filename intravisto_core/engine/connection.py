@@ -29,6 +29,10 @@ LOST = (OSError, http.client.HTTPException)
 NOT_NOW = (502, 503, 504)
 
 
+class Unreachable(ServiceError):
+    """Nobody answers at the address, however often it was asked."""
+
+
 class JobLost(ServiceError):
     """The service does not know a job any more: it began anew, or the job ended long ago."""
 
@@ -228,8 +232,9 @@ class Connection:
     def _strange(self, wanted: str) -> IntravistoError:
         return ServiceError(f"{self.url}: expected an InTraVisTo service that gives {wanted}. Check the address")
 
-    def unreachable(self) -> IntravistoError:
-        return ServiceError(
+    def unreachable(self) -> Unreachable:
+        """What is raised where patience has ended."""
+        return Unreachable(
             f"{self.url}: expected a service that answers; it did not within {self._patience:.0f} s. Check that "
             "`intravisto serve` runs there, and the network between"
         )

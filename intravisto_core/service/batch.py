@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from intravisto_core.records import BatchSummary
-from intravisto_core.service.batch_plan import PARTS, BatchPlan, Prompt, begin, missing_parts, split_parts
-from intravisto_core.service.batch_work import NUMBERS, Worker
+from intravisto_core.service.batch_means import summarise
+from intravisto_core.service.batch_plan import BatchPlan, Prompt, begin, missing_parts, split_parts
+from intravisto_core.service.batch_work import Worker
 
 CPUS_A_WORKER = 0.4
-Z_95 = 1.959963984540054
 # how many parts of all are done
 Told = Callable[[int, int], None]
 
@@ -94,33 +93,3 @@ def _run_on_ray(
     )
     for row in done.iter_rows():
         yield int(row["failed"])
-
-
-def summarise(folder: Path) -> BatchSummary:
-    """The means over all parts that are there, read one after another."""
-    sums: dict[str, list[np.ndarray]] = {name: [] for name in NUMBERS}
-    n = failed = 0
-    shape, model = [0, 0], ""
-    for path in sorted((folder / PARTS).glob("part-*.parquet")):
-        table = pq.read_table(path, columns=["error", "head_shape", *NUMBERS])
-        model = (table.schema.metadata or {}).get(b"model", b"").decode()
-        for row in table.to_pylist():
-            n += 1
-            failed += bool(row["error"])
-            shape = row["head_shape"] or shape
-            for name in NUMBERS:
-                if row[name] is not None and not row["error"]:
-                    sums[name].append(np.array(row[name], dtype=np.float64))
-    means = {name: interval(values) for name, values in sums.items()}
-    heads = means["heads"].reshape(3, *shape) if means["heads"].size else np.zeros((3, 0, 0))
-    return BatchSummary(n, failed, means["curve"], heads, means["first"], model)
-
-
-def interval(values: list[np.ndarray]) -> np.ndarray:
-    """Mean, lower and upper end of its 95 % interval, (3, width); NaN ends of a single value."""
-    if not values:
-        return np.zeros((3, 0))
-    all_of_them = np.stack(values)
-    mean, n = all_of_them.mean(0), len(values)
-    wide = Z_95 * all_of_them.std(0, ddof=1) / np.sqrt(n) if n > 1 else np.full_like(mean, np.nan)
-    return np.stack([mean, mean - wide, mean + wide])

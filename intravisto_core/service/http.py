@@ -10,12 +10,12 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from intravisto_core import __version__
 from intravisto_core.engine.answers import write_error
-from intravisto_core.errors import IntravistoError
+from intravisto_core.errors import IntravistoError, expected
 from intravisto_core.service import job_routes, model_routes
 from intravisto_core.service.backend import Backend, Gone
 from intravisto_core.service.book import Book
@@ -81,6 +81,12 @@ async def metrics(client: Client, desk: At) -> Response:
     return Response(desk.metrics.write(), media_type="text/plain; version=0.0.4", headers=NO_STORE)
 
 
+@routes.get("/", include_in_schema=False)
+async def home() -> RedirectResponse:
+    """Whoever opens the address in a browser is led to what there is."""
+    return RedirectResponse("docs", headers=NO_STORE)
+
+
 @routes.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     """What the service answers."""
@@ -97,7 +103,11 @@ async def _on_error(request: Request, error: Any) -> JSONResponse:
 
 
 async def _on_http(request: Request, error: Any) -> JSONResponse:
-    return find_desk(request).refuse(error.status_code, {"kind": "RequestError", "message": str(error.detail)})
+    message = str(error.detail)
+    if error.status_code in (404, 405):
+        wanted = "one of the addresses, each with its methods, that /docs lists"
+        message = expected("address", wanted, f"{request.method} {request.url.path[:80]}")
+    return find_desk(request).refuse(error.status_code, {"kind": "RequestError", "message": message})
 
 
 async def _on_invalid(request: Request, error: Any) -> JSONResponse:

@@ -11,11 +11,16 @@ _STYLE = (
 )
 
 
+def _mark_code(text: str) -> str:
+    """Words as HTML; what stands between backquotes is code."""
+    return "".join(f"<code>{escape(part)}</code>" if i % 2 else escape(part) for i, part in enumerate(text.split("`")))
+
+
 def write_page(schema: dict[str, Any]) -> str:
     """A page of an OpenAPI description."""
     rows = [
         f"<tr><td><code>{escape(method.upper())}</code></td><td><code>{escape(path)}</code></td>"
-        f"<td>{escape(' '.join(str(what.get('description', '')).split()))}</td></tr>"
+        f"<td>{_mark_code(' '.join(str(what.get('description', '')).split()))}</td></tr>"
         for path, methods in schema["paths"].items()
         for method, what in methods.items()
     ]

@@ -13,6 +13,7 @@ from intravisto_core.request import ModelSpec
 from intravisto_ui.parts.kept import copy_widgets
 from intravisto_ui.session import settings
 from intravisto_ui.session.libraries import libraries
+from intravisto_ui.session.pool import list_offered
 from intravisto_ui.session.workspace import Workspace
 from intravisto_ui.sidebar import generation
 from intravisto_ui.sidebar.examples import DEFAULT
@@ -38,20 +39,28 @@ def show(workspace: Workspace) -> None:
     trace = read_run()
     if workspace.started or workspace.base is not None or trace is None:
         return
-    allowed = settings.read().models
-    if trace.request == generation.build_request(workspace) and (allowed is None or SPEC in allowed):
+    if trace.request == generation.build_request(workspace) and _begins_with_demo():
         workspace.show_saved(trace)
 
 
-def draw_waiting() -> None:
+def _begins_with_demo() -> bool:
+    """Whether the demo model is what a new workspace opens: a service may offer others, or have others before it."""
+    offered = list_offered()
+    if offered is not None:
+        return offered[:1] == (SPEC,)
+    allowed = settings.read().models
+    return allowed is None or SPEC in allowed
+
+
+def draw_waiting(workspace: Workspace) -> None:
     """The sidebar until the libraries are there."""
     copy_widgets()
     st.html('<div class="brand">InTraVisTo<small>a language model, layer by layer</small></div>')
-    _draw_waiting()
+    _draw_waiting("This picture is a saved run of it; it already answers most clicks." if workspace.shows_saved else "")
 
 
 @st.fragment(run_every=POLL_S)
-def _draw_waiting() -> None:
+def _draw_waiting(about: str) -> None:
     # the browser asks for this once it has drawn the page: only then may loading take the processor
     shown = st.session_state.get("first_page_drawn", False)
     st.session_state["first_page_drawn"] = True
@@ -60,7 +69,4 @@ def _draw_waiting() -> None:
     libraries().put_aside()
     if libraries().are_loaded():
         st.rerun(scope="app")
-    st.html(
-        '<div class="status busy" role="status"><i></i>Loading the libraries of the model. '
-        "This picture is a saved run of it; it already answers most clicks.</div>"
-    )
+    st.html(f'<div class="status busy" role="status"><i></i>Loading the libraries of the model. {about}</div>')

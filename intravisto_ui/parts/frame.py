@@ -17,6 +17,7 @@ from intravisto_ui.parts import components, edit_switch, help_button, problems, 
 from intravisto_ui.parts.help_button import HelpText
 from intravisto_ui.parts.kept import set_kept
 from intravisto_ui.session import address, garbage, restart
+from intravisto_ui.session.libraries import libraries
 from intravisto_ui.session.question import Question, find_question
 from intravisto_ui.session.selection import Report
 from intravisto_ui.session.shown import Shown
@@ -98,7 +99,8 @@ def draw_page(
             subject = find(workspace)
             if subject is None:
                 headline.draw_bare()
-                draw_nothing_yet("Opening the model …" if workspace.run else missing)
+                opening = workspace.run is not None or not libraries().are_loaded()
+                draw_nothing_yet("Opening the model …" if opening else missing)
                 return
             body(workspace, subject, headline)
             # of buttons that are gone

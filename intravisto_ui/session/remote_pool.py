@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -11,12 +12,15 @@ from intravisto_core.engine.connecting import TOKEN, list_models
 from intravisto_core.engine.connection import Connection
 from intravisto_core.engine.remote import RemoteEngine
 from intravisto_core.errors import IntravistoError, ModelError, ServiceError, expected
+from intravisto_core.progress import Progress
 from intravisto_core.request import ModelSpec
 from intravisto_core.sites import JobState
 
 PATIENCE_S = 60.0
 LISTING_S = 3.0
 LISTED_S = 60.0
+# a service that did not answer is not asked again for so long: who asks draws a page
+SPARED_S = 5.0
 
 
 class RemotePool:
@@ -26,25 +30,26 @@ class RemotePool:
         self._url = url
         self._engines: dict[ModelSpec, RemoteEngine] = {}
         self._models: dict[str, ModelSpec] = {}
-        self._listed = 0.0
+        self._listed = self._spared = -math.inf
         self._lock = threading.Lock()
 
     def models(self) -> tuple[ModelSpec, ...]:
         """What the service offers; what it offered last while it does not answer, and at first nothing."""
         with self._lock:
-            if time.monotonic() - self._listed > LISTED_S or not self._models:
+            now = time.monotonic()
+            if (now - self._listed > LISTED_S or not self._models) and now > self._spared:
                 try:
                     self._models = list_models(self._connect(LISTING_S))
                     self._listed = time.monotonic()
                 except IntravistoError:
-                    if not self._models:
-                        return ()
+                    self._spared = time.monotonic() + SPARED_S
             return tuple(self._models.values())
 
     def open(self, spec: ModelSpec, session: str = "", token: str | None = None) -> Job:
         """A job whose result is the engine of a spec."""
         job = Job(spec, session)
         job.state = JobState.RUNNING
+        job.progress = Progress(text=f"Waiting for the service at {self._url}")
         threading.Thread(target=self._work, args=(spec, job), name="intravisto-connect", daemon=True).start()
         return job
 
@@ -61,7 +66,9 @@ class RemotePool:
         connection = self._connect(PATIENCE_S)
         names = [name for name, told in list_models(connection).items() if told == spec]
         if not names:
-            raise ModelError(expected("model", "one that the service offers", spec.source, "Reload the page"))
+            raise ModelError(
+                expected("model", "one that the service offers", spec.source, "Choose one at the left and press Run")
+            )
         engine = RemoteEngine(connection, names[0])
         with self._lock:
             return self._engines.setdefault(spec, engine)

@@ -229,9 +229,13 @@ def test_check_of_all_families_writes_their_table(capsys, monkeypatch, tmp_path)
 
 def test_the_app_is_started_on_the_port_that_was_asked_for(capsys, monkeypatch):
     called = []
-    monkeypatch.setattr(app_command.subprocess, "call", lambda command, cwd: called.append((command, cwd)) or 3)
+    monkeypatch.setattr(
+        app_command.subprocess, "call", lambda command, cwd, env: called.append((command, cwd, env)) or 3
+    )
+    monkeypatch.delenv("INTRAVISTO_ENGINE", raising=False)
     assert run(capsys, "app", "--port", 8765)[0] == 3
-    ((command, cwd),) = called
+    ((command, cwd, env),) = called
+    assert "INTRAVISTO_ENGINE" not in env
     assert command[1:4] == ["-m", "streamlit", "run"]
     assert Path(command[4]) == ROOT / "app.py"
     assert command[command.index("--server.port") + 1] == "8765"

@@ -79,5 +79,13 @@ def test_kuberay_gives_its_containers_what_the_application_reads(config):
         (mount,) = container["volumeMounts"]
         assert args["tokens"].startswith(mount["mountPath"])
         assert int(container["resources"]["limits"]["cpu"]) >= 1
-    ports = spec["headGroupSpec"]["template"]["spec"]["containers"][0]["ports"]
-    assert [port["containerPort"] for port in ports] == [config["http_options"]["port"]]
+    # the operator finds ports by name, and adds none of its own to a list
+    templates = {"head": spec["headGroupSpec"]["template"], "worker": group["template"]}
+    ports = {
+        who: {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0]["ports"]}
+        for who, template in templates.items()
+    }
+    served = {"serve": config["http_options"]["port"]}
+    assert ports == {"head": {"gcs-server": 6379, "dashboard": 8265, "client": 10001, **served}, "worker": served}
+    assert spec["enableInTreeAutoscaling"], "else no worker comes beside those that there are"
+    assert "install -y --no-install-recommends wget" in (DEPLOY / "service.Dockerfile").read_text("utf-8")

@@ -89,6 +89,19 @@ def test_another_first_prompt_waits_for_the_model(not_yet: NotYet, monkeypatch: 
     assert not tester.exception
 
 
+@pytest.mark.parametrize(("offered", "shown"), [(["demo", "other"], True), (["other", "demo"], False), ([], False)])
+def test_the_picture_is_of_the_model_that_a_service_begins_with(
+    not_yet: NotYet, monkeypatch: pytest.MonkeyPatch, offered: list[str], shown: bool
+) -> None:
+    monkeypatch.setattr(show, "list_offered", lambda: tuple(iv.ModelSpec(name) for name in offered))
+    tester = AppTest.from_file(str(APP), default_timeout=SECONDS).run()
+    assert workspace_of(tester).shows_saved == shown
+    assert ("This picture is a saved run of it" in words(tester)) == shown
+    assert ("Opening the model" in words(tester)) == (not shown)
+    assert "press Run" not in words(tester)
+    assert "Loading the libraries" in words(tester)
+
+
 def test_the_file_is_of_the_model_and_the_views_of_today() -> None:
     """Renew it by `python -m tests.pages.make_first_run`."""
     saved = show.read_run()

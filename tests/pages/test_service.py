@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import intravisto_core as iv
 from intravisto_core.engine.remote import RemoteEngine
 from tests.service.serving import WAIT_S
 
@@ -32,3 +33,25 @@ def test_a_service_that_does_not_answer_is_named(monkeypatch: Any, open_app: Any
     app = open_app()
     assert not app.tester.exception
     assert "expected a service that answers" in str(app.workspace.problem)
+
+
+def test_pages_do_not_wait_again_and_again_for_a_service_that_is_not_there(monkeypatch: Any) -> None:
+    from intravisto_ui.session import remote_pool
+
+    asked: list[str] = []
+
+    def refuse(connection: Any) -> dict[str, iv.ModelSpec]:
+        asked.append(connection.url)
+        raise iv.ServiceError("nobody answers")
+
+    monkeypatch.setattr(remote_pool, "list_models", refuse)
+    pool = remote_pool.RemotePool("http://127.0.0.1:9")
+    assert [pool.models() for _ in range(5)] == [()] * 5
+    assert asked == ["http://127.0.0.1:9"]
+    monkeypatch.setattr(remote_pool, "PATIENCE_S", 0.1)
+    job = pool.open(iv.ModelSpec("demo"))
+    assert job.progress.text == "Waiting for the service at http://127.0.0.1:9"
+    # once it was left alone for a while it is asked again
+    monkeypatch.setattr(pool, "_spared", 0.0)
+    monkeypatch.setattr(remote_pool, "list_models", lambda connection: {"demo": iv.ModelSpec("demo")})
+    assert pool.models() == (iv.ModelSpec("demo"),)

@@ -14,7 +14,8 @@ import intravisto_core as iv
 from intravisto_core.cli import main
 from intravisto_core.engine.answers import read_answer
 from intravisto_core.service import batch_plan
-from intravisto_core.service.batch import Z_95, interval, run_batch
+from intravisto_core.service.batch import run_batch
+from intravisto_core.service.batch_means import Z_95
 from intravisto_core.service.batch_plan import BatchPlan, read_prompts
 from intravisto_core.service.batch_work import Worker
 
@@ -87,13 +88,6 @@ def test_another_batch_is_not_mixed_into_a_folder(prompts, tiny_llama, tmp_path)
     run_batch(plan(tiny_llama), asked, tmp_path / "out")
     with pytest.raises(iv.RequestError, match="that of the same prompts, model and views"):
         run_batch(plan(tiny_llama), asked[:1], tmp_path / "out")
-
-
-def test_an_interval_worked_by_hand():
-    values = [np.array([1.0, 2.0]), np.array([3.0, 2.0])]
-    assert np.allclose(interval(values), [[2, 2], [2 - Z_95, 2], [2 + Z_95, 2]])
-    assert np.isnan(interval(values[:1])[1:]).all()
-    assert interval([]).shape == (3, 0)
 
 
 def test_the_command_runs_at_a_service(prompts, service, tmp_path, capsys):

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from intravisto_core.cli import main
+import intravisto_core as iv
+from intravisto_core.cli import app, main
+from intravisto_core.engine.connecting import connect
+from tests.processes import free_port
+from tests.service.serving import serving
 
 TEXT = "ab c!ab"
 COMMANDS: dict[str, list[str]] = {
@@ -26,6 +30,33 @@ COMMANDS: dict[str, list[str]] = {
     "inspect": [],
     "check": [],
 }
+
+
+@pytest.mark.parametrize("command", ["inspect", "check"])
+def test_a_service_of_one_model_needs_no_name(command, tiny_llama, capsys):
+    assert main([command]) == 2
+    assert f"{command}: expected a model" in capsys.readouterr().err
+    with serving({"only": iv.ModelSpec(str(tiny_llama))}) as url:
+        assert main([command, "--engine", url]) == 0
+    assert "llama" in capsys.readouterr().out.lower()
+
+
+def test_the_app_is_started_with_a_service(service, monkeypatch):
+    called = []
+    monkeypatch.setattr(app.subprocess, "call", lambda command, cwd, env: called.append(env) or 0)
+    assert main(["app", "--engine", service]) == 0
+    assert called[0]["INTRAVISTO_ENGINE"] == service
+    assert main(["app", "--engine", "nowhere"]) == 2
+    assert len(called) == 1
+
+
+def test_who_waits_for_a_service_is_told_so(monkeypatch, capsys):
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setattr(iv, "connect", lambda url, model: connect(url, model, patience=0.1))
+    assert main(["trace", TEXT, "--engine", nowhere]) == 2
+    note, error = capsys.readouterr().err.splitlines()
+    assert note == f"note: nobody answers at {nowhere} yet; it is asked again for 60 s"
+    assert "expected a service that answers" in error
 
 
 @pytest.mark.parametrize("command", COMMANDS)

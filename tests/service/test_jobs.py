@@ -264,6 +264,20 @@ def test_the_page_of_what_is_answered_loads_nothing_from_elsewhere(service):
     assert b"https://" not in page
     assert "/v1/estimate" in json.loads(Http(service)("GET", "/openapi.json")[2])["paths"]
     assert json.loads(Http(service)("GET", "/health")[2])["status"] == "ok"
+    assert b"`" not in page
+
+
+def test_whoever_opens_the_address_alone_is_led_to_that_page(service):
+    status, headers, _ = Http(service)("GET", "/")
+    assert (status, headers["location"]) == (307, "docs")
+    for method, path in (("GET", "/nothing"), ("PUT", "/v1/jobs")):
+        status, _, answer = Http(service)(method, path)
+        assert status in (404, 405)
+        said = json.loads(answer)["error"]["message"]
+        assert (
+            said
+            == f"address: expected one of the addresses, each with its methods, that /docs lists; got '{method} {path}'"
+        )
 
 
 def test_half_precision_travels_in_half_the_bytes():
