@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from intravisto_core.request import ExplainView, SaliencyView
 from intravisto_ui.explain import card
-from intravisto_ui.parts import edit_python, export_menu, saliency
+from intravisto_ui.parts import edit_python, export_menu, problems, saliency, stage
 from intravisto_ui.parts.choices import draw_segments
 from intravisto_ui.parts.frame import Headline, describe_selection, draw_strip
 from intravisto_ui.session.question import Question, find_question
@@ -44,7 +44,8 @@ def draw_body(workspace: Workspace, shown: Shown, headline: Headline) -> None:
         'found.save("explain.html")',
     ]
     export_menu.draw_menu(line, shown, workspace.id, view, "explain", lines)
-    card.draw(workspace, shown, view)
+    with stage.draw_whole(), problems.guard():
+        card.draw(workspace, shown, view)
     saliency.draw(
         workspace, shown, lambda method: SaliencyView(view.trace, view.target, view.contrast, view.position, method)
     )

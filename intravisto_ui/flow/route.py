@@ -9,7 +9,7 @@ from intravisto_core.figures.web.flow_route_payload import route_payload
 from intravisto_core.figures.words import route_caption
 from intravisto_core.request.flow import RouteView
 from intravisto_ui.flow import more_options
-from intravisto_ui.parts import components, edit_python, export_menu, sink_switch, stage
+from intravisto_ui.parts import components, edit_python, export_menu, problems, sink_switch, stage
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.text import hint_html
 from intravisto_ui.session.workspace import Workspace
@@ -32,8 +32,9 @@ def draw(workspace: Workspace, shown: Shown, line: DeltaGenerator) -> None:
         'route.save("route.html")',
     ]
     export_menu.draw_menu(line, shown, workspace.id, view, "route", lines)
-    found = workspace.read_view(shown.engine, view, "flow-route")
     sink_switch.draw_line(sinks, handling)
-    data = route_payload(found, shown.engine.model.n_layers + 1)
-    components.draw_route(data, key="flow_route", on_select=workspace.select)
-    st.html(hint_html(route_caption(found)))
+    with stage.draw_whole(), problems.guard():
+        found = workspace.read_view(shown.engine, view, "flow-route")
+        data = route_payload(found, shown.engine.model.n_layers + 1)
+        components.draw_route(data, key="flow_route", on_select=workspace.select)
+        st.html(hint_html(route_caption(found)))

@@ -48,7 +48,7 @@ def draw(workspace: Workspace, shown: Shown, chosen: Options) -> tuple[int, ...]
         if compared is None:
             # the larger the picture that is sent, the more comes with it
             seconds = MORE_S * max(1.0, len(workspace.known or ()) / SENT_OFTEN) if more else FIRST_S
-            return _draw_grid(workspace, shown, chosen, outlines, seconds)
+            return _draw_grid(workspace, shown, chosen, outlines, seconds, says=not more)
         return _draw_difference(workspace, shown, compared, chosen, outlines)
 
     drawn = workspace.keep(key, make, lambda kept: more and kept.known is not None)
@@ -72,9 +72,11 @@ def comparison_view(base: Shown, chosen: Options) -> CompareView:
     )
 
 
-def _draw_grid(workspace: Workspace, shown: Shown, chosen: Options, edited: tuple[Mark, ...], seconds: float) -> Drawn:
+def _draw_grid(
+    workspace: Workspace, shown: Shown, chosen: Options, edited: tuple[Mark, ...], seconds: float, says: bool
+) -> Drawn:
     """The payload of the grid with its notes; shares of attention and MLP are for colour and hover."""
-    grid = _decode(workspace, shown, chosen.view, seconds)
+    grid = _decode(workspace, shown, chosen.view, seconds, says)
     shares = jobs.compute_view(shown.engine, SharesView(grid.trace, chosen.measure), workspace.id, f"{SLOT}-shares")
     tokens = shown.trace.tokens
     columns = [tokens[p] for p in indices(chosen.view.positions, len(tokens), "positions")]
@@ -86,16 +88,16 @@ def _draw_grid(workspace: Workspace, shown: Shown, chosen: Options, edited: tupl
     return Drawn(payload, grid.notes, None if whole else known)
 
 
-def _decode(workspace: Workspace, shown: Shown, view: HeatmapView, seconds: float) -> DecodedGrid:
+def _decode(workspace: Workspace, shown: Shown, view: HeatmapView, seconds: float, says: bool) -> DecodedGrid:
     """The columns that are decoded in that time, those in sight first: around the selected one as long as nothing is
-    known of what is looked at.
+    known of what is looked at. says: how far it is, over the picture; one that grows has that in its own foot.
     """
     last = len(shown.trace.tokens) - 1
     at = workspace.selection.position
     at = last if at is None else min(at, last)
     low, high = workspace.sight or (at, at)
     first = Span(min(low, last), min(high, last) + 1)
-    return jobs.compute_view(shown.engine, replace(view, first=first, within=seconds), workspace.id, SLOT)
+    return jobs.compute_view(shown.engine, replace(view, first=first, within=seconds), workspace.id, SLOT, says)
 
 
 def _draw_difference(

@@ -16,7 +16,7 @@ from intravisto_core.records import Comparison
 from intravisto_core.request import CompareView, HeatmapView
 from intravisto_core.sites import Component
 from intravisto_ui.injection import moved_tokens
-from intravisto_ui.parts import components
+from intravisto_ui.parts import components, problems, stage
 from intravisto_ui.parts.choices import draw_named_choice, draw_segments
 from intravisto_ui.session import edit_marks, jobs
 from intravisto_ui.session.edit_tree import EditRun
@@ -64,8 +64,9 @@ def draw_baseline(workspace: Workspace, base: Shown, caption: str = BASELINE) ->
     """The heatmap of `base` alone: without edits, a click on a cell puts its place into the form."""
     st.html(f'<div class="cap">{escape_html(caption)}</div>')
     view = HeatmapView(base.trace.id)
-    payload = workspace.keep((view, "edit"), lambda: _grid_payload(workspace, base, view, view.trace))
-    components.draw_grid(payload, key="grid_baseline_alone", on_select=workspace.select)
+    with stage.draw_whole(), problems.guard():
+        payload = workspace.keep((view, "edit"), lambda: _grid_payload(workspace, base, view, view.trace))
+        components.draw_grid(payload, key="grid_baseline_alone", on_select=workspace.select)
 
 
 def read_comparison(workspace: Workspace, base: Shown, view: CompareView) -> Comparison:

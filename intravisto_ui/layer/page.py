@@ -13,7 +13,7 @@ from intravisto_core.request import HeadView, NeuronView
 from intravisto_core.sites import LayerPart
 from intravisto_ui.layer import actions, chain, dictionaries, finder, options, texts, ways
 from intravisto_ui.parts import components, edit_python, export_menu, problems
-from intravisto_ui.parts.frame import Headline, describe_selection, draw_strip
+from intravisto_ui.parts.frame import Headline, describe_place, draw_strip
 from intravisto_ui.session.question import Question, find_question
 from intravisto_ui.session.shown import Shown
 from intravisto_ui.session.workspace import Workspace
@@ -26,10 +26,11 @@ def draw_body(workspace: Workspace, shown: Shown, headline: Headline) -> None:
     draw_strip(workspace, shown)
     actions.follow(workspace, shown)
     question = find_question(workspace, shown)
-    line = headline.draw(describe_selection(workspace, shown))
     chosen = options.draw_options(workspace, shown, question)
     ranks = options.read_ranks(workspace, shown, question)
     layer = options.choose_layer(workspace, shown, ranks)
+    # not the selected row: the page is of the layer that was chosen on it
+    line = headline.draw(describe_place(shown, f"layer {layer}", question.position))
     view = options.build_view(shown, question, layer, chosen)
     lines = [
         *edit_python.write_shown_run(workspace, shown),

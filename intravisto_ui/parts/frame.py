@@ -93,7 +93,7 @@ def draw_page(
 
     @st.fragment
     def draw_body() -> None:
-        with problems.guard():
+        with st.container(key="page"), problems.guard():
             workspace = current_workspace()
             headline = Headline(title, question, help, st.container(), name_model(workspace))
             subject = find(workspace)
@@ -178,11 +178,15 @@ def describe_selection(workspace: Workspace, shown: Shown, detail: str = "") -> 
     row = row_label(selection.row, shown.engine.model.n_layers)
     if selection.head is not None:
         row += f" · head {selection.head}"
-    read = f"position {selection.position} ‘{token_html(tokens[selection.position].shown)}’"
     why = ""
     if selection.target is not None and 0 <= selection.target < len(tokens):
         why = f"why {token_html(tokens[selection.target].shown)}? · "
-    return why + f"{escape_html(row)} · {read}" + (f" · {escape_html(detail)}" if detail else "")
+    return why + describe_place(shown, row, selection.position) + (f" · {escape_html(detail)}" if detail else "")
+
+
+def describe_place(shown: Shown, row: str, position: int) -> str:
+    """A row and a position in words, as HTML: `layer 3 · position 7 ‘␣Italy’`."""
+    return f"{escape_html(row)} · position {position} ‘{token_html(shown.trace.tokens[position].shown)}’"
 
 
 def draw_strip(

@@ -12,6 +12,11 @@ def draw_stage() -> tuple[DeltaGenerator, DeltaGenerator]:
     return whole.container(width="stretch", key="picture"), whole.container(width=340, key="detail", border=True)
 
 
+def draw_whole() -> DeltaGenerator:
+    """A container for a picture that has no panel; how far it is stands over it, and moves nothing."""
+    return st.container(key="whole")
+
+
 def draw_lower_half() -> DeltaGenerator:
     """A container for the lower half of a panel; beside the upper one where the panel lies below the picture."""
     return st.container(key="flow_more_of_it")

@@ -119,7 +119,7 @@ def _draw_tokens(line: DeltaGenerator, base: Shown) -> list[str]:
     """Target and contrast as they are typed."""
     typed = []
     for name, label, placeholder, help in (
-        ("target", "Target", "clean prompt's answer", TARGET_HELP),
+        ("target", "Target", "its top token", TARGET_HELP),
         ("contrast", "Rather than", "its runner-up", CONTRAST_HELP),
     ):
         with line.container(width=176, key=f"patch_{name}_box"):

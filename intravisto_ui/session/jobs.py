@@ -181,9 +181,11 @@ class Run:
         return min(1.0, step.done / step.total), f"{name}: {step.text} · {size(step.done)} of {size(step.total)}"
 
 
-def compute_view(engine: Engine, view: View[R], session: str, slot: str) -> R:
+def compute_view(engine: Engine, view: View[R], session: str, slot: str, says: bool = True) -> R:
     """The record of a view. Where it takes time its progress stands in the frame that is being drawn
     (`showing_progress_in`); it is given up when the user does something else.
+
+    says: whether that progress is shown; a picture that grows has it in its own foot.
 
     Raises:
         IntravistoError: why there is no record.
@@ -191,7 +193,7 @@ def compute_view(engine: Engine, view: View[R], session: str, slot: str) -> R:
     while True:
         interrupts.end_if_stopped()
         try:
-            record: R = _wait_for(engine.submit(view, session=session, slot=slot))
+            record: R = _wait_for(engine.submit(view, session=session, slot=slot), says)
         except Superseded:
             # by a script of this page that was ended, but had not come to its end yet
             if not interrupts.draws_page():
@@ -241,7 +243,7 @@ def _describe_progress(job: Job) -> tuple[float, str]:
     return (min(1.0, done / total), f"{words}: {done} of {total}") if total else (0.0, f"{words} …")
 
 
-def _wait_for(job: Job) -> Any:
+def _wait_for(job: Job, says: bool = True) -> Any:
     bar: DeltaGenerator | None = None
     began = time.monotonic()
     try:
@@ -250,7 +252,7 @@ def _wait_for(job: Job) -> Any:
                 return job.result(timeout=POLL_S / 2)
             except TimeoutError:
                 interrupts.heed()
-                if time.monotonic() - began >= SHOWN_AFTER_S:
+                if says and time.monotonic() - began >= SHOWN_AFTER_S:
                     bar = bar or _frame.get() or st.empty()
                     # writing here is also where Streamlit may end this script for a newer one
                     bar.progress(*_describe_progress(job))

@@ -109,7 +109,7 @@ export class Drawing {
     shape("tspan", { dx: 6 }, words, `${count(box.each)} each`);
     this.toggle(group, box.fold.key, x + box.w - 14, y + 22, box.open);
     if (box.open) this.inside(group, box, x, y, depth + 1);
-    if (box.open || box.stripX === 12) drawStrip(this, group, box, x + box.stripX, y + box.stripY, y + box.h - 10);
+    if (box.stripX != null) drawStrip(this, group, box, x + box.stripX, y + box.stripY, y + box.h - 10);
   }
 
   inside(parent, box, x, y, depth) {

@@ -79,7 +79,8 @@ export class Layout {
     const side = isOpen || many ? this.strip(fold) : 0;
     if (!isOpen) {
       const rows = many ? Math.ceil(fold.repeat / GRID_WIDE) * SQUARE + 18 : 0;
-      return Object.assign(box, { w: Math.max(head, side + 24), h: FOLD_HEADER + rows - 6, stripX: 12, stripY: FOLD_HEADER + 12 });
+      const strip = many ? { stripX: 12, stripY: FOLD_HEADER + 12 } : {};
+      return Object.assign(box, { w: Math.max(head, side + 24), h: FOLD_HEADER + rows - 6, ...strip });
     }
     if (single?.children.length) this.inside(box, single, FOLD_HEADER);
     else this.insideFold(box, fold, scope.flow);

@@ -25,7 +25,7 @@ class Explanation extends Card {
     if (subject !== this.subject) Object.assign(this, { chosen: data.who.first, scrolled: null, subject });
   }
 
-  draw() {
+  paint() {
     const { card, data } = this;
     if (!data) return;
     const focused = card.getRootNode().activeElement?.dataset?.at;

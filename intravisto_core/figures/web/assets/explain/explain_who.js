@@ -69,6 +69,16 @@ function addWrites(cell, words) {
   return cell;
 }
 
+/** Words that do not fit go, and none is cut; the looked-for word is the last to go. */
+function keepWholeWords(cell) {
+  const end = cell.getBoundingClientRect().right - parseFloat(getComputedStyle(cell).paddingRight);
+  for (;;) {
+    const words = [...cell.querySelectorAll(".iv-writes")];
+    if (words.length < 2 || words.at(-1).getBoundingClientRect().right <= end + 0.5) return;
+    (words.filter((word) => !word.classList.contains("iv-hit")).at(-1) ?? words.at(-1)).remove();
+  }
+}
+
 function addDetail(card, body, part) {
   const row = element("tr", "iv-detail", body);
   const cell = element("td", "", row);
@@ -141,6 +151,7 @@ export function drawWho(card, parent) {
   const parts = shown.map((number) => byNumber.get(number)).filter(Boolean);
   const largest = Math.max(...parts.map(({ value }) => Math.abs(value)), 1e-9);
   for (const each of parts) addRow(card, body, each, largest);
+  for (const cell of body.querySelectorAll(".iv-row td:nth-child(4)")) keepWholeWords(cell);
   const rest = who.total - parts.reduce((sum, { value }) => sum + value, 0);
   const last = element("tr", "iv-others", body);
   element("td", "iv-quiet", last, `${(who.others - parts.length).toLocaleString("en-US")} others`).title = "All other parts together: heads, MLPs, embeddings, biases";

@@ -101,7 +101,8 @@ export function drawWords(card) {
   }
   const grid = element("div", "iv-chips", field);
   grid.style.gridTemplateColumns = `${labels - GAP}px ${widths.map((each) => `${each}px`).join(" ")} ${ARROW - GAP}px ${out}px`;
-  element("span", "", grid);
+  // words that are scrolled go under it, as their numbers do
+  element("span", "iv-line iv-corner", grid);
   for (const column of words.columns) {
     const chip = chipOf(card, grid, column);
     writeToken(chip, column.token);
@@ -123,10 +124,22 @@ export function drawWords(card) {
   const hidden = words.columns.map((c, i) => ({ text: (widths[i] < BRIEF && c.brief) || c.hidden || "", strong: c.halves, quiet: !c.halves }));
   if (words.tested) drawLine(grid, words.hiddenName, hidden, { text: words.now, strong: true });
   keepScroll(card, scroller);
+  const columns = starts.map((start, i) => ({ start: start - labels, end: start + widths[i], cells: grid.querySelectorAll(`:scope > :nth-child(${widths.length + 3}n + ${i + 2})`) }));
+  showWhole(scroller, columns);
+  scroller.addEventListener("scroll", () => showWhole(scroller, columns), { passive: true });
+}
+
+/** A column that is in sight in part only is not shown: half of a number is another number. */
+function showWhole({ scrollLeft, clientWidth }, columns) {
+  for (const { start, end, cells } of columns) {
+    const whole = start >= scrollLeft - 2 && end <= scrollLeft + clientWidth + 2;
+    for (const cell of cells) cell.style.visibility = whole ? "" : "hidden";
+  }
 }
 
 /** Words that do not fit are scrolled: at first to the end, where the prediction stands, then as the reader left them. */
 function keepScroll(card, scroller) {
+  scroller.classList.toggle("iv-over", scroller.scrollWidth > scroller.clientWidth);
   scroller.scrollLeft = card.scrolled ?? scroller.scrollWidth;
   scroller.addEventListener("scroll", () => (card.scrolled = scroller.scrollLeft));
 }

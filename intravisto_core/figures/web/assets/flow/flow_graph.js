@@ -121,7 +121,7 @@ class Graph extends TokenRowPlot {
     this.radius = clamp(0.2 * Math.min(column, pitch), 2.6, 6);
     for (const node of data.nodes) {
       const [x, y] = [columns.get(node.position).middle, rows.get(node.row)];
-      node.at = { x: x - this.radius, y, width: 2 * this.radius, thick: 2 * this.radius };
+      node.at = { x: x - this.radius, y, width: 2 * this.radius, thick: 2 * this.radius, dot: true };
     }
     for (const link of data.links) link.at = { width: 1 + WIDEST * data.scale * Math.min(1, link.share) * Math.min(1, column / 60 + 0.3) };
     this.layout = {

@@ -34,7 +34,7 @@ export function labelsOf(layout, shorten, widthOf) {
   const heavy = (node) => Math.abs(node.mass) + (node.kind === "block" ? 10 : 0) + (data.starting.has(node.index) ? 10 : 0);
   wanted.sort((a, b) => heavy(b) - heavy(a));
   const taken = data.nodes
-    .filter(({ at }) => at.width > 8)
+    .filter(({ at }) => at.width > 8 || at.dot)
     .map(({ at }) => ({ x: at.x, y: at.y - at.thick / 2, width: at.width, height: at.thick }));
   const placed = [];
   for (const node of wanted) {

@@ -12,7 +12,6 @@ const COLUMN = { least: 68, most: 118 };
 const ROW = { least: 26, most: 54, twoLines: 38 };
 const COMPACT = { least: 15, text: 11 }; // rows of one line, where all of them are in sight then
 const MARGIN = { rows: 6, columns: 4 };
-const SCROLLBAR = 12;
 const OVERVIEW = 16; // px of the largest bar of the strip over a long text, so that many rows stay in sight under it
 const TEXT = 13; // px, of the tokens in cells of these sizes
 
@@ -64,6 +63,7 @@ export class CellCanvas extends Frame {
     this.loadOverview();
     this.size = this.room();
     if (!this.size.width) return;
+    this.family = resolved(this.frame, "font-family");
     this.labelWidth = this.measureLabels();
     const room = this.size.height - HEADER - GAP - EDGE;
     const larger = data.textSize / TEXT;
@@ -73,8 +73,7 @@ export class CellCanvas extends Frame {
     this.textSize = compact ? clamp(fitting - 4, COMPACT.text, data.textSize) : data.textSize;
     scroller.classList.toggle("iv-compact", compact);
     this.twoLines = this.rowHeight >= Math.floor(ROW.twoLines * larger);
-    const scrollbar = data.height * this.rowHeight > room ? SCROLLBAR : 0;
-    const free = this.size.width - this.labelWidth - GAP - EDGE - scrollbar;
+    const free = this.size.width - this.labelWidth - GAP - EDGE;
     this.cellWidth = Math.round(clamp(Math.floor(free / data.width), COLUMN.least * larger, COLUMN.most * larger));
     const sizes = { cell: this.cellWidth, row: this.rowHeight, label: this.labelWidth, text: this.textSize };
     canvas.style.width = `${this.left(data.width) + EDGE}px`;
@@ -122,7 +121,7 @@ export class CellCanvas extends Frame {
 
   measureLabels() {
     const context = document.createElement("canvas").getContext("2d");
-    context.font = `600 12px ${resolved(this.frame, "font-family")}`;
+    context.font = `600 12px ${this.family}`;
     return Math.ceil(Math.max(...this.data.rows.map(({ label }) => context.measureText(label).width))) + 22;
   }
 

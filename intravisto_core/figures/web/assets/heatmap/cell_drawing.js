@@ -1,9 +1,12 @@
 /** Drawing the part of the grid that is in sight: column headers, row labels, cells. */
+import { fitToken } from "../shared/axis_words.js";
 import { element, writeToken } from "../shared/base.js";
 import { drawExport } from "../shared/frame.js";
 import { brief, briefNats, change, rank, verdict, wholePercent, wholeShare } from "../shared/numbers.js";
 
 export const MARK_GLYPHS = { injected: "✚", ablated: "✕", scaled: "×", found: "◆" };
+
+const HEAD_EDGES = 8; // px beside a column's words
 
 const BRIEF = {
   percent: wholePercent,
@@ -97,7 +100,10 @@ function drawHeader(grid, column) {
   head.title = headerTitle(columns[column]);
   head.style.left = `${grid.left(column)}px`;
   const upper = element("div", `iv-reads${special ? " iv-special" : ""}`, head);
-  element("i", "", upper, position);
+  // a word is read to its end: where there is no room for both its position goes, which its title has
+  const { numbered, size } = fitToken(reads, position, grid.cellWidth - HEAD_EDGES, grid.family);
+  if (numbered) element("i", "", upper, position);
+  else upper.style.fontSize = `${size}px`;
   writeToken(element("span", "", upper), reads);
   writeToken(element("div", `iv-says${came ? " iv-came" : ""}`, head), says);
   return head;

@@ -78,7 +78,7 @@ class Picture extends Card {
     }
   }
 
-  draw() {
+  paint() {
     const { card, data } = this;
     if (!data) return;
     const focused = card.getRootNode().activeElement?.dataset?.row;

@@ -28,7 +28,7 @@ class Cards extends Card {
     this.act({ rev: this.data.rev, n: acts, layer, position, ...place, ...what });
   }
 
-  draw() {
+  paint() {
     const { card, data } = this;
     if (!data) return;
     card.replaceChildren();

@@ -10,6 +10,9 @@ const SHORTEST = 25;
 const LEFT = { attention: 176, mlp: 118 };
 const RIGHT = 92;
 const LEAST = 0.4;
+const SOURCE_LINE = 17; // px that a read token needs at its usual size
+const SOURCE_TEXT = 0.8; // of its line, where many stand close
+const LEAST_TEXT = 9;
 
 /** How high a row is, so that the longer lane fills what both may take. */
 export function pitchOf(lanes) {
@@ -166,6 +169,7 @@ function drawSources(picture, links, svg, place, { lane, middle, unit, left, val
     const label = element("span", "iv-source", picture.field);
     const share = taken[j] / most;
     Object.assign(label.style, { right: `${picture.span - x + 6}px`, top: `${yOf(j) - 8}px`, opacity: 0.55 + 0.45 * share });
+    if (space < SOURCE_LINE) label.style.fontSize = `${Math.max(LEAST_TEXT, SOURCE_TEXT * space)}px`;
     label.classList.toggle("iv-much", share > 0.3);
     if (position >= 0) element("small", "", label, String(position));
     writeToken(element("span", "iv-source-name", label), names[j]);

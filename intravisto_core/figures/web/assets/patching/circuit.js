@@ -42,7 +42,7 @@ class Circuit extends Card {
     if (other || data.n >= this.n) this.kept = [...data.kept].map(Number);
   }
 
-  draw() {
+  paint() {
     const { card, data } = this;
     if (!data || !card.clientWidth) return;
     this.width = card.clientWidth;

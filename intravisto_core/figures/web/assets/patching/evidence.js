@@ -19,7 +19,7 @@ class Evidence extends Card {
     super(root, "iv-evidence-card");
   }
 
-  draw() {
+  paint() {
     const { card, data } = this;
     if (!data || !card.clientWidth) return;
     this.width = card.clientWidth;

@@ -50,7 +50,7 @@ class Picture extends Card {
     if (!this.picked) this.chosen = data.chosen;
   }
 
-  draw() {
+  paint() {
     const { card, data } = this;
     if (!data || !card.clientWidth) return;
     Object.assign(this, { width: card.clientWidth, height: innerHeight });

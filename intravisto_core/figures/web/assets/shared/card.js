@@ -22,6 +22,14 @@ export class Card {
     if (this.card.clientWidth !== this.width) this.draw();
   }
 
+  /** Draw all of it anew. Meanwhile it is as high as it was: an emptied page would jump, and have no scroll bar. */
+  draw() {
+    const { card } = this;
+    card.style.minHeight = `${card.offsetHeight}px`;
+    this.paint();
+    card.style.minHeight = "";
+  }
+
   /** Take other data and draw them; equal data leave everything as it is. */
   load(data) {
     const signature = JSON.stringify(data);

@@ -79,8 +79,21 @@ export class Frame {
 
   // size and theme
 
+  /** What is left beside scroll bars, where the browser gives them room: else one of them would bring the other. */
   room() {
-    return { width: this.frame.clientWidth, height: parseFloat(resolved(this.scroller, "max-height")) || 600 };
+    const bar = this.measureBar();
+    this.scroller.style.setProperty("--iv-scrollbar", `${bar}px`);
+    const height = parseFloat(resolved(this.scroller, "max-height")) || 600;
+    return { width: Math.max(0, this.frame.clientWidth - bar), height: height - bar };
+  }
+
+  /** How wide a scroll bar of this picture is, in px; 0 where it lies over what is scrolled. */
+  measureBar() {
+    const probe = element("div", "iv-scroller", this.opening);
+    probe.style.cssText = "position: absolute; visibility: hidden; width: 60px; height: 60px; overflow: scroll";
+    const bar = probe.offsetWidth - probe.clientWidth;
+    probe.remove();
+    return bar;
   }
 
   /** Lay out again if the frame or the window has another size now. */

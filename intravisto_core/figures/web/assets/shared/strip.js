@@ -35,16 +35,19 @@ export class Strip {
     root.addEventListener("keydown", (event) => this.key(event));
     this.onSelect = ({ detail }) => this.show(detail);
     this.onWeigh = ({ detail }) => this.weigh(detail);
+    this.resizes = new ResizeObserver(() => this.data && bus.selection && this.show(bus.selection));
   }
 
   mount() {
     bus.addEventListener("select", this.onSelect);
     bus.addEventListener("weigh", this.onWeigh);
+    this.resizes.observe(this.root);
   }
 
   unmount() {
     bus.removeEventListener("select", this.onSelect);
     bus.removeEventListener("weigh", this.onWeigh);
+    this.resizes.disconnect();
   }
 
   load(data) {
@@ -70,6 +73,7 @@ export class Strip {
     if (data.label) element("span", "iv-part", root, "prompt");
     let started = false;
     let together = root;
+    let before = root;
     const folds = data.folds ?? [];
     data.tokens.forEach((token, index) => {
       const position = token.p ?? index;
@@ -81,13 +85,15 @@ export class Strip {
       const generated = position >= data.prompt;
       if (generated && !started) {
         started = true;
-        element("span", "iv-divider", root);
-        if (data.label) element("span", "iv-part", root, "generated");
-        together = root;
+        // the first token stands in the line of the words that say what it is
+        together = before = element("span", "iv-first", root);
+        element("span", "iv-divider", together);
+        if (data.label) element("span", "iv-part", together, "generated");
       }
       // the bytes of one character stay together where the strip wraps
-      if (!token.part) together = data.tokens[index + 1]?.part ? element("span", "iv-together", root) : root;
+      if (!token.part) together = data.tokens[index + 1]?.part ? element("span", "iv-together", before) : before;
       this.chip(token, position, generated, index, together);
+      if (!data.tokens[index + 1]?.part) before = root;
     });
   }
 
@@ -156,11 +162,13 @@ export class Strip {
     }
   }
 
-  /** Scrolls the strip only, never the page, so that the line before the chip's is in sight too. */
-  bringIntoSight({ offsetTop, offsetHeight }) {
+  /** Scrolls the strip only, never the page, so that a line beside the chip's is in sight too: that of the next token. */
+  bringIntoSight(chip) {
     const { root } = this;
-    const beyond = offsetTop < root.scrollTop || offsetTop + offsetHeight > root.scrollTop + root.clientHeight;
-    if (beyond) root.scrollTop = offsetTop + offsetHeight + EDGE - root.clientHeight;
+    const next = root.querySelector(`.iv-chip[data-position="${Number(chip.dataset.position) + 1}"]`) ?? chip;
+    const end = next.offsetTop + next.offsetHeight;
+    const beyond = chip.offsetTop < root.scrollTop || end > root.scrollTop + root.clientHeight;
+    if (beyond) root.scrollTop = end + EDGE - root.clientHeight;
   }
 }
 
