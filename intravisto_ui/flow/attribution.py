@@ -91,7 +91,9 @@ def _draw_cut(shown: Shown) -> tuple[Refinement, DeltaGenerator]:
     line, check = stage.draw_option_line(), shown.engine.model.capabilities[Capability.HEADS]
     offered = {c: name for c, name in CUTS.items() if check.ok or c is not Refinement.HEADS}
     with line:
-        cut = draw_segments("Parts", "flow_cut", offered, next(iter(offered)), help=CUT_HELP)
+        # a choice of its own where heads are not offered, as while a model is checked: "layers" was not chosen then
+        key = "flow_cut" if check.ok else "flow_cut_alone"
+        cut = draw_segments("Parts", key, offered, next(iter(offered)), help=CUT_HELP)
     return cut, line
 
 

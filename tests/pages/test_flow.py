@@ -13,9 +13,18 @@ from streamlit import config
 import intravisto_core as iv
 from intravisto_core.figures.head_list import HeadOrder
 from intravisto_core.figures.numbers import change, significant
+from intravisto_core.records import Check
 from intravisto_core.request import LinkCheckView, Span
 from intravisto_core.request.flow import GENERATED, AttributionView, DisagreementView, FlowView, GraphView, RouteView
-from intravisto_core.sites import AttentionDivision, Component, Reading, Refinement, ShareMeasure, SinkHandling
+from intravisto_core.sites import (
+    AttentionDivision,
+    Capability,
+    Component,
+    Reading,
+    Refinement,
+    ShareMeasure,
+    SinkHandling,
+)
 from intravisto_ui.flow import attribution, difference, link_check, lists, options, page
 from intravisto_ui.parts import frame
 from intravisto_ui.parts.flow_start import FlowStart, FlowTab
@@ -36,9 +45,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     seen: Asked = []
     view = jobs.compute_view
 
-    def noted(engine: Any, request: Any, session: str, slot: str) -> Any:
+    def noted(engine: Any, request: Any, *how: Any) -> Any:
         seen.append(request)
-        return view(engine, request, session, slot)
+        return view(engine, request, *how)
 
     monkeypatch.setattr(jobs, "compute_view", noted)
     return seen
@@ -254,6 +263,19 @@ def test_attribution_unfolds_into_heads_and_neurons(flow_page: App, asked: Asked
     flow_page.ask(contrast=" Rome")
     assert of(AttributionView, asked).contrast == " Rome"
     flow_page.set("selectbox", "flow_order", "size").assert_calm()
+
+
+def test_attribution_opens_with_heads_once_the_check_is_done(
+    flow_page: App, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = flow_page.workspace.shown.engine.model.capabilities
+    monkeypatch.setitem(found, Capability.HEADS, Check(ok=False, error=None, pending=True))
+    tab(flow_page, FlowTab.ATTRIBUTION)
+    assert of(AttributionView, asked).by is Refinement.COMPONENTS
+    monkeypatch.undo()
+    flow_page.tester.run()
+    flow_page.assert_calm()
+    assert flow_page.tester.session_state["flow_cut"] is Refinement.HEADS
 
 
 def look_at_an_edit(app: App, look: str) -> tuple[Any, Any]:
