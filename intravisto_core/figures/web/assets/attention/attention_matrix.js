@@ -104,6 +104,7 @@ export class AttentionMatrix {
     const { state, scroller } = this;
     const [width, height] = [scroller.clientWidth, scroller.clientHeight];
     const { slice } = state.made ?? {};
+    if (!slice) this.foot.textContent = state.problem() || (state.base.links ? "being computed …" : "");
     if (!width || !slice || !this.scheme) return;
     this.family = getComputedStyle(this.root).fontFamily;
     if (state.over === "lanes") {
@@ -167,7 +168,7 @@ export class AttentionMatrix {
   paintMarks() {
     this.modes.root.hidden = !this.state.canShow("lanes");
     const { state, scroller, unit, scheme } = this;
-    if (state.over === "lanes" || !unit) return;
+    if (state.over === "lanes" || !unit || !state.made?.slice) return;
     const { length, query, key, base } = state;
     const [width, height] = [scroller.clientWidth, scroller.clientHeight];
     const context = sized(this.marks, width, height);

@@ -83,15 +83,24 @@ export class AttentionOptions {
     const none = !state.base.found.some((keys) => keys.length) && !state.base.learned;
     for (const button of this.sinks.root.children) button.disabled = none;
     this.sinks.root.hidden = !state.base.map;
+    if (what.has("amplify") || !this.drawn) this.amplify.value = state.amplify ? Math.log2(state.amplify) + 1 : 0;
+    if (what.has("least") || !this.drawn) this.least.value = 100 * state.least;
+    this.drawn = true;
     const { slice, full } = state.made;
-    if (!slice) return;
+    if (!slice) return this.sayNothingYet();
     this.saySinks(slice, none);
     this.say(this.amplifyWords, "Amplify ", state.amplify ? `×${Number(state.amplify.toPrecision(2))}` : "auto", ` · full colour ${about(full)}${this.beyond(slice, full)}`);
     this.amplify.parentElement.classList.toggle("iv-amplified", state.amplify > 0);
     this.say(this.leastWords, "Hide below ", about(state.least), state.base.against ? "" : ` · in this row ${about(this.left(slice))}`);
-    if (what.has("amplify") || !this.drawn) this.amplify.value = state.amplify ? Math.log2(state.amplify) + 1 : 0;
-    if (what.has("least") || !this.drawn) this.least.value = 100 * state.least;
-    this.drawn = true;
+    return null;
+  }
+
+  /** The names alone, while the first weights are on their way. */
+  sayNothingYet() {
+    this.said = null;
+    this.sinkWords.replaceChildren("Sinks");
+    this.amplifyWords.replaceChildren("Amplify");
+    this.leastWords.replaceChildren("Hide below");
   }
 
   say(place, before, strong, after) {
@@ -139,7 +148,7 @@ export class AttentionOptions {
     const all = element("b", "iv-share", sinkWords, about(slice.meanHidden()));
     all.before("have ");
     const row = element("b", "iv-share", sinkWords, about(slice.hidden[state.query]));
-    row.before(", in this row ");
+    row.before("· in this row ");
   }
 
   /** All sinks by name, or the first few again. */
