@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from intravisto_core.figures.drawings import draws
-from intravisto_core.figures.plots import name_model, plotly_scale, style_figure
+from intravisto_core.figures.plots import colour_bar, plotly_scale, style_figure
 from intravisto_core.figures.theme import DARK, LIGHT
 from intravisto_core.records import BatchSummary
 
@@ -39,7 +39,7 @@ def batch_figure(found: BatchSummary, dark: bool = False) -> go.Figure:
                 customdata=np.moveaxis(found.heads[1:], 0, -1),
                 hovertemplate="layer %{y} head %{x}: %{z:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f})"
                 "<extra></extra>",
-                showscale=False,
+                colorbar=colour_bar("logits", x=0.645, xanchor="left", thickness=8),
             ),
             row=1,
             col=2,
@@ -51,7 +51,9 @@ def batch_figure(found: BatchSummary, dark: bool = False) -> go.Figure:
     title = f"{found.n_prompts:,} prompts{failed}: means with 95 % intervals"
     styled = style_figure(figure, title, dark=dark, width=1180, height=460, above=90)
     styled.update_layout(showlegend=False)
-    return name_model(styled, found.model, dark)
+    styled.update_xaxes(title_text="head", row=1, col=2)
+    styled.update_yaxes(title_text="layer", row=1, col=2)
+    return styled
 
 
 def _line(values: np.ndarray, names: list[str], colour: str) -> Any:

@@ -6,6 +6,7 @@ The file that draws a record has the name of the file that defines it: `figures/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Literal, TypeVar
@@ -55,7 +56,7 @@ def draw(record: Record, form: Form, **options: Any) -> Any:
         from intravisto_core.figures.plots import name_model
 
         made = name_model(made, _name_of_model(record), bool(options.get("dark")))
-    return made if own else figure_page(made, type(record).__name__)
+    return made if own else figure_page(made, _name_in_words(type(record).__name__))
 
 
 def _name_of_model(record: Record) -> str:
@@ -67,3 +68,9 @@ def _function(record: type[Record], form: Form) -> Callable[..., Any] | None:
     if record.__module__.startswith("intravisto_core.records."):
         import_module(f"intravisto_core.figures.{record.__module__.rpartition('.')[2]}")
     return _FUNCTIONS.get((record, form))
+
+
+def _name_in_words(name: str) -> str:
+    """A record's name as the heading of a page: "Batch summary"."""
+    first, *others = re.findall("[A-Z][a-z0-9]*|[a-z0-9]+", name)
+    return " ".join([first, *(word.lower() for word in others)])

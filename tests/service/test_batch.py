@@ -81,6 +81,8 @@ def test_a_batch_that_is_ended_anywhere_answers_each_prompt_once(prompts, tiny_l
     first = np.array([trace.attention(head="mean", keys=[0]).weights[:, 1:, 0].mean(1) for trace in singles])
     assert np.allclose(summary.first[0], first.mean(0), atol=1e-5)
     assert (out / "summary.html").read_text().startswith("<!doctype html>")
+    assert "<h1>Batch summary</h1>" in (out / "summary.html").read_text()
+    assert str(summary.figure().layout.title.text).count("<br>") == 1, "the model is named once"
 
 
 def test_another_batch_is_not_mixed_into_a_folder(prompts, tiny_llama, tmp_path):
