@@ -16,11 +16,11 @@ from intravisto_core.analysis.lenses import FLOOR, compute_logits
 from intravisto_core.analysis.token_lengths import TokenLengths, changes_of, sort_by_angle
 from intravisto_core.lenses import Projection, VocabularyLens
 from intravisto_core.models import LoadedModel
+from intravisto_core.models.run_memory import TILE_BYTES
 from intravisto_core.request import TOP_K_KEPT
 
 _GROUPS = 16
 _BLOCK_ELEMENTS = 1 << 18
-TILE_BYTES = 64 << 20
 
 
 def count_tile_positions(n_rows: int, d_vocab: int, budget: int = TILE_BYTES) -> int:
