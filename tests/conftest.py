@@ -49,6 +49,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("real") is None)
 
 
+def pytest_collection_finish() -> None:
+    """What is there when the tests begin never dies, and a search for garbage need not walk it each time. It is searched
+    for less often too: both took a third of the time of the app's tests.
+    """
+    gc.collect()
+    gc.freeze()
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, 4 * old)
+
+
 @pytest.fixture(scope="session")
 def real_model() -> Path:
     """The file of a real model, as a person has it: SmolLM2-135M-Instruct, 30 layers, 9 heads, a chat template."""
