@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -18,6 +20,9 @@ from intravisto_core.figures.web.explain_payload import explain_data
 from intravisto_core.figures.words import as_sentence
 from intravisto_core.records import Explanation
 from intravisto_core.sites import ExplainTest, Part
+
+# of the chart of the parts: its width, that of a character of its numbers, and the most of it that they take
+CHART_PX, CHARACTER_PX, MOST_WORDS, MARGIN = 440, 7.5, 0.6, 0.05
 
 LINES = (
     "“Adds” is bookkeeping: a part's direct effect on the logit, at the final norm's scale in this run. What it "
@@ -138,15 +143,35 @@ def _draw_parts(figure: go.Figure, found: Explanation) -> None:
         without = float(found.without[i])
         tested = "" if np.isnan(without) else f" · without it {plotly_text(show_metric(found, without))}"
         texts.append(f"{change(float(found.part_value[i]))}{tested}")
+    values = found.part_value[listed].astype(float)
     bars = go.Bar(
-        x=found.part_value[listed],
+        x=values,
         y=labels,
         orientation="h",
-        text=texts,
-        textposition="outside",
-        cliponaxis=False,
         marker={"color": [ATTENTION if found.part_kind[i] == Part.HEAD else MLP for i in listed]},
-        hovertemplate="%{y}: %{text}<extra></extra>",
+        customdata=texts,
+        hovertemplate="%{y}: %{customdata}<extra></extra>",
     )
     figure.add_trace(bars, row=2, col=2)
-    figure.update_xaxes(title_text="adds to the logit", row=2, col=2)
+    spaced = [f"\u00a0{text}" for text in texts]
+    # all numbers at the right of zero: left of a bar they would lie on its name
+    said = go.Scatter(
+        x=np.maximum(values, 0),
+        y=labels,
+        mode="text",
+        text=spaced,
+        textposition="middle right",
+        hoverinfo="skip",
+    )
+    figure.add_trace(said, row=2, col=2)
+    figure.update_xaxes(title_text="adds to the logit", range=find_range(values, spaced), row=2, col=2)
+
+
+def find_range(values: np.ndarray, texts: Sequence[str]) -> tuple[float, float]:
+    """The range of a chart of bars that has room at its right for the numbers that begin where the bars end."""
+    low, high = min(0.0, float(values.min(initial=0))), max(0.0, float(values.max(initial=0)))
+    if low == high:
+        high = 1.0
+    share = min(MOST_WORDS, CHARACTER_PX * max(map(len, texts), default=0) / CHART_PX)
+    low -= MARGIN * (high - low)
+    return low, (high - share * low) / (1 - share)

@@ -52,7 +52,8 @@ def draw(workspace: Workspace, base: Shown, node: EditRun) -> CompareView | None
     _draw_strip(record)
     _draw_picture(workspace, base, node, record, view)
     _draw_tokens(record)
-    for note in (*record.notes, *node.held.notes):
+    # the comparison may bring along what the edited run says already
+    for note in dict.fromkeys((*record.notes, *node.held.notes)):
         st.html(f'<div class="hint">{escape_html(note)}</div>')
     return view
 

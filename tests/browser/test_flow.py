@@ -242,3 +242,10 @@ def test_choices_survive_a_reload(visit: Visits) -> None:
     seen.page.reload()
     seen.page.wait_for_selector("rect.iv-node")
     expect(seen.page.locator('path.iv-link[aria-label^="attention link from block output"]')).to_have_count(0)
+
+
+def test_the_number_of_links_keeps_its_help_in_a_narrow_window(visit: Visits) -> None:
+    seen = visit(NARROW, path="flow")
+    seen.page.wait_for_selector("rect.iv-node")
+    field = seen.idle().page.locator(".st-key-flow_top_k")
+    expect(field.get_by_role("button", name="Help for k")).to_be_visible()

@@ -87,6 +87,7 @@ def test_the_form_and_the_card_tell_what_reads_back(visit: Visits) -> None:
     add(seen, 1)
     run(seen)
     expect(told.first).to_contain_text("reads back as ␣Paris")
+    expect(seen.page.get_by_text("the new vector reads back as")).to_have_count(1)
     expect(seen.page.locator('[data-testid="stBaseButton-primary"]')).to_have_count(1)
 
 

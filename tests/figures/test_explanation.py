@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from intravisto_core.figures.explanation import find_range
 from intravisto_core.figures.explanation_words import find_jump, find_moments, name_word
 from intravisto_core.figures.web.explain_payload import MOST_COLUMNS, explain_data
 from intravisto_core.records import Token
@@ -159,6 +161,20 @@ def test_the_page_shows_tokens_as_they_are_and_the_files_hold_all():
     assert table.loc[table["name"] == "L8H1", "test"].item() == 0.5
     assert json.loads(found.render("json"))["test_after"] == [0.5, 0.2]
     assert found.render("csv").startswith(b"\xef\xbb\xbfsection")
-    assert len(found.figure().data) == 4
+    assert len(found.figure().data) == 5
     assert "srcdoc" in found._repr_html_()
     assert "position 4" in repr(found)
+
+
+def test_no_number_of_the_figure_is_cut_or_lies_on_the_name_of_a_bar():
+    found = with_tests(replace(explanation(), part_value=np.array([-2.0, 3.0, 0.5])), 0.5, {})
+    figure = found.figure()
+    bars, numbers = figure.data[-2:]
+    assert list(numbers.y) == list(bars.y)
+    assert list(numbers.x) == [max(0, value) for value in bars.x]
+    assert numbers.textposition == "middle right"
+    low, high = figure.layout.xaxis3.range
+    room = (high - max(bars.x)) / (high - low)
+    assert room >= max(map(len, numbers.text)) * 7.5 / 440 - 1e-9
+    assert find_range(np.zeros(0), ())[0] < find_range(np.zeros(0), ())[1]
+    assert find_range(np.array([-2.0, -1.0]), ["−2.00", "−1.00"])[1] > 0
