@@ -68,6 +68,10 @@ def _read_heads(text: str) -> tuple[int, ...] | str:
     return MEAN if text == MEAN else _read_numbers(text)
 
 
+def _heads_of(heads: tuple[int, ...] | str | None, n_heads: int) -> tuple[int, ...] | str | None:
+    return heads if heads is None or isinstance(heads, str) else tuple(index(n, n_heads, "heads") for n in heads)
+
+
 def _attention(options: argparse.Namespace) -> int:
     request = read_request(options)
     if options.heads is not None and (options.layers is None or len(options.layers) != 1):
@@ -75,11 +79,12 @@ def _attention(options: argparse.Namespace) -> int:
     trace = run_prompt(request, open_engine(options))
     targets = trace.head_targets()
     layers = None if options.layers is None else tuple(index(n, len(targets.shares), "layers") for n in options.layers)
+    heads = _heads_of(options.heads, targets.shares.shape[1])
     if options.out is not None:
         for written in _write(trace, options, layers):
             print_text(f"wrote {written}")
     else:
-        print_text(list_heads(targets, layers))
+        print_text(list_heads(targets, layers, heads))
     print_notes(targets.notes)
     return 0
 
@@ -121,15 +126,22 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def list_heads(found: HeadTargets, layers: tuple[int, ...] | None) -> str:
-    """What heads look at: all heads of some layers, or of each kind of keys the heads that give it most."""
+def _rows(found: HeadTargets, layer: int, heads: tuple[int, ...] | str | None) -> list[tuple[str, np.ndarray]]:
+    shares = found.shares[layer]
+    if heads == MEAN:
+        return [(f"L{layer}", shares.mean(0))]
+    return [(f"L{layer}H{h}", shares[h]) for h in (range(len(shares)) if heads is None else heads)]
+
+
+def list_heads(found: HeadTargets, layers: tuple[int, ...] | None, heads: tuple[int, ...] | str | None = None) -> str:
+    """What heads look at: heads of some layers (or their mean), or of each kind of keys the heads that give it most."""
     labels = [target.label for target in found.classes]
     if layers is not None:
         head = "head    " + "  ".join(f"{label:>16}" for label in labels)
         rows = [
-            f"{f'L{layer}H{h}':<8}" + "  ".join(f"{_percent(float(v)):>16}" for v in row)
+            f"{name:<8}" + "  ".join(f"{_percent(float(v)):>16}" for v in row)
             for layer in layers
-            for h, row in enumerate(found.shares[layer])
+            for name, row in _rows(found, layer, heads)
         ]
         return "\n".join([head, *rows])
     lines = []

@@ -92,6 +92,25 @@ def test_pointing_freezing_and_heads(visit: Visits, size: Any, dark: bool) -> No
     assert seen.outside == []
 
 
+def test_pills_show_the_token_before_all_other_words(visit: Visits) -> None:
+    seen = open_attention(visit, size=NARROW)
+    token(seen, 8).dblclick()
+    token(seen, 6).hover()
+    expect(pill(seen, "observed").locator("b")).to_have_text("␣capital")
+    _check_pills(seen)
+    token(seen, 6).dblclick()
+    expect(pill(seen, "observed")).to_contain_text("frozen")
+    _check_pills(seen)
+    assert seen.said == []
+
+
+def _check_pills(seen: Visit) -> None:
+    """No token is cut, and nothing of a pill that is frozen, its ✕ included."""
+    for side in ("observer", "observed"):
+        for part in (pill(seen, side).locator("b"), pill(seen, side)):
+            assert part.evaluate("(e) => e.scrollWidth <= e.clientWidth"), (side, part.inner_text())
+
+
 def test_keys_move_in_text_matrix_and_map(visit: Visits) -> None:
     seen = open_attention(visit)
     page = seen.page

@@ -39,6 +39,17 @@ def test_heads_of_some_layers(ask):
     ]
 
 
+def test_chosen_heads_of_a_layer(ask):
+    every = ask("--layers", "1")[1].splitlines()
+    code, out, _ = ask("--layers", "1", "--heads", "2,-4")
+    assert code == 0
+    assert out.splitlines()[1:3] == [every[3], every[1]]
+    mean = ask("--layers", "1", "--heads", "mean")[1].splitlines()
+    assert mean[1].split()[0] == "L1"
+    shares = [[float(part) for part in line.replace("%", "").split()[1:]] for line in (mean[1], *every[1:5])]
+    assert shares[0] == pytest.approx([sum(column) / 4 for column in zip(*shares[1:], strict=True)], abs=0.11)
+
+
 def test_one_page_or_a_folder_of_them(ask, tmp_path, monkeypatch):
     assert ask("--out", str(tmp_path / "a.html"))[1] == f"wrote {tmp_path / 'a.html'}\n"
     assert "<!doctype html>" in (tmp_path / "a.html").read_text("utf-8")[:40]

@@ -145,10 +145,10 @@ export class AttentionOptions {
     });
     if (found.length > NAMED) this.nameMore(slice, none, found.length - named.length);
     if (found.length) sinkWords.append(") ");
-    const all = element("b", "iv-share", sinkWords, about(slice.meanHidden()));
+    const all = element("b", "", sinkWords, about(slice.meanHidden()));
     all.before("have ");
     const row = element("b", "iv-share", sinkWords, about(slice.hidden[state.query]));
-    row.before("· in this row ");
+    row.before(" · in this row ");
   }
 
   /** All sinks by name, or the first few again. */

@@ -219,7 +219,8 @@ export class AttentionText {
       element("i", `iv-of-${side}`, pill);
       writeToken(element("b", "", pill), state.label(position));
       element("span", "", pill, side === "attention" ? "looks at" : "is looked at by");
-      element("em", "", pill, locked ? "frozen ✕" : "· at pointer");
+      const how = element("em", "", pill, locked ? "" : "· at pointer");
+      if (locked) element("span", "", how, "frozen ").after("✕");
       pill.title = locked ? "Let it follow the pointer again" : "Freeze it here; a double click on a token does the same";
       pill.addEventListener("click", () => state.freeze(position, pill.dataset.side));
     }
