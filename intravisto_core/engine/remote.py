@@ -13,10 +13,11 @@ from intravisto_core.engine.answers import Question, Reply, pack_question, read_
 from intravisto_core.engine.asking import Asking
 from intravisto_core.engine.base import Trace
 from intravisto_core.engine.connection import Connection
+from intravisto_core.engine.elsewhere import Elsewhere
 from intravisto_core.engine.job import Job
 from intravisto_core.engine.remote_job import Follower
 from intravisto_core.engine.trace_info import TraceInfo
-from intravisto_core.errors import LostTraceError, RequestError, ServiceError, TraceError, show_value
+from intravisto_core.errors import LostTraceError, ServiceError, TraceError, show_value
 from intravisto_core.records import MemoryEstimate, ModelCard, Token
 from intravisto_core.request import ModelSpec, Request, Turn, from_json
 from intravisto_core.request.checks import read_messages
@@ -36,7 +37,7 @@ OPENING = "opening"
 MOST_TOLD = 1000
 
 
-class RemoteEngine(Asking):
+class RemoteEngine(Elsewhere, Asking):
     """One model of a service. Traces live there; here stands what each was made of, to make a lost one again."""
 
     def __init__(self, connection: Connection, name: str) -> None:
@@ -140,20 +141,6 @@ class RemoteEngine(Asking):
         job = Job(request, session)
         self._follow(job, Question(request, session, slot))
         return job
-
-    def hook(self, *, session: str = "") -> NoReturn:
-        """Refused: functions stay in the process that they are of."""
-        raise RequestError(
-            "hook: expected a model that is open in this process; this one is at a service, where no function from "
-            "here is run. Use interventions without functions, or open_model"
-        )
-
-    def add_dictionary(self, path: Any, **options: Any) -> NoReturn:
-        """Refused: whoever serves the model adds its dictionaries."""
-        raise RequestError(
-            "dictionary: expected a model that is open in this process; this one is at a service. Open it here "
-            "(open_model) to add a dictionary"
-        )
 
     def find(self, trace: str, session: str = "") -> Trace:
         """The handle of a trace that this session made.

@@ -84,10 +84,10 @@ def split_parts(prompts: Sequence[Prompt]) -> list[tuple[str, list[Prompt]]]:
 
 
 def begin(folder: Path, plan: BatchPlan, prompts: Sequence[Prompt]) -> None:
-    """Write the plan down, or hold it against the one that was begun there.
+    """Write the plan down, or hold it against the one that was begun there. One that has no answers yet is replaced.
 
     Raises:
-        RequestError: another batch was begun in that folder.
+        RequestError: another batch has answers in that folder, or it cannot be written to.
     """
     texts = json.dumps([(p.line, p.text, p.id) for p in prompts])
     # where the model is asked for may change between two starts
@@ -99,18 +99,31 @@ def begin(folder: Path, plan: BatchPlan, prompts: Sequence[Prompt]) -> None:
         "n": len(prompts),
     }
     path = folder / PLAN
-    (folder / PARTS).mkdir(parents=True, exist_ok=True)
-    if not path.exists():
+    try:
+        (folder / PARTS).mkdir(parents=True, exist_ok=True)
+        begun = any((folder / PARTS).glob("part-*.parquet"))
+    except OSError as error:
+        wanted, todo = "a folder that can be written to", f"{folder}. Choose another"
+        raise RequestError(expected("out", wanted, error.strerror or type(error).__name__, todo)) from None
+    if not begun:
         write_file(path, json.dumps(body, indent=1).encode())
         return
     try:
         had = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         had = None
     if had != body:
-        raise RequestError(
-            expected("out", "a new folder, or that of the same prompts, model and views", str(folder), "Choose another")
-        )
+        wanted = "a new folder, or that of the same prompts, model, views and number of new tokens"
+        raise RequestError(expected("out", wanted, str(folder), f"{_differ(had, body)}. Choose another"))
+
+
+def _differ(had: Any, body: Mapping[str, Any]) -> str:
+    """What is not as it was, in words."""
+    if not isinstance(had, dict):
+        return f"Its {PLAN} cannot be read"
+    words = {"spec": "model", "n": "prompts", "max_new_tokens": "number of new tokens"}
+    names = [words.get(name, name) for name, value in body.items() if had.get(name) != value]
+    return f"Of that batch there differ: {', '.join(dict.fromkeys(names))}"
 
 
 def missing_parts(folder: Path, prompts: Sequence[Prompt]) -> list[tuple[str, list[Prompt]]]:

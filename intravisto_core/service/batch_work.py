@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from intravisto_core.engine.answers import pack_answer
 from intravisto_core.engine.base import Engine, Trace
-from intravisto_core.errors import IntravistoError
+from intravisto_core.errors import IntravistoError, RequestError, expected
 from intravisto_core.files import write_file
 from intravisto_core.request import AttentionView, AttributionView, HeatmapView, ModelSpec, from_json
 from intravisto_core.service.batch_plan import PARTS, VIEWS, BatchPlan, Prompt
@@ -22,12 +22,26 @@ from intravisto_core.sites import Refinement
 NUMBERS = ("curve", "heads", "first")
 
 
+def read_model(part: Path) -> str:
+    """The name of the model that answered a part.
+
+    Raises:
+        RequestError: it is no file of a batch.
+    """
+    try:
+        return ((pq.read_schema(part).metadata or {}).get(b"model", b"")).decode()
+    except (pa.ArrowException, OSError) as error:
+        todo = "Delete it and begin the batch again: it alone is run then"
+        raise RequestError(expected(part.name, "a file of this batch", type(error).__name__, todo)) from None
+
+
 class Worker:
     """Answers parts of a plan."""
 
     def __init__(self, plan: BatchPlan, folder: str) -> None:
         self._plan, self._folder = plan, Path(folder)
         self._engine = self._open()
+        self._refuse_another_model()
         self._engine.finish_check()
 
     def write(self, name: str, prompts: list[Prompt]) -> int:
@@ -54,6 +68,17 @@ class Worker:
 
         spec: ModelSpec = from_json(self._plan.spec)
         return LocalEngine(spec)
+
+    def _refuse_another_model(self) -> None:
+        """A service may offer another model than it did when the batch was begun."""
+        written = next((self._folder / PARTS).glob("part-*.parquet"), None)
+        if written is None:
+            return
+        had, now = read_model(written), self._engine.model.name
+        if had != now:
+            self.close()
+            wanted = f"the model of the answers that are there, {had}"
+            raise RequestError(expected("model", wanted, now, "Name it with --model, or choose another --out"))
 
     def _schema(self) -> pa.Schema:
         texts = [(name, pa.string()) for name in ("id", "prompt", "text", "error")]

@@ -25,13 +25,13 @@ def answer_range(
     A part is given only of the same answer (`If-Range`), which its tag names.
     """
     more = {**headers, "Accept-Ranges": "bytes", "ETag": tag}
-    wanted = asked.get("range")
-    if wanted is None or asked.get("if-range", tag) != tag:
+    found = _RANGE.fullmatch(asked.get("range", "").strip())
+    # several ranges, or another unit, are answered as if none were asked for
+    if found is None or asked.get("if-range", tag) != tag:
         return StreamingResponse(
             _pieces(data, 0, len(data)), 200, {**more, "Content-Length": str(len(data))}, media_type
         )
-    found = _RANGE.fullmatch(wanted.strip())
-    first, last = found.groups() if found else ("", "")
+    first, last = found.groups()
     if first:
         start, stop = int(first), min(int(last) + 1 if last else len(data), len(data))
     else:

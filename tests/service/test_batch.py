@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,41 @@ def test_a_batch_that_is_ended_anywhere_answers_each_prompt_once(prompts, tiny_l
 def test_another_batch_is_not_mixed_into_a_folder(prompts, tiny_llama, tmp_path):
     asked = read_prompts(prompts)[:2]
     run_batch(plan(tiny_llama), asked, tmp_path / "out")
-    with pytest.raises(iv.RequestError, match="that of the same prompts, model and views"):
+    with pytest.raises(iv.RequestError, match="there differ: prompts"):
         run_batch(plan(tiny_llama), asked[:1], tmp_path / "out")
+    more = replace(plan(tiny_llama), max_new_tokens=3, views=("heatmap",))
+    with pytest.raises(iv.RequestError, match="there differ: views, number of new tokens"):
+        run_batch(more, asked, tmp_path / "out")
+    (tmp_path / "out" / "plan.json").write_text("[" * 100_000)
+    with pytest.raises(iv.RequestError, match=r"plan\.json cannot be read"):
+        run_batch(plan(tiny_llama), asked, tmp_path / "out")
+
+
+def test_a_slip_of_the_first_start_does_not_take_the_folder(prompts, tiny_llama, tmp_path):
+    asked = read_prompts(prompts)[:2]
+    with pytest.raises(iv.RequestError, match="max_new_tokens"):
+        run_batch(replace(plan(tiny_llama), max_new_tokens=-1), asked, tmp_path / "out")
+    assert run_batch(plan(tiny_llama), asked, tmp_path / "out").n_prompts == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused(prompts, tiny_llama, tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/in/it"):
+        with pytest.raises(iv.RequestError, match="out: expected a folder that can be written to"):
+            run_batch(plan(tiny_llama), read_prompts(prompts), tmp_path / place)
+    assert main(["batch", str(prompts), "--out", str(tmp_path / "file")]) == 2
+
+
+def test_two_models_are_not_mixed_into_one_mean(prompts, tiny_llama, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_plan, "IN_PART", 1)
+    asked, out = read_prompts(prompts)[:2], tmp_path / "out"
+    run_batch(plan(tiny_llama), asked, out)
+    (out / "parts" / "part-000001.parquet").unlink()
+    left = out / "parts" / "part-000000.parquet"
+    pq.write_table(pq.read_table(left).replace_schema_metadata({"model": "another"}), left)
+    with pytest.raises(iv.RequestError, match="model: expected the model of the answers that are there, another"):
+        run_batch(plan(tiny_llama), asked, out)
+    assert len(list((out / "parts").glob("*.parquet"))) == 1, "nothing of the other model is left there"
 
 
 def test_the_command_runs_at_a_service(prompts, service, tmp_path, capsys):

@@ -163,6 +163,11 @@ def test_what_cannot_leave_this_process_is_refused_in_words(pair):
         pair.engines[1].trace("ab", interventions=[iv.Apply("resid_post", 1, fn=lambda x: x)])
     with pytest.raises(iv.RequestError, match="hook: expected a model that is open in this process"):
         pair.engines[1].hook()
+    with pytest.raises(iv.RequestError, match="inspector: expected a model that is open in this process"):
+        _ = pair.engines[1].inspector
+    for change in (lambda: pair.engines[1].add_dictionary("folder"), lambda: pair.engines[1].remove_dictionary("x")):
+        with pytest.raises(iv.RequestError, match="dictionary: expected a model that is open in this process"):
+            change()
 
 
 def test_a_saved_run_opens_with_an_engine_of_a_service(pair, tmp_path):
