@@ -20,8 +20,10 @@ export function fittingUnit(length, width, height) {
 export function paintNames(context, { state, unit, scheme, family }, { x, y, width, height, left }) {
   const { length, query } = state;
   const every = Math.max(1, Math.ceil(12 / unit));
+  // rows under the names of columns are covered, and so are their own names
+  const low = height - coveredBelow(unit);
   context.textAlign = "right";
-  for (let at = Math.max(0, Math.floor(-y(0) / unit)); at < length && y(at) < height; at += 1) {
+  for (let at = Math.max(0, Math.floor(-y(0) / unit)); at < length && y(at) + unit / 2 < low; at += 1) {
     const on = at === query;
     if (!on && (at % every || Math.abs(at - query) * unit < 11)) continue;
     context.font = `${on ? 700 : 400} 11px ${family}`;
