@@ -28,7 +28,7 @@ LINES = (
     "“Adds” is bookkeeping: a part's direct effect on the logit, at the final norm's scale in this run. What it "
     "prepares for later layers is not counted. “Without it” and “if hidden” are tests: runs of the model.",
     "The shade of a word is the sum, over all layers and heads, of the sizes of what they bring from it to this token. "
-    "Position 0, where heads look that have nothing to do, is set aside.",
+    "Attention sinks (position 0, and others that are found), where heads look that have nothing to do, are set aside.",
 )
 
 
