@@ -186,7 +186,7 @@ def test_a_new_run_cancels_the_one_before(app: App, monkeypatch: pytest.MonkeyPa
 def test_unforeseen_error_names_its_kind_only(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     from intravisto_ui.heatmap import picture
 
-    def fall(*_: object) -> None:
+    def fall(*_: object, **__: object) -> None:
         raise KeyError("a secret detail")
 
     monkeypatch.setattr(picture, "_draw_grid", fall)
