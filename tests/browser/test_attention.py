@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def test_pointing_freezing_and_heads(visit: Visits, size: Any, dark: bool) -> No
     head = seen.page.locator(".iv-mapscroll")
     head.click(position={"x": box["width"] * 0.4, "y": 150})
     title = seen.page.locator(".iv-panel h3")
-    expect(title).to_have_text("L2H1" if size == WIDE else title.inner_text())
+    expect(title).to_have_text("L2H1" if size == WIDE else re.compile(r"^L\dH\d$"))
     expect(seen.page.locator(".iv-matrix h3")).to_contain_text(title.inner_text())
     choose_head(seen, "L2H1")
     expect(token(seen, 10).locator("small")).not_to_have_text("")
