@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from intravisto_core.errors import RequestError, expected
 from intravisto_core.records import BatchSummary
 from intravisto_core.service.batch_plan import IN_PART, PARTS
-from intravisto_core.service.batch_work import NUMBERS
+from intravisto_core.service.batch_work import NUMBERS, refuse_part
 
 Z_95 = 1.959963984540054
 
@@ -96,8 +95,7 @@ def read_rows(folder: Path) -> Iterator[Row]:
                 for batch in file.iter_batches(IN_PART, columns=["error", "head_shape", *NUMBERS]):
                     yield from (_read_row(row, model) for row in batch.to_pylist())
         except (pa.ArrowException, OSError, KeyError) as error:
-            todo = "Delete it and begin the batch again: it alone is run then"
-            raise RequestError(expected(path.name, "a file of this batch", type(error).__name__, todo)) from None
+            raise refuse_part(path, error) from None
 
 
 def _read_row(row: Mapping[str, object], model: str) -> Row:

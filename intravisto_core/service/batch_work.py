@@ -31,8 +31,13 @@ def read_model(part: Path) -> str:
     try:
         return ((pq.read_schema(part).metadata or {}).get(b"model", b"")).decode()
     except (pa.ArrowException, OSError) as error:
-        todo = "Delete it and begin the batch again: it alone is run then"
-        raise RequestError(expected(part.name, "a file of this batch", type(error).__name__, todo)) from None
+        raise refuse_part(part, error) from None
+
+
+def refuse_part(part: Path, error: Exception) -> RequestError:
+    """What is raised where a part is no file of a batch."""
+    todo = "Delete it and begin the batch again: it alone is run then"
+    return RequestError(expected(part.name, "a file of this batch", type(error).__name__, todo))
 
 
 class Worker:

@@ -57,8 +57,8 @@ def test_what_is_attached_is_drawn_and_follows_the_next_run(visit) -> None:
     assert seen.said == []
 
 
-# tokens: as many as the model has room for
-MANY = 28
+# tokens behind a short prompt, which take so long that a quick machine draws the picture again while they come
+MANY = 50
 
 
 def test_what_is_measured_follows_each_generated_token(visit, tmp_path) -> None:
@@ -66,7 +66,7 @@ def test_what_is_measured_follows_each_generated_token(visit, tmp_path) -> None:
     page = seen.page
     seen.type_model(str(deep.write(tmp_path / "deep")))
     page.locator(".badges", has_text=f"{deep.LAYERS} layers").wait_for()
-    seen.idle().run()
+    seen.idle().type_prompt("Q:").run()
     page.get_by_role("link", name="Architecture", exact=True).first.click()
     page.locator(".iv-search").fill("model.layers.40")
     page.locator(".iv-hits button").first.click()
@@ -91,8 +91,7 @@ def test_what_is_measured_follows_each_generated_token(visit, tmp_path) -> None:
     page.wait_for_selector(".status.done")
     expect(page.locator(".iv-options .iv-now")).to_have_count(0)
     calls = page.evaluate("[...window.seen]")
-    # how often the picture was drawn meanwhile depends on the machine
-    assert len(calls) >= 2, calls
+    assert len(calls) >= 3, calls
     assert calls == sorted(calls)
     expect(rows).to_have_count(before - DEFAULT.max_new_tokens + MANY)
     assert seen.said == []
